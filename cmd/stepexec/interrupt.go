@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+)
+
+// interrupts are the program's SIGINT and SIGTERM: the first ends the run,
+// the second ends it at once.
+type interrupts struct {
+	again   chan struct{} // closed by the second signal
+	signals chan os.Signal
+	done    sync.WaitGroup
+}
+
+func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
+	in := &interrupts{again: make(chan struct{}), signals: make(chan os.Signal, 2)}
+	signal.Notify(in.signals, syscall.SIGINT, syscall.SIGTERM)
+	in.done.Go(func() {
+		first, ok := <-in.signals
+		if !ok {
+			return
+		}
+		cancel(fmt.Errorf("interrupted by signal: %v", first))
+		if _, ok := <-in.signals; ok {
+			close(in.again)
+		}
+	})
+	return in
+}
+
+func (in *interrupts) stop() {
+	signal.Stop(in.signals)
+	close(in.signals)
+	in.done.Wait()
+}

@@ -1,0 +1,61 @@
+// Command stepexec runs the steps of a CI pipeline, each in the container
+// image it names, with no daemon. This package is the command line: it wires
+// the other packages together and holds one file a subcommand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+func main() { os.Exit(execute()) }
+
+// execute runs the command line and returns the exit code.
+func execute() int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	interrupts := catchInterrupts(cancel)
+	defer interrupts.stop()
+
+	err := newRoot(interrupts.again).ExecuteContext(ctx)
+	var exit exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return int(exit)
+	}
+	fmt.Fprintln(os.Stderr, "stepexec:", err)
+	if ctx.Err() != nil {
+		return engine.CodeInterrupted
+	}
+	return engine.CodeError
+}
+
+// exitError ends the program with an exit code, when all has been said.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func newRoot(kill <-chan struct{}) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stepexec",
+		Short: "Run the steps of a CI pipeline in containers, without a daemon",
+		Long: `stepexec reads a pipeline, pulls and unpacks the image of each step, runs the
+steps with an OCI runtime such as runc, shows what they print and ends with the
+exit code of the first step that failed.
+
+Exit codes: 0 all good; a failed step's own; 124 timeout; 125 stepexec itself
+could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newRun(kill), newValidate(), newPull(), newImages(), newVersion())
+	return root
+}

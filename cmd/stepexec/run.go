@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// runOptions are the flags of `stepexec run`.
+type runOptions struct {
+	workspace   string
+	env         []string
+	envFiles    []string
+	secrets     []string
+	secretFiles []string
+	only, skip  []string
+	pull        string
+	platform    string
+	root        string
+	runtime     string
+	output      string
+	timeout     time.Duration
+	kill        <-chan struct{}
+}
+
+func newRun(kill <-chan struct{}) *cobra.Command {
+	o := &runOptions{kill: kill}
+	cmd := &cobra.Command{
+		Use:   "run [FILE]",
+		Short: "Run a pipeline",
+		Long: `Run the steps of a pipeline file, each in its image. Without FILE it is
+pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
+		Example: `  stepexec run
+  stepexec run ci/pipeline.yml --only build --env CC=clang
+  drone_password=... stepexec run deploy.yml --secret drone_password`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.workspace, "workspace", "", "`directory` shared by all steps (default: the folder of FILE)")
+	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]` for all steps; without a value, from the environment")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables for all steps")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]`; without a value, from the environment")
+	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of secrets")
+	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
+	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
+	flags.StringVar(&o.pull, "pull", "", "when to pull images: always, missing or never (default: as the file says)")
+	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
+	flags.StringVar(&o.runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
+	flags.StringVar(&o.output, "output", "plain", "how to show the run: plain or json")
+	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
+	addRoot(flags, &o.root)
+	return cmd
+}
+
+func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) error {
+	printer, err := newPrinter(o.output, stdout)
+	if err != nil {
+		return err
+	}
+	file, err := findFile(args)
+	if err != nil {
+		return err
+	}
+	p, err := parseFile(file)
+	if err != nil {
+		return err
+	}
+	in, err := o.inputs(file)
+	if err != nil {
+		return err
+	}
+	plan, err := p.Plan(in)
+	if err != nil {
+		return masked(err, in.Secrets)
+	}
+	code, err := o.execute(ctx, plan, in.Dir, printer)
+	if err != nil {
+		return masked(err, in.Secrets)
+	}
+	if code != 0 {
+		return exitError(code)
+	}
+	return nil
+}
+
+// execute runs the plan and returns the run's exit code.
+func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, dir string, printer printer) (code int, err error) {
+	host, err := sandbox.Open(ctx, sandbox.Options{Root: o.root, Runtime: o.runtime})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	store, err := unpack.OpenStore(o.root)
+	if err != nil {
+		return 0, err
+	}
+	summary, err := engine.Run(ctx, plan, engine.Options{
+		Host:    host,
+		Fetcher: &engine.Fetcher{Store: store, Dir: dir, Platform: o.platform},
+		Kill:    o.kill,
+		Events:  printer.Event,
+	})
+	return summary.ExitCode, errors.Join(err, printer.Err())
+}
+
+// inputs is what the flags add to the pipeline file.
+func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
+	in := pipeline.Inputs{
+		EnvFiles: o.envFiles, Only: o.only, Skip: o.skip,
+		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout,
+	}
+	switch in.Pull {
+	case "", pipeline.PullAlways, pipeline.PullMissing, pipeline.PullNever:
+	default:
+		return in, fmt.Errorf("--pull %s: must be always, missing or never", o.pull)
+	}
+	if o.timeout < 0 {
+		return in, fmt.Errorf("--timeout %s: must be positive", o.timeout)
+	}
+	var err error
+	if in.Dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
+		return in, err
+	}
+	if in.Workspace, err = o.workspaceDir(in.Dir); err != nil {
+		return in, err
+	}
+	if in.Environment, err = variables("--env", o.env); err != nil {
+		return in, err
+	}
+	in.Secrets, err = o.secretValues()
+	return in, err
+}
+
+func (o *runOptions) workspaceDir(fileDir string) (string, error) {
+	if o.workspace == "" {
+		return fileDir, nil
+	}
+	dir, err := filepath.Abs(o.workspace)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("--workspace: %w", err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("--workspace %s: not a directory", o.workspace)
+	}
+	return dir, nil
+}
+
+// printer shows a run's events.
+type printer interface {
+	Event(engine.Event)
+	Err() error
+}
+
+func newPrinter(name string, w io.Writer) (printer, error) {
+	switch name {
+	case "plain":
+		return report.NewPlain(w), nil
+	case "json":
+		return report.NewJSON(w), nil
+	}
+	return nil, fmt.Errorf("--output %s: must be plain or json", name)
+}
+
+// masked is an error in whose text no secret is left.
+func masked(err error, secrets map[string]string) error {
+	var values []string
+	for _, value := range secrets {
+		values = append(values, value)
+	}
+	return errors.New(logs.NewMask(values).String(err.Error()))
+}

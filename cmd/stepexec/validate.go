@@ -1,0 +1,40 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+func newValidate() *cobra.Command {
+	schema := false
+	cmd := &cobra.Command{
+		Use:   "validate [FILE]",
+		Short: "Check a pipeline file without running it",
+		Long: `Check a pipeline file: unknown keys, wrong types, duplicate names, missing
+dependencies and cycles are reported with file:line:column. Nothing is run or
+pulled, and no secrets are needed. --schema prints the JSON Schema of the format,
+for editors.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if schema {
+				_, err := cmd.OutOrStdout().Write(pipeline.Schema())
+				return err
+			}
+			file, err := findFile(args)
+			if err != nil {
+				return err
+			}
+			p, err := parseFile(file)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d steps, %d services\n", file, len(p.Steps), len(p.Services))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the pipeline format")
+	return cmd
+}

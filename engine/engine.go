@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// DefaultGrace is the time a step has between the stop signal and the kill.
+const DefaultGrace = 10 * time.Second
+
+// parallelPulls bounds how many images are fetched at once. Each of them
+// unpacks its layers in parallel; two keep a link and the cores busy.
+const parallelPulls = 2
+
+var (
+	errTimeout     = errors.New("the pipeline's time is over")
+	errStepTimeout = errors.New("the step's time is over")
+)
+
+// Options say with what a plan is run.
+type Options struct {
+	Host    *sandbox.Host
+	Fetcher *Fetcher
+	Grace   time.Duration   // 0: DefaultGrace
+	Kill    <-chan struct{} // closed: running steps are killed, without the rest of their grace
+	Events  func(Event)     // called one at a time; slow listeners slow the steps, and lose nothing
+}
+
+// Run runs a plan to its end and says how it ended. When ctx ends first,
+// running steps are stopped and the others are cancelled. All that was made
+// for the run but the images is gone when Run returns; the error says what
+// could not be cleared away or written, and does not change the Summary.
+func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
+	r := newRun(plan, o)
+	began := time.Now()
+	r.emit(Event{Kind: RunStarted, Run: o.Host.ID(), Name: plan.Name})
+	if weak := r.mask.Weak(); weak > 0 {
+		r.emit(Event{Kind: Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
+	}
+	if plan.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, plan.Timeout, errTimeout)
+		defer cancel()
+	}
+	r.runAll(ctx)
+	r.keepErr(o.Fetcher.Store.Settle())
+	summary := r.summary(ctx, time.Since(began))
+	r.emit(Event{Kind: RunFinished, Summary: &summary})
+	return summary, r.err
+}
+
+// run is a plan under way.
+type run struct {
+	plan   *pipeline.Plan
+	o      Options
+	mask   *logs.Mask
+	images *images
+	nodes  []*node // services first, then steps, as in the plan
+
+	services []*node
+
+	mu    sync.Mutex // guards the rest, and keeps events one at a time
+	first *StepResult
+	err   error
+}
+
+// node is a step, or a service, of a run.
+type node struct {
+	step    *pipeline.PlannedStep
+	id      string // of its sandbox
+	deps    []*node
+	started chan struct{} // closed once its command runs, or it is decided that it will not
+	runs    bool          // which of the two; set before started is closed
+	ended   chan struct{} // closed once result and failed are final
+	result  StepResult
+	failed  bool // it, or a step it depends on, failed
+	once    sync.Once
+}
+
+func newRun(plan *pipeline.Plan, o Options) *run {
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	r := &run{plan: plan, o: o, mask: logs.NewMask(plan.Secrets)}
+	r.images = newImages(r)
+	byName := map[string]*node{}
+	add := func(step *pipeline.PlannedStep, service bool) {
+		n := &node{
+			step: step, id: fmt.Sprint(len(r.nodes) + 1),
+			started: make(chan struct{}), ended: make(chan struct{}),
+			result: StepResult{Step: step.Name, Service: service, Image: step.Image, Status: Pending},
+		}
+		r.nodes = append(r.nodes, n)
+		if service {
+			r.services = append(r.services, n)
+		}
+		byName[step.Name] = n
+	}
+	for i := range plan.Services {
+		add(&plan.Services[i], true)
+	}
+	for i := range plan.Steps {
+		add(&plan.Steps[i], false)
+	}
+	for _, n := range r.nodes {
+		for _, name := range n.step.DependsOn {
+			n.deps = append(n.deps, byName[name])
+		}
+	}
+	return r
+}
+
+// runAll starts a goroutine a node and waits for all. Services outlive the
+// steps, also on an interrupt: a step that is being stopped may need them.
+func (r *run) runAll(ctx context.Context) {
+	stopImages := r.images.prefetch(ctx, r.nodes)
+	defer stopImages()
+	serving, stopServices := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServices()
+	var services, steps sync.WaitGroup
+	for _, n := range r.services {
+		services.Go(func() { r.runService(ctx, serving, n) })
+	}
+	for _, n := range r.nodes[len(r.services):] {
+		steps.Go(func() { r.runStep(ctx, n) })
+	}
+	steps.Wait()
+	stopServices()
+	services.Wait()
+}
+
+// emit masks an event and passes it on.
+func (r *run) emit(e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.o.Events == nil {
+		return
+	}
+	e.Time = time.Now()
+	if e.Kind != Line { // a line was masked as part of its stream
+		e.Text, e.Error = r.mask.String(e.Text), r.mask.String(e.Error)
+	}
+	r.o.Events(e)
+}
+
+// keepErr keeps an error that is stepexec's own and no step's.
+func (r *run) keepErr(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = errors.Join(r.err, err)
+}
+
+// summary is the run's end. The exit code is that of the step that failed
+// first, unless the run as a whole was ended.
+func (r *run) summary(ctx context.Context, took time.Duration) Summary {
+	s := Summary{Run: r.o.Host.ID(), Name: r.plan.Name, Status: Succeeded, Duration: Millis(took)}
+	for _, n := range r.nodes {
+		s.Steps = append(s.Steps, n.result)
+	}
+	if r.first != nil {
+		s.Status, s.ExitCode = r.first.Status, r.first.ExitCode
+	}
+	if ctx.Err() != nil && r.cutShort() {
+		s.Status, s.ExitCode = endedBy(ctx)
+		s.Error = r.mask.String(context.Cause(ctx).Error())
+	}
+	if s.Status != Succeeded && s.ExitCode == 0 {
+		s.ExitCode = CodeError // a failure is never green
+	}
+	return s
+}
+
+// cutShort reports whether the end of the run's context ended any step.
+func (r *run) cutShort() bool {
+	for _, n := range r.nodes {
+		if n.result.Status == Cancelled || n.result.Status == TimedOut {
+			return true
+		}
+	}
+	return false
+}
+
+// endedBy says what a context that has ended means for what ran under it.
+func endedBy(ctx context.Context) (Status, int) {
+	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) || errors.Is(cause, errStepTimeout) {
+		return TimedOut, CodeTimeout
+	}
+	return Cancelled, CodeInterrupted
+}

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"strconv"
+	"time"
+)
+
+// Kind says what an event tells.
+type Kind string
+
+// The kinds of events, with the fields of Event that they fill beside Time.
+const (
+	RunStarted   Kind = "run_started"   // Run, Name
+	PullStarted  Kind = "pull_started"  // Image
+	PullFinished Kind = "pull_finished" // Image, Digest, Duration, Error
+	StepStarted  Kind = "step_started"  // Step, Image, Service
+	Line         Kind = "line"          // Step, Stream, Text, Partial
+	StepFinished Kind = "step_finished" // Step, Result
+	Warning      Kind = "warning"       // Text, and Step when it is about one
+	RunFinished  Kind = "run_finished"  // Summary
+)
+
+// Streams of a step.
+const (
+	Stdout = "stdout"
+	Stderr = "stderr"
+)
+
+// Event is something that happened. Every text in it has been masked. Its
+// JSON form is what `stepexec run --output json` prints, one event a line.
+type Event struct {
+	Time     time.Time   `json:"time"`
+	Kind     Kind        `json:"kind"`
+	Run      string      `json:"run,omitempty"`
+	Name     string      `json:"name,omitempty"`
+	Step     string      `json:"step,omitempty"`
+	Service  bool        `json:"service,omitempty"`
+	Image    string      `json:"image,omitempty"`
+	Digest   string      `json:"digest,omitempty"`
+	Stream   string      `json:"stream,omitempty"`
+	Text     string      `json:"text,omitempty"`
+	Partial  bool        `json:"partial,omitempty"` // the line goes on in the next event
+	Duration Millis      `json:"duration_ms,omitempty"`
+	Error    string      `json:"error,omitempty"`
+	Result   *StepResult `json:"result,omitempty"`
+	Summary  *Summary    `json:"summary,omitempty"`
+}
+
+// Millis is a duration that JSON shows as whole milliseconds.
+type Millis time.Duration
+
+// MarshalJSON gives whole milliseconds.
+func (m Millis) MarshalJSON() ([]byte, error) {
+	return strconv.AppendInt(nil, time.Duration(m).Milliseconds(), 10), nil
+}

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// prepared is a step whose container exists and waits to be started.
+type prepared struct {
+	sandbox *sandbox.Sandbox
+	output  *output
+}
+
+// remove takes a prepared step away; on nil it does nothing.
+func (p *prepared) remove() error {
+	if p == nil {
+		return nil
+	}
+	return errors.Join(p.sandbox.Remove(), p.output.close())
+}
+
+// prepare fetches a step's image and makes its container.
+func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
+	began := time.Now()
+	image, err := r.images.get(ctx, n.step)
+	if err != nil {
+		return nil, err
+	}
+	n.result.Digest, n.result.Pull = image.Digest.String(), Millis(time.Since(began))
+	began = time.Now()
+	dir, err := r.o.Host.Dir(n.id + "-output")
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.newOutput(n, dir)
+	if err != nil {
+		return nil, fmt.Errorf("capture the step's output: %w", err)
+	}
+	step := sandboxStep(n.id, n.step, image, r.hostNames())
+	step.Stdout, step.Stderr = out.stdout.fifo.Writer(), out.stderr.fifo.Writer()
+	box, err := r.o.Host.Prepare(ctx, step)
+	if err != nil {
+		return nil, errors.Join(err, out.close())
+	}
+	p := &prepared{sandbox: box, output: out}
+	if err := out.read(); err != nil {
+		return nil, errors.Join(err, p.remove())
+	}
+	n.result.Create = Millis(time.Since(began))
+	return p, nil
+}
+
+// prepareAhead prepares a step while the steps it depends on still run, so
+// that its turn costs no more than a start. It returns nil when that is not
+// safe or did not work; the step is then prepared at its turn, and an error
+// that stays comes up there.
+func (r *run) prepareAhead(ctx context.Context, n *node) *prepared {
+	for _, dep := range n.deps {
+		select {
+		case <-dep.started:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if !r.canPrepareAhead(n) {
+		return nil
+	}
+	p, err := r.prepare(ctx, n)
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+// canPrepareAhead reports whether nothing that runs before a step can change
+// what its container is made of. A command other than a script is looked up
+// when the container is made, maybe in a mount; and a running step could
+// replace a source that lies in the workspace by a link to somewhere else on
+// the host.
+func (r *run) canPrepareAhead(n *node) bool {
+	if len(n.deps) == 0 || n.step.Script == nil || !n.step.RunOn.Success {
+		return false
+	}
+	for _, m := range n.step.Mounts {
+		if m.Source != r.plan.WorkspaceSource || filepath.Clean(m.Destination) != r.plan.WorkspacePath {
+			return false
+		}
+	}
+	return true
+}
+
+// hostNames are the names that steps reach the run's services by.
+func (r *run) hostNames() []string {
+	var names []string
+	for _, service := range r.plan.Services {
+		names = append(names, service.Name)
+	}
+	return names
+}

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"time"
+)
+
+// Status is where a step stands in its life.
+type Status string
+
+// The states of a step. It begins pending; all but pending and running are
+// ends.
+const (
+	Pending   Status = "pending"
+	Running   Status = "running"
+	Succeeded Status = "succeeded"
+	Failed    Status = "failed"    // it, or the attempt to start it
+	Skipped   Status = "skipped"   // its conditions were not met
+	Cancelled Status = "cancelled" // the run was interrupted
+	TimedOut  Status = "timed out" // its own time or the run's was over
+	Stopped   Status = "stopped"   // a service, ended with the run
+)
+
+// Exit codes of a run that are not a step's own.
+const (
+	CodeTimeout     = 124
+	CodeError       = 125 // stepexec itself could not do it
+	CodeOOM         = 137
+	CodeInterrupted = 130
+)
+
+// StepResult says how a step ended.
+type StepResult struct {
+	Step     string    `json:"step"`
+	Service  bool      `json:"service,omitempty"`
+	Image    string    `json:"image"`
+	Digest   string    `json:"digest,omitempty"` // of the image's manifest
+	Status   Status    `json:"status"`
+	ExitCode int       `json:"exit_code"`
+	Ignored  bool      `json:"ignored,omitempty"` // it failed, and the pipeline says that it may
+	OOM      bool      `json:"oom,omitempty"`
+	Error    string    `json:"error,omitempty"` // why, in words; stepexec's own failures have always one
+	Started  time.Time `json:"started,omitzero"`
+	Duration Millis    `json:"duration_ms"`         // from start to end of its command
+	Pull     Millis    `json:"pull_ms,omitempty"`   // waiting for its image
+	Create   Millis    `json:"create_ms,omitempty"` // preparing its container
+}
+
+// bad reports whether the step makes the run fail. A service does so only
+// when it could not be started.
+func (r *StepResult) bad() bool {
+	switch {
+	case r.Service:
+		return r.Status == Failed && r.Started.IsZero()
+	case r.Ignored:
+		return false
+	}
+	return r.Status == Failed || r.Status == TimedOut || r.Status == Cancelled
+}
+
+// Summary says how a run ended.
+type Summary struct {
+	Run      string       `json:"run"`
+	Name     string       `json:"name,omitempty"`
+	Status   Status       `json:"status"`
+	ExitCode int          `json:"exit_code"`
+	Error    string       `json:"error,omitempty"`
+	Duration Millis       `json:"duration_ms"`
+	Steps    []StepResult `json:"steps"` // services first, then steps, as in the file
+}

@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// runStep takes a step through its life: it prepares it ahead of its turn
+// where that is safe, waits for what it depends on, runs it and records how it
+// ended.
+func (r *run) runStep(ctx context.Context, n *node) {
+	defer close(n.ended)
+	defer n.start(false)
+	ahead := r.prepareAhead(ctx, n)
+	for _, service := range r.services {
+		<-service.started
+		n.failed = n.failed || !service.runs
+	}
+	for _, dep := range n.deps {
+		<-dep.ended
+		n.failed = n.failed || dep.failed
+	}
+	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
+	if ctx.Err() != nil || !runs {
+		r.keepErr(ahead.remove())
+		r.finish(n, r.notRun(ctx))
+		return
+	}
+	if n.step.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, errStepTimeout)
+		defer cancel()
+	}
+	r.finish(n, r.execute(ctx, ctx, n, ahead))
+}
+
+// start tells those who wait for it that the step runs, or that it will not.
+func (n *node) start(runs bool) {
+	n.once.Do(func() {
+		n.runs = runs
+		close(n.started)
+	})
+}
+
+// notRun is the outcome of a step whose command never ran.
+func (r *run) notRun(ctx context.Context) outcome {
+	if ctx.Err() != nil {
+		status, code := endedBy(ctx)
+		return outcome{status: status, code: code}
+	}
+	return outcome{status: Skipped}
+}
+
+// outcome is how a step ended.
+type outcome struct {
+	status Status
+	code   int
+	err    error
+}
+
+// execute runs a step's command. Its image is fetched and its container made
+// under ctx; the command is stopped when running ends, which for a service is
+// later.
+func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) outcome {
+	p := ahead
+	if p == nil {
+		var err error
+		if p, err = r.prepare(ctx, n); err != nil {
+			return failedStart(ctx, err)
+		}
+	}
+	r.emit(Event{Kind: StepStarted, Step: n.step.Name, Image: n.step.Image, Service: n.result.Service})
+	began := time.Now()
+	if err := p.sandbox.Start(ctx); err != nil {
+		return failedStart(ctx, errors.Join(err, p.remove()))
+	}
+	n.result.Status, n.result.Started = Running, began
+	n.start(true)
+	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
+	n.result.Duration = Millis(time.Since(began))
+	err = errors.Join(err, p.output.drain())
+	r.keepErr(p.remove())
+	n.result.OOM = exit.OOM
+	return ended(running, exit, err)
+}
+
+// ended says what the end of a step's command means. A command that was told
+// to stop has not succeeded, whatever its exit code.
+func ended(ctx context.Context, exit sandbox.Exit, err error) outcome {
+	switch {
+	case err != nil:
+		return outcome{Failed, CodeError, err}
+	case ctx.Err() != nil:
+		status, code := endedBy(ctx)
+		return outcome{status, code, context.Cause(ctx)}
+	case exit.Code == 0:
+		return outcome{status: Succeeded}
+	case exit.OOM:
+		return outcome{Failed, CodeOOM, errors.New("out of memory: the kernel killed a process of the step")}
+	case exit.Signal != 0:
+		return outcome{Failed, exit.Code, fmt.Errorf("killed by signal %d (%v)", int(exit.Signal), exit.Signal)}
+	}
+	return outcome{status: Failed, code: exit.Code}
+}
+
+// failedStart says what it means that a step's command could not be started.
+func failedStart(ctx context.Context, err error) outcome {
+	var command *sandbox.CommandError
+	switch {
+	case ctx.Err() != nil:
+		status, code := endedBy(ctx)
+		return outcome{status, code, context.Cause(ctx)}
+	case errors.As(err, &command):
+		return outcome{Failed, command.Code, err}
+	}
+	return outcome{Failed, CodeError, err}
+}
+
+// finish records how a step ended. It is the one place that sets an end.
+func (r *run) finish(n *node, end outcome) {
+	n.result.Status, n.result.ExitCode = end.status, end.code
+	if end.err != nil {
+		n.result.Error = strings.TrimSpace(r.mask.String(end.err.Error()))
+	}
+	n.result.Ignored = n.step.IgnoreFailure && (end.status == Failed || errors.Is(end.err, errStepTimeout))
+	n.failed = n.failed || n.result.bad()
+	r.mu.Lock()
+	if r.first == nil && n.result.bad() {
+		r.first = &n.result
+	}
+	r.mu.Unlock()
+	result := n.result
+	r.emit(Event{Kind: StepFinished, Step: n.step.Name, Result: &result})
+}
+
+// runService runs a service until serving ends. The steps do not begin before
+// every service has been started.
+func (r *run) runService(ctx, serving context.Context, n *node) {
+	defer close(n.ended)
+	defer n.start(false)
+	if ctx.Err() != nil {
+		r.finish(n, r.notRun(ctx))
+		return
+	}
+	end := r.execute(ctx, serving, n, nil)
+	if serving.Err() != nil && end.status == Cancelled {
+		end = outcome{status: Stopped}
+	} else if n.runs && end.status == Failed {
+		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("the service ended by itself, with exit code %d, before the steps that may need it", end.code)})
+	}
+	r.finish(n, end)
+}
+
+// sandboxStep is a planned step in the words of package sandbox.
+func sandboxStep(id string, step *pipeline.PlannedStep, image *Image, hostNames []string) *sandbox.Step {
+	s := &sandbox.Step{
+		ID: id, Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
+		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
+		Env: step.Env, Directory: step.Directory, User: step.User, Network: step.Network,
+		HostNames: hostNames, Privileged: step.Privileged, Memory: step.Memory, CPUs: step.CPUs,
+	}
+	for _, m := range step.Mounts {
+		s.Mounts = append(s.Mounts, sandbox.Mount(m))
+	}
+	for _, file := range step.SecretFiles {
+		s.Secrets = append(s.Secrets, sandbox.Secret(file))
+	}
+	return s
+}

@@ -1,0 +1,32 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// JSON writes every event as one line of JSON (NDJSON), in the form of
+// engine.Event.
+type JSON struct {
+	encoder *json.Encoder
+	err     error
+}
+
+// NewJSON returns a JSON that writes to w.
+func NewJSON(w io.Writer) *JSON {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return &JSON{encoder: encoder}
+}
+
+// Event writes one event. After a failed write it writes nothing more.
+func (j *JSON) Event(e engine.Event) {
+	if j.err == nil {
+		j.err = j.encoder.Encode(e)
+	}
+}
+
+// Err is the first error of writing, or nil.
+func (j *JSON) Err() error { return j.err }

@@ -1,0 +1,153 @@
+package sandbox
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// cgroupName is a container's cgroup below the root of every hierarchy. It
+// has one level, so that the runtime's delete leaves nothing behind.
+func cgroupName(containerID string) string { return "stepexec-" + containerID }
+
+// cgroup is a container's group in the hierarchy that controls memory.
+type cgroup struct {
+	dir     string
+	unified bool // cgroup v2
+}
+
+// findCgroup reads where the runtime has put the process pid; see cgroups(7).
+func findCgroup(pid int) (cgroup, error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return cgroup{}, err
+	}
+	defer file.Close()
+	var found, unified string
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		parts := strings.SplitN(lines.Text(), ":", 3)
+		switch {
+		case len(parts) != 3:
+			return cgroup{}, fmt.Errorf("read %s: unexpected line %q", file.Name(), lines.Text())
+		case parts[1] == "":
+			unified = parts[2]
+		case hasWord(parts[1], "memory"):
+			found = parts[2]
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return cgroup{}, err
+	}
+	if found != "" {
+		return cgroupIn(found, false)
+	}
+	return cgroupIn(unified, true)
+}
+
+// cgroupIn turns a path inside a hierarchy into a directory of the host.
+func cgroupIn(path string, unified bool) (cgroup, error) {
+	list, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		if unified {
+			return m.FSType != "cgroup2", false
+		}
+		return m.FSType != "cgroup" || !hasWord(m.VFSOptions, "memory"), false
+	})
+	if err != nil {
+		return cgroup{}, fmt.Errorf("list mounts: %w", err)
+	}
+	for _, m := range list {
+		if rest, err := filepath.Rel(m.Root, path); err == nil && filepath.IsLocal(rest) {
+			return cgroup{dir: filepath.Join(m.Mountpoint, rest), unified: unified}, nil
+		}
+	}
+	return cgroup{}, fmt.Errorf("no mounted cgroup hierarchy holds %s", path)
+}
+
+func hasWord(list, word string) bool {
+	for _, w := range strings.Split(list, ",") {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// oomKills counts the processes of the group that the kernel killed for want
+// of memory. It must be read before the group is removed.
+func (c cgroup) oomKills() (int, error) {
+	name := "memory.oom_control"
+	if c.unified {
+		name = "memory.events"
+	}
+	data, err := os.ReadFile(filepath.Join(c.dir, name))
+	if errors.Is(err, os.ErrNotExist) && c.unified {
+		return 0, nil // the memory controller is not enabled here, so nothing counts
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read out-of-memory events: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			return strconv.Atoi(strings.TrimSpace(count))
+		}
+	}
+	return 0, nil // kernels before 4.13 do not count
+}
+
+// signal sends sig to every process of the group. A pid is used only after a
+// descriptor holds it and it is seen in the group again: between the two
+// reads it could have passed on to a process of the host.
+func (c cgroup) signal(sig unix.Signal) error {
+	pids, err := c.pids()
+	if err != nil {
+		return err
+	}
+	held := map[int]int{}
+	defer func() {
+		for _, fd := range held {
+			unix.Close(fd)
+		}
+	}()
+	for pid := range pids {
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			held[pid] = fd
+		}
+	}
+	if pids, err = c.pids(); err != nil {
+		return err
+	}
+	var failed []error
+	for pid, fd := range held {
+		if !pids[pid] {
+			continue
+		}
+		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			failed = append(failed, fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (c cgroup) pids() (map[int]bool, error) {
+	data, err := os.ReadFile(filepath.Join(c.dir, "cgroup.procs"))
+	if err != nil {
+		return nil, fmt.Errorf("list the step's processes: %w", err)
+	}
+	pids := map[int]bool{}
+	for _, field := range strings.Fields(string(data)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("list the step's processes: %w", err)
+		}
+		pids[pid] = true
+	}
+	return pids, nil
+}

@@ -1,0 +1,47 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNoRuntime says that no OCI runtime was found.
+	ErrNoRuntime = errors.New("no OCI runtime")
+	// ErrPrivilege says that this process may not mount file systems.
+	ErrPrivilege = errors.New("not enough privilege")
+	// ErrNoCommand says that neither the step nor its image names a command.
+	ErrNoCommand = errors.New("nothing to run: the step has no commands, entrypoint or args and the image has no default command")
+)
+
+// CommandError says that a step's command cannot be executed in its image.
+// It is the step's own failure, with the exit code a shell would give.
+type CommandError struct {
+	Code    int // 127: not found; 126: found, but not executable
+	Command string
+	Image   string
+	Err     error // what the runtime said
+}
+
+func (e *CommandError) Error() string {
+	why := "command not found"
+	if e.Code == 126 {
+		why = "command is not executable"
+	}
+	return fmt.Sprintf("%s: %s in image %s (exit code %d): %v", e.Command, why, e.Image, e.Code, e.Err)
+}
+
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// UserError says that a step's user cannot be found in its image.
+type UserError struct {
+	User  string
+	Image string
+	Err   error
+}
+
+func (e *UserError) Error() string {
+	return fmt.Sprintf("user %q in image %s: %v", e.User, e.Image, e.Err)
+}
+
+func (e *UserError) Unwrap() error { return e.Err }

@@ -1,0 +1,76 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/containerd/go-runc"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// reap takes away the runs whose process is gone: a free lock says so.
+func (h *Host) reap(ctx context.Context, runs string) error {
+	entries, err := os.ReadDir(runs)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		dir := filepath.Join(runs, entry.Name())
+		lock, err := lockDir(dir)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("lock run %s: %w", entry.Name(), err)
+		}
+		err = errors.Join(h.killContainers(ctx, runtimeRoot(dir)), removeRun(dir), lock.Close())
+		if err != nil {
+			return fmt.Errorf("clear away run %s, which died: %w", entry.Name(), err)
+		}
+	}
+	return nil
+}
+
+// killContainers deletes every container of a dead run. Its runtime may have
+// been another one; all of them keep a container's state in a folder that has
+// the container's name.
+func (h *Host) killContainers(ctx context.Context, root string) error {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	runtime := &runc.Runc{Command: h.runtime, Root: root}
+	var failed []error
+	for _, entry := range entries {
+		failed = append(failed, runtime.Delete(ctx, entry.Name(), &runc.DeleteOpts{Force: true}))
+	}
+	return errors.Join(failed...)
+}
+
+// removeRun unmounts everything below a run's directory, deepest first, and
+// deletes it.
+func removeRun(dir string) error {
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return fmt.Errorf("list mounts: %w", err)
+	}
+	var failed []error
+	for _, m := range slices.Backward(mounts) {
+		if err := unix.Unmount(m.Mountpoint, unix.MNT_DETACH); err != nil {
+			failed = append(failed, fmt.Errorf("unmount %s: %w", m.Mountpoint, err))
+		}
+	}
+	if len(failed) > 0 {
+		// What is still mounted may be a host directory: never delete into it.
+		return errors.Join(failed...)
+	}
+	return os.RemoveAll(dir)
+}

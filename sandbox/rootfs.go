@@ -1,0 +1,132 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountRootfs mounts an overlay of the lowerdirs (lowest first) at target,
+// with a fresh upper directory below upper. The returned release unmounts it
+// and deletes the upper directory.
+func mountRootfs(lowerdirs []string, upper, target string) (release func() error, err error) {
+	fs, work := filepath.Join(upper, "fs"), filepath.Join(upper, "work")
+	for _, dir := range []string{target, fs, work} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	// The container's root directory is the upper directory: its mode is what
+	// the step's user meets at /.
+	if err := copyOwner(lowerdirs[len(lowerdirs)-1], fs); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(upper))
+	}
+	if err := mountOverlay(lowerdirs, fs, work, target); err != nil {
+		return nil, errors.Join(fmt.Errorf("mount the image's root file system: %w", err), os.RemoveAll(upper))
+	}
+	return func() error {
+		if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", target, err)
+		}
+		return os.RemoveAll(upper)
+	}, nil
+}
+
+func copyOwner(from, to string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(from, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", from, err)
+	}
+	if err := os.Chown(to, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	return unix.Chmod(to, st.Mode&0o7777)
+}
+
+// mountOverlay uses the mount API with one lowerdir+ a layer, which has no
+// limit on the options' length and takes any path. Kernels before 6.8 do not
+// know lowerdir+; they get the one option string of mount(2).
+func mountOverlay(lowerdirs []string, upper, work, target string) error {
+	err := fsmountOverlay(lowerdirs, upper, work, target)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
+		return classicOverlay(lowerdirs, upper, work, target)
+	}
+	return err
+}
+
+func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
+	fsfd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("fsopen overlay: %w", err)
+	}
+	defer unix.Close(fsfd)
+	set := func(key, value string) error {
+		if err := unix.FsconfigSetString(fsfd, key, value); err != nil {
+			return fmt.Errorf("overlay option %s=%s: %w", key, value, err)
+		}
+		return nil
+	}
+	for i := len(lowerdirs) - 1; i >= 0; i-- {
+		if err := set("lowerdir+", lowerdirs[i]); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(set("upperdir", upper), set("workdir", work)); err != nil {
+		return err
+	}
+	// volatile: what a step writes outside its mounts dies with it, so the
+	// fsyncs of package managers are worth nothing here.
+	if err := unix.FsconfigSetFlag(fsfd, "volatile"); err != nil {
+		return fmt.Errorf("overlay option volatile: %w", err)
+	}
+	if err := unix.FsconfigCreate(fsfd); err != nil {
+		return fmt.Errorf("create overlay of %d layers: %w", len(lowerdirs), err)
+	}
+	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("fsmount overlay: %w", err)
+	}
+	defer unix.Close(mfd)
+	if err := unix.MoveMount(mfd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount overlay at %s: %w", target, err)
+	}
+	return nil
+}
+
+func classicOverlay(lowerdirs []string, upper, work, target string) error {
+	// overlay splits lowerdir at colons and unescapes backslashes.
+	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`)
+	lower := make([]string, 0, len(lowerdirs))
+	for i := len(lowerdirs) - 1; i >= 0; i-- {
+		lower = append(lower, escape.Replace(lowerdirs[i]))
+	}
+	options := "volatile,lowerdir=" + strings.Join(lower, ":") +
+		",upperdir=" + escape.Replace(upper) + ",workdir=" + escape.Replace(work)
+	if len(options) >= os.Getpagesize() {
+		return fmt.Errorf("mount overlay of %d layers: %d bytes of options are more than this kernel takes (a newer kernel, 6.8, has no such limit)", len(lowerdirs), len(options))
+	}
+	if err := unix.Mount("overlay", target, "overlay", 0, options); err != nil {
+		return fmt.Errorf("mount overlay of %d layers: %w", len(lowerdirs), err)
+	}
+	return nil
+}
+
+// checkRootfs refuses an image whose /dev, /proc or /sys is not a directory.
+// The runtime mounts there; a link would lead the mount elsewhere, as far as
+// the host's own /proc (CVE-2019-19921, CVE-2023-27561).
+func checkRootfs(rootfs string) error {
+	for _, name := range []string{"dev", "proc", "sys"} {
+		info, err := os.Lstat(filepath.Join(rootfs, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("refused: its /%s is not a directory", name)
+		}
+	}
+	return nil
+}

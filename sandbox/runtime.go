@@ -1,0 +1,80 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/containerd/go-runc"
+)
+
+func runtimeRoot(runDir string) string { return filepath.Join(runDir, "private", "runtime") }
+
+// newRuntime drives the OCI runtime for one container; log is where it writes
+// its messages as JSON lines.
+func (h *Host) newRuntime(log string) *runc.Runc {
+	return &runc.Runc{Command: h.runtime, Root: runtimeRoot(h.dir), Log: log, LogFormat: runc.JSON}
+}
+
+// runtimeError says what the runtime wrote to its log, which is clearer than
+// its exit status.
+func runtimeError(doing, log string, err error) error {
+	message, readErr := lastError(log)
+	if readErr != nil || message == "" {
+		return errors.Join(fmt.Errorf("%s: %w", doing, err), readErr)
+	}
+	return fmt.Errorf("%s: %s", doing, message)
+}
+
+func lastError(log string) (string, error) {
+	data, err := os.ReadFile(log)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var last string
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Level == "error" {
+			last = entry.Msg
+		}
+	}
+	return strings.TrimPrefix(last, "runc create failed: "), lines.Err()
+}
+
+// commandFailure recognises, in what runc and crun say, that the step's
+// command itself cannot be executed, and gives it a shell's exit code.
+func commandFailure(message string) (code int, ok bool) {
+	notFound := regexp.MustCompile(`exec: .*(executable file not found|no such file or directory)|executable file .* not found`)
+	notExecutable := regexp.MustCompile(`exec: .*(permission denied|exec format error|is a directory)|open executable: Permission denied`)
+	switch {
+	case notFound.MatchString(message):
+		return 127, true
+	case notExecutable.MatchString(message):
+		return 126, true
+	}
+	return 0, false
+}
+
+// stdio hands the step's files to the runtime, which passes them on to the
+// container. Standard input is /dev/null: a command that reads it must not
+// swallow anything (runc.IO).
+type stdio struct{ out, err *os.File }
+
+func (s stdio) Set(cmd *exec.Cmd)     { cmd.Stdout, cmd.Stderr = s.out, s.err }
+func (s stdio) Stdin() io.WriteCloser { return nil }
+func (s stdio) Stdout() io.ReadCloser { return nil }
+func (s stdio) Stderr() io.ReadCloser { return nil }
+func (s stdio) Close() error          { return nil }

@@ -1,0 +1,292 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/go-runc"
+	"github.com/moby/sys/user"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// scriptPath is where a step finds its script.
+const scriptPath = "/run/stepexec/script"
+
+// runtimeTimeout bounds one call of the runtime, which takes milliseconds. A
+// call is never cut short by a cancelled run: a killed runtime leaves halves.
+const runtimeTimeout = 2 * time.Minute
+
+// Sandbox is a step's container, from its creation on.
+type Sandbox struct {
+	step    *Step
+	id      string
+	log     string
+	runtime *runc.Runc
+	cgroup  cgroup
+	init    *os.Process // the container's init process, held by a pidfd
+	reaped  bool        // init's exit status has been collected
+	release []func() error
+}
+
+// Prepare mounts the step's root file system, writes its bundle and creates
+// its container, up to but without starting the command. An error leaves
+// nothing behind; a *CommandError or *UserError is the step's own fault.
+func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	s := &Sandbox{step: step, id: h.containerID(step)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Remove())
+		}
+	}()
+	dir, err := h.Dir(step.ID)
+	if err != nil {
+		return nil, err
+	}
+	s.release = append(s.release, func() error { return os.RemoveAll(dir) })
+	s.log = filepath.Join(dir, "runtime.log")
+	s.runtime = h.newRuntime(s.log)
+
+	rootfs := filepath.Join(dir, "rootfs")
+	unmount, err := mountRootfs(step.Lowerdirs, filepath.Join(h.dir, "upper", step.ID), rootfs)
+	if err != nil {
+		return nil, err
+	}
+	s.release = append(s.release, unmount)
+
+	spec, err := h.specFor(step, dir, rootfs)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.create(ctx, dir, spec)
+}
+
+// specFor checks the image and the mounts' sources and builds the spec.
+func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
+	if err := checkRootfs(rootfs); err != nil {
+		return nil, fmt.Errorf("image %s: %w", step.Image, err)
+	}
+	if err := checkSources(step.Mounts); err != nil {
+		return nil, err
+	}
+	name := step.User
+	if name == "" {
+		name = step.Config.User
+	}
+	who, err := lookupUser(rootfs, name)
+	if err != nil {
+		return nil, &UserError{User: name, Image: step.Image, Err: err}
+	}
+	files, err := stepFiles(step, dir, who)
+	if err != nil {
+		return nil, err
+	}
+	return h.newSpec(step, rootfs, who, files)
+}
+
+// stepFiles writes the files that stepexec gives a step and returns their
+// mounts: hosts, resolv.conf, the script and the secrets.
+func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error) {
+	network := step.Network
+	if network == "" {
+		network = NetworkHost
+	}
+	mounts, err := networkFiles(dir, network, step.HostNames)
+	if err != nil {
+		return nil, err
+	}
+	if step.Script != nil {
+		script := filepath.Join(dir, "script")
+		if err := writeFile(script, step.Script, 0o555); err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, bindFile(script, scriptPath, "ro"))
+	}
+	if len(step.Secrets) > 0 {
+		secrets := filepath.Join(dir, "secrets")
+		if err := writeSecrets(secrets, step.Secrets, who); err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, bindFile(secrets, secretsPath, "ro", "noexec"))
+	}
+	return mounts, nil
+}
+
+// create writes config.json, has the runtime create the container and deletes
+// config.json again: it holds the environment, and neither start nor delete
+// need it.
+func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) error {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("encode OCI spec: %w", err)
+	}
+	config, pidFile := filepath.Join(bundle, "config.json"), filepath.Join(bundle, "pid")
+	if err := os.WriteFile(config, data, 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	defer cancel()
+	s.release = append(s.release, s.deleteContainer)
+	err = s.runtime.Create(ctx, s.id, bundle, &runc.CreateOpts{
+		IO: stdio{out: s.step.Stdout, err: s.step.Stderr}, PidFile: pidFile,
+	})
+	if removed := os.Remove(config); removed != nil {
+		return errors.Join(err, removed)
+	}
+	if err != nil {
+		return s.createError(spec.Process.Args[0], err)
+	}
+	pid, err := runc.ReadPidFile(pidFile)
+	if err != nil {
+		return fmt.Errorf("read the container's pid: %w", err)
+	}
+	if s.init, err = os.FindProcess(pid); err != nil {
+		return fmt.Errorf("hold the container's init process: %w", err)
+	}
+	s.cgroup, err = findCgroup(pid)
+	return err
+}
+
+func (s *Sandbox) createError(command string, err error) error {
+	failure := runtimeError("create container", s.log, err)
+	if code, ok := commandFailure(failure.Error()); ok {
+		return &CommandError{Code: code, Command: command, Image: s.step.Image, Err: failure}
+	}
+	return failure
+}
+
+// Start lets the created container run its command.
+func (s *Sandbox) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	defer cancel()
+	if err := s.runtime.Start(ctx, s.id); err != nil {
+		return runtimeError("start container", s.log, err)
+	}
+	return nil
+}
+
+// Stopping says how a step is ended when its context is.
+type Stopping struct {
+	Grace time.Duration   // from the stop signal to the kill
+	Now   <-chan struct{} // closed: kill at once, without the rest of the grace
+}
+
+// Wait waits for the command to end and says how. When ctx ends first, the
+// step gets the image's stop signal and, after the grace, SIGKILL; Wait still
+// returns only when it is dead.
+func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
+	var state *os.ProcessState
+	var waitErr error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		state, waitErr = s.init.Wait() // a pidfd wait: no polling, no pid reuse
+	}()
+	stopErr := s.end(ctx, stop, ended)
+	<-ended
+	if waitErr != nil {
+		return Exit{}, errors.Join(fmt.Errorf("wait for the step's process: %w", waitErr), stopErr)
+	}
+	s.reaped = true
+	exit := exitOf(state)
+	kills, err := s.cgroup.oomKills()
+	exit.OOM = kills > 0
+	return exit, errors.Join(err, stopErr)
+}
+
+// end returns when the step has ended by itself or has been killed.
+func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{}) error {
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	stopErr := s.stop()
+	grace := time.NewTimer(stop.Grace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+		return stopErr
+	case <-grace.C:
+	case <-stop.Now:
+	}
+	return errors.Join(stopErr, ignoreDone(s.init.Kill()))
+}
+
+// stop sends the stop signal. A script's shell is process 1 of its namespace
+// and so deaf to signals it has no handler for, and it waits for its child:
+// a script's whole group gets the signal, as from a terminal's Ctrl-C.
+func (s *Sandbox) stop() error {
+	sig := stopSignal(s.step.Config.StopSignal)
+	if s.step.Script != nil {
+		return s.cgroup.signal(sig)
+	}
+	return ignoreDone(s.init.Signal(sig))
+}
+
+// stopSignal reads an image's StopSignal: a name with or without SIG, or a
+// number. SIGTERM is the default, also for what is no signal.
+func stopSignal(name string) unix.Signal {
+	name = strings.ToUpper(name)
+	if !strings.HasPrefix(name, "SIG") {
+		var number int
+		if _, err := fmt.Sscanf(name, "%d", &number); err == nil && number > 0 && number < 65 {
+			return unix.Signal(number)
+		}
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig
+	}
+	return unix.SIGTERM
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}
+
+// Remove kills what still runs and removes the container, its mounts, its
+// cgroup and its files. It may be called once, in any state.
+func (s *Sandbox) Remove() error {
+	var failed []error
+	for _, release := range slices.Backward(s.release) {
+		failed = append(failed, release())
+	}
+	s.release = nil
+	return errors.Join(failed...)
+}
+
+// deleteContainer removes the container from the runtime. Its init process,
+// if it still lives, dies first and is reaped here, as our child.
+func (s *Sandbox) deleteContainer() error {
+	if s.init != nil && !s.reaped {
+		if err := ignoreDone(s.init.Kill()); err != nil {
+			return fmt.Errorf("kill the step's process: %w", err)
+		}
+		if _, err := s.init.Wait(); err != nil {
+			return fmt.Errorf("wait for the step's process: %w", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.runtime.Root, s.id)); errors.Is(err, os.ErrNotExist) {
+		return nil // the runtime has removed it by itself, after a failed create
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
+	defer cancel()
+	if err := s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true}); err != nil {
+		return runtimeError("delete container", s.log, err)
+	}
+	return nil
+}

@@ -1,0 +1,490 @@
+package sandbox_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// busybox makes a root directory out of Debian's static busybox.
+func busybox(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"bin", "etc", "tmp", "root", "home/builder"} {
+		must(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
+	}
+	must(t, os.Chmod(dir, 0o755))
+	must(t, os.Chown(filepath.Join(dir, "home/builder"), 1000, 1000))
+	out, err := exec.Command("cp", "/bin/busybox", filepath.Join(dir, "bin/busybox")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("copy busybox (package busybox-static): %v: %s", err, out)
+	}
+	applets, err := exec.Command("/bin/busybox", "--list").Output()
+	must(t, err)
+	for applet := range strings.Lines(string(applets)) {
+		if applet = strings.TrimSpace(applet); applet != "busybox" {
+			must(t, os.Symlink("busybox", filepath.Join(dir, "bin", applet)))
+		}
+	}
+	write(t, filepath.Join(dir, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nbuilder:x:1000:1000::/home/builder:/bin/sh\nwrap:x:4294967296:0::/:/bin/sh\n")
+	write(t, filepath.Join(dir, "etc/group"), "root:x:0:\nbuilder:x:1000:\ntools:x:1500:builder\n")
+	return dir
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+// openHost opens a Host and checks, when the test ends, that it leaves no
+// mount and no directory of the run.
+func openHost(t *testing.T) *sandbox.Host {
+	t.Helper()
+	root := t.TempDir()
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, host.Close())
+		mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
+		must(t, err)
+		left, err := os.ReadDir(filepath.Join(root, "runs"))
+		must(t, err)
+		cgroups, err := filepath.Glob("/sys/fs/cgroup/*/stepexec-" + host.ID() + "*")
+		must(t, err)
+		if len(mounts) > 0 || len(left) > 0 || len(cgroups) > 0 {
+			t.Errorf("left behind: mounts %v, directories %v, cgroups %v", mounts, left, cgroups)
+		}
+	})
+	return host
+}
+
+// script is a step that runs text with busybox's shell.
+func script(t *testing.T, text string) *sandbox.Step {
+	return &sandbox.Step{
+		ID: "1", Image: "busybox", Lowerdirs: []string{busybox(t)},
+		Script: []byte(text), Shell: []string{"/bin/sh", "-e"},
+	}
+}
+
+// output runs a step to its end and returns what it wrote.
+func output(t *testing.T, host *sandbox.Host, step *sandbox.Step) (stdout, stderr string, exit sandbox.Exit) {
+	t.Helper()
+	out, err := runStep(t, host, step, func(s *sandbox.Sandbox) {
+		must(t, s.Start(t.Context()))
+		var err error
+		exit, err = s.Wait(t.Context(), sandbox.Stopping{})
+		must(t, err)
+	})
+	must(t, err)
+	return out[0], out[1], exit
+}
+
+// runStep prepares a step, hands it to use and removes it.
+func runStep(t *testing.T, host *sandbox.Host, step *sandbox.Step, use func(*sandbox.Sandbox)) (out [2]string, err error) {
+	t.Helper()
+	var files [2]*os.File
+	for i := range files {
+		files[i], err = os.Create(filepath.Join(t.TempDir(), "out"))
+		must(t, err)
+		defer files[i].Close()
+	}
+	step.Stdout, step.Stderr = files[0], files[1]
+	s, err := host.Prepare(t.Context(), step)
+	if err != nil {
+		return out, err
+	}
+	use(s)
+	must(t, s.Remove())
+	for i, file := range files {
+		_, err := file.Seek(0, io.SeekStart)
+		must(t, err)
+		data, err := io.ReadAll(file)
+		must(t, err)
+		out[i] = string(data)
+	}
+	return out, nil
+}
+
+func TestStepRunsItsScriptAndReportsHowItEnded(t *testing.T) {
+	tests := []struct {
+		name, script   string
+		stdout, stderr string
+		code           int
+	}{
+		{"success", "echo out; echo err >&2", "out\n", "err\n", 0},
+		{"own exit code", "exit 42", "", "", 42},
+		{"a failing command ends the script", "false\necho after", "", "", 1},
+		{"missing command", "nope 2>/dev/null", "", "", 127},
+		{"killed by a signal", "kill -SEGV $$; sh -c 'kill -9 $$'", "", "Killed\n", 137},
+		{"stdin is empty", "cat; read x || echo end", "end\n", "", 0},
+		{"no newline at the end", "printf last", "last", "", 0},
+		{"background process does not hold the step", "sleep 1000 & echo done", "done\n", "", 0},
+	}
+	host := openHost(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stdout, stderr, exit := output(t, host, script(t, test.script))
+			if stdout != test.stdout || stderr != test.stderr || exit.Code != test.code {
+				t.Errorf("got %q, %q, code %d; want %q, %q, code %d", stdout, stderr, exit.Code, test.stdout, test.stderr, test.code)
+			}
+		})
+	}
+}
+
+func TestStepSeesItsImageItsUserAndItsEnvironment(t *testing.T) {
+	tests := []struct {
+		name, script string
+		change       func(*sandbox.Step)
+		want         string
+	}{
+		{"root by default", "id -u; echo $HOME; pwd", nil, "0\n/root\n/\n"},
+		{"user by name, with its groups", "id -u; id -g; id -G; echo $HOME", func(s *sandbox.Step) { s.User = "builder" }, "1000\n1000\n1000 1500\n/home/builder\n"},
+		{"image's user", "id -u", func(s *sandbox.Step) { s.Config.User = "builder" }, "1000\n"},
+		{"step's user over image's", "id -u", func(s *sandbox.Step) { s.Config.User = "builder"; s.User = "0" }, "0\n"},
+		{"unknown number", "id -u; id -g; echo $HOME", func(s *sandbox.Step) { s.User = "4711:12" }, "4711\n12\n/\n"},
+		{"step's variables over image's", "echo $A $B $C", func(s *sandbox.Step) {
+			s.Config.Env = []string{"A=image", "B=image"}
+			s.Env = []string{"B=step", "C=x=y z"}
+		}, "image step x=y z\n"},
+		{"own HOME", "echo $HOME", func(s *sandbox.Step) { s.Env = []string{"HOME=/elsewhere"} }, "/elsewhere\n"},
+		{"default PATH", "echo $PATH", nil, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"},
+		{"directory is made", "pwd", func(s *sandbox.Step) { s.Directory = "/made/for/it" }, "/made/for/it\n"},
+		{"image's directory", "pwd", func(s *sandbox.Step) { s.Config.WorkingDir = "/tmp" }, "/tmp\n"},
+		{"service names", "grep -c 'db$' /etc/hosts", func(s *sandbox.Step) { s.HostNames = []string{"db"} }, "1\n"},
+		{"secret file", "cat /run/secrets/key; stat -c '%a %u' /run/secrets/key; (: > /run/secrets/x) 2>/dev/null || echo read-only", func(s *sandbox.Step) {
+			s.User = "builder"
+			s.Secrets = []sandbox.Secret{{Path: "/run/secrets/key", Value: []byte("value\n")}}
+		}, "value\n400 1000\nread-only\n"},
+		{"private process namespace", "echo $$", nil, "1\n"},
+		{"no new privileges, seccomp, default capabilities", "grep -E '^(NoNewPrivs|Seccomp|CapEff|CapBnd|CapInh|CapAmb):' /proc/self/status | tr -s '\\t' ' '", nil,
+			"CapInh: 0000000000000000\nCapEff: 00000000a80425fb\nCapBnd: 00000000a80425fb\nCapAmb: 0000000000000000\nNoNewPrivs: 1\nSeccomp: 2\n"},
+		{"masked and read-only paths", "wc -c < /proc/keys; ls /sys/firmware | wc -l; (echo 1 > /proc/sys/kernel/sysrq) 2>/dev/null || echo ro", nil, "0\n0\nro\n"},
+		{"no stray descriptors", "ls /proc/self/fd | tr '\\n' ' '", nil, "0 1 2 3 "},
+		{"no network", "ls /sys/class/net; grep -c . /etc/resolv.conf || true", func(s *sandbox.Step) { s.Network = sandbox.NetworkNone }, "lo\n0\n"},
+		{"tmpfs", "grep -o 'tmpfs /scratch .*size=1024k' /proc/mounts | cut -d' ' -f2", func(s *sandbox.Step) {
+			s.Mounts = []sandbox.Mount{{Type: "tmpfs", Destination: "/scratch", Options: []string{"size=1m"}}}
+		}, "/scratch\n"},
+		{"devices", "head -c 4 /dev/zero | wc -c; echo > /dev/null; (mknod /tmp/k c 1 2 && cat /tmp/k) >/dev/null 2>&1 || echo denied", nil, "4\ndenied\n"},
+		{"privileged", "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t' ' '; test -w /proc/sys/kernel/hostname && echo rw", func(s *sandbox.Step) { s.Privileged = true },
+			"NoNewPrivs: 0\nSeccomp: 0\nrw\n"},
+	}
+	host := openHost(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			step := script(t, test.script)
+			if test.change != nil {
+				test.change(step)
+			}
+			stdout, stderr, exit := output(t, host, step)
+			if diff := cmp.Diff(test.want, stdout); diff != "" || exit.Code != 0 {
+				t.Errorf("code %d, stderr %q, output (-want +got):\n%s", exit.Code, stderr, diff)
+			}
+		})
+	}
+}
+
+func TestStepUsesTheHostsNetworkByDefault(t *testing.T) {
+	want, err := os.Readlink("/proc/self/ns/net")
+	must(t, err)
+	got, _, _ := output(t, openHost(t), script(t, "readlink /proc/self/ns/net"))
+	if strings.TrimSpace(got) != want {
+		t.Errorf("network namespace %s, want the host's %s", got, want)
+	}
+}
+
+func TestBindMountsReachTheHost(t *testing.T) {
+	shared, fixed := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(fixed, "in"), "from the host\n")
+	made := filepath.Join(t.TempDir(), "not/there/yet")
+	step := script(t, "cat /fixed/in > /shared/out; (: > /fixed/x) 2>/dev/null || echo read-only; : > /made/file")
+	step.Mounts = []sandbox.Mount{
+		{Type: "bind", Source: shared, Destination: "/shared", Options: []string{"rbind", "rw"}},
+		{Type: "bind", Source: fixed, Destination: "/fixed", Options: []string{"rbind", "ro"}},
+		{Type: "bind", Source: made, Destination: "/made", Options: []string{"rbind", "rw"}, Create: true},
+	}
+	stdout, _, exit := output(t, openHost(t), step)
+	if exit.Code != 0 || stdout != "read-only\n" {
+		t.Errorf("code %d, output %q", exit.Code, stdout)
+	}
+	got, err := os.ReadFile(filepath.Join(shared, "out"))
+	must(t, err)
+	if string(got) != "from the host\n" {
+		t.Errorf("the shared folder holds %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(made, "file")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStepCannotChangeItsImage(t *testing.T) {
+	step := script(t, "echo changed > /etc/passwd; rm /bin/wget; : > /new")
+	_, _, exit := output(t, openHost(t), step)
+	if exit.Code != 0 {
+		t.Fatalf("exit code %d", exit.Code)
+	}
+	passwd, err := os.ReadFile(filepath.Join(step.Lowerdirs[0], "etc/passwd"))
+	must(t, err)
+	_, newErr := os.Stat(filepath.Join(step.Lowerdirs[0], "new"))
+	_, oldErr := os.Lstat(filepath.Join(step.Lowerdirs[0], "bin/wget"))
+	if strings.Contains(string(passwd), "changed") || newErr == nil || oldErr != nil {
+		t.Error("the image's own files were changed")
+	}
+}
+
+func TestOutOfMemoryIsSeen(t *testing.T) {
+	step := script(t, "tail /dev/zero")
+	step.Memory = 32 << 20
+	_, _, exit := output(t, openHost(t), step)
+	if !exit.OOM || exit.Code != 137 {
+		t.Errorf("got %+v, want an OOM with code 137", exit)
+	}
+}
+
+func TestCPULimitIsSet(t *testing.T) {
+	step := script(t, "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null || true")
+	step.CPUs = 1.5
+	stdout, _, _ := output(t, openHost(t), step)
+	if !strings.HasPrefix(stdout, "150000") {
+		t.Errorf("quota is %q, want 150000", stdout)
+	}
+}
+
+func TestPrepareRefusesWhatCannotRun(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(t *testing.T, s *sandbox.Step)
+		want   string
+	}{
+		{"missing bind source", func(_ *testing.T, s *sandbox.Step) {
+			s.Mounts = []sandbox.Mount{{Type: "bind", Source: "/no/such", Destination: "/x", Options: []string{"rbind"}}}
+		}, "mount /no/such at /x: no such file or directory on the host (create it, or set create: true)"},
+		{"command not in the image", func(_ *testing.T, s *sandbox.Step) { s.Script, s.Entrypoint = nil, []string{"nope"} },
+			`nope: command not found in image busybox (exit code 127)`},
+		{"absolute command not in the image", func(_ *testing.T, s *sandbox.Step) { s.Script, s.Entrypoint = nil, []string{"/bin/nope"} },
+			`/bin/nope: command not found in image busybox (exit code 127)`},
+		{"shell not in the image", func(_ *testing.T, s *sandbox.Step) { s.Shell = []string{"/bin/bash"} },
+			`/bin/bash: command not found in image busybox (exit code 127)`},
+		{"command not executable", func(_ *testing.T, s *sandbox.Step) { s.Script, s.Entrypoint = nil, []string{"/etc/passwd"} },
+			`/etc/passwd: command is not executable in image busybox (exit code 126)`},
+		{"no command at all", func(_ *testing.T, s *sandbox.Step) { s.Script = nil }, "nothing to run"},
+		{"user not in the image", func(_ *testing.T, s *sandbox.Step) { s.User = "alice" },
+			`user "alice" in image busybox: no such user in its /etc/passwd`},
+		{"group not in the image", func(_ *testing.T, s *sandbox.Step) { s.User = "0:nope" },
+			`user "0:nope" in image busybox: no such group in its /etc/group`},
+		{"uid that wraps around to root", func(_ *testing.T, s *sandbox.Step) { s.User = "4294967296" }, "range"},
+		{"uid of the image that wraps around to root", func(_ *testing.T, s *sandbox.Step) { s.User = "wrap" }, "range"},
+		{"hexadecimal uid", func(_ *testing.T, s *sandbox.Step) { s.User = "0x0" }, "no such user"},
+		{"negative uid", func(_ *testing.T, s *sandbox.Step) { s.User = "-1" }, "range"},
+		{"passwd is a FIFO", func(t *testing.T, s *sandbox.Step) {
+			must(t, os.Remove(filepath.Join(s.Lowerdirs[0], "etc/passwd")))
+			must(t, exec.Command("mkfifo", filepath.Join(s.Lowerdirs[0], "etc/passwd")).Run())
+		}, "/etc/passwd is not a regular file"},
+		{"/proc is a link", func(t *testing.T, s *sandbox.Step) {
+			must(t, os.Symlink("/tmp", filepath.Join(s.Lowerdirs[0], "proc")))
+		}, "image busybox: refused: its /proc is not a directory"},
+		{"secret path that climbs", func(_ *testing.T, s *sandbox.Step) {
+			s.Secrets = []sandbox.Secret{{Path: "/run/secrets/../../etc/x"}}
+		}, "must be a file name below /run/secrets"},
+	}
+	host := openHost(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			step := script(t, "true")
+			test.change(t, step)
+			_, err := runStep(t, host, step, func(*sandbox.Sandbox) { t.Error("prepared") })
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+func TestUserOfTheHostIsNeverAsked(t *testing.T) {
+	step := script(t, "id -u")
+	// A link out of the image must lead into the image.
+	passwd := filepath.Join(step.Lowerdirs[0], "etc/passwd")
+	must(t, os.Remove(passwd))
+	must(t, os.Symlink("/../../../../../etc/passwd-outside", passwd))
+	outside := "/etc/passwd-outside"
+	write(t, outside, "spy:x:0:0::/:/bin/sh\n")
+	t.Cleanup(func() { must(t, os.Remove(outside)) })
+	step.User = "spy"
+	_, err := runStep(t, openHost(t), step, func(*sandbox.Sandbox) {})
+	var userError *sandbox.UserError
+	if !errors.As(err, &userError) {
+		t.Errorf("got %v, want a UserError", err)
+	}
+}
+
+func TestCancelledStepGetsItsStopSignal(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*sandbox.Step)
+		stdout string
+		signal bool // killed, not ended by itself
+	}{
+		{"script is told with its children", func(s *sandbox.Step) {
+			s.Script = []byte("sh -c 'trap \"echo child stopped; exit 3\" TERM; echo ready; while :; do sleep 0.01; done'\n")
+		}, "ready\nchild stopped\n", false},
+		{"entrypoint gets the image's stop signal", func(s *sandbox.Step) {
+			s.Script, s.Entrypoint = nil, []string{"/bin/sh", "-c", "trap 'echo usr1; exit 3' USR1; echo ready; while :; do sleep 0.01; done"}
+			s.Config.StopSignal = "SIGUSR1"
+		}, "ready\nusr1\n", false},
+		{"deaf step is killed after the grace", func(s *sandbox.Step) {
+			s.Script = []byte("trap '' TERM\necho ready\nwhile :; do sleep 0.01; done\n")
+		}, "ready\n", true},
+	}
+	host := openHost(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			step := script(t, "")
+			test.change(step)
+			grace := time.Hour
+			if test.signal {
+				grace = 50 * time.Millisecond
+			}
+			var exit sandbox.Exit
+			out, err := runStep(t, host, step, func(s *sandbox.Sandbox) {
+				must(t, s.Start(t.Context()))
+				ctx, cancel := context.WithCancel(t.Context())
+				waitFor(t, step.Stdout.Name(), "ready\n")
+				cancel()
+				var err error
+				exit, err = s.Wait(ctx, sandbox.Stopping{Grace: grace})
+				must(t, err)
+			})
+			must(t, err)
+			if out[0] != test.stdout || (exit.Signal != 0) != test.signal {
+				t.Errorf("output %q, %+v", out[0], exit)
+			}
+		})
+	}
+}
+
+func TestSecondStopKillsAtOnce(t *testing.T) {
+	step := script(t, "trap '' TERM\nwhile :; do sleep 0.01; done\n")
+	_, err := runStep(t, openHost(t), step, func(s *sandbox.Sandbox) {
+		must(t, s.Start(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		now := make(chan struct{})
+		close(now)
+		exit, err := s.Wait(ctx, sandbox.Stopping{Grace: time.Hour, Now: now})
+		must(t, err)
+		if exit.Code != 137 {
+			t.Errorf("got %+v, want code 137", exit)
+		}
+	})
+	must(t, err)
+}
+
+// waitFor reads a file until it holds text; the test's own deadline bounds it.
+func waitFor(t *testing.T, path, text string) {
+	t.Helper()
+	for {
+		data, err := os.ReadFile(path)
+		must(t, err)
+		if strings.Contains(string(data), text) {
+			return
+		}
+		must(t, t.Context().Err())
+	}
+}
+
+func TestPreparedSandboxCanBeRemovedWithoutRunning(t *testing.T) {
+	step := script(t, "echo ran")
+	out, err := runStep(t, openHost(t), step, func(*sandbox.Sandbox) {})
+	must(t, err)
+	if out != [2]string{} {
+		t.Errorf("it ran: %q", out)
+	}
+}
+
+func TestConfigIsGoneOnceTheContainerExists(t *testing.T) {
+	host := openHost(t)
+	step := script(t, "true")
+	step.Env = []string{"TOKEN=hunter2-hunter2"}
+	_, err := runStep(t, host, step, func(*sandbox.Sandbox) {
+		dir, err := host.Dir(step.ID)
+		must(t, err)
+		out, err := exec.Command("grep", "-r", "--exclude-dir=rootfs", "hunter2-hunter2", filepath.Dir(dir)).CombinedOutput()
+		if err == nil {
+			t.Errorf("the environment is in %s", out)
+		}
+	})
+	must(t, err)
+}
+
+func TestNextRunClearsAwayOneThatDied(t *testing.T) {
+	root := t.TempDir()
+	child := exec.Command(os.Args[0], "-test.run=^TestDieWhileAStepRuns$")
+	child.Env = append(os.Environ(), "SANDBOX_DIE_IN="+root, "SANDBOX_ROOTFS="+busybox(t))
+	out, err := child.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !strings.Contains(string(out), "about to die") {
+		t.Fatalf("child: %v: %s", err, out)
+	}
+	if left, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root)); err != nil || len(left) == 0 {
+		t.Fatalf("the dead run left no mounts, so this test shows nothing (%v)", err)
+	}
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	must(t, host.Close())
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
+	must(t, err)
+	runs, err := os.ReadDir(filepath.Join(root, "runs"))
+	must(t, err)
+	procs, err := exec.Command("pgrep", "-f", "sleep 98765").Output()
+	if len(mounts) > 0 || len(runs) > 0 || err == nil {
+		t.Errorf("left behind: mounts %v, runs %v, processes %s", mounts, runs, procs)
+	}
+}
+
+// TestDieWhileAStepRuns is the child of the test above.
+func TestDieWhileAStepRuns(t *testing.T) {
+	root := os.Getenv("SANDBOX_DIE_IN")
+	if root == "" {
+		return
+	}
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	must(t, err)
+	s, err := host.Prepare(t.Context(), &sandbox.Step{
+		ID: "1", Lowerdirs: []string{os.Getenv("SANDBOX_ROOTFS")}, Entrypoint: []string{"sleep", "98765"},
+		Config: ocispec.ImageConfig{}, Stdout: null, Stderr: null,
+	})
+	must(t, err)
+	must(t, s.Start(t.Context()))
+	os.Stdout.WriteString("about to die\n")
+	process, err := os.FindProcess(os.Getpid())
+	must(t, err)
+	must(t, process.Kill())
+	select {}
+}
+
+func TestOpenSaysWhatIsMissing(t *testing.T) {
+	_, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: "no-such-runtime"})
+	if !errors.Is(err, sandbox.ErrNoRuntime) || !strings.Contains(err.Error(), "--runtime") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,98 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+)
+
+// maxUserFile bounds what is read of an image's passwd and group files: a
+// hostile image could otherwise fill the memory (CVE-2026-47262).
+const maxUserFile = 10 << 20
+
+// lookupUser finds a step's user in its image: uid, gid, supplementary groups
+// and home. The host's own users are never asked.
+func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
+	passwd, err := readInRootfs(rootfs, "etc/passwd")
+	if err != nil {
+		return nil, err
+	}
+	group, err := readInRootfs(rootfs, "etc/group")
+	if err != nil {
+		return nil, err
+	}
+	defaults := &user.ExecUser{Home: "/"}
+	found, err := user.GetExecUser(spec, defaults, bytes.NewReader(passwd), bytes.NewReader(group))
+	switch {
+	case errors.Is(err, user.ErrNoPasswdEntries):
+		return nil, fmt.Errorf("no such user in its /etc/passwd (use a name that is there, or a number)")
+	case errors.Is(err, user.ErrNoGroupEntries):
+		return nil, fmt.Errorf("no such group in its /etc/group (use a name that is there, or a number)")
+	case err != nil:
+		return nil, err
+	}
+	// An entry of the image's passwd file may carry a number that wraps around
+	// to 0, that is to root, when it becomes a uid (CVE-2024-40635).
+	for _, id := range append([]int{found.Uid, found.Gid}, found.Sgids...) {
+		if id < 0 || id > math.MaxInt32 {
+			return nil, fmt.Errorf("id %d is out of range", id)
+		}
+	}
+	if found.Home == "" {
+		found.Home = "/"
+	}
+	return found, nil
+}
+
+// readInRootfs reads a small file of an image, or nothing when there is none.
+// Links are followed inside the image only: `etc/passwd -> /host/etc/passwd`
+// must not read the host's file. A FIFO or device in its place would hang or
+// never end, so only a regular file is read.
+func readInRootfs(rootfs, name string) ([]byte, error) {
+	file, err := openInRootfs(rootfs, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("/%s is not a regular file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxUserFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxUserFile {
+		return nil, fmt.Errorf("/%s is larger than %d bytes", name, maxUserFile)
+	}
+	return data, nil
+}
+
+func openInRootfs(rootfs, name string, flags int) (*os.File, error) {
+	dir, err := os.Open(rootfs)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	how := &unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	fd, err := unix.Openat2(int(dir.Fd()), name, how)
+	if err != nil {
+		return nil, &os.PathError{Op: "open in image", Path: "/" + name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), "/"+name), nil
+}
