@@ -1,0 +1,9 @@
+// Package logs takes what a container writes from its FIFO to masked lines.
+//
+//	container ─▶ FIFO ─▶ MaskWriter ─▶ Lines ─▶ emit(line)
+//
+// Masking comes before lines are split, on the byte stream, so that a secret is found wherever
+// the container's writes, our reads and the line borders happen to fall.
+//
+// The package does not format, store or show lines: package report does that.
+package logs
