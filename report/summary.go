@@ -44,11 +44,7 @@ func status(r *engine.StepResult) string {
 }
 
 func verdict(s *engine.Summary) string {
-	name := "pipeline"
-	if s.Name != "" {
-		name += " " + s.Name
-	}
-	text := fmt.Sprintf("%s %s", name, s.Status)
+	text := fmt.Sprintf("%s: %s", s.Name, s.Status)
 	if s.Status != engine.Succeeded {
 		text += fmt.Sprintf(" with exit code %d", s.ExitCode)
 	}

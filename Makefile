@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine (Debian, root, Go 1.26):
+#   make demo    install what is missing, build, run a pipeline
+#   make test    install what is missing, run all tests
+
+BIN := bin/stepexec
+HELLO := fixtures/pipelines/hello
+
+.PHONY: build demo test lint bench setup clean
+
+build:
+	go build -trimpath -o $(BIN) ./cmd/stepexec
+
+demo: setup build
+	go run ./fixtures/cmd/fixtures busybox $(HELLO)/.images/busybox
+	$(BIN) run $(HELLO)/pipeline.yml
+
+test: setup lint
+	./scripts/test.sh
+
+lint:
+	./scripts/lint.sh
+
+bench: setup build
+	./bench/run.sh
+
+# Debian's packages that stepexec, its tests and its fixtures use.
+setup:
+	./scripts/install-packages.sh
+
+clean:
+	rm -rf bin out fixtures/pipelines/*/.images

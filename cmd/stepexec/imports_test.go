@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/stepexec/stepexec/"
+
+// TestPackagesImportOnlyWhatTheArchitectureAllows holds the code to the table
+// of docs/architecture.md: data flows one way.
+func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
+	allowed := map[string][]string{
+		"pipeline":     {},
+		"pull":         {},
+		"unpack":       {},
+		"sandbox":      {},
+		"logs":         {},
+		"engine":       {"pipeline", "pull", "unpack", "sandbox", "logs"},
+		"report":       {"engine"},
+		"cmd/stepexec": {"pipeline", "unpack", "sandbox", "logs", "engine", "report"},
+	}
+	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	list.Dir = "../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, ok := allowed[name]
+		if !ok {
+			continue // fixtures and tools
+		}
+		seen++
+		for _, path := range p.Imports {
+			if ours, ok := strings.CutPrefix(path, module); ok && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s", name, ours)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("found %d of %d packages", seen, len(allowed))
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/compression"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/moby/sys/mountinfo"
+	"github.com/opencontainers/go-digest"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/fixtures"
+	"github.com/stepexec/stepexec/fixtures/registry"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"stepexec": main})
+}
+
+// TestScripts runs what users type. Every script has the busybox image as
+// $BUSYBOX (an OCI layout), a registry as $REGISTRY, one that wants
+// credentials as $LOCKED, and a state root of its own as $ROOT.
+func TestScripts(t *testing.T) {
+	busybox := filepath.Join(t.TempDir(), "busybox")
+	if err := fixtures.Busybox(busybox); err != nil {
+		t.Fatal(err)
+	}
+	img, err := fixtures.FromLayout(busybox, "latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := registry.Start(t, registry.Options{})
+	open.Push(t, "busybox:latest", img)
+	locked := registry.Start(t, registry.Options{Users: map[string]string{"ci": "s3cret-password"}})
+	down := registry.Start(t, registry.Options{})
+	down.Stop()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("BUSYBOX", busybox)
+			env.Setenv("REGISTRY", open.Host)
+			env.Setenv("LOCKED", locked.Host)
+			env.Setenv("DOWN", down.Host)
+			env.Setenv("ROOT", filepath.Join(env.WorkDir, "root"))
+			env.Setenv("DOCKER_CONFIG", filepath.Join(env.WorkDir, "docker"))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"image": imageCommand, "spoil": spoilCommand, "push": pushCommand,
+			"tmpfs": tmpfsCommand, "waitfor": waitforCommand, "clean": cleanCommand,
+		},
+	})
+}
+
+func check(ts *testscript.TestScript, err error) {
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// imageCommand is `image KIND PATH`: it makes a variant of the busybox image.
+func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
+	image, err := fixtures.BusyboxImage()
+	check(ts, err)
+	kind, path := args[0], ts.MkAbs(args[1])
+	switch kind {
+	case "zstd":
+		image.Compression = compression.ZStd
+	case "plain":
+		image.Compression = compression.None
+	case "docker":
+		image.Docker = true
+	case "other-platform":
+		image.Platform = v1.Platform{OS: "linux", Architecture: "s390x"}
+	case "configured":
+		image.Config.User = "builder"
+		image.Config.WorkingDir = "/home/builder"
+		image.Config.Env = append(image.Config.Env, "FROM_IMAGE=yes")
+		image.Config.Entrypoint = []string{"/bin/sh", "-c"}
+		image.Config.Cmd = []string{"id -un; pwd; echo $FROM_IMAGE"}
+	case "oci-archive":
+		check(ts, image.WriteOCIArchive(path, "latest"))
+		return
+	case "docker-archive":
+		image.Compression = compression.None
+		check(ts, image.WriteDockerArchive(path, "busybox:latest"))
+		return
+	default:
+		ts.Fatalf("image: unknown kind %s", kind)
+	}
+	check(ts, image.WriteLayout(path, "latest"))
+}
+
+// pushCommand is `push LAYOUT REF`.
+func pushCommand(ts *testscript.TestScript, _ bool, args []string) {
+	img, err := fixtures.FromLayout(ts.MkAbs(args[0]), "latest")
+	check(ts, err)
+	check(ts, fixtures.Push(context.Background(), args[1], img))
+}
+
+// spoilCommand is `spoil DEFECT LAYOUT`: it copies the busybox image to LAYOUT
+// and damages its last layer.
+func spoilCommand(ts *testscript.TestScript, _ bool, args []string) {
+	defect, layout := args[0], ts.MkAbs(args[1])
+	check(ts, os.CopyFS(layout, os.DirFS(ts.Getenv("BUSYBOX"))))
+	blob := func(d string) string { return filepath.Join(layout, "blobs", "sha256", strings.TrimPrefix(d, "sha256:")) }
+	read := func(path string, into any) {
+		data, err := os.ReadFile(path)
+		check(ts, err)
+		check(ts, json.Unmarshal(data, into))
+	}
+	var index, manifest, config map[string]any
+	read(filepath.Join(layout, "index.json"), &index)
+	root := index["manifests"].([]any)[0].(map[string]any)
+	read(blob(root["digest"].(string)), &manifest)
+	layers := manifest["layers"].([]any)
+	layer := blob(layers[len(layers)-1].(map[string]any)["digest"].(string))
+	data, err := os.ReadFile(layer)
+	check(ts, err)
+	switch defect {
+	case "compressed": // other bytes of the same length
+		data = bytes.Clone(data)
+		data[len(data)/2] ^= 1
+		check(ts, os.WriteFile(layer, data, 0o644))
+	case "truncated":
+		check(ts, os.WriteFile(layer, data[:len(data)-10], 0o644))
+	case "diffid": // the configuration promises another tar than the layer holds
+		link := manifest["config"].(map[string]any)
+		read(blob(link["digest"].(string)), &config)
+		ids := config["rootfs"].(map[string]any)["diff_ids"].([]any)
+		ids[len(ids)-1] = "sha256:" + strings.Repeat("ab", 32)
+		rewrite(ts, blob, link, config)
+		rewrite(ts, blob, root, manifest)
+		data, err := json.Marshal(index)
+		check(ts, err)
+		check(ts, os.WriteFile(filepath.Join(layout, "index.json"), data, 0o644))
+	default:
+		ts.Fatalf("spoil: unknown defect %s", defect)
+	}
+}
+
+// rewrite stores a changed document as a blob and points its descriptor to it.
+func rewrite(ts *testscript.TestScript, blob func(string) string, descriptor map[string]any, document any) {
+	data, err := json.Marshal(document)
+	check(ts, err)
+	d := digest.FromBytes(data)
+	descriptor["digest"], descriptor["size"] = d.String(), len(data)
+	check(ts, os.WriteFile(blob(d.String()), data, 0o644))
+}
+
+// tmpfsCommand is `tmpfs DIR SIZE`: a small file system to fill.
+func tmpfsCommand(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	check(ts, os.MkdirAll(dir, 0o700))
+	check(ts, unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+args[1]))
+	ts.Defer(func() { check(ts, unix.Unmount(dir, unix.MNT_DETACH)) })
+}
+
+// waitforCommand is `waitfor FILE`: it waits until a step has made the file.
+func waitforCommand(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s did not appear in a minute", args[0])
+		}
+	}
+}
+
+// cleanCommand is `clean [EVENTS]`: nothing may be left of the script's runs:
+// no mount, no directory, no FIFO, and none of the cgroups of the run whose
+// JSON events are in EVENTS.
+func cleanCommand(ts *testscript.TestScript, _ bool, args []string) {
+	root := ts.Getenv("ROOT")
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return !strings.HasPrefix(m.Mountpoint, filepath.Join(root, "runs")), false
+	})
+	check(ts, err)
+	for _, m := range mounts {
+		ts.Fatalf("mount left at %s", m.Mountpoint)
+	}
+	runs, err := os.ReadDir(filepath.Join(root, "runs"))
+	check(ts, err)
+	for _, run := range runs {
+		ts.Fatalf("directory left: runs/%s", run.Name())
+	}
+	if len(args) == 0 {
+		return
+	}
+	line, _, _ := strings.Cut(ts.ReadFile(args[0]), "\n")
+	var event struct{ Run string }
+	check(ts, json.Unmarshal([]byte(line), &event))
+	if event.Run == "" {
+		ts.Fatalf("no run in the first event %s", line)
+	}
+	cgroups, err := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/*/stepexec-%s-*", event.Run))
+	check(ts, err)
+	if len(cgroups) > 0 {
+		ts.Fatalf("cgroups left: %v", cgroups)
+	}
+}

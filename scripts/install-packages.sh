@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs from Debian's packages what this machine lacks to run and test
+# stepexec. Does nothing when all of it is there.
+set -eu
+
+missing=
+need() { # need PACKAGE FILE...: the package is there when its files are
+	package=$1
+	shift
+	for file; do
+		[ -e "$file" ] || { missing="$missing $package"; return 0; }
+	done
+}
+
+need runc /usr/sbin/runc
+need busybox-static /usr/share/doc/busybox-static
+need docker-registry /usr/bin/docker-registry
+need debootstrap /usr/sbin/debootstrap
+need git /usr/bin/git
+need gcc /usr/bin/gcc # the race detector
+need libc6-dev /usr/include/stdlib.h
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+	echo "missing packages, to be installed as root: apt-get install$missing" >&2
+	exit 1
+fi
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+options="-q -o DPkg::Lock::Timeout=300"
+# shellcheck disable=SC2086
+{
+	apt-get $options update
+	apt-get $options install -y --no-install-recommends $missing
+} >/tmp/stepexec-apt.log 2>&1 || { cat /tmp/stepexec-apt.log >&2; exit 1; }

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Checks what needs no test: formatting, vet and, at the version that go.mod's
+# tools name, staticcheck.
+set -eu
+
+unformatted=$(gofmt -l $(git ls-files -co --exclude-standard '*.go'))
+if [ -n "$unformatted" ]; then
+	echo "not gofmt-clean:" $unformatted >&2
+	exit 1
+fi
+go vet ./...
+go tool staticcheck ./...
