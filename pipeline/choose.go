@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+)
+
+// choice is a step that is planned, and the planned steps that it waits for.
+type choice struct {
+	index     int
+	dependsOn []string
+}
+
+// choose applies Only and Skip and resolves the dependencies of what remains.
+func (pl *planner) choose() []choice {
+	steps := pl.pipeline.Steps
+	pl.checkNames("--only", pl.in.Only)
+	pl.checkNames("--skip", pl.in.Skip)
+	kept := make([]bool, len(steps))
+	for i := range steps {
+		only := len(pl.in.Only) == 0 || slices.Contains(pl.in.Only, steps[i].Name)
+		kept[i] = only && !slices.Contains(pl.in.Skip, steps[i].Name)
+	}
+	if !slices.Contains(kept, true) && len(pl.errs) == 0 {
+		pl.fail(Position{}, "no step is left to run", "check --only and --skip", nil)
+	}
+	graph := pl.dependencies()
+	var chosen []choice
+	for i := range steps {
+		if !kept[i] {
+			continue
+		}
+		c := choice{index: i}
+		for _, d := range keptBelow(graph, kept, i) {
+			c.dependsOn = append(c.dependsOn, steps[d].Name)
+		}
+		chosen = append(chosen, c)
+	}
+	return chosen
+}
+
+func (pl *planner) checkNames(flag string, names []string) {
+	steps, services := stepNames(pl.pipeline.Steps), stepNames(pl.pipeline.Services)
+	for _, name := range names {
+		switch {
+		case slices.Contains(steps, name):
+		case slices.Contains(services, name):
+			pl.fail(Position{Key: flag}, fmt.Sprintf("%q is a service", name), "only steps can be chosen; services always run", nil)
+		default:
+			pl.fail(Position{Key: flag}, fmt.Sprintf("there is no step %q", name), didYouMean(name, steps), nil)
+		}
+	}
+}
+
+// dependencies returns for every step those it depends on. Parse has checked the
+// graph of a native file; pipelines from elsewhere are checked here, because a
+// cycle would never start and an unknown name would be a step that did not wait.
+func (pl *planner) dependencies() [][]int {
+	steps := pl.pipeline.Steps
+	indexOf := map[string]int{}
+	for i := range steps {
+		indexOf[steps[i].Name] = i
+	}
+	serial := !slices.ContainsFunc(steps, func(s Step) bool { return s.DependsOn != nil })
+	graph := make([][]int, len(steps))
+	for i := range steps {
+		if serial && i > 0 {
+			graph[i] = []int{i - 1}
+		}
+		for _, name := range steps[i].DependsOn {
+			to, known := indexOf[name]
+			if !known {
+				pl.fail(steps[i].Position, fmt.Sprintf("step %q depends on %q, which is no step", steps[i].Name, name), "", nil)
+				continue
+			}
+			graph[i] = append(graph[i], to)
+		}
+	}
+	for _, cycle := range cycles(graph) {
+		pl.fail(steps[cycle[0]].Position, "cycle: "+cyclePath(cycle, steps), "remove one of these dependencies", nil)
+	}
+	return graph
+}
+
+// keptBelow returns the steps that a step waits for: those it depends on, and in
+// the place of dropped ones those that they depend on, in the order of the file.
+func keptBelow(graph [][]int, kept []bool, step int) []int {
+	var below []int
+	seen := map[int]bool{step: true}
+	todo := slices.Clone(graph[step])
+	for len(todo) > 0 {
+		d := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		switch {
+		case seen[d]:
+		case kept[d]:
+			below = append(below, d)
+		default:
+			todo = append(todo, graph[d]...)
+		}
+		seen[d] = true
+	}
+	slices.Sort(below)
+	return below
+}

@@ -1,0 +1,156 @@
+package pipeline
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// environment reads a map from names to scalars or secrets.
+func (r *reader) environment(v value) []Variable {
+	if v.kind != mapKind {
+		hint := ""
+		if v.kind == listKind {
+			hint = "write NAME: value"
+		}
+		r.wrong(v, fmt.Sprintf("must be a map, not %s", article(v.kind)), hint)
+		return nil
+	}
+	var variables []Variable
+	for _, p := range v.pairs {
+		field := v.field(p)
+		if err := checkVariable(p.name); err != nil {
+			r.misplaced(field, err.Error(), "")
+		}
+		variables = append(variables, Variable{Position: field.position(), Name: p.name, Value: r.variable(field)})
+	}
+	return variables
+}
+
+func (r *reader) variable(v value) Value {
+	switch v.kind {
+	case mapKind:
+		return Value{FromSecret: r.fromSecret(v)}
+	case nullKind:
+		r.wrong(v, "has no value", `write "" for an empty one`)
+	case listKind:
+		r.wrong(v, "must be a string, a number, true or false, or {from_secret: NAME}, not a list", "")
+	default:
+		return Value{Text: r.scalar(v)}
+	}
+	return Value{}
+}
+
+// checkVariable refuses the names that execve cannot hand over.
+func checkVariable(name string) error {
+	switch {
+	case name == "":
+		return &Error{Message: "the name of a variable must not be empty"}
+	case strings.ContainsAny(name, "=\x00"):
+		return &Error{Message: "the name of a variable must not contain = or NUL"}
+	}
+	return nil
+}
+
+const secretRule = "the name of a secret has letters, digits and any of _ . -"
+
+var secretFileName = regexp.MustCompile(`^\.?[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+var secretName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+// fromSecret reads {from_secret: NAME}.
+func (r *reader) fromSecret(v value) string {
+	name := ""
+	r.object(v, fields{"from_secret": func(v value) { name = r.matching(v, secretName, secretRule) }})
+	if _, given := v.get("from_secret"); !given {
+		r.missing(v, "from_secret")
+	}
+	return name
+}
+
+// SecretDirectory is where the secrets of a step are, as files in memory.
+const SecretDirectory = "/run/secrets"
+
+// secrets reads the list of a step's secrets.
+func (r *reader) secrets(v value) []SecretUse {
+	if v.kind != listKind {
+		r.wrongType(v, "a list")
+		return nil
+	}
+	var uses []SecretUse
+	files := map[string]bool{}
+	for i := range v.items {
+		item := v.item(i)
+		use := r.secret(item)
+		if files[use.File] && use.File != "" {
+			r.wrong(item, fmt.Sprintf("the file %s is already that of another secret", use.File), "")
+		}
+		files[use.File] = true
+		uses = append(uses, use)
+	}
+	return uses
+}
+
+// secret reads NAME, {name: NAME, file: PATH} or {name: NAME, env: VARIABLE}.
+func (r *reader) secret(v value) SecretUse {
+	use := SecretUse{Position: v.position()}
+	if v.kind != mapKind {
+		if v.kind != textKind {
+			r.wrongType(v, "a string or a map")
+			return use
+		}
+		if use.Name = r.matching(v, secretName, secretRule); use.Name != "" {
+			use.File = path.Join(SecretDirectory, use.Name)
+		}
+		return use
+	}
+	r.object(v, fields{
+		"name": func(v value) { use.Name = r.matching(v, secretName, secretRule) },
+		"file": func(v value) { use.File = r.secretFile(v) },
+		"env": func(v value) {
+			use.Env = r.word(v)
+			if err := checkVariable(use.Env); use.Env != "" && err != nil {
+				r.report(v, err)
+			}
+		},
+	})
+	if _, given := v.get("name"); !given {
+		r.missing(v, "name")
+	}
+	if _, given := v.get("file"); !given && use.Env == "" && use.Name != "" {
+		use.File = path.Join(SecretDirectory, use.Name)
+	}
+	return use
+}
+
+// secretFile reads a name, or a path directly below /run/secrets.
+func (r *reader) secretFile(v value) string {
+	text := r.word(v)
+	if text == "" {
+		return ""
+	}
+	name := strings.TrimPrefix(text, SecretDirectory+"/")
+	// A path with .. or / in it could put the secret where another user of the
+	// workspace reads it.
+	if !secretFileName.MatchString(name) {
+		r.wrong(v, fmt.Sprintf("%q is not directly below %s", text, SecretDirectory), "write a plain file name")
+		return ""
+	}
+	return path.Join(SecretDirectory, name)
+}
+
+// setTwice reports a variable that two keys of the step set.
+func (r *reader) setTwice(v value, s *Step) {
+	set := map[string]string{}
+	for _, variable := range s.Environment {
+		set[variable.Name] = "environment"
+	}
+	for _, use := range s.Secrets {
+		if by, twice := set[use.Env]; twice && use.Env != "" {
+			r.errs.add(&Error{File: r.file, Line: use.Line, Column: use.Column, Key: use.Key,
+				Message: fmt.Sprintf("the variable %s is already set by %s", use.Env, by), Hint: "remove one of the two"})
+		}
+		set[use.Env] = "secrets"
+	}
+}

@@ -1,0 +1,129 @@
+package pipeline
+
+import "time"
+
+// DefaultWorkspace is where the workspace is mounted when the file does not say.
+const DefaultWorkspace = "/workspace"
+
+// Position says where in the file something stands, for messages. The zero
+// Position is that of a pipeline which was not read from a native file.
+type Position struct {
+	Line, Column int    // both count from 1
+	Key          string // path of the key, like steps[0].image
+}
+
+// Pipeline is a pipeline file.
+type Pipeline struct {
+	File        string // for messages only
+	Name        string
+	Environment []Variable
+	EnvFiles    []string
+	Workspace   string        // absolute mount path in the containers
+	Timeout     time.Duration // of the whole run; 0 is none
+	Steps       []Step
+	Services    []Step
+
+	envFilesAt Position
+}
+
+// Step is one step, or one service, of a [Pipeline]. Zero values mean the
+// default throughout.
+type Step struct {
+	Position
+
+	Name        string
+	Image       string
+	Pull        PullPolicy
+	Commands    []string
+	Shell       []string // argv in front of the script's path; nil is /bin/sh -e
+	Entrypoint  []string // nil is the image's
+	Args        []string // nil is the image's
+	Environment []Variable
+	EnvFiles    []string
+	Secrets     []SecretUse
+	Settings    []Setting
+	Directory   string // absolute, or relative to the workspace
+	User        string
+	Mounts      []Mount  // of mounts and volumes, in the order of the file
+	Network     string   // "host" or "none"; "" is host
+	DependsOn   []string // nil is not given, which differs from empty; see [PlannedStep]
+	Failure     FailurePolicy
+	When        When
+	Timeout     time.Duration // 0 is none
+	Privileged  bool
+	Memory      int64   // bytes; 0 is no limit
+	CPUs        float64 // 0 is no limit
+
+	envFilesAt Position
+}
+
+// Variable is one environment variable.
+type Variable struct {
+	Position
+	Name  string
+	Value Value
+}
+
+// Value is a literal text, or the name of the secret whose value it takes.
+type Value struct {
+	Text       string
+	FromSecret string // takes the place of Text when not ""
+}
+
+// Setting is one value of a plugin's settings, or a part of one. It is a scalar
+// unless List or Map is not nil.
+type Setting struct {
+	Position
+	Name  string // "" for an item of a list
+	Value Value
+	Bare  bool // Value.Text is a JSON number, boolean or null and goes into JSON without quotes
+	List  []Setting
+	Map   []Setting
+}
+
+// SecretUse hands a secret to a step, as a file, a variable, or both.
+type SecretUse struct {
+	Position
+	Name string
+	File string // absolute path in the container; "" is no file
+	Env  string // name of the variable; "" is no variable
+}
+
+// Mount is a bind mount or a tmpfs. ctr and docker call its parts by the same names.
+type Mount struct {
+	Type        string   // "bind" or "tmpfs"
+	Source      string   // path on the host; "tmpfs" for a tmpfs
+	Destination string   // absolute, clean path in the container
+	Options     []string // as mount(8) takes them; a bind mount has bind or rbind among them
+	Create      bool     // make the source directory when it is missing
+}
+
+// PullPolicy says when to ask the registry for an image.
+type PullPolicy string
+
+// The pull policies. The empty one means PullMissing.
+const (
+	PullAlways  PullPolicy = "always"
+	PullMissing PullPolicy = "missing"
+	PullNever   PullPolicy = "never"
+)
+
+// FailurePolicy says what a failed step does to the pipeline.
+type FailurePolicy string
+
+// The failure policies. The empty one means FailureFail.
+const (
+	FailureFail   FailurePolicy = "fail"
+	FailureIgnore FailurePolicy = "ignore"
+)
+
+// When says under which conditions a step runs.
+type When struct {
+	Status RunOn
+}
+
+// RunOn says after what a step runs: as long as all went well, or once
+// something failed, or both. The zero RunOn of a [Step] means on success.
+type RunOn struct {
+	Success, Failure bool
+}

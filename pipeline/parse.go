@@ -1,0 +1,196 @@
+package pipeline
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// maxSteps bounds what a file may ask for; services count too.
+const maxSteps = 1000
+
+// Parse reads a native pipeline file. The name of the file is used in messages
+// only. The error is an [Errors].
+func Parse(file string, data []byte) (*Pipeline, error) {
+	root, errs := load(file, data)
+	if root == nil || len(errs) > 0 {
+		return nil, errs.result()
+	}
+	p := &parser{reader: reader{file: file}, names: map[string]value{}}
+	pipeline := p.pipeline(value{node: root})
+	p.checkDependencies(pipeline)
+	if err := p.errs.result(); err != nil {
+		return nil, err
+	}
+	return pipeline, nil
+}
+
+// parser reads a whole file. Beside the model it keeps what only the checks
+// across steps need.
+type parser struct {
+	reader
+	names   map[string]value // of steps and services, to where they are given
+	depends [][]value        // for each step the names in its depends_on
+}
+
+// topFields says how to read every key of a pipeline.
+func (p *parser) topFields(out *Pipeline) fields {
+	return fields{
+		"name":        func(v value) { out.Name = p.line(v) },
+		"environment": func(v value) { out.Environment = p.environment(v) },
+		"env_file":    func(v value) { out.EnvFiles, out.envFilesAt = p.filled(v, p.word), v.position() },
+		"workspace":   func(v value) { out.Workspace = p.workspace(v) },
+		"timeout":     func(v value) { out.Timeout = p.duration(v) },
+		"steps":       func(v value) { out.Steps = p.steps(v) },
+		"services":    func(v value) { out.Services = p.services(v) },
+	}
+}
+
+func (p *parser) pipeline(root value) *Pipeline {
+	out := &Pipeline{File: p.file, Workspace: DefaultWorkspace}
+	known := p.topFields(out)
+	if root.kind == mapKind {
+		for _, pair := range root.pairs {
+			if strings.HasPrefix(pair.name, "x-") {
+				known[pair.name] = func(value) {}
+			}
+		}
+		if _, given := root.get("steps"); !given {
+			p.missing(root, "steps")
+		}
+	}
+	p.object(root, known)
+	if n := len(out.Steps) + len(out.Services); n > maxSteps {
+		p.wrong(root, fmt.Sprintf("the file has %d steps and services, more than the %d allowed", n, maxSteps), "")
+	}
+	return out
+}
+
+// line reads a text that is shown, so control characters have no place in it.
+func (r *reader) line(v value) string {
+	text := r.word(v)
+	if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		r.wrong(v, "must be one line without control characters", "")
+		return ""
+	}
+	return text
+}
+
+// workspace reads the mount path of the workspace.
+func (p *parser) workspace(v value) string {
+	text := p.word(v)
+	if text == "" {
+		return ""
+	}
+	if err := checkDestination(text); err != nil {
+		p.report(v, err)
+		return ""
+	}
+	return path.Clean(text)
+}
+
+func (p *parser) steps(v value) []Step {
+	if (v.kind == listKind && len(v.items) == 0) || (v.kind == mapKind && len(v.pairs) == 0) {
+		p.wrong(v, "must not be empty", "a pipeline needs at least one step")
+		return nil
+	}
+	var steps []Step
+	p.named(v, func(v value, name string) {
+		p.depends = append(p.depends, nil)
+		steps = append(steps, p.step(v, name, false))
+	})
+	return steps
+}
+
+func (p *parser) services(v value) []Step {
+	var services []Step
+	p.named(v, func(v value, name string) {
+		services = append(services, p.step(v, name, true))
+	})
+	return services
+}
+
+// named goes through a list of maps with a name, or a map from names.
+func (p *parser) named(v value, read func(v value, name string)) {
+	switch v.kind {
+	case listKind:
+		for i := range v.items {
+			read(v.item(i), "")
+		}
+	case mapKind:
+		for _, pair := range v.pairs {
+			read(v.field(pair), pair.name)
+		}
+	default:
+		p.wrongType(v, "a list or a map")
+	}
+}
+
+const maxName = 100
+
+var (
+	stepName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9_.-])?$`)
+	hostName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+)
+
+// name checks the name of a step, given at v, and notes it down.
+func (p *parser) name(v value, name string, service bool) {
+	complain := p.wrong
+	if v.kind == mapKind {
+		complain = p.misplaced // the name is the key
+	}
+	switch first, taken := p.names[name]; {
+	case len(name) > maxName:
+		complain(v, fmt.Sprintf("the name has %d characters, more than the %d allowed", len(name), maxName), "")
+	case !stepName.MatchString(name):
+		complain(v, fmt.Sprintf("%q is not valid as a name", name),
+			"use letters, digits, spaces and any of _ . - with a letter or digit first")
+	case service && !hostName.MatchString(name):
+		complain(v, fmt.Sprintf("%q is not valid as the name of a service", name),
+			"steps reach a service by its name, so it must be a host name: letters, digits and -")
+	case taken:
+		complain(v, fmt.Sprintf("the name %q is already taken by %s at line %d", name, first.path(), first.keyLine), "")
+	default:
+		p.names[name] = v
+	}
+}
+
+// checkDependencies reports unknown names and cycles in depends_on.
+func (p *parser) checkDependencies(pipeline *Pipeline) {
+	steps, services := stepNames(pipeline.Steps), stepNames(pipeline.Services)
+	indexOf := map[string]int{}
+	for i, name := range steps {
+		indexOf[name] = i
+	}
+	graph := make([][]int, len(steps))
+	for i, entries := range p.depends {
+		for _, v := range entries {
+			switch to, known := indexOf[v.text]; {
+			case p.errs.full():
+			case known && to == i:
+				p.wrong(v, "a step cannot depend on itself", "")
+			case known:
+				graph[i] = append(graph[i], to)
+			case slices.Contains(services, v.text):
+				p.wrong(v, fmt.Sprintf("%q is a service", v.text), "services run before all steps; remove it from depends_on")
+			default:
+				p.wrong(v, fmt.Sprintf("there is no step %q", v.text), didYouMean(v.text, steps))
+			}
+		}
+	}
+	for _, cycle := range cycles(graph) {
+		closing, name := cycle[len(cycle)-2], steps[cycle[0]]
+		at := slices.IndexFunc(p.depends[closing], func(v value) bool { return v.text == name })
+		p.wrong(p.depends[closing][at], "cycle: "+cyclePath(cycle, pipeline.Steps), "remove one of these dependencies")
+	}
+}
+
+func stepNames(steps []Step) []string {
+	names := make([]string, len(steps))
+	for i := range steps {
+		names[i] = steps[i].Name
+	}
+	return names
+}

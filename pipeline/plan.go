@@ -1,0 +1,204 @@
+package pipeline
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Inputs is what the command line adds to a pipeline file.
+type Inputs struct {
+	Dir         string   // absolute folder of the file: relative env files and mount sources start from it
+	Workspace   string   // absolute folder on the host, mounted at Pipeline.Workspace; "" mounts none
+	Environment []string // NAME=value, over everything in the file
+	EnvFiles    []string // over everything in the file, below Environment; relative ones are not looked for in Dir
+	Secrets     map[string]string
+	Only, Skip  []string      // names of steps; an empty Only is all of them
+	Pull        PullPolicy    // over the file's when not ""
+	Platform    string        // like linux/arm64; "" is that of the machine
+	Timeout     time.Duration // over the file's when more than 0
+}
+
+// Plan is a pipeline with everything resolved.
+type Plan struct {
+	Name            string
+	WorkspaceSource string // on the host
+	WorkspacePath   string // in the containers
+	Timeout         time.Duration
+	Steps, Services []PlannedStep
+	Secrets         []string // every value that was given and is not empty, used or not, for masking
+}
+
+// PlannedStep is a step with everything resolved. Zero values mean none, or the
+// image's own.
+type PlannedStep struct {
+	Name, Image, Platform string
+	Pull                  PullPolicy // "" is PullMissing
+	Script                []byte     // nil when the step has no commands
+	Shell                 []string   // argv in front of the script's path, like /bin/sh -e
+	Entrypoint, Args      []string   // nil is the image's
+	Env                   []string   // NAME=value, sorted, every name once
+	SecretFiles           []SecretFile
+	Directory             string // absolute path in the container; "" is the image's
+	User                  string // "" is the image's
+	Network               string // "host" or "none"
+	Mounts                []Mount
+	DependsOn             []string // all of them names of planned steps
+	IgnoreFailure         bool
+	RunOn                 RunOn
+	Timeout               time.Duration
+	Privileged            bool
+	Memory                int64   // bytes
+	CPUs                  float64 // of one CPU
+}
+
+// SecretFile is a secret as a file in the container.
+type SecretFile struct {
+	Path  string // directly below SecretDirectory
+	Value []byte
+}
+
+// Plan resolves the pipeline. Steps in a file without any depends_on depend each
+// on the one before; in a file with one, those without start at once. A step that
+// Only or Skip drop hands its own dependencies on to those that depend on it.
+//
+// The error is an [Errors]: names that Only, Skip or a dependency does not find,
+// secrets that are used but not given, env files that cannot be read, and
+// variables that no process can be given.
+func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
+	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace)}
+	selected := pl.choose()
+	pl.before = append(pl.files(p.EnvFiles, p.envFilesAt, in.Dir), pl.variables(p.Environment)...)
+	pl.after = append(pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"})...)
+
+	plan := &Plan{
+		Name:            pl.name(),
+		WorkspaceSource: in.Workspace,
+		WorkspacePath:   pl.workspace,
+		Timeout:         p.Timeout,
+		Secrets:         secretValues(in.Secrets),
+	}
+	if in.Timeout > 0 {
+		plan.Timeout = in.Timeout
+	}
+	for i := range p.Services {
+		plan.Services = append(plan.Services, pl.step(&p.Services[i]))
+	}
+	for _, s := range selected {
+		step := pl.step(&p.Steps[s.index])
+		step.Directory = pl.directory(cmp.Or(p.Steps[s.index].Directory, pl.workspace))
+		step.DependsOn = s.dependsOn
+		plan.Steps = append(plan.Steps, step)
+	}
+	if err := pl.errs.result(); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+func secretValues(secrets map[string]string) []string {
+	var values []string
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		if secrets[name] != "" {
+			values = append(values, secrets[name])
+		}
+	}
+	return values
+}
+
+// planner is the work on one plan.
+type planner struct {
+	pipeline      *Pipeline
+	in            Inputs
+	workspace     string
+	before, after []string // environment that all steps share, below and above their own
+	errs          Errors
+}
+
+// fail reports something at a position. Keys with dashes are flags, which have
+// no file.
+func (pl *planner) fail(at Position, message, hint string, cause error) {
+	e := &Error{File: pl.pipeline.File, Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint, cause: cause}
+	if strings.HasPrefix(at.Key, "--") {
+		e.File = ""
+	}
+	pl.errs.add(e)
+}
+
+// name of the pipeline: that in the file, or that of the file.
+func (pl *planner) name() string {
+	file := filepath.Base(pl.pipeline.File)
+	return cmp.Or(pl.pipeline.Name, strings.TrimSuffix(file, filepath.Ext(file)))
+}
+
+// step resolves what steps and services have in common.
+func (pl *planner) step(s *Step) PlannedStep {
+	step := PlannedStep{
+		Name:          s.Name,
+		Image:         s.Image,
+		Platform:      pl.in.Platform,
+		Pull:          cmp.Or(pl.in.Pull, s.Pull),
+		Entrypoint:    s.Entrypoint,
+		Args:          s.Args,
+		Env:           pl.environment(s),
+		SecretFiles:   pl.secretFiles(s),
+		Directory:     pl.directory(s.Directory),
+		User:          s.User,
+		Network:       cmp.Or(s.Network, "host"),
+		Mounts:        pl.mounts(s),
+		IgnoreFailure: s.Failure == FailureIgnore,
+		RunOn:         cmp.Or(s.When.Status, RunOn{Success: true}),
+		Timeout:       s.Timeout,
+		Privileged:    s.Privileged,
+		Memory:        s.Memory,
+		CPUs:          s.CPUs,
+	}
+	if len(s.Commands) > 0 {
+		step.Shell = s.Shell
+		if len(step.Shell) == 0 {
+			step.Shell = withOptions(defaultShell)
+		}
+		step.Script = script(step.Shell, s.Commands)
+	}
+	return step
+}
+
+func (pl *planner) directory(dir string) string {
+	if dir == "" || path.IsAbs(dir) {
+		return dir
+	}
+	return path.Join(pl.workspace, dir)
+}
+
+// mounts puts the workspace first, or what the step mounts in its place.
+func (pl *planner) mounts(s *Step) []Mount {
+	var mounts []Mount
+	if pl.in.Workspace != "" {
+		mounts = append(mounts, Mount{Type: "bind", Source: pl.in.Workspace, Destination: pl.workspace, Options: []string{"rbind", "rw"}})
+	}
+	for _, m := range s.Mounts {
+		if m.Type == "bind" && !filepath.IsAbs(m.Source) {
+			m.Source = filepath.Join(pl.in.Dir, m.Source)
+		}
+		if len(mounts) > 0 && m.Destination == mounts[0].Destination {
+			mounts[0] = m
+			continue
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts
+}
+
+func (pl *planner) secretFiles(s *Step) []SecretFile {
+	var files []SecretFile
+	for _, use := range s.Secrets {
+		if use.File != "" {
+			files = append(files, SecretFile{use.File, []byte(pl.secret(use.Name, use.Position))})
+		}
+	}
+	return files
+}

@@ -1,0 +1,121 @@
+package pipeline
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxVariable is Linux's MAX_ARG_STRLEN, less the NUL at the end.
+const maxVariable = 128<<10 - 1
+
+// environment puts a step's environment together; of a name set twice the later
+// wins.
+func (pl *planner) environment(s *Step) []string {
+	own := []string{
+		"CI=true",
+		"STEPEXEC=true",
+		"STEPEXEC_PIPELINE=" + pl.name(),
+		"STEPEXEC_STEP=" + s.Name,
+		"STEPEXEC_WORKSPACE=" + pl.workspace,
+	}
+	entries := map[string]string{}
+	for _, layer := range [][]string{
+		own,
+		pl.before,
+		pl.files(s.EnvFiles, s.envFilesAt, pl.in.Dir),
+		pl.plugin(s.Settings),
+		pl.variables(s.Environment),
+		pl.secretVariables(s.Secrets),
+		pl.after,
+	} {
+		for _, entry := range layer {
+			name, _, _ := strings.Cut(entry, "=")
+			entries[name] = entry
+		}
+	}
+	return slices.Sorted(maps.Values(entries))
+}
+
+// files reads env files; relative ones start from dir.
+func (pl *planner) files(names []string, at Position, dir string) []string {
+	var entries []string
+	for _, name := range names {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		read, err := ReadEnvFile(name)
+		if err != nil {
+			pl.fail(at, err.Error(), "", err)
+		}
+		entries = append(entries, pl.checked(read, at)...)
+	}
+	return entries
+}
+
+func (pl *planner) plugin(settings []Setting) []string {
+	var entries []string
+	for _, s := range settings {
+		entries = append(entries, pl.checked([]string{pluginVariable(s.Name) + "=" + s.text(pl.value)}, s.Position)...)
+	}
+	return entries
+}
+
+func (pl *planner) variables(variables []Variable) []string {
+	var entries []string
+	for _, v := range variables {
+		entries = append(entries, pl.checked([]string{v.Name + "=" + pl.value(v.Value, v.Position)}, v.Position)...)
+	}
+	return entries
+}
+
+func (pl *planner) secretVariables(uses []SecretUse) []string {
+	var entries []string
+	for _, use := range uses {
+		if use.Env != "" {
+			entries = append(entries, pl.checked([]string{use.Env + "=" + pl.secret(use.Name, use.Position)}, use.Position)...)
+		}
+	}
+	return entries
+}
+
+// checked reports the entries that execve would refuse with a message that names
+// none of them, and returns the others. Values stay out of the messages: they may
+// be secret.
+func (pl *planner) checked(entries []string, at Position) []string {
+	var good []string
+	for _, entry := range entries {
+		name, text, found := strings.Cut(entry, "=")
+		switch {
+		case !found:
+			pl.fail(at, fmt.Sprintf("%q has no value", name), "write NAME=value", nil)
+		case name == "" || strings.Contains(name, "\x00"):
+			pl.fail(at, "the name of a variable must not be empty nor contain NUL", "write NAME=value", nil)
+		case strings.Contains(text, "\x00"):
+			pl.fail(at, fmt.Sprintf("the value of %s contains a NUL byte, which no variable can hold", name), "use a file under secrets", nil)
+		case len(entry) > maxVariable:
+			pl.fail(at, fmt.Sprintf("%s has %d bytes, and Linux takes %d at most for one variable", name, len(entry), maxVariable), "use a file", nil)
+		default:
+			good = append(good, entry)
+		}
+	}
+	return good
+}
+
+// value is the text of a literal or of a secret.
+func (pl *planner) value(v Value, at Position) string {
+	if v.FromSecret != "" {
+		return pl.secret(v.FromSecret, at)
+	}
+	return v.Text
+}
+
+func (pl *planner) secret(name string, at Position) string {
+	text, given := pl.in.Secrets[name]
+	if !given {
+		pl.fail(at, fmt.Sprintf("secret %q is not given", name), fmt.Sprintf("use --secret %s, or --secret-file", name), nil)
+	}
+	return text
+}

@@ -1,0 +1,235 @@
+package pipeline
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	// The only file that imports it: the maintained twin, go.yaml.in/yaml/v3,
+	// is a change of this line.
+	"gopkg.in/yaml.v3"
+)
+
+const (
+	maxFileSize = 4 << 20
+	// An alias bomb is a small file that means gigabytes: what it means is
+	// added up before any of it is written out, and this is the limit.
+	maxCost   = 16 << 20
+	nodeCost  = 256
+	maxHeight = 100
+)
+
+// loader turns YAML into nodes.
+type loader struct {
+	errs Errors
+	file string
+	done map[*yaml.Node]*node // nil while the node is being converted
+	cost int                  // of merge keys so far, which copy pairs
+	bomb bool                 // the limit is passed and reported
+}
+
+// load returns the root of the file's only document.
+func load(file string, data []byte) (*node, Errors) {
+	l := &loader{file: file, done: map[*yaml.Node]*node{}}
+	document := l.document(data)
+	if document == nil {
+		return nil, l.errs
+	}
+	root := l.convert(document)
+	if root.kind == nullKind && len(l.errs) == 0 {
+		l.fail(1, 1, "the file is empty", "a pipeline needs at least steps")
+	}
+	return root, l.errs
+}
+
+func (l *loader) fail(line, column int, message, hint string) {
+	l.errs.add(&Error{File: l.file, Line: line, Column: column, Message: message, Hint: hint})
+}
+
+// document checks the bytes and returns the root of the only document, or nil
+// after reporting why there is none.
+func (l *loader) document(data []byte) *yaml.Node {
+	if len(data) > maxFileSize {
+		l.fail(1, 1, fmt.Sprintf("the file has %d bytes, more than the %d allowed", len(data), maxFileSize), "")
+		return nil
+	}
+	if e := checkText(data); e != nil {
+		l.fail(e.Line, e.Column, e.Message, e.Hint)
+		return nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var first, second yaml.Node
+	switch err := decoder.Decode(&first); {
+	case errors.Is(err, io.EOF):
+		l.fail(1, 1, "the file is empty", "a pipeline needs at least steps")
+		return nil
+	case err != nil:
+		l.syntax(err, data)
+		return nil
+	}
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		l.fail(second.Line, second.Column, "the file has more than one document",
+			"a pipeline file is one document; remove the --- or split the file")
+		return nil
+	case !errors.Is(err, io.EOF):
+		l.syntax(err, data)
+		return nil
+	}
+	return first.Content[0]
+}
+
+func (l *loader) syntax(err error, data []byte) {
+	e := syntaxError(err.Error(), data)
+	l.fail(e.Line, e.Column, e.Message, e.Hint)
+}
+
+// convert turns a YAML node into ours. After an error it goes on with null in
+// the place of what is wrong, so that one run finds all errors.
+func (l *loader) convert(y *yaml.Node) *node {
+	y = resolve(y)
+	if l.bomb {
+		return &node{kind: nullKind, line: y.Line, column: y.Column}
+	}
+	if n, seen := l.done[y]; seen {
+		if n == nil {
+			l.fail(y.Line, y.Column, fmt.Sprintf("anchor %q contains itself", y.Anchor), "")
+			return &node{kind: nullKind, line: y.Line, column: y.Column}
+		}
+		return n
+	}
+	l.done[y] = nil
+	n := &node{line: y.Line, column: y.Column, cost: nodeCost + len(y.Value)}
+	switch {
+	case y.Kind == yaml.SequenceNode && y.ShortTag() == "!!seq":
+		n.kind = listKind
+		l.list(n, y)
+	case y.Kind == yaml.MappingNode && y.ShortTag() == "!!map":
+		n.kind = mapKind
+		l.mapping(n, y)
+	default:
+		l.scalar(n, y)
+	}
+	l.done[y] = n
+	return n
+}
+
+// resolve returns what an alias stands for.
+func resolve(y *yaml.Node) *yaml.Node {
+	if y.Kind == yaml.AliasNode {
+		return y.Alias
+	}
+	return y
+}
+
+func (l *loader) scalar(n *node, y *yaml.Node) {
+	n.kind, n.text = nullKind, y.Value
+	switch y.ShortTag() {
+	case "!!str", "!!timestamp", "!!merge":
+		n.kind = textKind
+	case "!!int", "!!float":
+		n.kind = numberKind
+	case "!!bool":
+		n.kind = booleanKind
+	case "!!null":
+	default:
+		l.fail(y.Line, y.Column, fmt.Sprintf("tag %q is not supported", y.Tag), "remove it")
+	}
+}
+
+func (l *loader) list(n *node, y *yaml.Node) {
+	for _, item := range y.Content {
+		n.items = append(n.items, l.below(n, l.convert(item)))
+	}
+}
+
+// below adds the child's cost and height to its parent's.
+func (l *loader) below(parent, child *node) *node {
+	if parent.cost+child.cost > maxCost {
+		l.tooMuch(parent)
+		return &node{kind: nullKind, line: child.line, column: child.column}
+	}
+	if child.height >= maxHeight {
+		l.fail(child.line, child.column, fmt.Sprintf("nested more than %d levels deep", maxHeight), "")
+		return &node{kind: nullKind, line: child.line, column: child.column}
+	}
+	parent.cost += child.cost
+	parent.height = max(parent.height, child.height+1)
+	return child
+}
+
+// tooMuch is the last error: what follows it would be about the nodes left out.
+func (l *loader) tooMuch(n *node) {
+	if l.bomb {
+		return
+	}
+	l.bomb = true
+	l.fail(n.line, n.column, fmt.Sprintf("the file means more than %d MiB once its aliases are written out", maxCost>>20),
+		"use fewer aliases of aliases")
+}
+
+// mapping resolves merge keys on the way: a key written out wins over merged
+// ones, and of the merged ones the first.
+func (l *loader) mapping(n *node, y *yaml.Node) {
+	written := map[string]*yaml.Node{}
+	for i := 0; i < len(y.Content); i += 2 {
+		key := resolve(y.Content[i])
+		switch first := written[key.Value]; {
+		case key.Kind != yaml.ScalarNode:
+			l.fail(key.Line, key.Column, "a key must be a string", "")
+		case first != nil:
+			hint := ""
+			if isMerge(key) {
+				hint = "to merge several maps write <<: [*a, *b]"
+			}
+			l.fail(key.Line, key.Column, fmt.Sprintf("duplicate key %q, first at line %d", key.Value, first.Line), hint)
+		default:
+			written[key.Value] = key
+		}
+	}
+	taken := map[string]bool{}
+	for i := 0; i < len(y.Content); i += 2 {
+		key := resolve(y.Content[i])
+		if key.Kind != yaml.ScalarNode || written[key.Value] != key {
+			continue
+		}
+		value := l.convert(y.Content[i+1])
+		if isMerge(key) {
+			l.merge(n, key, value, func(name string) bool { return written[name] != nil || taken[name] }, taken)
+			continue
+		}
+		n.cost += len(key.Value)
+		n.pairs = append(n.pairs, pair{key.Value, key.Line, key.Column, l.below(n, value)})
+	}
+}
+
+func isMerge(key *yaml.Node) bool { return key.ShortTag() == "!!merge" }
+
+// merge adds the pairs of the map, or maps, that a merge key names.
+func (l *loader) merge(n *node, key *yaml.Node, from *node, has func(string) bool, taken map[string]bool) {
+	maps := []*node{from}
+	if from.kind == listKind {
+		maps = from.items
+	}
+	for _, m := range maps {
+		if l.bomb {
+			return
+		}
+		if m.kind != mapKind {
+			l.fail(key.Line, key.Column, fmt.Sprintf("<< takes a map or a list of maps, not a %s", m.kind), "")
+			continue
+		}
+		for _, p := range m.pairs {
+			if l.cost += nodeCost; l.cost > maxCost {
+				l.tooMuch(n)
+				return
+			}
+			if !has(p.name) {
+				taken[p.name] = true
+				p.value = l.below(n, p.value)
+				n.pairs = append(n.pairs, p)
+			}
+		}
+	}
+}
