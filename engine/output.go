@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/stepexec/stepexec/logs"
@@ -17,75 +16,82 @@ import (
 // than its birth could hold it open.
 const drainTime = 5 * time.Second
 
-// output reads what a step prints, each stream by a goroutine of its own.
+// output reads what a step prints.
 type output struct {
-	stdout, stderr *stream
-	reading        sync.WaitGroup
+	fifos []*logs.FIFO // stdout, stderr
+	pump  *logs.Pump
+	ends  []io.Closer   // of the writers that the pump writes to, in order
+	done  chan struct{} // closed once all is read; nil before read
+	err   error         // of the pump, once done is closed
 }
 
-type stream struct {
-	fifo *logs.FIFO
-	into io.WriteCloser // mask, then lines, then events
-	line io.Closer
-	err  error
-}
-
-func (r *run) newOutput(n *node, dir string) (*output, error) {
-	stdout, err := r.newStream(n, dir, Stdout)
-	if err != nil {
-		return nil, err
+// newOutput makes the FIFOs of a step in dir. Reading begins with read.
+func (r *run) newOutput(n *node, dir string) (_ *output, err error) {
+	o := &output{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, o.close())
+		}
+	}()
+	var into []io.Writer
+	for _, name := range []string{Stdout, Stderr} {
+		fifo, err := logs.NewFIFO(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		o.fifos = append(o.fifos, fifo)
+		lines := logs.NewLines(func(line []byte, partial bool) {
+			r.emit(Event{Kind: Line, Step: n.step.Name, Stream: name, Text: string(line), Partial: partial})
+		})
+		mask := r.mask.Writer(lines)
+		into, o.ends = append(into, mask), append(o.ends, mask, lines)
 	}
-	stderr, err := r.newStream(n, dir, Stderr)
-	if err != nil {
-		return nil, errors.Join(err, stdout.fifo.Close())
-	}
-	return &output{stdout: stdout, stderr: stderr}, nil
+	o.pump, err = logs.NewPump(o.fifos, into)
+	return o, err
 }
 
-func (r *run) newStream(n *node, dir, name string) (*stream, error) {
-	fifo, err := logs.NewFIFO(filepath.Join(dir, name))
-	if err != nil {
-		return nil, err
-	}
-	lines := logs.NewLines(func(line []byte, partial bool) {
-		r.emit(Event{Kind: Line, Step: n.step.Name, Stream: name, Text: string(line), Partial: partial})
-	})
-	return &stream{fifo: fifo, into: r.mask.Writer(lines), line: lines}, nil
-}
-
-// read begins to read. The container holds the streams by now.
+// read begins to read, once the container holds the streams.
 func (o *output) read() error {
-	for _, s := range []*stream{o.stdout, o.stderr} {
-		if err := s.fifo.Seal(); err != nil {
+	for _, fifo := range o.fifos {
+		if err := fifo.Seal(); err != nil {
 			return err
 		}
-		o.reading.Go(func() {
-			_, err := io.Copy(s.into, s.fifo)
-			s.err = errors.Join(err, s.into.Close(), s.line.Close())
-		})
 	}
+	o.done = make(chan struct{})
+	go func() {
+		defer close(o.done)
+		o.err = o.pump.Run()
+		for _, end := range o.ends {
+			o.err = errors.Join(o.err, end.Close())
+		}
+	}()
 	return nil
 }
 
 // drain waits until all that the step wrote has been read.
 func (o *output) drain() error {
-	deadline := time.Now().Add(drainTime)
-	err := errors.Join(o.stdout.fifo.SetReadDeadline(deadline), o.stderr.fifo.SetReadDeadline(deadline))
-	o.reading.Wait()
-	for _, s := range []*stream{o.stdout, o.stderr} {
-		if errors.Is(s.err, os.ErrDeadlineExceeded) {
-			s.err = nil // all that came in time was read
-		}
-		if s.err != nil {
-			err = errors.Join(err, fmt.Errorf("read the step's output: %w", s.err))
-		}
+	if err := o.pump.SetDeadline(time.Now().Add(drainTime)); err != nil {
+		return err
 	}
-	return err
+	<-o.done
+	if o.err != nil && !errors.Is(o.err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("read the step's output: %w", o.err)
+	}
+	return nil
 }
 
-// close ends the reading, if it goes on, and removes the FIFOs.
+// close removes the FIFOs. The step's processes must be dead, so that the
+// reading, if it was begun, comes to its end.
 func (o *output) close() error {
-	err := errors.Join(o.stdout.fifo.Close(), o.stderr.fifo.Close())
-	o.reading.Wait()
-	return err
+	var failed []error
+	if o.pump != nil {
+		if o.done != nil {
+			<-o.done
+		}
+		failed = append(failed, o.pump.Close())
+	}
+	for _, fifo := range o.fifos {
+		failed = append(failed, fifo.Close())
+	}
+	return errors.Join(failed...)
 }

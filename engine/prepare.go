@@ -42,7 +42,7 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 		return nil, fmt.Errorf("capture the step's output: %w", err)
 	}
 	step := sandboxStep(n.id, n.step, image, r.hostNames())
-	step.Stdout, step.Stderr = out.stdout.fifo.Writer(), out.stderr.fifo.Writer()
+	step.Stdout, step.Stderr = out.fifos[0].Writer(), out.fifos[1].Writer()
 	box, err := r.o.Host.Prepare(ctx, step)
 	if err != nil {
 		return nil, errors.Join(err, out.close())

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,16 +13,16 @@ import (
 //
 // Both ends are held: the read end is ours, the write end is what the runtime hands to the
 // container. The order of a step's life is NewFIFO, Writer, Seal once the container has its copy,
-// Read to io.EOF, Close.
+// Pump to the end, Close.
 type FIFO struct {
 	path   string
-	reader *os.File
+	reader int // a descriptor, non-blocking: Pump polls it
 	writer *os.File
 	close  func() error
 }
 
 // NewFIFO makes the FIFO at path, mode 0600, and opens both ends. The open write end keeps a reader
-// from seeing io.EOF before the container has started. The error says which path and why.
+// from seeing its end before the container has started. The error says which path and why.
 func NewFIFO(path string) (*FIFO, error) {
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		return nil, fmt.Errorf("make fifo %s: %w", path, err)
@@ -43,9 +42,9 @@ func openFIFO(path string) (*FIFO, error) {
 	// The reader exists, so this open does not block although O_NONBLOCK is not set.
 	writer, err := openEnd(path, unix.O_WRONLY)
 	if err != nil {
-		return nil, errors.Join(err, reader.Close())
+		return nil, errors.Join(err, unix.Close(reader))
 	}
-	f := &FIFO{path: path, reader: reader, writer: writer}
+	f := &FIFO{path: path, reader: reader, writer: os.NewFile(uintptr(writer), path)}
 	f.close = sync.OnceValue(f.release)
 	return f, nil
 }
@@ -53,16 +52,16 @@ func openFIFO(path string) (*FIFO, error) {
 // openEnd uses open(2) and not os.OpenFile, which would register the write end with the poller and
 // so set O_NONBLOCK on the open file description. The container inherits that description, and
 // most programs take EAGAIN on their standard output for a fatal error.
-func openEnd(path string, flags int) (*os.File, error) {
+func openEnd(path string, flags int) (int, error) {
 	for {
 		fd, err := unix.Open(path, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open fifo %s: %w", path, err)
+			return 0, fmt.Errorf("open fifo %s: %w", path, err)
 		}
-		return os.NewFile(uintptr(fd), path), nil
+		return fd, nil
 	}
 }
 
@@ -70,26 +69,18 @@ func openEnd(path string, flags int) (*os.File, error) {
 // and stays valid until Seal or Close.
 func (f *FIFO) Writer() *os.File { return f.writer }
 
-// Seal closes our own write end: from then on Read returns io.EOF as soon as the last process of the
+// Seal closes our own write end: from then on the FIFO is at its end as soon as the last process of the
 // container has closed its copy. Sealing twice is no error.
 func (f *FIFO) Seal() error {
 	return ignoreClosed(f.writer.Close())
 }
 
-// Read reads what the container wrote. It returns io.EOF when no process holds a write end any more,
-// os.ErrDeadlineExceeded after the deadline of SetReadDeadline and os.ErrClosed after Close.
-func (f *FIFO) Read(p []byte) (int, error) { return f.reader.Read(p) }
-
-// SetReadDeadline ends a pending and every later Read at t. It is the fail-safe of draining: a process
-// that outlives the step may hold the write end open for ever.
-func (f *FIFO) SetReadDeadline(t time.Time) error { return f.reader.SetReadDeadline(t) }
-
-// Close closes both ends and removes the FIFO; a pending Read returns os.ErrClosed. Later calls do
-// nothing and return the first call's error.
+// Close closes both ends and removes the FIFO. It must not be called while a Pump reads it. Later calls
+// do nothing and return the first call's error.
 func (f *FIFO) Close() error { return f.close() }
 
 func (f *FIFO) release() error {
-	err := errors.Join(f.Seal(), f.reader.Close())
+	err := errors.Join(f.Seal(), unix.Close(f.reader))
 	if rmErr := os.Remove(f.path); rmErr != nil && !errors.Is(rmErr, os.ErrNotExist) {
 		err = errors.Join(err, rmErr)
 	}

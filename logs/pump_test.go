@@ -1,0 +1,81 @@
+package logs_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stepexec/stepexec/logs"
+)
+
+// both runs a shell script with two FIFOs as its output and pumps them into the writers.
+func both(t *testing.T, script string, stdout, stderr io.Writer) error {
+	t.Helper()
+	out, _ := newFIFO(t)
+	err, _ := newFIFO(t)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	cmd.Stdout, cmd.Stderr = out.Writer(), err.Writer()
+	p, pumpErr := logs.NewPump([]*logs.FIFO{out, err}, []io.Writer{stdout, stderr})
+	startErr := cmd.Start()
+	if failed := errors.Join(pumpErr, startErr, out.Seal(), err.Seal()); failed != nil {
+		t.Fatal(failed)
+	}
+	pumpErr = p.Run()
+	if failed := errors.Join(p.Close(), cmd.Wait()); failed != nil {
+		t.Error(failed)
+	}
+	return pumpErr
+}
+
+func TestPumpKeepsTheOrderOfTheStreams(t *testing.T) {
+	var all bytes.Buffer
+	// Each line is followed by a fork, as in a step whose script traces its commands.
+	script := "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; sleep 0.02; echo err $i >&2; sleep 0.02; done"
+	if err := both(t, script, &all, &all); err != nil {
+		t.Fatal(err)
+	}
+	want := ""
+	for _, i := range "123456789" {
+		want += "out " + string(i) + "\nerr " + string(i) + "\n"
+	}
+	if all.String() != want {
+		t.Errorf("got %q", all.String())
+	}
+}
+
+func TestPumpReadsAllOfBothStreams(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	err := both(t, "head -c 3000000 /dev/zero & head -c 2000000 /dev/zero >&2; wait", &stdout, &stderr)
+	if err != nil || stdout.Len() != 3000000 || stderr.Len() != 2000000 {
+		t.Errorf("read %d and %d bytes, %v", stdout.Len(), stderr.Len(), err)
+	}
+}
+
+func TestPumpStopsWhenAWriterFails(t *testing.T) {
+	if err := both(t, "echo x", failingWriter{os.ErrInvalid}, io.Discard); !errors.Is(err, os.ErrInvalid) {
+		t.Errorf("Run: %v, want %v", err, os.ErrInvalid)
+	}
+}
+
+func TestPumpDeadlineEndsAWaitThatIsUnderWay(t *testing.T) {
+	f, _ := newFIFO(t)
+	p, err := logs.NewPump([]*logs.FIFO{f}, []io.Writer{io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- p.Run() }()
+	if err := p.SetDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Run: %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
