@@ -1,0 +1,15 @@
+// Package pull turns an image reference into a verified manifest, the image's
+// parsed configuration and one stream for each layer.
+//
+// Images come from a registry, an OCI image layout (a folder or a tar archive)
+// or an archive written by `docker save`; [ParseReference] says how each is
+// written. Every source is reduced to the same few steps: name the roots,
+// choose the platform, read and verify the manifest and the configuration,
+// list the layers.
+//
+// Documents (indexes, manifests, configurations) are verified here: digest,
+// size and form. Layer streams are handed out as they are stored; the consumer
+// compares them with [Layer.Digest] and [Layer.DiffID] while it reads.
+//
+// The package does not unpack or store anything.
+package pull

@@ -1,0 +1,187 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Options say how to resolve a reference. The zero value works.
+type Options struct {
+	// Platform is OS/ARCH or OS/ARCH/VARIANT, such as "linux/arm64" or "linux/arm/v7".
+	// "" is the host's.
+	Platform string
+	// Keychain finds a registry's credentials. nil is authn.DefaultKeychain: docker's
+	// config.json with its credential helpers, else podman's auth.json.
+	Keychain authn.Keychain
+	// Transport carries requests to registries. nil is a NewTransport of the image's
+	// own; images that come from the same registry may share one. Whatever it is,
+	// plain HTTP beyond this machine is refused.
+	Transport http.RoundTripper
+}
+
+// Image is an image whose manifest and configuration were read and verified.
+type Image struct {
+	Reference string // as it was asked for
+	Name      string // normalised, such as docker.io/library/golang:1.22
+	// Digest is the manifest's, or the configuration's for a docker-archive, which
+	// has no manifest digests.
+	Digest   digest.Digest
+	Platform string // the image's own, normalised, such as linux/arm/v6
+	Config   ocispec.Image
+	// RawConfig and RawManifest are the documents as stored. The manifest of a
+	// docker-archive is the image's entry of its manifest.json.
+	RawConfig, RawManifest []byte
+	Layers                 []Layer // lowest first; the same layer may be there twice
+
+	close func() error
+}
+
+// Close releases the file, folder or connections behind the image. Layer streams
+// are to be closed first.
+func (i *Image) Close() error {
+	if i.close == nil {
+		return nil
+	}
+	return i.close()
+}
+
+// Layer is one layer of an image.
+type Layer struct {
+	// Digest is that of the stream as stored. It is empty for a compressed layer of
+	// a docker-archive, which names none: DiffID alone verifies such a layer.
+	Digest digest.Digest
+	// DiffID is the digest of the uncompressed tar.
+	DiffID digest.Digest
+	Size   int64 // bytes of the stream as stored
+	// MediaType is the stored one. It says how the stream is compressed; docker's
+	// old types say gzip whatever they are, so readers look at the first bytes.
+	MediaType string
+
+	open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Open returns the layer's stream as stored, compressed or plain. The caller closes
+// it; reads fail once ctx is done. Digests are the caller's to verify: a registry's
+// stream fails at its end when it differs from Digest, other streams do not.
+func (l Layer) Open(ctx context.Context) (io.ReadCloser, error) {
+	if l.open == nil {
+		return nil, fmt.Errorf("open layer %s: it comes from no image", l.Digest)
+	}
+	return l.open(ctx)
+}
+
+// resolveTimeout bounds Resolve as a whole: a registry that answers a byte at a
+// time would hold a pipeline for ever. The documents are small.
+const resolveTimeout = 2 * time.Minute
+
+var errSlow = errors.New("no answer in full after 2 minutes")
+
+// Resolve reads and verifies the manifest and the configuration of the image that
+// reference names for the wanted platform. Layers are not fetched. The caller
+// closes the image.
+//
+// Errors name the reference and the reason, never a credential, and wrap
+// ErrNotFound, ErrUnauthorized or ErrPlatform where these apply. A rootfs:
+// reference is refused: it has no layers.
+func Resolve(ctx context.Context, reference string, o Options) (*Image, error) {
+	ref, err := ParseReference(reference)
+	if err != nil {
+		return nil, fmt.Errorf("pull: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, errSlow)
+	defer cancel()
+	img, err := resolve(ctx, ref, o)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	img.Reference, img.Name = reference, ref.String()
+	return img, nil
+}
+
+func resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
+	want, err := parsePlatform(o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	switch ref.Scheme {
+	case SchemeDockerArchive:
+		return resolveDockerArchive(ref, want)
+	case SchemeRootfs:
+		return nil, errors.New("programming error: a rootfs: folder has no layers to pull, use Reference.Path as it is")
+	}
+	p, err := openPlace(ref, o)
+	if err != nil {
+		return nil, err
+	}
+	img, err := resolveFrom(ctx, p, ref, want)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return img, nil
+}
+
+// place holds manifests and blobs: a repository of a registry, a layout folder, a
+// layout archive. What it returns is not verified yet.
+type place interface {
+	// roots returns the descriptors that the reference names: mostly one.
+	roots(ctx context.Context) ([]ocispec.Descriptor, error)
+	// manifest returns the manifest or index d, which is at most maxDocument long.
+	manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
+	// blob opens a configuration or a layer.
+	blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
+	Close() error
+}
+
+func openPlace(ref Reference, o Options) (place, error) {
+	switch ref.Scheme {
+	case SchemeOCI:
+		return openLayoutFolder(ref)
+	case SchemeOCIArchive:
+		return openLayoutArchive(ref)
+	default:
+		return openRegistry(ref, o)
+	}
+}
+
+func resolveFrom(ctx context.Context, p place, ref Reference, want ocispec.Platform) (*Image, error) {
+	roots, err := p.roots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := (&chooser{place: p, want: want}).choose(ctx, roots)
+	if err != nil {
+		return nil, err
+	}
+	img := &Image{
+		Digest:      found.descriptor.Digest,
+		Platform:    format(found.platform),
+		Config:      found.config,
+		RawConfig:   found.rawConfig,
+		RawManifest: found.rawManifest,
+		close:       p.Close,
+	}
+	for i, d := range found.manifest.Layers {
+		img.Layers = append(img.Layers, Layer{
+			Digest:    d.Digest,
+			DiffID:    found.config.RootFS.DiffIDs[i],
+			Size:      d.Size,
+			MediaType: d.MediaType,
+			open: func(ctx context.Context) (io.ReadCloser, error) {
+				stream, err := p.blob(ctx, d)
+				if err != nil {
+					return nil, fmt.Errorf("pull %s: layer %s: %w", ref, d.Digest, err)
+				}
+				return stream, nil
+			},
+		})
+	}
+	return img, nil
+}
