@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,6 +39,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pipelines, err := filepath.Abs("../../fixtures/pipelines")
+	if err != nil {
+		t.Fatal(err)
+	}
 	open := registry.Start(t, registry.Options{})
 	open.Push(t, "busybox:latest", img)
 	locked := registry.Start(t, registry.Options{Users: map[string]string{"ci": "s3cret-password"}})
@@ -47,6 +52,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("BUSYBOX", busybox)
+			env.Setenv("FIXTURES", pipelines)
 			env.Setenv("REGISTRY", open.Host)
 			env.Setenv("LOCKED", locked.Host)
 			env.Setenv("DOWN", down.Host)
@@ -56,7 +62,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image": imageCommand, "spoil": spoilCommand, "push": pushCommand,
-			"tmpfs": tmpfsCommand, "waitfor": waitforCommand, "clean": cleanCommand,
+			"debian": debianCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "clean": cleanCommand,
 		},
 	})
 }
@@ -98,6 +104,24 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("image: unknown kind %s", kind)
 	}
 	check(ts, image.WriteLayout(path, "latest"))
+}
+
+// debianCommand is `debian LAYOUT`: the Debian image, made once for all tests.
+func debianCommand(ts *testscript.TestScript, _ bool, args []string) {
+	layout, err := fixtures.Debian(context.Background(), "")
+	check(ts, err)
+	path := ts.MkAbs(args[0])
+	check(ts, os.MkdirAll(filepath.Dir(path), 0o755))
+	check(ts, os.Symlink(layout, path))
+}
+
+// fixtureCommand is `fixture NAME DIR`: a copy of a pipeline of the fixtures.
+func fixtureCommand(ts *testscript.TestScript, _ bool, args []string) {
+	from := filepath.Join(ts.Getenv("FIXTURES"), args[0])
+	out, err := exec.Command("cp", "-r", from, ts.MkAbs(args[1])).CombinedOutput()
+	if err != nil {
+		ts.Fatalf("copy %s: %v: %s", from, err, out)
+	}
 }
 
 // pushCommand is `push LAYOUT REF`.
