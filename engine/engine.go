@@ -65,6 +65,7 @@ type run struct {
 	nodes  []*node // services first, then steps, as in the plan
 
 	services []*node
+	removals sync.WaitGroup // of steps that have ended
 
 	mu    sync.Mutex // guards the rest, and keeps events one at a time
 	first *StepResult
@@ -134,6 +135,7 @@ func (r *run) runAll(ctx context.Context) {
 	steps.Wait()
 	stopServices()
 	services.Wait()
+	r.removals.Wait()
 }
 
 // emit masks an event and passes it on.

@@ -85,7 +85,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain())
-	r.keepErr(p.remove())
+	r.removals.Go(func() { r.keepErr(p.remove()) }) // 5 ms and more that the next step need not wait for
 	n.result.OOM = exit.OOM
 	return ended(running, exit, err)
 }
