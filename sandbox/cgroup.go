@@ -19,8 +19,8 @@ func cgroupName(containerID string) string { return "stepexec-" + containerID }
 
 // cgroup is a container's group in the hierarchy that controls memory.
 type cgroup struct {
-	dir     string
-	unified bool // cgroup v2
+	dir     string // "" where the kernel has no such hierarchy
+	unified bool   // cgroup v2
 }
 
 // findCgroup reads where the runtime has put the process pid; see cgroups(7).
@@ -46,10 +46,13 @@ func findCgroup(pid int) (cgroup, error) {
 	if err := lines.Err(); err != nil {
 		return cgroup{}, err
 	}
-	if found != "" {
+	switch {
+	case found != "":
 		return cgroupIn(found, false)
+	case unified != "":
+		return cgroupIn(unified, true)
 	}
-	return cgroupIn(unified, true)
+	return cgroup{}, nil
 }
 
 // cgroupIn turns a path inside a hierarchy into a directory of the host.
@@ -83,6 +86,9 @@ func hasWord(list, word string) bool {
 // oomKills counts the processes of the group that the kernel killed for want
 // of memory. It must be read before the group is removed.
 func (c cgroup) oomKills() (int, error) {
+	if c.dir == "" {
+		return 0, nil
+	}
 	name := "memory.oom_control"
 	if c.unified {
 		name = "memory.events"

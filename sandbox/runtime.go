@@ -19,9 +19,10 @@ import (
 func runtimeRoot(runDir string) string { return filepath.Join(runDir, "private", "runtime") }
 
 // newRuntime drives the OCI runtime for one container; log is where it writes
-// its messages as JSON lines.
+// its messages as JSON lines. It gets a process group of its own: a Ctrl-C in
+// the terminal is for stepexec, and a runtime that died of it leaves halves.
 func (h *Host) newRuntime(log string) *runc.Runc {
-	return &runc.Runc{Command: h.runtime, Root: runtimeRoot(h.dir), Log: log, LogFormat: runc.JSON}
+	return &runc.Runc{Command: h.runtime, Root: runtimeRoot(h.dir), Log: log, LogFormat: runc.JSON, Setpgid: true}
 }
 
 // runtimeError says what the runtime wrote to its log, which is clearer than

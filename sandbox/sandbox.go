@@ -228,7 +228,7 @@ func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{})
 // a script's whole group gets the signal, as from a terminal's Ctrl-C.
 func (s *Sandbox) stop() error {
 	sig := stopSignal(s.step.Config.StopSignal)
-	if s.step.Script != nil {
+	if s.step.Script != nil && s.cgroup.dir != "" {
 		return s.cgroup.signal(sig)
 	}
 	return ignoreDone(s.init.Signal(sig))

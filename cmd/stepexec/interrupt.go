@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// interrupts are the program's SIGINT and SIGTERM: the first ends the run,
-// the second ends it at once.
+// interrupts are the program's SIGINT, SIGTERM and SIGHUP: the first ends the
+// run, the second ends it at once.
 type interrupts struct {
 	again   chan struct{} // closed by the second signal
 	signals chan os.Signal
@@ -19,7 +19,10 @@ type interrupts struct {
 
 func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
 	in := &interrupts{again: make(chan struct{}), signals: make(chan os.Signal, 2)}
-	signal.Notify(in.signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(in.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// A closed standard output is an error of writing, not a sudden death that
+	// leaves containers. It must not be ignored: steps would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	in.done.Go(func() {
 		first, ok := <-in.signals
 		if !ok {

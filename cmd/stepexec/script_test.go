@@ -136,7 +136,9 @@ func pushCommand(ts *testscript.TestScript, _ bool, args []string) {
 func spoilCommand(ts *testscript.TestScript, _ bool, args []string) {
 	defect, layout := args[0], ts.MkAbs(args[1])
 	check(ts, os.CopyFS(layout, os.DirFS(ts.Getenv("BUSYBOX"))))
-	blob := func(d string) string { return filepath.Join(layout, "blobs", "sha256", strings.TrimPrefix(d, "sha256:")) }
+	blob := func(d string) string {
+		return filepath.Join(layout, "blobs", "sha256", strings.TrimPrefix(d, "sha256:"))
+	}
 	read := func(path string, into any) {
 		data, err := os.ReadFile(path)
 		check(ts, err)
