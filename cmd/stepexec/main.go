@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
 )
 
 func main() { os.Exit(execute()) }
@@ -31,7 +32,12 @@ func execute() int {
 	case errors.As(err, &exit):
 		return int(exit)
 	}
-	fmt.Fprintln(os.Stderr, "stepexec:", err)
+	var invalid pipeline.Errors
+	if errors.As(err, &invalid) {
+		fmt.Fprintln(os.Stderr, err) // file:line:column: first, as editors expect it
+	} else {
+		fmt.Fprintln(os.Stderr, "stepexec:", err)
+	}
 	if ctx.Err() != nil {
 		return engine.CodeInterrupted
 	}

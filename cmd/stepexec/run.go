@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -183,9 +185,14 @@ func newPrinter(name string, w io.Writer) (printer, error) {
 
 // masked is an error in whose text no secret is left.
 func masked(err error, secrets map[string]string) error {
-	var values []string
-	for _, value := range secrets {
-		values = append(values, value)
-	}
-	return errors.New(logs.NewMask(values).String(err.Error()))
+	mask := logs.NewMask(slices.Collect(maps.Values(secrets)))
+	return maskedError{mask.String(err.Error()), err}
 }
+
+type maskedError struct {
+	text string
+	err  error
+}
+
+func (e maskedError) Error() string { return e.text }
+func (e maskedError) Unwrap() error { return e.err }
