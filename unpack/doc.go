@@ -1,0 +1,26 @@
+// Package unpack turns the layer tars of an image into layer directories that overlayfs mounts, and keeps
+// them in a content-addressed store that all images and all processes of a machine share.
+//
+// A layer is read in one pass: sha256 of the compressed stream, decompression, sha256 of the tar, files. Its
+// directory gets its final name, the diffID, only when both digests and the size match, so a layer that can be
+// seen is a layer that was verified. Layers do not know of each other while they are unpacked, in any order and
+// in parallel; what one cannot know alone (the metadata of a directory it never declares, a hard link to a file
+// below it) is noted and put right in a small fix-up layer on top of the image's stack.
+//
+// The files of a store:
+//
+//	layers/sha256/<diffID>/fs         the overlay lower directory
+//	layers/sha256/<diffID>/layer.json what the layer leaves to the fix-up layer
+//	layers/sha256/<diffID>/unsettled  there until the layer is known to be on disk: see Store.Settle
+//	fixups/<chainID>/...              the same three for the fix-up layer of a stack of layers
+//	images/<key>.json                 the records of pulled images
+//	tmp/<key>, locks/<key>            work in progress and the file lock of who does it
+//
+// Decisions where the field differs: a directory of a layer hides a symbolic link of the same name below it,
+// as in overlayfs (docker, containerd), and an entry below a symbolic link of its own layer is refused rather
+// than resolved. Control of overlayfs from inside a tar (0:0 devices, overlay xattrs) is refused or dropped. A hard link
+// to a lower file shares its inode with that file, but not with other names the file has in its own layer: that
+// is what overlayfs makes of a copied-up file too.
+//
+// It is not for fetching (a Layer brings its own stream) and not for mounting.
+package unpack

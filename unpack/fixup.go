@@ -1,0 +1,216 @@
+package unpack
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	"golang.org/x/sys/unix"
+)
+
+// Lowerdirs returns the directories to mount as overlay lowerdirs for the layers, lowest first, or false when
+// something of it, the fix-up layer included, is not in the store.
+func (s *Store) Lowerdirs(diffIDs []digest.Digest) ([]string, bool) {
+	for _, d := range diffIDs {
+		if !s.Has(d) {
+			return nil, false
+		}
+	}
+	st, err := s.openStack(diffIDs)
+	if err != nil {
+		return nil, false // Unpack meets the same error and returns it
+	}
+	defer st.close()
+	plan, err := st.plan()
+	if err != nil {
+		return nil, false
+	}
+	if plan.empty() {
+		return st.paths(), true
+	}
+	fixup := s.fixupDir(identity.ChainID(diffIDs))
+	return append(st.paths(), filepath.Join(fixup, fsDir)), s.trusted(fixup)
+}
+
+// fixUp makes the fix-up layer of the stack, if it needs one, and returns the lowerdirs.
+func (s *Store) fixUp(ctx context.Context, diffIDs []digest.Digest) ([]string, error) {
+	if len(diffIDs) == 0 {
+		return nil, nil
+	}
+	chainID := identity.ChainID(diffIDs)
+	wrap := func(err error) error {
+		return fmt.Errorf("put layers of chain %s together: %w", chainID, s.explain(err))
+	}
+	st, err := s.openStack(diffIDs)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer st.close()
+	plan, err := st.plan()
+	if err != nil {
+		return nil, wrap(err)
+	}
+	if plan.empty() {
+		return st.paths(), nil
+	}
+	final := s.fixupDir(chainID)
+	_, err = s.build(ctx, "fixup-"+chainID.Encoded(), final, func(tmp string) error {
+		t, err := newTree(chainID, filepath.Join(tmp, fsDir), s.Limits.withDefaults())
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		if err := st.fix(ctx, t, plan); err != nil {
+			return err
+		}
+		return notes{}.write(tmp)
+	})
+	if err != nil {
+		return nil, wrap(err)
+	}
+	return append(st.paths(), filepath.Join(final, fsDir)), nil
+}
+
+// A fixPlan says what the fix-up layer of a stack holds.
+type fixPlan struct {
+	dirs  []string  // directories whose merged metadata is wrong, or whose whiteouts would be listed
+	links []fixLink // in the order of the layers
+}
+
+// A fixLink is a hard link across layers.
+type fixLink struct {
+	name   string
+	source place // the file it leads to
+}
+
+func (p fixPlan) empty() bool { return len(p.dirs) == 0 && len(p.links) == 0 }
+
+// plan looks at all notes of the stack.
+func (st *stack) plan() (fixPlan, error) {
+	var plan fixPlan
+	dirs := map[string]bool{} // true: goes into the plan, false: looked at and right
+	for i, l := range st.layers {
+		for _, path := range l.notes.ImplicitDirs {
+			if _, seen := dirs[string(path)]; seen {
+				continue
+			}
+			top, source, err := st.directory(string(path))
+			if err != nil {
+				return plan, err
+			}
+			dirs[string(path)] = top != source
+		}
+		for _, path := range l.notes.WhiteoutDirs {
+			alone, err := st.unmerged(string(path), i)
+			if err != nil {
+				return plan, err
+			}
+			if alone {
+				dirs[string(path)] = true
+			}
+		}
+		if err := st.planLinks(&plan, i); err != nil {
+			return plan, err
+		}
+	}
+	for path, wrong := range dirs {
+		if wrong {
+			plan.dirs = append(plan.dirs, path)
+		}
+	}
+	slices.Sort(plan.dirs)
+	return plan, nil
+}
+
+// planLinks adds the links of layer i that no higher layer hides.
+func (st *stack) planLinks(plan *fixPlan, i int) error {
+	l := st.layers[i]
+	for _, link := range l.notes.Links {
+		name := string(link.Name)
+		source, err := st.linkSource(i, name)
+		if err != nil {
+			return &EntryError{Layer: l.diffID, Name: name, Op: "link", Err: err}
+		}
+		at, s, err := st.find(name, len(st.layers))
+		if err != nil {
+			return err
+		}
+		if s.found && at.layer == i && at.path == name {
+			plan.links = append(plan.links, fixLink{name, source})
+		}
+	}
+	return nil
+}
+
+// fix writes the fix-up layer. It is mounted on top, so every directory in it, those on the way too, must have
+// the metadata that the merged one is to have, and no file may be in it that is not meant to be seen.
+func (st *stack) fix(ctx context.Context, t *tree, plan fixPlan) error {
+	for _, path := range plan.dirs {
+		if _, err := t.dir(path); err != nil {
+			return t.entryError(path, err)
+		}
+	}
+	copies := map[inode]string{}
+	for _, link := range plan.links {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := st.fixLink(t, link, copies); err != nil {
+			return t.entryError(link.name, err)
+		}
+	}
+	for path := range t.dirs {
+		if err := st.fixDir(t, path); err != nil {
+			return t.entryError(path, err)
+		}
+	}
+	return nil
+}
+
+// fixDir copies the metadata that the merged directory is to have.
+func (st *stack) fixDir(t *tree, path string) error {
+	_, source, err := st.directory(path)
+	if err != nil {
+		return err
+	}
+	if source < 0 {
+		return unix.ENOTDIR
+	}
+	from, err := openBeneath(st.layers[source].root, path, unix.O_RDONLY)
+	if err != nil {
+		return failed("open directory", err)
+	}
+	defer unix.Close(from)
+	m, err := fileMetadata(from)
+	if err != nil {
+		return err
+	}
+	return t.finishDir(path, &dirState{declared: &m})
+}
+
+// fixLink copies the target of a link up, once, and links all its names that are in the plan, and the target
+// itself where it is still to be seen, to the copy.
+func (st *stack) fixLink(t *tree, link fixLink, copies map[inode]string) error {
+	source, err := st.openSource(link.source)
+	if err != nil {
+		return err
+	}
+	defer source.close()
+	if first, ok := copies[source.inode()]; ok {
+		err = t.addLink(link.name, first)
+	} else {
+		copies[source.inode()] = link.name
+		err = t.copyUp(link.name, source)
+	}
+	if err != nil {
+		return err
+	}
+	at, s, err := st.find(link.source.path, len(st.layers))
+	if err != nil || !s.found || at != link.source {
+		return err
+	}
+	return t.addLink(link.source.path, link.name)
+}

@@ -1,0 +1,124 @@
+package unpack
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// An ImageRecord says which layers a pulled image has, so that it needs no network the next time. It does not
+// say that they are in the store: ask Store.Lowerdirs.
+type ImageRecord struct {
+	Reference string          `json:"reference"` // as resolved, such as docker.io/library/golang:1.26
+	Platform  string          `json:"platform"`  // such as linux/amd64
+	Manifest  digest.Digest   `json:"manifest"`
+	Config    json.RawMessage `json:"config"` // the image's config file
+	Layers    []RecordLayer   `json:"layers"` // lowest first
+	Pulled    time.Time       `json:"pulled"`
+}
+
+// A RecordLayer is one layer of an ImageRecord.
+type RecordLayer struct {
+	DiffID digest.Digest `json:"diffID"`
+	Digest digest.Digest `json:"digest,omitempty"` // of the compressed stream; "" when unknown
+	Size   int64         `json:"size"`             // compressed bytes, -1 when unknown
+}
+
+// SaveImage stores the record in place of an earlier one of the same reference and platform. A reader sees
+// the old record or the new one, never a part.
+func (s *Store) SaveImage(record ImageRecord) (err error) {
+	wrap := func(err error) error { return fmt.Errorf("save record of image %s: %w", record.Reference, err) }
+	data, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return wrap(err)
+	}
+	// The lock lets the temporary file have a fixed name, so that a killed process leaves at most one.
+	unlock, err := s.lock(context.Background(), "images")
+	if err != nil {
+		return wrap(err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	path := s.imagePath(record.Reference, record.Platform)
+	if err := writeSynced(path+".new", data); err != nil {
+		return wrap(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return wrap(err)
+	}
+	return nil
+}
+
+// Image returns the record of the image, or ErrNotFound.
+func (s *Store) Image(reference, platform string) (ImageRecord, error) {
+	record, err := readImage(s.imagePath(reference, platform))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return ImageRecord{}, fmt.Errorf("image %s (%s): %w", reference, platform, err)
+	}
+	return record, nil
+}
+
+// Images returns all records, sorted by reference and platform.
+func (s *Store) Images() ([]ImageRecord, error) {
+	entries, err := os.ReadDir(filepath.Join(s.root, "images"))
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	var records []ImageRecord
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") {
+			continue
+		}
+		record, err := readImage(filepath.Join(s.root, "images", e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("list images: %w", err)
+		}
+		records = append(records, record)
+	}
+	slices.SortFunc(records, func(a, b ImageRecord) int {
+		return cmp.Or(strings.Compare(a.Reference, b.Reference), strings.Compare(a.Platform, b.Platform))
+	})
+	return records, nil
+}
+
+// imagePath hashes the reference: it comes from a pipeline file and must not choose a path.
+func (s *Store) imagePath(reference, platform string) string {
+	key := digest.FromString(reference + "\x00" + platform)
+	return filepath.Join(s.root, "images", key.Encoded()+".json")
+}
+
+func readImage(path string) (ImageRecord, error) {
+	var record ImageRecord
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return record, err
+	}
+	if err := json.Unmarshal(data, &record); err != nil {
+		return record, fmt.Errorf("read %s: %w: remove the file and pull the image again", path, err)
+	}
+	return record, nil
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

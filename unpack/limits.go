@@ -1,0 +1,113 @@
+package unpack
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits bound what one layer may cost, so that a decompression bomb ends in ErrTooLarge and not in a full
+// disk or a killed process. A zero field means its default.
+type Limits struct {
+	Bytes   int64 // of the uncompressed tar, and of all files in it together, holes included; default 256 GiB
+	Entries int64 // entries and the directories they imply; default 5 million
+	Depth   int   // components of a path; default 1024
+	Memory  int64 // bytes of names and xattrs kept in memory until the layer's end; default 256 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Bytes == 0 {
+		l.Bytes = 256 << 30
+	}
+	if l.Entries == 0 {
+		l.Entries = 5_000_000
+	}
+	if l.Depth == 0 {
+		l.Depth = 1024
+	}
+	if l.Memory == 0 {
+		l.Memory = 256 << 20
+	}
+	return l
+}
+
+const (
+	spaceMargin   = 256 << 20 // bytes that stay free on the store's disk, or 5 % of a small one
+	inodeMargin   = 10_000    // inodes that stay free, or 5 % of a small disk's
+	bytesPerCheck = 16 << 20  // written between two looks at the free space
+	filesPerCheck = 1024      // made between two looks
+)
+
+// A budget counts what one layer uses up.
+type budget struct {
+	limits  Limits
+	fd      int // a directory on the store's disk
+	entries int64
+	bytes   int64
+	memory  int64
+	written int64 // since the last look at the free space
+	made    int64 // entries since then
+}
+
+// entry counts one file or directory.
+func (b *budget) entry() error {
+	b.entries++
+	if b.entries > b.limits.Entries {
+		return fmt.Errorf("%w: more than %d entries", ErrTooLarge, b.limits.Entries)
+	}
+	b.made++
+	if b.made < filesPerCheck {
+		return nil
+	}
+	return b.checkSpace(0)
+}
+
+// keep counts a string that stays in memory until the layer's end, and returns a copy: one that is part of a
+// header would keep all of that, up to 1 MiB, in memory.
+func (b *budget) keep(s string) (string, error) {
+	const overhead = 64 // of a map entry
+	b.memory += int64(len(s)) + overhead
+	if b.memory > b.limits.Memory {
+		return "", fmt.Errorf("%w: names and attributes of more than %d bytes", ErrTooLarge, b.limits.Memory)
+	}
+	return strings.Clone(s), nil
+}
+
+// file admits a file of so many bytes. Holes count for Bytes, but not as space on the disk.
+func (b *budget) file(size int64, sparse bool) error {
+	if size < 0 || size > b.limits.Bytes-b.bytes {
+		return fmt.Errorf("%w: its files are more than %d bytes", ErrTooLarge, b.limits.Bytes)
+	}
+	b.bytes += size
+	if sparse || size < bytesPerCheck {
+		return nil
+	}
+	return b.checkSpace(size)
+}
+
+// wrote counts bytes written to the disk.
+func (b *budget) wrote(n int) error {
+	b.written += int64(n)
+	if b.written < bytesPerCheck {
+		return nil
+	}
+	return b.checkSpace(0)
+}
+
+// checkSpace returns an error that is ENOSPC when writing need more bytes would eat into the margin.
+func (b *budget) checkSpace(need int64) error {
+	b.written, b.made = 0, 0
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(b.fd, &st); err != nil {
+		return failed("read free space", err)
+	}
+	free, size := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	if margin := min(spaceMargin, size/20); size > 0 && need > free-margin {
+		return fmt.Errorf("%d bytes are free and %d of them are kept free: %w", free, margin, unix.ENOSPC)
+	}
+	if margin := min(inodeMargin, st.Files/20); st.Files > 0 && st.Ffree < margin {
+		return fmt.Errorf("%d inodes are free and %d of them are kept free: %w", st.Ffree, margin, unix.ENOSPC)
+	}
+	return nil
+}

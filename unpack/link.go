@@ -1,0 +1,115 @@
+package unpack
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// addLink makes a hard link. The entry's metadata is ignored: it is that of the target, and applying it would
+// change a file through its other name.
+func (t *tree) addLink(path, linkname string) error {
+	op := fmt.Sprintf("link to %.300q", linkname)
+	target, err := cleanName(linkname, t.budget.limits.Depth)
+	if err != nil {
+		return failed(op, err)
+	}
+	// A name above its target would be removed to make room for the link, and the target with it; a target
+	// above the name is a directory.
+	if t.dirs[target] != nil || strings.HasPrefix(target, path+"/") || strings.HasPrefix(path, target+"/") {
+		return failed(op, unix.EISDIR)
+	}
+	if lower, ok := t.links[target]; ok && path != target {
+		return t.linkBelow(path, lower)
+	}
+	exists, err := t.exists(target)
+	switch {
+	case err != nil:
+		return failed(op, err)
+	case path == target && exists: // how tar stores a name that it was given twice
+		return nil
+	case path == target:
+		return failed(op, errLinkTarget)
+	case !exists:
+		return t.linkBelow(path, target)
+	}
+	return failed(op, t.linkHere(path, target))
+}
+
+// exists reports whether the layer has a file at path. It is an error when it has something above path that
+// is no directory, for then no lower layer can have a file there either.
+func (t *tree) exists(path string) (bool, error) {
+	dir, base := split(path)
+	if t.dirs[dir] == nil {
+		blocked, err := t.blocked(path)
+		if blocked {
+			err = errLinkTarget
+		}
+		return false, err
+	}
+	parent, err := t.dir(dir)
+	if err != nil {
+		return false, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// linkHere links to a file of this layer, to a symbolic link itself and not where it leads.
+func (t *tree) linkHere(path, target string) error {
+	dir, base := split(target)
+	from, err := t.dir(dir)
+	if err != nil {
+		return err
+	}
+	return t.replace(path, func(parent int, name string) error {
+		return unix.Linkat(from, base, parent, name, 0)
+	})
+}
+
+// linkBelow notes a hard link to a file that this layer does not have. An empty file holds the place until
+// finish, so that later entries of the same name meet something.
+func (t *tree) linkBelow(path, target string) error {
+	path, err := t.budget.keep(path)
+	if err != nil {
+		return err
+	}
+	if target, err = t.budget.keep(target); err != nil {
+		return err
+	}
+	err = t.replace(path, func(parent int, base string) error {
+		return unix.Mknodat(parent, base, unix.S_IFREG|0o600, 0)
+	})
+	if err != nil {
+		return failed("create", err)
+	}
+	t.links[path] = target
+	return nil
+}
+
+// noteLinks ends the placeholders. A whiteout takes their place: what lower layers have there must not merge
+// with a directory that a higher layer has. The link itself comes with the fix-up layer.
+func (t *tree) noteLinks() error {
+	for _, path := range slices.Sorted(maps.Keys(t.links)) {
+		parent, base, err := t.parent(path)
+		if err == nil {
+			err = unix.Unlinkat(parent, base, 0)
+		}
+		if err == nil {
+			err = unix.Mknodat(parent, base, unix.S_IFCHR, 0)
+		}
+		if err != nil {
+			return t.entryError(path, err)
+		}
+		t.notes.Links = append(t.notes.Links, lowerLink{layerPath(path), layerPath(t.links[path])})
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock takes the file lock of key, which belongs to whoever unpacks it, in this process or another; it waits
+// until ctx ends. Lock files stay: removing one would let two processes hold "the" lock.
+func (s *Store) lock(ctx context.Context, key string) (unlock func() error, err error) {
+	f, err := s.openLock(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		return f.Close, nil
+	}
+	// flock cannot be interrupted, so a goroutine waits in it. When ctx ends first, the goroutine lives until
+	// the holder lets go or dies, and then gives the lock back.
+	locked := make(chan error, 1)
+	go func() { locked <- flock(f, unix.LOCK_EX) }()
+	select {
+	case err := <-locked:
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+		}
+		return f.Close, nil
+	case <-ctx.Done():
+		go func() { <-locked; _ = f.Close() }() // nobody is left to hear of it
+		return nil, context.Cause(ctx)
+	}
+}
+
+// tryLock takes the lock of key if it is free.
+func (s *Store) tryLock(key string) (unlock func() error, ok bool, err error) {
+	f, err := s.openLock(key)
+	if err != nil {
+		return nil, false, err
+	}
+	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f.Close, true, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = nil
+	}
+	return nil, false, errors.Join(err, f.Close())
+}
+
+func (s *Store) openLock(key string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(s.root, "locks", key), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package unpack
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	pathMax = 4096 // PATH_MAX of Linux, with the final NUL
+	nameMax = 255  // NAME_MAX
+)
+
+// cleanName returns the path of a tar name inside the layer: no leading slash, no ".", no "..", "" for the
+// root. A name that climbs above the root is refused, for its author meant a file outside; ".." inside the
+// layer is resolved by its letters, which is exact because no path of a layer leads through a symbolic link.
+func cleanName(name string, maxDepth int) (string, error) {
+	if name == "" {
+		return "", unix.ENOENT
+	}
+	if strings.IndexByte(name, 0) >= 0 {
+		return "", unix.EINVAL
+	}
+	var parts []string
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case part == "" || part == ".":
+		case part == "..":
+			if len(parts) == 0 {
+				return "", errClimbs
+			}
+			parts = parts[:len(parts)-1]
+		case len(part) > nameMax:
+			return "", unix.ENAMETOOLONG
+		default:
+			parts = append(parts, part)
+		}
+	}
+	clean := strings.Join(parts, "/")
+	if len(clean) >= pathMax {
+		return "", unix.ENAMETOOLONG
+	}
+	if len(parts) > maxDepth {
+		return "", ErrTooLarge
+	}
+	return clean, nil
+}
+
+// split returns the directory and the last component of a clean path.
+func split(path string) (dir, base string) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path
+	}
+	return path[:i], path[i+1:]
+}
+
+// join is the inverse of split.
+func join(dir, base string) string {
+	if dir == "" {
+		return base
+	}
+	return dir + "/" + base
+}

@@ -1,0 +1,68 @@
+package unpack
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// notes are what a layer cannot put right alone. They decide, with those of the other layers of an image,
+// what its fix-up layer holds.
+type notes struct {
+	// ImplicitDirs were made because an entry lies in them; their metadata is that of the layers below. The
+	// root of the layer, "", is one unless the tar has an entry for it.
+	ImplicitDirs []layerPath `json:"implicitDirs,omitempty"`
+	// WhiteoutDirs hold overlay whiteouts.
+	WhiteoutDirs []layerPath `json:"whiteoutDirs,omitempty"`
+	// Links are hard links to files of a layer below, sorted by name.
+	Links []lowerLink `json:"links,omitempty"`
+	// OpaqueRoot says that nothing of the layers below is to be seen. Overlayfs ignores the xattr on a root.
+	OpaqueRoot bool `json:"opaqueRoot,omitempty"`
+	// Warnings are for people.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// A lowerLink is a hard link of a layer to a file that it does not have itself.
+type lowerLink struct {
+	Name   layerPath `json:"name"`
+	Target layerPath `json:"target"`
+}
+
+// A layerPath is a clean path inside a layer. In JSON it is a quoted Go string, because file names are bytes
+// and JSON would replace those that are not UTF-8.
+type layerPath string
+
+// MarshalText implements encoding.TextMarshaler.
+func (p layerPath) MarshalText() ([]byte, error) {
+	return strconv.AppendQuoteToASCII(nil, string(p)), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *layerPath) UnmarshalText(text []byte) error {
+	s, err := strconv.Unquote(string(text))
+	*p = layerPath(s)
+	return err
+}
+
+func (n notes) write(dir string) error {
+	data, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", notesFile, err)
+	}
+	return os.WriteFile(filepath.Join(dir, notesFile), data, 0o600)
+}
+
+func readNotes(dir string) (notes, error) {
+	var n notes
+	path := filepath.Join(dir, notesFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(data, &n); err != nil {
+		return n, fmt.Errorf("read %s: %w: remove the directory to unpack the layer again", path, err)
+	}
+	return n, nil
+}

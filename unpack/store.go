@@ -1,0 +1,203 @@
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// A Store is a directory of unpacked layers. Its methods may be called from several goroutines, and several
+// processes may use one directory.
+type Store struct {
+	Limits Limits // for layers unpacked from now on; set it before the first Unpack
+
+	root   string
+	bootID string
+}
+
+const (
+	fsDir         = "fs"         // the overlay lower directory
+	notesFile     = "layer.json" // written last: a directory without it is no layer
+	unsettledFile = "unsettled"  // holds the boot id while the layer may be in the page cache only
+)
+
+// OpenStore opens the store at root and creates what is missing of it, private to the user (0700): layers hold
+// setuid files that other users of the machine must not reach. Work that dead processes left is removed.
+func OpenStore(root string) (*Store, error) {
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return nil, fmt.Errorf("open layer store %s: %w", root, err)
+	}
+	bootID, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("open layer store %s: read boot id: %w", root, err)
+	}
+	s := &Store{root: abs, bootID: strings.TrimSpace(string(bootID))}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return nil, fmt.Errorf("open layer store: %w", err)
+	}
+	for _, dir := range []string{"layers", "layers/sha256", "tmp", "locks", "fixups", "images"} {
+		if err := privateDir(filepath.Join(abs, dir)); err != nil {
+			return nil, fmt.Errorf("open layer store: %w", err)
+		}
+	}
+	if err := s.sweep(); err != nil {
+		return nil, fmt.Errorf("open layer store %s: remove unfinished work: %w", abs, err)
+	}
+	return s, nil
+}
+
+// privateDir makes sure that path is a directory of this user with mode 0700. A directory that someone else
+// owns, or a link to one, would let them exchange verified files.
+func privateDir(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to uid %d, not to uid %d: choose another directory", path, st.Uid, os.Geteuid())
+	}
+	if st.Mode&0o7777 == 0o700 {
+		return nil
+	}
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		return &fs.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	return nil
+}
+
+// sweep removes the temporary directories whose locks are free: their owners are dead.
+func (s *Store) sweep() error {
+	entries, err := os.ReadDir(filepath.Join(s.root, "tmp"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		unlock, ok, err := s.tryLock(e.Name())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		err = os.RemoveAll(filepath.Join(s.root, "tmp", e.Name()))
+		if err := errors.Join(err, unlock()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Has reports whether the layer is in the store, verified and safe on disk or written since the last boot.
+func (s *Store) Has(diffID digest.Digest) bool {
+	return validate(diffID) == nil && s.trusted(s.layerDir(diffID))
+}
+
+// Warnings returns what of the layer could not be kept, such as xattrs that the store's file system refuses.
+func (s *Store) Warnings(diffID digest.Digest) ([]string, error) {
+	if err := validate(diffID); err != nil {
+		return nil, err
+	}
+	n, err := readNotes(s.layerDir(diffID))
+	return n.Warnings, err
+}
+
+// validate accepts well-formed sha256 digests only. A digest becomes part of a path: "sha256:../../etc" must
+// not get that far.
+func validate(d digest.Digest) error {
+	if err := d.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", string(d), err)
+	}
+	if d.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("digest %q: only sha256 is supported", string(d))
+	}
+	return nil
+}
+
+func (s *Store) layerDir(diffID digest.Digest) string {
+	return filepath.Join(s.root, "layers", "sha256", diffID.Encoded())
+}
+
+func (s *Store) fixupDir(chainID digest.Digest) string {
+	return filepath.Join(s.root, "fixups", chainID.Encoded())
+}
+
+// trusted reports whether dir is a finished layer. One whose marker is from another boot may have lost data
+// with the power, and so may one whose marker cannot be read.
+func (s *Store) trusted(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, notesFile)); err != nil {
+		return false
+	}
+	marker, err := os.ReadFile(filepath.Join(dir, unsettledFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	return err == nil && string(marker) == s.bootID
+}
+
+// build makes the layer directory final: fill writes it under a temporary name, then it is renamed. One
+// process does the work; whoever comes meanwhile calls waiting, waits, and finds it.
+func (s *Store) build(ctx context.Context, key, final string, fill func(tmp string) error) (built bool, err error) {
+	if s.trusted(final) {
+		return false, nil
+	}
+	unlock, err := s.lock(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if s.trusted(final) {
+		return false, nil
+	}
+	tmp := filepath.Join(s.root, "tmp", key)
+	if err := discard(tmp, final); err != nil {
+		return false, err
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(tmp, fsDir), 0o700); err != nil {
+		return false, err
+	}
+	if err := fill(tmp); err != nil {
+		return false, err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, unsettledFile), []byte(s.bootID), 0o600); err != nil {
+		return false, err
+	}
+	if err := os.Rename(tmp, final); err != nil {
+		return false, err
+	}
+	committed = true
+	return true, nil
+}
+
+// discard removes what a dead process left in tmp, and a directory final that is not trusted.
+func discard(tmp, final string) error {
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	err := os.Rename(final, tmp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, os.RemoveAll(tmp))
+}

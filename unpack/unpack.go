@@ -1,0 +1,144 @@
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// A State is where a layer is on its way into the store.
+type State string
+
+// The states of a layer. A layer starts with Waiting or Present and ends with Present or Done.
+const (
+	Waiting   State = "waiting"   // another goroutine or process may be at it
+	Unpacking State = "unpacking" // Bytes of Total are read
+	Done      State = "done"      // verified and in the store
+	Present   State = "present"   // was there, or another process brought it
+)
+
+// Progress tells how far a layer is.
+type Progress struct {
+	Layer digest.Digest // diffID
+	Bytes int64         // compressed bytes read
+	Total int64         // compressed bytes, -1 unknown
+	State State
+}
+
+// progressStep is the number of compressed bytes between two reports of one layer.
+const progressStep = 1 << 20
+
+// Unpack makes all layers of an image present, in parallel, and returns the directories to mount as overlay
+// lowerdirs, lowest first; a layer that comes twice is mounted once, and the fix-up layer, when there is one,
+// is the last. A step's own upper directory covers the root of them all: give it the metadata of the last one's.
+// The layers are listed lowest first. The calls of progress, which may be nil, do not overlap.
+//
+// After an error, which ends all of it, layers that were complete stay and nothing else does. The error is or
+// wraps a *DigestError, *SizeError, *EntryError, ErrTooLarge, ENOSPC, the context's, or one of a layer's Open.
+func (s *Store) Unpack(ctx context.Context, layers []Layer, progress func(Progress)) ([]string, error) {
+	diffIDs := make([]digest.Digest, len(layers))
+	for i, l := range layers {
+		if err := l.validate(); err != nil {
+			return nil, fmt.Errorf("unpack layer %d: %w", i+1, err)
+		}
+		diffIDs[i] = l.DiffID
+	}
+	report := serialise(progress)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	started := map[digest.Digest]bool{}
+	for _, l := range layers {
+		if started[l.DiffID] {
+			continue
+		}
+		started[l.DiffID] = true
+		group.Go(func() error { return s.unpackLayer(groupCtx, l, report) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return s.fixUp(ctx, diffIDs)
+}
+
+func (l Layer) validate() error {
+	if err := validate(l.DiffID); err != nil {
+		return err
+	}
+	if l.Digest == "" {
+		return nil
+	}
+	return validate(l.Digest)
+}
+
+func serialise(progress func(Progress)) func(Progress) {
+	if progress == nil {
+		return func(Progress) {}
+	}
+	var mu sync.Mutex
+	return func(p Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		progress(p)
+	}
+}
+
+func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	final := s.layerDir(l.DiffID)
+	p := Progress{Layer: l.DiffID, Total: l.Size, State: Waiting}
+	if !s.trusted(final) {
+		report(p)
+	}
+	read := int64(0)
+	built, err := s.build(ctx, l.DiffID.Encoded(), final, func(tmp string) error {
+		p.State = Unpacking
+		report(p)
+		return s.fill(ctx, l, tmp, func(bytes int64) {
+			read = bytes
+			if bytes-p.Bytes >= progressStep {
+				p.Bytes = bytes
+				report(p)
+			}
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("unpack layer %s: %w", l.DiffID, s.explain(err))
+	}
+	p.State = Present
+	if built {
+		p.State = Done
+		p.Bytes = read
+	}
+	report(p)
+	return nil
+}
+
+// fill unpacks the layer into tmp.
+func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(bytes int64)) error {
+	t, err := newTree(l.DiffID, filepath.Join(tmp, fsDir), s.Limits.withDefaults())
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := l.stream(ctx, t, progress); err != nil {
+		return err
+	}
+	return t.notes.write(tmp)
+}
+
+// explain says what to do about a full disk.
+func (s *Store) explain(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("%w: the disk of %s is full: free space there or choose another state directory", err, s.root)
+	}
+	return err
+}

@@ -1,0 +1,198 @@
+package unpack
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of the OCI image-spec, layer.md, section "Whiteouts".
+const (
+	whiteoutPrefix = ".wh."         // removes the lower file whose name follows
+	aufsPrefix     = ".wh..wh."     // aufs' own bookkeeping, which some old images carry
+	opaqueMarker   = ".wh..wh..opq" // removes all that lower layers have in its directory
+	opaqueXattr    = "trusted.overlay.opaque"
+)
+
+// whiteout takes the entry if it is a whiteout. Whiteouts are applied by finish, for they concern lower
+// layers only and their place among the other entries must not matter.
+func (t *tree) whiteout(path string) (done bool, err error) {
+	dir, base := split(path)
+	for part := range strings.SplitSeq(dir, "/") {
+		if strings.HasPrefix(part, aufsPrefix) {
+			return true, nil
+		}
+		if strings.HasPrefix(part, whiteoutPrefix) {
+			return true, errWhiteout
+		}
+	}
+	if base == opaqueMarker {
+		dir, err := t.budget.keep(dir)
+		t.opaque[dir] = true
+		return true, err
+	}
+	if strings.HasPrefix(base, aufsPrefix) {
+		return true, nil
+	}
+	name, ok := strings.CutPrefix(base, whiteoutPrefix)
+	if !ok {
+		return false, nil
+	}
+	// ".wh..." would remove the parent's parent.
+	if name == "" || name == "." || name == ".." {
+		return true, errWhiteout
+	}
+	removed, err := t.budget.keep(join(dir, name))
+	t.whiteouts[removed] = true
+	return true, err
+}
+
+// finish applies what depends on all entries: whiteouts, then the metadata of directories.
+func (t *tree) finish() error {
+	if err := t.applyOpaque(); err != nil {
+		return err
+	}
+	whiteoutDirs := map[string]bool{}
+	for _, path := range slices.Sorted(maps.Keys(t.whiteouts)) {
+		dir, base := split(path)
+		made, err := t.applyWhiteout(path)
+		if err != nil {
+			return t.entryError(join(dir, whiteoutPrefix+base), err)
+		}
+		if made {
+			whiteoutDirs[dir] = true
+		}
+	}
+	if err := t.noteLinks(); err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(t.dirs)) {
+		state := t.dirs[path]
+		if err := t.finishDir(path, state); err != nil {
+			return t.entryError(path, err)
+		}
+		if state.declared == nil && !state.fresh {
+			t.notes.ImplicitDirs = append(t.notes.ImplicitDirs, layerPath(path))
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(whiteoutDirs)) {
+		t.notes.WhiteoutDirs = append(t.notes.WhiteoutDirs, layerPath(path))
+	}
+	t.notes.OpaqueRoot = t.dirs[""].opaque
+	return nil
+}
+
+// applyOpaque finds the opaque directories: those with a marker, and those that the layer removes and makes
+// again, which start empty and owe nothing to the lower one.
+func (t *tree) applyOpaque() error {
+	for path := range t.whiteouts {
+		if state := t.dirs[path]; state != nil {
+			state.opaque, state.fresh = true, true
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(t.opaque)) {
+		if t.dirs[path] == nil {
+			// Where the layer removes the directory or has another file, it hides everything already.
+			marker := join(path, opaqueMarker)
+			hidden, err := t.hidden(marker)
+			if err == nil && !hidden {
+				_, err = t.dir(path)
+			}
+			if err != nil {
+				return t.entryError(marker, err)
+			}
+		}
+		if state := t.dirs[path]; state != nil {
+			state.opaque = true
+		}
+	}
+	return nil
+}
+
+// applyWhiteout makes the overlay whiteout, a 0:0 device, unless the layer itself hides what is below. Inside
+// an opaque directory overlayfs would list it.
+func (t *tree) applyWhiteout(path string) (made bool, err error) {
+	if t.dirs[path] != nil {
+		return false, nil
+	}
+	if hidden, err := t.hidden(path); hidden || err != nil {
+		return false, err
+	}
+	parent, base, err := t.parent(path)
+	if err != nil {
+		return false, err
+	}
+	if err := t.budget.entry(); err != nil {
+		return false, err
+	}
+	return true, failed("create whiteout", unix.Mknodat(parent, base, unix.S_IFCHR, 0))
+}
+
+// hidden reports whether the layer hides what lower layers have at path: by a file there or above it, by a
+// whiteout or by an opaque directory above it.
+func (t *tree) hidden(path string) (bool, error) {
+	if blocked, err := t.blocked(path); blocked || err != nil {
+		return blocked, err
+	}
+	for dir, _ := split(path); ; dir, _ = split(dir) {
+		if state := t.dirs[dir]; state == nil && t.whiteouts[dir] || state != nil && state.opaque {
+			return true, nil
+		}
+		if dir == "" {
+			return false, nil
+		}
+	}
+}
+
+// blocked reports whether the layer has something that is no directory at path or above it. A symbolic link
+// above it is an error: other tools would go where it leads.
+func (t *tree) blocked(path string) (bool, error) {
+	if path == "" {
+		return false, nil
+	}
+	dir, base := split(path)
+	for dir != "" && t.dirs[dir] == nil {
+		dir, base = split(dir)
+	}
+	parent, err := t.dir(dir)
+	if err != nil {
+		return false, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, failed("stat", err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK && join(dir, base) != path {
+		return false, errSymlink
+	}
+	return st.Mode&unix.S_IFMT != unix.S_IFDIR, nil
+}
+
+// finishDir gives a directory its metadata.
+func (t *tree) finishDir(path string, state *dirState) error {
+	fd, err := openBeneath(t.root, path, unix.O_RDONLY)
+	if err != nil {
+		return failed("open directory", err)
+	}
+	defer unix.Close(fd)
+	m := implicitMetadata
+	if state.declared != nil {
+		m = *state.declared
+	}
+	if err := t.applyFd(fd, path, m); err != nil {
+		return err
+	}
+	if state.opaque {
+		if err := unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0); err != nil {
+			return failed("mark opaque", err)
+		}
+	}
+	return m.setTimes(fd, ".")
+}
