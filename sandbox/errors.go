@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 var (
@@ -14,13 +15,22 @@ var (
 	ErrNoCommand = errors.New("nothing to run: the step has no commands, entrypoint or args and the image has no default command")
 )
 
+// CheckPrivilege returns ErrPrivilege when this user may not mount file systems
+// and unpack images.
+func CheckPrivilege() error {
+	if uid := os.Geteuid(); uid != 0 {
+		return fmt.Errorf("%w: user %d may not mount file systems or give files to other users: run stepexec as root (sudo)", ErrPrivilege, uid)
+	}
+	return nil
+}
+
 // CommandError says that a step's command cannot be executed in its image.
 // It is the step's own failure, with the exit code a shell would give.
 type CommandError struct {
 	Code    int // 127: not found; 126: found, but not executable
 	Command string
 	Image   string
-	Err     error // what the runtime said
+	Err     error // what the runtime said; it adds nothing for the user
 }
 
 func (e *CommandError) Error() string {
@@ -28,7 +38,7 @@ func (e *CommandError) Error() string {
 	if e.Code == 126 {
 		why = "command is not executable"
 	}
-	return fmt.Sprintf("%s: %s in image %s (exit code %d): %v", e.Command, why, e.Image, e.Code, e.Err)
+	return fmt.Sprintf("%s: %s in image %s", e.Command, why, e.Image)
 }
 
 func (e *CommandError) Unwrap() error { return e.Err }

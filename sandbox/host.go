@@ -42,8 +42,8 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("%w: running steps mounts file systems, which user %d may not: run stepexec as root (sudo)", ErrPrivilege, os.Geteuid())
+	if err := CheckPrivilege(); err != nil {
+		return nil, err
 	}
 	granted, err := availableCapabilities()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -21,7 +22,10 @@ oci-archive:FILE or docker-archive:FILE. Credentials come from docker's config.j
 and its credential helpers: docker login REGISTRY.`,
 		Example: "  stepexec pull golang:1.26\n  stepexec pull --platform linux/arm64 127.0.0.1:5000/app@sha256:...",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := sandbox.CheckPrivilege(); err != nil {
+				return err
+			}
 			store, err := unpack.OpenStore(root)
 			if err != nil {
 				return err

@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image": imageCommand, "spoil": spoilCommand, "push": pushCommand,
-			"debian": debianCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "clean": cleanCommand,
+			"asnobody": asNobodyCommand, "debian": debianCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "clean": cleanCommand,
 		},
 	})
 }
@@ -70,6 +70,23 @@ func TestScripts(t *testing.T) {
 func check(ts *testscript.TestScript, err error) {
 	if err != nil {
 		ts.Fatalf("%v", err)
+	}
+}
+
+// asNobodyCommand is `asnobody ARG...`: stepexec as a user without privileges,
+// who may not enter the test's own directories.
+func asNobodyCommand(ts *testscript.TestScript, neg bool, args []string) {
+	program, err := exec.LookPath("stepexec")
+	check(ts, err)
+	dir, err := os.MkdirTemp("/tmp", "stepexec-nobody-")
+	check(ts, err)
+	defer os.RemoveAll(dir)
+	check(ts, os.Chmod(dir, 0o755))
+	script := "cp " + program + " " + dir + "/stepexec && cp *.yml " + dir + " && cd " + dir +
+		` && exec setpriv --reuid 65534 --regid 65534 --clear-groups ./stepexec "$@"`
+	err = ts.Exec("sh", append([]string{"-c", script, "sh"}, args...)...)
+	if (err != nil) != neg {
+		ts.Fatalf("stepexec as nobody: %v", err)
 	}
 }
 
