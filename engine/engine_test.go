@@ -1,0 +1,231 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fixtures"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a host, a store with the busybox image in reach, and a workspace.
+type bench struct {
+	host    *sandbox.Host
+	fetcher *engine.Fetcher
+	dir     string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	if err := fixtures.Busybox(filepath.Join(dir, "busybox")); err != nil {
+		t.Fatal(err)
+	}
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: filepath.Join(dir, "root")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	store, err := unpack.OpenStore(filepath.Join(dir, "root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{host: host, fetcher: &engine.Fetcher{Store: store, Dir: dir}, dir: dir}
+}
+
+// run runs a pipeline; listen sees every event and may be nil.
+func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.Inputs, listen func(engine.Event)) (engine.Summary, []engine.Event) {
+	t.Helper()
+	p, err := pipeline.Parse("pipeline.yml", []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Dir, in.Workspace = b.dir, b.dir
+	plan, err := p.Plan(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []engine.Event
+	summary, err := engine.Run(ctx, plan, engine.Options{
+		Host: b.host, Fetcher: b.fetcher,
+		Events: func(e engine.Event) {
+			events = append(events, e)
+			if listen != nil {
+				listen(e)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return summary, events
+}
+
+// story is the kinds of the events, with the step or text that each is about.
+func story(events []engine.Event) []string {
+	var lines []string
+	for _, e := range events {
+		line := string(e.Kind)
+		for _, about := range []string{e.Step, e.Stream, e.Text} {
+			if about != "" {
+				line += " " + about
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func TestEventsTellTheWholeStoryInOrder(t *testing.T) {
+	summary, events := newBench(t).run(t, t.Context(), `
+steps:
+  - {name: one, image: 'oci:busybox', commands: [echo out]}
+  - {name: two, image: 'oci:busybox', commands: [exit 4]}
+  - {name: three, image: 'oci:busybox', commands: [echo never]}
+`, pipeline.Inputs{}, nil)
+	want := []string{
+		"run_started", "pull_started", "pull_finished",
+		"step_started one", "line one stdout + echo out", "line one stdout out", "step_finished one",
+		"step_started two", "line two stdout + exit 4", "step_finished two",
+		"step_finished three", "run_finished",
+	}
+	if diff := cmp.Diff(want, story(events)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	var statuses []engine.Status
+	for _, step := range summary.Steps {
+		statuses = append(statuses, step.Status)
+	}
+	if summary.ExitCode != 4 || !slices.Equal(statuses, []engine.Status{engine.Succeeded, engine.Failed, engine.Skipped}) {
+		t.Errorf("code %d, steps %v", summary.ExitCode, statuses)
+	}
+}
+
+func TestNoEventHoldsASecret(t *testing.T) {
+	const secret = "correct-horse-battery"
+	_, events := newBench(t).run(t, t.Context(), `
+steps:
+  - name: leaks
+    image: oci:busybox
+    environment: {PASSWORD: {from_secret: password}}
+    failure: ignore
+    commands: [echo $PASSWORD, echo $PASSWORD >&2, exit 1]
+  - {name: in an error, image: 'oci:busybox', entrypoint: [/correct-horse-battery], failure: ignore}
+  - {name: in an image, image: 'oci:correct-horse-battery', commands: [ls], failure: ignore}
+`, pipeline.Inputs{Secrets: map[string]string{"password": secret}}, nil)
+	masked := 0
+	for _, e := range events {
+		texts := []string{e.Text, e.Error}
+		if e.Result != nil {
+			texts = append(texts, e.Result.Error)
+		}
+		if e.Summary != nil {
+			for _, step := range e.Summary.Steps {
+				texts = append(texts, step.Error)
+			}
+		}
+		for _, text := range texts {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: %q", e.Kind, text)
+			}
+			masked += strings.Count(text, "***")
+		}
+	}
+	if masked < 6 {
+		t.Errorf("only %d places were masked: the test shows too little", masked)
+	}
+}
+
+func TestACancelledRunStartsNothingMore(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped by the test")
+	summary, _ := newBench(t).run(t, ctx, `
+steps:
+  - {name: one, image: 'oci:busybox', commands: [': > one', 'while :; do sleep 0.01; done']}
+  - {name: two, image: 'oci:busybox', commands: [': > two']}
+services:
+  - {name: db, image: 'oci:busybox', commands: ['while :; do sleep 0.01; done']}
+`, pipeline.Inputs{}, func(e engine.Event) {
+		if e.Kind == engine.StepStarted && e.Step == "one" {
+			cancel(stopped)
+		}
+	})
+	var statuses []engine.Status
+	for _, step := range summary.Steps {
+		statuses = append(statuses, step.Status)
+	}
+	want := []engine.Status{engine.Stopped, engine.Cancelled, engine.Cancelled}
+	if !slices.Equal(statuses, want) || summary.ExitCode != engine.CodeInterrupted || summary.Error != stopped.Error() {
+		t.Errorf("steps %v, code %d, error %q", statuses, summary.ExitCode, summary.Error)
+	}
+}
+
+func TestAStepThatTrapsItsStopIsNotGreen(t *testing.T) {
+	summary, _ := newBench(t).run(t, t.Context(), `
+steps:
+  - name: polite
+    image: oci:busybox
+    timeout: 200ms
+    entrypoint: [/bin/sh, -c, 'trap "exit 0" TERM; while :; do sleep 0.01; done']
+`, pipeline.Inputs{}, nil)
+	if step := summary.Steps[0]; step.Status != engine.TimedOut || summary.ExitCode != engine.CodeTimeout {
+		t.Errorf("step %+v, code %d", step, summary.ExitCode)
+	}
+}
+
+func TestAServiceThatDiesIsReportedAndFailsNothing(t *testing.T) {
+	b := newBench(t)
+	summary, events := b.run(t, t.Context(), `
+steps:
+  - {name: waits, image: 'oci:busybox', commands: ['while [ ! -e seen ]; do sleep 0.01; done']}
+services:
+  - {name: db, image: 'oci:busybox', commands: [exit 5]}
+`, pipeline.Inputs{}, func(e engine.Event) {
+		if e.Kind == engine.StepFinished && e.Step == "db" {
+			if err := os.WriteFile(filepath.Join(b.dir, "seen"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if summary.ExitCode != 0 || summary.Steps[0].Status != engine.Failed || summary.Steps[0].ExitCode != 5 {
+		t.Errorf("code %d, service %+v", summary.ExitCode, summary.Steps[0])
+	}
+	if !slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind == engine.Warning && e.Step == "db" }) {
+		t.Error("no warning about the service")
+	}
+}
+
+func TestImagesAreFetchedOnceForAllSteps(t *testing.T) {
+	_, events := newBench(t).run(t, t.Context(), `
+steps:
+  a: {image: 'oci:busybox', depends_on: [], commands: [ls]}
+  b: {image: 'oci:busybox', depends_on: [], commands: [ls]}
+  c: {image: 'oci:busybox', depends_on: [], commands: [ls]}
+`, pipeline.Inputs{}, nil)
+	pulls := 0
+	for _, e := range events {
+		if e.Kind == engine.PullStarted {
+			pulls++
+		}
+	}
+	if pulls != 1 {
+		t.Errorf("%d pulls, want 1", pulls)
+	}
+}
