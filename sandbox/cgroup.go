@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
 )
 
 // cgroupName is a container's cgroup below the root of every hierarchy. It
@@ -108,41 +107,11 @@ func (c cgroup) oomKills() (int, error) {
 	return 0, nil // kernels before 4.13 do not count
 }
 
-// signal sends sig to every process of the group. A pid is used only after a
-// descriptor holds it and it is seen in the group again: between the two
-// reads it could have passed on to a process of the host.
-func (c cgroup) signal(sig unix.Signal) error {
-	pids, err := c.pids()
-	if err != nil {
-		return err
-	}
-	held := map[int]int{}
-	defer func() {
-		for _, fd := range held {
-			unix.Close(fd)
-		}
-	}()
-	for pid := range pids {
-		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
-			held[pid] = fd
-		}
-	}
-	if pids, err = c.pids(); err != nil {
-		return err
-	}
-	var failed []error
-	for pid, fd := range held {
-		if !pids[pid] {
-			continue
-		}
-		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			failed = append(failed, fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err))
-		}
-	}
-	return errors.Join(failed...)
-}
-
+// pids are the processes of the group, as they are at this moment.
 func (c cgroup) pids() (map[int]bool, error) {
+	if c.dir == "" {
+		return nil, nil
+	}
 	data, err := os.ReadFile(filepath.Join(c.dir, "cgroup.procs"))
 	if err != nil {
 		return nil, fmt.Errorf("list the step's processes: %w", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -97,17 +98,36 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 	return nil
 }
 
+// classicOverlay names the directories by descriptors, as /proc/self/fd/N: the
+// options have to fit a page, 4096 bytes, and real paths of 42 layers fill it.
+// Nor is there anything to escape.
 func classicOverlay(lowerdirs []string, upper, work, target string) error {
-	// overlay splits lowerdir at colons and unescapes backslashes.
-	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`)
-	lower := make([]string, 0, len(lowerdirs))
-	for i := len(lowerdirs) - 1; i >= 0; i-- {
-		lower = append(lower, escape.Replace(lowerdirs[i]))
+	var open []*os.File
+	defer func() {
+		for _, file := range open {
+			file.Close()
+		}
+	}()
+	byDescriptor := func(path string) (string, error) {
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "", &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		open = append(open, os.NewFile(uintptr(fd), path))
+		return fmt.Sprintf("/proc/self/fd/%d", fd), nil
 	}
-	options := "volatile,lowerdir=" + strings.Join(lower, ":") +
-		",upperdir=" + escape.Replace(upper) + ",workdir=" + escape.Replace(work)
+	var names []string
+	for _, path := range append([]string{work, upper}, lowerdirs...) {
+		name, err := byDescriptor(path)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	slices.Reverse(names[2:])
+	options := "volatile,lowerdir=" + strings.Join(names[2:], ":") + ",upperdir=" + names[1] + ",workdir=" + names[0]
 	if len(options) >= os.Getpagesize() {
-		return fmt.Errorf("mount overlay of %d layers: %d bytes of options are more than this kernel takes (a newer kernel, 6.8, has no such limit)", len(lowerdirs), len(options))
+		return fmt.Errorf("mount overlay of %d layers: more than this kernel takes (6.8 and newer take 500)", len(lowerdirs))
 	}
 	if err := unix.Mount("overlay", target, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount overlay of %d layers: %w", len(lowerdirs), err)

@@ -8,13 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/go-runc"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 )
 
 // scriptPath is where a step finds its script.
@@ -175,12 +173,6 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stopping says how a step is ended when its context is.
-type Stopping struct {
-	Grace time.Duration   // from the stop signal to the kill
-	Now   <-chan struct{} // closed: kill at once, without the rest of the grace
-}
-
 // Wait waits for the command to end and says how. When ctx ends first, the
 // step gets the image's stop signal and, after the grace, SIGKILL; Wait still
 // returns only when it is dead.
@@ -211,51 +203,17 @@ func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{})
 		return nil
 	case <-ctx.Done():
 	}
-	stopErr := s.stop()
+	over, stopErr := s.stop()
 	grace := time.NewTimer(stop.Grace)
 	defer grace.Stop()
 	select {
 	case <-ended:
 		return stopErr
+	case <-over:
 	case <-grace.C:
 	case <-stop.Now:
 	}
 	return errors.Join(stopErr, ignoreDone(s.init.Kill()))
-}
-
-// stop sends the stop signal. A script's shell is process 1 of its namespace
-// and so deaf to signals it has no handler for, and it waits for its child:
-// a script's whole group gets the signal, as from a terminal's Ctrl-C.
-func (s *Sandbox) stop() error {
-	sig := stopSignal(s.step.Config.StopSignal)
-	if s.step.Script != nil && s.cgroup.dir != "" {
-		return s.cgroup.signal(sig)
-	}
-	return ignoreDone(s.init.Signal(sig))
-}
-
-// stopSignal reads an image's StopSignal: a name with or without SIG, or a
-// number. SIGTERM is the default, also for what is no signal.
-func stopSignal(name string) unix.Signal {
-	name = strings.ToUpper(name)
-	if !strings.HasPrefix(name, "SIG") {
-		var number int
-		if _, err := fmt.Sscanf(name, "%d", &number); err == nil && number > 0 && number < 65 {
-			return unix.Signal(number)
-		}
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig
-	}
-	return unix.SIGTERM
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
 }
 
 // Remove kills what still runs and removes the container, its mounts, its

@@ -1,7 +1,6 @@
 package sandbox_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -9,11 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/sys/mountinfo"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -268,148 +265,6 @@ func TestCPULimitIsSet(t *testing.T) {
 	}
 }
 
-func TestPrepareRefusesWhatCannotRun(t *testing.T) {
-	tests := []struct {
-		name   string
-		change func(t *testing.T, s *sandbox.Step)
-		want   string
-	}{
-		{"missing bind source", func(_ *testing.T, s *sandbox.Step) {
-			s.Mounts = []sandbox.Mount{{Type: "bind", Source: "/no/such", Destination: "/x", Options: []string{"rbind"}}}
-		}, "mount /no/such at /x: no such file or directory on the host (create it, or set create: true)"},
-		{"command not in the image", func(_ *testing.T, s *sandbox.Step) { s.Script, s.Entrypoint = nil, []string{"nope"} },
-			`nope: command not found in image busybox`},
-		{"absolute command not in the image", func(_ *testing.T, s *sandbox.Step) { s.Script, s.Entrypoint = nil, []string{"/bin/nope"} },
-			`/bin/nope: command not found in image busybox`},
-		{"shell not in the image", func(_ *testing.T, s *sandbox.Step) { s.Shell = []string{"/bin/bash"} },
-			`/bin/bash: command not found in image busybox`},
-		{"command not executable", func(_ *testing.T, s *sandbox.Step) { s.Script, s.Entrypoint = nil, []string{"/etc/passwd"} },
-			`/etc/passwd: command is not executable in image busybox`},
-		{"no command at all", func(_ *testing.T, s *sandbox.Step) { s.Script = nil }, "nothing to run"},
-		{"user not in the image", func(_ *testing.T, s *sandbox.Step) { s.User = "alice" },
-			`user "alice" in image busybox: no such user in its /etc/passwd`},
-		{"group not in the image", func(_ *testing.T, s *sandbox.Step) { s.User = "0:nope" },
-			`user "0:nope" in image busybox: no such group in its /etc/group`},
-		{"uid that wraps around to root", func(_ *testing.T, s *sandbox.Step) { s.User = "4294967296" }, "range"},
-		{"uid of the image that wraps around to root", func(_ *testing.T, s *sandbox.Step) { s.User = "wrap" }, "range"},
-		{"hexadecimal uid", func(_ *testing.T, s *sandbox.Step) { s.User = "0x0" }, "no such user"},
-		{"negative uid", func(_ *testing.T, s *sandbox.Step) { s.User = "-1" }, "range"},
-		{"passwd is a FIFO", func(t *testing.T, s *sandbox.Step) {
-			must(t, os.Remove(filepath.Join(s.Lowerdirs[0], "etc/passwd")))
-			must(t, exec.Command("mkfifo", filepath.Join(s.Lowerdirs[0], "etc/passwd")).Run())
-		}, "/etc/passwd is not a regular file"},
-		{"/proc is a link", func(t *testing.T, s *sandbox.Step) {
-			must(t, os.Symlink("/tmp", filepath.Join(s.Lowerdirs[0], "proc")))
-		}, "image busybox: refused: its /proc is not a directory"},
-		{"secret path that climbs", func(_ *testing.T, s *sandbox.Step) {
-			s.Secrets = []sandbox.Secret{{Path: "/run/secrets/../../etc/x"}}
-		}, "must be a file name below /run/secrets"},
-	}
-	host := openHost(t)
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			step := script(t, "true")
-			test.change(t, step)
-			_, err := runStep(t, host, step, func(*sandbox.Sandbox) { t.Error("prepared") })
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("got error %v, want %q in it", err, test.want)
-			}
-		})
-	}
-}
-
-func TestUserOfTheHostIsNeverAsked(t *testing.T) {
-	step := script(t, "id -u")
-	// A link out of the image must lead into the image.
-	passwd := filepath.Join(step.Lowerdirs[0], "etc/passwd")
-	must(t, os.Remove(passwd))
-	must(t, os.Symlink("/../../../../../etc/passwd-outside", passwd))
-	outside := "/etc/passwd-outside"
-	write(t, outside, "spy:x:0:0::/:/bin/sh\n")
-	t.Cleanup(func() { must(t, os.Remove(outside)) })
-	step.User = "spy"
-	_, err := runStep(t, openHost(t), step, func(*sandbox.Sandbox) {})
-	var userError *sandbox.UserError
-	if !errors.As(err, &userError) {
-		t.Errorf("got %v, want a UserError", err)
-	}
-}
-
-func TestCancelledStepGetsItsStopSignal(t *testing.T) {
-	tests := []struct {
-		name   string
-		change func(*sandbox.Step)
-		stdout string
-		signal bool // killed, not ended by itself
-	}{
-		{"script is told with its children", func(s *sandbox.Step) {
-			s.Script = []byte("sh -c 'trap \"echo child stopped; exit 3\" TERM; echo ready; while :; do sleep 0.01; done'\n")
-		}, "ready\nchild stopped\n", false},
-		{"entrypoint gets the image's stop signal", func(s *sandbox.Step) {
-			s.Script, s.Entrypoint = nil, []string{"/bin/sh", "-c", "trap 'echo usr1; exit 3' USR1; echo ready; while :; do sleep 0.01; done"}
-			s.Config.StopSignal = "SIGUSR1"
-		}, "ready\nusr1\n", false},
-		{"deaf step is killed after the grace", func(s *sandbox.Step) {
-			s.Script = []byte("trap '' TERM\necho ready\nwhile :; do sleep 0.01; done\n")
-		}, "ready\n", true},
-	}
-	host := openHost(t)
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			step := script(t, "")
-			test.change(step)
-			grace := time.Hour
-			if test.signal {
-				grace = 50 * time.Millisecond
-			}
-			var exit sandbox.Exit
-			out, err := runStep(t, host, step, func(s *sandbox.Sandbox) {
-				must(t, s.Start(t.Context()))
-				ctx, cancel := context.WithCancel(t.Context())
-				waitFor(t, step.Stdout.Name(), "ready\n")
-				cancel()
-				var err error
-				exit, err = s.Wait(ctx, sandbox.Stopping{Grace: grace})
-				must(t, err)
-			})
-			must(t, err)
-			if out[0] != test.stdout || (exit.Signal != 0) != test.signal {
-				t.Errorf("output %q, %+v", out[0], exit)
-			}
-		})
-	}
-}
-
-func TestSecondStopKillsAtOnce(t *testing.T) {
-	step := script(t, "trap '' TERM\nwhile :; do sleep 0.01; done\n")
-	_, err := runStep(t, openHost(t), step, func(s *sandbox.Sandbox) {
-		must(t, s.Start(t.Context()))
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		now := make(chan struct{})
-		close(now)
-		exit, err := s.Wait(ctx, sandbox.Stopping{Grace: time.Hour, Now: now})
-		must(t, err)
-		if exit.Code != 137 {
-			t.Errorf("got %+v, want code 137", exit)
-		}
-	})
-	must(t, err)
-}
-
-// waitFor reads a file until it holds text; the test's own deadline bounds it.
-func waitFor(t *testing.T, path, text string) {
-	t.Helper()
-	for {
-		data, err := os.ReadFile(path)
-		must(t, err)
-		if strings.Contains(string(data), text) {
-			return
-		}
-		must(t, t.Context().Err())
-	}
-}
-
 func TestPreparedSandboxCanBeRemovedWithoutRunning(t *testing.T) {
 	step := script(t, "echo ran")
 	out, err := runStep(t, openHost(t), step, func(*sandbox.Sandbox) {})
@@ -432,54 +287,6 @@ func TestConfigIsGoneOnceTheContainerExists(t *testing.T) {
 		}
 	})
 	must(t, err)
-}
-
-func TestNextRunClearsAwayOneThatDied(t *testing.T) {
-	root := t.TempDir()
-	child := exec.Command(os.Args[0], "-test.run=^TestDieWhileAStepRuns$")
-	child.Env = append(os.Environ(), "SANDBOX_DIE_IN="+root, "SANDBOX_ROOTFS="+busybox(t))
-	out, err := child.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || !strings.Contains(string(out), "about to die") {
-		t.Fatalf("child: %v: %s", err, out)
-	}
-	if left, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root)); err != nil || len(left) == 0 {
-		t.Fatalf("the dead run left no mounts, so this test shows nothing (%v)", err)
-	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
-	must(t, err)
-	must(t, host.Close())
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
-	must(t, err)
-	runs, err := os.ReadDir(filepath.Join(root, "runs"))
-	must(t, err)
-	procs, err := exec.Command("pgrep", "-f", "sleep 98765").Output()
-	if len(mounts) > 0 || len(runs) > 0 || err == nil {
-		t.Errorf("left behind: mounts %v, runs %v, processes %s", mounts, runs, procs)
-	}
-}
-
-// TestDieWhileAStepRuns is the child of the test above.
-func TestDieWhileAStepRuns(t *testing.T) {
-	root := os.Getenv("SANDBOX_DIE_IN")
-	if root == "" {
-		return
-	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
-	must(t, err)
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	must(t, err)
-	s, err := host.Prepare(t.Context(), &sandbox.Step{
-		ID: "1", Lowerdirs: []string{os.Getenv("SANDBOX_ROOTFS")}, Entrypoint: []string{"sleep", "98765"},
-		Config: ocispec.ImageConfig{}, Stdout: null, Stderr: null,
-	})
-	must(t, err)
-	must(t, s.Start(t.Context()))
-	os.Stdout.WriteString("about to die\n")
-	process, err := os.FindProcess(os.Getpid())
-	must(t, err)
-	must(t, process.Kill())
-	select {}
 }
 
 func TestOpenSaysWhatIsMissing(t *testing.T) {

@@ -1,0 +1,62 @@
+package sandbox_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/moby/sys/mountinfo"
+
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+func TestNextRunClearsAwayOneThatDied(t *testing.T) {
+	root := t.TempDir()
+	child := exec.Command(os.Args[0], "-test.run=^TestDieWhileAStepRuns$")
+	child.Env = append(os.Environ(), "SANDBOX_DIE_IN="+root, "SANDBOX_ROOTFS="+busybox(t))
+	out, err := child.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !strings.Contains(string(out), "about to die") {
+		t.Fatalf("child: %v: %s", err, out)
+	}
+	if left, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root)); err != nil || len(left) == 0 {
+		t.Fatalf("the dead run left no mounts, so this test shows nothing (%v)", err)
+	}
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	must(t, host.Close())
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
+	must(t, err)
+	runs, err := os.ReadDir(filepath.Join(root, "runs"))
+	must(t, err)
+	procs, err := exec.Command("pgrep", "-f", "sleep 98765").Output()
+	if len(mounts) > 0 || len(runs) > 0 || err == nil {
+		t.Errorf("left behind: mounts %v, runs %v, processes %s", mounts, runs, procs)
+	}
+}
+
+// TestDieWhileAStepRuns is the child of the test above.
+func TestDieWhileAStepRuns(t *testing.T) {
+	root := os.Getenv("SANDBOX_DIE_IN")
+	if root == "" {
+		return
+	}
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	must(t, err)
+	s, err := host.Prepare(t.Context(), &sandbox.Step{
+		ID: "1", Lowerdirs: []string{os.Getenv("SANDBOX_ROOTFS")}, Entrypoint: []string{"sleep", "98765"},
+		Stdout: null, Stderr: null,
+	})
+	must(t, err)
+	must(t, s.Start(t.Context()))
+	os.Stdout.WriteString("about to die\n")
+	process, err := os.FindProcess(os.Getpid())
+	must(t, err)
+	must(t, process.Kill())
+	select {}
+}
