@@ -18,7 +18,7 @@ func cgroupName(containerID string) string { return "stepexec-" + containerID }
 
 // cgroup is a container's group in the hierarchy that controls memory.
 type cgroup struct {
-	dir     string // "" where the kernel has no such hierarchy
+	dir     string // "" where no such hierarchy is mounted
 	unified bool   // cgroup v2
 }
 
@@ -29,7 +29,7 @@ func findCgroup(pid int) (cgroup, error) {
 		return cgroup{}, err
 	}
 	defer file.Close()
-	var found, unified string
+	var inMemory, unified string
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		parts := strings.SplitN(lines.Text(), ":", 3)
@@ -39,23 +39,25 @@ func findCgroup(pid int) (cgroup, error) {
 		case parts[1] == "":
 			unified = parts[2]
 		case hasWord(parts[1], "memory"):
-			found = parts[2]
+			inMemory = parts[2]
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return cgroup{}, err
 	}
-	switch {
-	case found != "":
-		return cgroupIn(found, false)
-	case unified != "":
-		return cgroupIn(unified, true)
+	// A v1 hierarchy may exist without being mounted here.
+	if group, err := cgroupIn(inMemory, false); group.dir != "" || err != nil {
+		return group, err
 	}
-	return cgroup{}, nil
+	return cgroupIn(unified, true)
 }
 
-// cgroupIn turns a path inside a hierarchy into a directory of the host.
+// cgroupIn turns a path inside a hierarchy into a directory of the host. It
+// finds none where the hierarchy is not mounted.
 func cgroupIn(path string, unified bool) (cgroup, error) {
+	if path == "" {
+		return cgroup{}, nil
+	}
 	list, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		if unified {
 			return m.FSType != "cgroup2", false
@@ -70,7 +72,7 @@ func cgroupIn(path string, unified bool) (cgroup, error) {
 			return cgroup{dir: filepath.Join(m.Mountpoint, rest), unified: unified}, nil
 		}
 	}
-	return cgroup{}, fmt.Errorf("no mounted cgroup hierarchy holds %s", path)
+	return cgroup{}, nil
 }
 
 func hasWord(list, word string) bool {
