@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 )
 
 // cgroupName is a container's cgroup below the root of every hierarchy. It
@@ -20,6 +21,13 @@ func cgroupName(containerID string) string { return "stepexec-" + containerID }
 type cgroup struct {
 	dir     string // "" where no such hierarchy is mounted
 	unified bool   // cgroup v2
+}
+
+// hasOnlyCgroup2 reports whether /sys/fs/cgroup is cgroup v2 itself, not a
+// directory of v1 or hybrid hierarchies.
+func hasOnlyCgroup2() bool {
+	var st unix.Statfs_t
+	return unix.Statfs("/sys/fs/cgroup", &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
 // findCgroup reads where the runtime has put the process pid; see cgroups(7).

@@ -32,6 +32,7 @@ type Host struct {
 	runtime      string // absolute path
 	lock         *os.File
 	capabilities []string
+	cgroup2      bool // the machine has cgroup v2 alone
 }
 
 // Open makes the run's directories and takes away what runs that died have
@@ -58,7 +59,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := &Host{runtime: runtime, capabilities: granted}
+	host := &Host{runtime: runtime, capabilities: granted, cgroup2: hasOnlyCgroup2()}
 	if err := host.makeDir(ctx, filepath.Join(root, "runs")); err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (h *Host) newSpec(step *Step, rootfs string, who *user.ExecUser, files []sp
 		Mounts: mounts(step, files),
 		Linux: &specs.Linux{
 			CgroupsPath: "/" + cgroupName(h.containerID(step)),
-			Namespaces:  namespaces(step),
+			Namespaces:  namespaces(step, h.cgroup2),
 			Resources:   resources(step),
 		},
 	}
@@ -87,10 +87,15 @@ func environment(step *Step, home, hostname string) []string {
 	return env
 }
 
-func namespaces(step *Step) []specs.LinuxNamespace {
+// namespaces are the step's own. On cgroup v2 a cgroup namespace keeps the
+// host's hierarchy out of sight; on v1 the runtime shows the step's part alone.
+func namespaces(step *Step, cgroup2 bool) []specs.LinuxNamespace {
 	all := []specs.LinuxNamespace{
 		{Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
 		{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+	}
+	if cgroup2 {
+		all = append(all, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	}
 	if step.Network == NetworkNone {
 		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace})
