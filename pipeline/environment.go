@@ -141,7 +141,7 @@ func (r *reader) secretFile(v value) string {
 }
 
 // setTwice reports a variable that two keys of the step set.
-func (r *reader) setTwice(v value, s *Step) {
+func (r *reader) setTwice(s *Step) {
 	set := map[string]string{}
 	for _, variable := range s.Environment {
 		set[variable.Name] = "environment"

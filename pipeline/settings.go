@@ -72,10 +72,10 @@ func (r *reader) setting(v value, nested bool) Setting {
 // bareJSON tells whether a scalar is a JSON literal. YAML numbers that JSON does
 // not know, like 0x1F or .inf, are strings there.
 func bareJSON(k kind, text string) (bool, string) {
-	switch {
-	case k == booleanKind:
+	switch k {
+	case booleanKind:
 		return true, strings.ToLower(text)
-	case k == numberKind:
+	case numberKind:
 		return json.Valid([]byte(text)), text
 	}
 	return false, text

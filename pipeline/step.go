@@ -90,7 +90,7 @@ func (p *parser) together(v value, s *Step) {
 	} else if shell, given := v.get("shell"); given {
 		p.misplaced(shell, "needs commands", "it is the shell that runs them")
 	}
-	p.setTwice(v, s)
+	p.setTwice(s)
 }
 
 var imageForm = regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`)
