@@ -32,7 +32,8 @@ type Host struct {
 	runtime      string // absolute path
 	lock         *os.File
 	capabilities []string
-	cgroup2      bool // the machine has cgroup v2 alone
+	cgroup2      bool  // the machine has cgroup v2 alone
+	leftovers    error // see Leftovers
 }
 
 // Open makes the run's directories and takes away what runs that died have
@@ -94,9 +95,7 @@ func (h *Host) makeDir(ctx context.Context, runs string) error {
 	if err := unix.Flock(int(all.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", runs, err)
 	}
-	if err := h.reap(ctx, runs); err != nil {
-		return err
-	}
+	h.leftovers = h.reap(ctx, runs)
 	h.id = strings.ToLower(rand.Text()[:10])
 	h.dir = filepath.Join(runs, h.id)
 	if err := os.MkdirAll(h.private(), 0o700); err != nil {
@@ -132,6 +131,10 @@ func mountPrivate(dir string) error {
 
 // ID is the run's name, unique on this machine.
 func (h *Host) ID() string { return h.id }
+
+// Leftovers says what of runs that died could not be cleared away by Open, if
+// anything. It needs somebody's attention but does not disturb this run.
+func (h *Host) Leftovers() error { return h.leftovers }
 
 // Dir is a folder in memory for the files of one step, made when missing and
 // gone with the Host.

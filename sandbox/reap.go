@@ -13,27 +13,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reap takes away the runs whose process is gone: a free lock says so.
+// reap takes away the runs whose process is gone: a free lock says so. The
+// error is about runs that could not be taken away; it is no reason not to
+// begin another one.
 func (h *Host) reap(ctx context.Context, runs string) error {
 	entries, err := os.ReadDir(runs)
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, entry := range entries {
 		dir := filepath.Join(runs, entry.Name())
 		lock, err := lockDir(dir)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("lock run %s: %w", entry.Name(), err)
+		if err == nil {
+			err = errors.Join(h.clearAway(ctx, dir), lock.Close())
 		}
-		err = errors.Join(h.killContainers(ctx, runtimeRoot(dir)), removeRun(dir), lock.Close())
 		if err != nil {
-			return fmt.Errorf("clear away run %s, which died: %w", entry.Name(), err)
+			failed = append(failed, fmt.Errorf("clear away run %s, which died: %w", entry.Name(), err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+func (h *Host) clearAway(ctx context.Context, dir string) error {
+	if err := h.killContainers(ctx, runtimeRoot(dir)); err != nil {
+		return err // what is needed to kill them stays
+	}
+	return removeRun(dir)
 }
 
 // killContainers deletes every container of a dead run. Its runtime may have

@@ -27,6 +27,7 @@ func TestNextRunClearsAwayOneThatDied(t *testing.T) {
 	}
 	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
 	must(t, err)
+	must(t, host.Leftovers())
 	must(t, host.Close())
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
 	must(t, err)
@@ -35,6 +36,22 @@ func TestNextRunClearsAwayOneThatDied(t *testing.T) {
 	procs, err := exec.Command("pgrep", "-f", "sleep 98765").Output()
 	if len(mounts) > 0 || len(runs) > 0 || err == nil {
 		t.Errorf("left behind: mounts %v, runs %v, processes %s", mounts, runs, procs)
+	}
+}
+
+func TestLeftoversThatStayAreReportedAndDisturbNoRun(t *testing.T) {
+	root := t.TempDir()
+	dead := filepath.Join(root, "runs", "dead", "private", "runtime", "dead-1")
+	must(t, os.MkdirAll(dead, 0o700))
+	write(t, filepath.Join(dead, "state.json"), "not what a runtime writes")
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	defer host.Close()
+	if left := host.Leftovers(); left == nil || !strings.Contains(left.Error(), "clear away run dead") {
+		t.Errorf("leftovers: %v", left)
+	}
+	if _, _, exit := output(t, host, script(t, "true")); exit.Code != 0 {
+		t.Errorf("exit code %d", exit.Code)
 	}
 }
 
