@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -153,14 +152,7 @@ func (c *chooser) read(ctx context.Context, d ocispec.Descriptor) (document, []b
 
 // complete reads the configuration of a manifest and with it the platform.
 func (c *chooser) complete(ctx context.Context, d ocispec.Descriptor, m *ocispec.Manifest, raw []byte) (candidate, error) {
-	rawConfig, err := c.readVerified(m.Config, func() ([]byte, error) {
-		stream, err := c.place.blob(ctx, m.Config)
-		if err != nil {
-			return nil, err
-		}
-		data, err := io.ReadAll(io.LimitReader(stream, m.Config.Size+1))
-		return data, errors.Join(err, stream.Close())
-	})
+	rawConfig, err := c.readVerified(m.Config, func() ([]byte, error) { return c.place.config(ctx, m.Config) })
 	if err != nil {
 		return candidate{}, fmt.Errorf("config %s: %w", m.Config.Digest, err)
 	}

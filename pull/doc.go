@@ -7,6 +7,9 @@
 // choose the platform, read and verify the manifest and the configuration,
 // list the layers.
 //
+// A registry may have mirrors in front of it ([Registries]); requests that fail for
+// the moment are made again, and interrupted layers resumed where they stopped.
+//
 // Documents (indexes, manifests, configurations) are verified here: digest,
 // size and form. Layer streams are handed out as they are stored; the consumer
 // compares them with [Layer.Digest] and [Layer.DiffID] while it reads.

@@ -19,11 +19,11 @@ import (
 // explain turns an error of the registry library into one that says what to do. It
 // repeats neither bodies nor headers of answers: a registry, or who poses as one,
 // can echo the credentials of the request in them.
-func (r *registry) explain(ctx context.Context, err error) error {
+func (e *endpoint) explain(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	asked := r.askedHost(err)
+	asked := e.askedHost(err)
 	if reason := explainTLS(err); reason != "" {
 		return &failure{fmt.Sprintf("TLS with %s: %s", asked, reason), nil}
 	}
@@ -31,16 +31,19 @@ func (r *registry) explain(ctx context.Context, err error) error {
 		status  *transport.Error
 		network *net.OpError
 		refused refusal
+		busy    *outOfOrder
 	)
 	switch {
-	case errors.Is(err, http.ErrSchemeMismatch) && !isLoopback(hostname(asked)):
-		return refusePlainHTTP(asked)
+	case errors.As(err, &busy):
+		return e.explainBusy(err, busy)
+	case errors.As(err, &network) && (network.Op == "read" || network.Op == "write"):
+		return &failure{fmt.Sprintf("the connection to %s broke: %s", asked, scrub(network.Err.Error())), network.Err}
 	case errors.As(err, &network):
 		return &failure{fmt.Sprintf("cannot reach %s: %s", asked, scrub(network.Err.Error())), network.Err}
 	case errors.As(err, &refused):
 		return refused
 	case errors.As(err, &status):
-		return r.explainStatus(ctx, status)
+		return e.explainStatus(ctx, status)
 	}
 	if requested := new(url.Error); errors.As(err, &requested) {
 		err = requested.Err // its text has the URL, whose query can be a signature
@@ -50,13 +53,13 @@ func (r *registry) explain(ctx context.Context, err error) error {
 
 // askedHost returns the host that a failed request went to: the registry, its token
 // server or where it redirects to.
-func (r *registry) askedHost(err error) string {
+func (e *endpoint) askedHost(err error) string {
 	if requested := new(url.Error); errors.As(err, &requested) {
 		if u, err := url.Parse(requested.URL); err == nil && u.Host != "" {
 			return shownHost(u.Host)
 		}
 	}
-	return r.host()
+	return e.host()
 }
 
 func explainTLS(err error) string {
@@ -65,58 +68,87 @@ func explainTLS(err error) string {
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
 		verify  *tls.CertificateVerificationError
+		remote  *net.OpError
+		nobody  *uncertified
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "certificate signed by an unknown authority: add its CA to the system's certificates or name it in SSL_CERT_FILE"
+		return "certificate signed by an unknown authority: add its CA to the system's certificates, or name it in SSL_CERT_FILE or as ca in the registry's settings"
 	case errors.As(err, &name):
 		return "the certificate is for another name: " + name.Error()
 	case errors.As(err, &invalid):
 		return invalid.Error()
 	case errors.As(err, &verify):
 		return verify.Error()
+	case errors.As(err, &nobody):
+		return "the server asked for a client certificate: name one as cert and key in the registry's settings"
+	case errors.As(err, &remote) && remote.Op == "remote error": // an alert
+		return fmt.Sprintf("the server ended it (%s): if it wants a client certificate, name a good one as cert and key in the registry's settings", remote.Err)
 	}
 	return ""
 }
 
 // explainStatus explains an HTTP status.
-func (r *registry) explainStatus(ctx context.Context, e *transport.Error) error {
+func (e *endpoint) explainStatus(ctx context.Context, status *transport.Error) error {
 	switch {
-	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden,
-		says(e, transport.UnauthorizedErrorCode), says(e, transport.DeniedErrorCode):
-		return r.unauthorised()
-	case isPing(e):
-		return &failure{fmt.Sprintf("%s is no registry, or is out of order (GET /v2/: HTTP status %d)", r.host(), e.StatusCode), nil}
-	case says(e, transport.NameUnknownErrorCode):
+	case status.StatusCode == http.StatusUnauthorized, status.StatusCode == http.StatusForbidden,
+		says(status, transport.UnauthorizedErrorCode), says(status, transport.DeniedErrorCode):
+		return e.unauthorised()
+	case status.Request != nil && isPing(status.Request.URL):
+		return e.noRegistry(status.StatusCode)
+	case says(status, transport.NameUnknownErrorCode):
 		return &failure{"no such repository (name unknown)", ErrNotFound}
-	case says(e, transport.ManifestUnknownErrorCode):
-		return r.unknownManifest(ctx)
-	case says(e, transport.BlobUnknownErrorCode):
+	case says(status, transport.ManifestUnknownErrorCode):
+		return e.unknownManifest(ctx, status.Request)
+	case says(status, transport.BlobUnknownErrorCode):
 		return &failure{"the registry does not have it (blob unknown)", ErrNotFound}
-	case e.StatusCode == http.StatusNotFound:
-		return &failure{fmt.Sprintf("%s does not have it (HTTP status 404)", r.host()), ErrNotFound}
-	case e.StatusCode == http.StatusTooManyRequests:
-		return &failure{fmt.Sprintf("%s limits how often it may be asked (HTTP status 429): wait, or `docker login %[1]s` for a higher limit", r.host()), nil}
+	case status.StatusCode == http.StatusNotFound:
+		return &failure{fmt.Sprintf("%s does not have it (HTTP status 404)", e.host()), ErrNotFound}
 	}
-	return &failure{fmt.Sprintf("%s answered with HTTP status %d %s", r.host(), e.StatusCode, http.StatusText(e.StatusCode)), nil}
+	return &failure{fmt.Sprintf("%s answered with HTTP status %d %s", e.host(), status.StatusCode, http.StatusText(status.StatusCode)), nil}
 }
 
-func (r *registry) unauthorised() error {
+// explainBusy explains an HTTP status that says "not now", after the last attempt.
+func (e *endpoint) explainBusy(err error, busy *outOfOrder) error {
+	later := ""
+	if busy.after > 0 {
+		later = fmt.Sprintf(", and asks to wait for %s", busy.after)
+	}
+	asked := e.askedHost(err)
+	if busy.status == http.StatusTooManyRequests {
+		return &failure{fmt.Sprintf("%s limits how often it may be asked (HTTP status 429)%s: wait, or `docker login %[1]s` for a higher limit", asked, later), nil}
+	}
+	if requested := new(url.Error); errors.As(err, &requested) {
+		if u, err := url.Parse(requested.URL); err == nil && isPing(u) {
+			return e.noRegistry(busy.status)
+		}
+	}
+	return &failure{fmt.Sprintf("%s is out of order (%s)%s", asked, busy, later), nil}
+}
+
+func (e *endpoint) noRegistry(status int) error {
+	return &failure{fmt.Sprintf("%s is no registry, or is out of order (GET /v2/: HTTP status %d)", e.host(), status), nil}
+}
+
+func (e *endpoint) unauthorised() error {
 	sent := "no credentials were sent: there are none for it in docker's config.json"
-	if r.credentials.found.Load() {
+	if e.credentials.found.Load() {
 		sent = "the credentials that were sent are not good for it"
 	}
-	return &failure{fmt.Sprintf("unauthorised at %s, or no such repository (%s): run `docker login %[1]s`", r.host(), sent), ErrUnauthorized}
+	return &failure{fmt.Sprintf("unauthorised at %s, or no such repository (%s): run `docker login %[1]s`", e.host(), sent), ErrUnauthorized}
 }
 
 // unknownManifest tells a missing repository from a missing tag: registries answer
 // both alike when asked for a manifest.
-func (r *registry) unknownManifest(ctx context.Context) error {
-	_, err := r.puller.Lister(ctx, r.repository)
+func (e *endpoint) unknownManifest(ctx context.Context, asked *http.Request) error {
+	resp, err := e.get(ctx, "tags/list?n=1", http.Header{})
+	if err == nil {
+		_ = resp.Body.Close() // that there is an answer is all
+	}
 	if status := new(transport.Error); errors.As(err, &status) && says(status, transport.NameUnknownErrorCode) {
 		return &failure{"no such repository (name unknown)", ErrNotFound}
 	}
-	if r.ref.Digest != "" {
+	if asked != nil && strings.Contains(asked.URL.Path, "/manifests/sha256:") {
 		return &failure{"no such manifest (manifest unknown)", ErrNotFound}
 	}
 	return &failure{"no such tag (manifest unknown)", ErrNotFound}
@@ -128,12 +160,10 @@ func says(e *transport.Error, code transport.ErrorCode) bool {
 
 // isPing reports whether it was the library's first request that failed, which asks
 // whether there is a registry at all.
-func isPing(e *transport.Error) bool {
-	return e.Request != nil && strings.HasSuffix(e.Request.URL.Path, "/v2/")
-}
+func isPing(u *url.URL) bool { return strings.HasSuffix(u.Path, "/v2/") }
 
 // host returns the registry as users write it.
-func (r *registry) host() string { return shownHost(r.repository.RegistryStr()) }
+func (e *endpoint) host() string { return shownHost(e.repository.RegistryStr()) }
 
 func shownHost(host string) string {
 	if host == "index.docker.io" {

@@ -203,6 +203,14 @@ func blobName(d digest.Digest) string {
 }
 
 func (l *layout) manifest(_ context.Context, d ocispec.Descriptor) ([]byte, error) {
+	return l.document(d)
+}
+
+func (l *layout) config(_ context.Context, d ocispec.Descriptor) ([]byte, error) {
+	return l.document(d)
+}
+
+func (l *layout) document(d ocispec.Descriptor) ([]byte, error) {
 	raw, err := readFile(l.files, blobName(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &failure{"the layout does not have it", ErrNotFound}

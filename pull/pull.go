@@ -22,9 +22,19 @@ type Options struct {
 	// config.json with its credential helpers, else podman's auth.json.
 	Keychain authn.Keychain
 	// Transport carries requests to registries. nil is a NewTransport of the image's
-	// own; images that come from the same registry may share one. Whatever it is,
+	// own; images that come from the same registry may share one. Hosts with settings
+	// for their connections in Registries have transports of their own. Whatever it is,
 	// plain HTTP beyond this machine is refused.
 	Transport http.RoundTripper
+	// Registries are the settings of registries: mirrors, certificates, timeouts. nil
+	// is none.
+	Registries *Registries
+	// StallTimeout is how long a registry may send nothing before the request counts as
+	// interrupted and is made again. 0 is 30 s.
+	StallTimeout time.Duration
+	// RetryWait is how long to wait after a failed request before it is made again; it
+	// doubles with each failure in a row. 0 is 500 ms.
+	RetryWait time.Duration
 }
 
 // Image is an image whose manifest and configuration were read and verified.
@@ -69,8 +79,13 @@ type Layer struct {
 }
 
 // Open returns the layer's stream as stored, compressed or plain. The caller closes
-// it; reads fail once ctx is done. Digests are the caller's to verify: a registry's
-// stream fails at its end when it differs from Digest, other streams do not.
+// it, at any time; reads fail once ctx is done. A registry's stream is resumed where
+// it was interrupted, from a mirror or the registry, and has Size bytes or fails.
+//
+// Digests are the caller's to verify, all of it: no stream compares itself with
+// Digest, as the caller would only do the same work again. A stream that was read to
+// its end and found wrong may be opened once more: it then comes from the next mirror
+// or the registry itself.
 func (l Layer) Open(ctx context.Context) (io.ReadCloser, error) {
 	if l.open == nil {
 		return nil, fmt.Errorf("open layer %s: it comes from no image", l.Digest)
@@ -135,7 +150,9 @@ type place interface {
 	roots(ctx context.Context) ([]ocispec.Descriptor, error)
 	// manifest returns the manifest or index d, which is at most maxDocument long.
 	manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
-	// blob opens a configuration or a layer.
+	// config returns the configuration d, which is at most maxDocument long.
+	config(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
+	// blob opens a layer.
 	blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)
 	Close() error
 }

@@ -56,12 +56,6 @@ func (r Reference) String() string {
 	return s
 }
 
-// registry returns the registry's host and port, "" for a local reference.
-func (r Reference) registry() string {
-	host, _, _ := strings.Cut(r.Name, "/")
-	return host
-}
-
 // ParseReference parses an image reference. It is one of
 //
 //	[HOST[:PORT]/]REPOSITORY[:TAG][@sha256:HEX]   a registry, by docker's rules

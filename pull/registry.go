@@ -3,72 +3,47 @@ package pull
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
-	"net/url"
-	"time"
+	"strings"
+	"sync"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxStreams is how many layers of an image may be open at once. The library's own
-// limit of 4 would block a consumer that opens all layers before it reads one.
-const maxStreams = maxLayers + 1
-
-// retries waits 0.5 and then 1.5 s after transient errors: enough for a restarting
-// proxy, and a registry that is out of order is still reported within seconds.
-var retries = remote.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
-
-// registry is the place of one repository of a registry.
+// registry is the place of one repository of a registry and of its mirrors.
 type registry struct {
-	ref         Reference
-	repository  name.Repository
-	puller      *remote.Puller
-	credentials *credentials
-	root        ocispec.Descriptor // of the document that the reference names
-	rawRoot     []byte
-	close       func()
+	ref       Reference
+	endpoints []*endpoint        // in the order to be asked, the registry itself last
+	root      ocispec.Descriptor // of the document that the reference names
+	rawRoot   []byte
+	close     func()
+
+	mu     sync.Mutex
+	served map[digest.Digest]int // layers delivered in full, and how many endpoints have done so
 }
 
 func openRegistry(ref Reference, o Options) (*registry, error) {
-	var options []name.Option
-	if isLoopback(hostname(ref.registry())) {
-		options = append(options, name.Insecure) // TLS is tried first all the same
+	g := newGuard(o)
+	r := &registry{ref: ref, close: g.close, served: make(map[digest.Digest]int)}
+	host, path, _ := strings.Cut(ref.Name, "/")
+	for _, mirror := range o.Registries.host(host).Mirrors {
+		e, err := newEndpoint(mirror+"/"+path, o, g)
+		if err != nil {
+			g.close()
+			return nil, fmt.Errorf("mirror %s: %w", mirror, err)
+		}
+		e.mirror = true
+		r.endpoints = append(r.endpoints, e)
 	}
-	repository, err := name.NewRepository(ref.Name, options...)
+	e, err := newEndpoint(ref.Name, o, g)
 	if err != nil {
+		g.close()
 		return nil, err
 	}
-	keychain := o.Keychain
-	if keychain == nil {
-		keychain = authn.DefaultKeychain
-	}
-	r := &registry{ref: ref, repository: repository, credentials: &credentials{keychain: keychain}, close: func() {}}
-	transport := o.Transport
-	if transport == nil {
-		own := NewTransport()
-		transport, r.close = own, own.CloseIdleConnections
-	}
-	r.puller, err = remote.NewPuller(
-		remote.WithTransport(&guard{transport}),
-		remote.WithAuthFromKeychain(r.credentials),
-		remote.WithUserAgent("stepexec"),
-		remote.WithJobs(maxStreams),
-		remote.WithPageSize(1),
-		remote.WithRetryBackoff(retries),
-	)
-	if err != nil {
-		return nil, err
-	}
+	r.endpoints = append(r.endpoints, e)
 	return r, nil
-}
-
-// hostname returns HOST of HOST or HOST:PORT, without the brackets of IPv6.
-func hostname(hostport string) string {
-	return (&url.URL{Host: hostport}).Hostname()
 }
 
 func (r *registry) Close() error {
@@ -76,44 +51,102 @@ func (r *registry) Close() error {
 	return nil
 }
 
-// roots reads the document that the reference names and keeps it for manifest.
+// roots reads the document that the reference names and keeps it for manifest. What
+// a mirror says a tag is counts: to compare it with the registry's would need the
+// registry, which the mirror may be there to replace.
 func (r *registry) roots(ctx context.Context) ([]ocispec.Descriptor, error) {
-	var ref name.Reference = r.repository.Tag(r.ref.Tag)
-	if r.ref.Digest != "" {
-		ref = r.repository.Digest(r.ref.Digest.String())
-	}
-	got, err := r.puller.Get(withBodyLimit(ctx, maxDocument), ref)
+	got, err := r.document(ctx, "manifests/"+cmp.Or(r.ref.Digest.String(), r.ref.Tag), r.ref.Digest, isDocument)
 	if err != nil {
-		return nil, r.explain(ctx, err)
+		return nil, err
 	}
-	r.rawRoot = got.Manifest
+	r.rawRoot = got.raw
 	r.root = ocispec.Descriptor{
-		MediaType: string(got.MediaType),
-		Digest:    cmp.Or(r.ref.Digest, digest.FromBytes(got.Manifest)),
-		Size:      int64(len(got.Manifest)),
+		MediaType: got.mediaType,
+		Digest:    digest.FromBytes(got.raw),
+		Size:      int64(len(got.raw)),
 	}
 	return []ocispec.Descriptor{r.root}, nil
+}
+
+// isDocument keeps the page of a portal or a proxy from passing for a tag's manifest
+// while there is another endpoint to ask.
+func isDocument(e *endpoint, got fetched) error {
+	if !e.mirror {
+		return nil // the caller parses it
+	}
+	_, err := parseDocument(got.mediaType, got.raw)
+	return err
 }
 
 func (r *registry) manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
 	if d.Digest == r.root.Digest {
 		return r.rawRoot, nil
 	}
-	got, err := r.puller.Get(withBodyLimit(ctx, maxDocument), r.repository.Digest(d.Digest.String()))
-	if err != nil {
-		return nil, r.explain(ctx, err)
+	got, err := r.document(ctx, "manifests/"+d.Digest.String(), d.Digest, anything)
+	return got.raw, err
+}
+
+func (r *registry) config(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
+	got, err := r.document(ctx, "blobs/"+d.Digest.String(), d.Digest, anything)
+	return got.raw, err
+}
+
+func anything(*endpoint, fetched) error { return nil }
+
+// document asks one endpoint after the other, for any failure but the last one's.
+func (r *registry) document(ctx context.Context, path string, want digest.Digest, check func(*endpoint, fetched) error) (fetched, error) {
+	var mirrors []string
+	for _, e := range r.sources("") {
+		got, err := e.document(ctx, path, want)
+		if err == nil {
+			err = check(e, got)
+		}
+		if err == nil || context.Cause(ctx) != nil {
+			return got, err
+		}
+		if e.mirror {
+			mirrors = append(mirrors, fmt.Sprintf("mirror %s: %v", e.host(), err))
+			continue
+		}
+		if len(mirrors) > 0 {
+			err = fmt.Errorf("%w (%s)", err, strings.Join(mirrors, "; "))
+		}
+		return got, err
 	}
-	return got.Manifest, nil
+	panic("the registry itself is always there")
+}
+
+// sources returns the endpoints to ask, without mirrors that are down. A layer that
+// is opened again after it was delivered in full did not please its reader, so the
+// endpoint that delivered it is left out too.
+func (r *registry) sources(layer digest.Digest) []*endpoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := len(r.endpoints) - 1
+	var up []*endpoint
+	for i, e := range r.endpoints {
+		if i == last || i >= r.served[layer] && !e.down.Load() {
+			up = append(up, e)
+		}
+	}
+	return up
+}
+
+// delivered remembers that this endpoint sent all of the layer.
+func (r *registry) delivered(layer digest.Digest, by *endpoint) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, e := range r.endpoints {
+		if e == by {
+			r.served[layer] = i + 1
+		}
+	}
 }
 
 func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	layer, err := r.puller.Layer(ctx, r.repository.Digest(d.Digest.String()))
+	stream, err := openDownload(ctx, d, r.sources(d.Digest), r.delivered)
 	if err != nil {
-		return nil, r.explain(ctx, err)
+		return nil, err // as a nil interface
 	}
-	stream, err := layer.Compressed()
-	if err != nil {
-		return nil, r.explain(ctx, err)
-	}
-	return &cancellable{stream, ctx}, nil
+	return stream, nil
 }

@@ -2,7 +2,6 @@ package pull
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,8 +10,9 @@ import (
 )
 
 // NewTransport returns a transport for registries: connections are given up after
-// 5 s, TLS handshakes after 10 s and answers that do not begin after 30 s. Proxies
-// come from the environment. The caller closes its idle connections.
+// 5 s, TLS handshakes after 10 s, answers that do not begin after 30 s and HTTP/2
+// connections that answer no ping for 10 s. Proxies come from the environment
+// (HTTPS_PROXY, HTTP_PROXY, NO_PROXY). The caller closes its idle connections.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -22,54 +22,12 @@ func NewTransport() *http.Transport {
 		ResponseHeaderTimeout: 30 * time.Second,
 		MaxIdleConnsPerHost:   16,
 		IdleConnTimeout:       90 * time.Second,
+		// Requests share an HTTP/2 connection. Without pings, one whose other end is gone
+		// would get every new attempt too.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
 		// A transparently decompressed layer would no longer have its digest.
 		DisableCompression: true,
 	}
-}
-
-// refusal is an error of ours for a request or an answer. It is shown as it is.
-type refusal string
-
-func (r refusal) Error() string { return string(r) }
-
-const errTooLarge = refusal("it is larger than 8 MiB: refused")
-
-const maxRedirects = 10
-
-// guard is a RoundTripper in front of everything that goes to a registry, its token
-// server and wherever these redirect to.
-type guard struct{ next http.RoundTripper }
-
-// RoundTrip refuses plain HTTP to other machines, also as a redirect. The attack:
-// the registry library falls back to HTTP for private addresses, .local names and
-// redirects, so that someone on the path who drops port 443 gets the credentials
-// and chooses the image.
-func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" && !isLoopback(r.URL.Hostname()) {
-		return nil, refusePlainHTTP(r.URL.Host)
-	}
-	// The library's own redirect checks replace Go's limit of ten.
-	redirects := 0
-	for from := r.Response; from != nil && from.Request != nil; from = from.Request.Response {
-		if from.Request.URL.Scheme == "https" && r.URL.Scheme != "https" {
-			return nil, refusal(fmt.Sprintf("a redirect from https://%s to plain HTTP is refused", from.Request.URL.Host))
-		}
-		if redirects++; redirects > maxRedirects {
-			return nil, refusal(fmt.Sprintf("more than %d redirects", maxRedirects))
-		}
-	}
-	resp, err := g.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if limit, ok := r.Context().Value(bodyLimit{}).(int64); ok {
-		resp.Body = &limitedBody{ReadCloser: resp.Body, left: limit}
-	}
-	return resp, nil
-}
-
-func refusePlainHTTP(host string) refusal {
-	return refusal(fmt.Sprintf("plain HTTP to %s is refused: only a registry on this machine (localhost, 127.0.0.1) may do without TLS", host))
 }
 
 // isLoopback reports whether requests to host stay on this machine.

@@ -1,0 +1,219 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// download is the stream of one layer. Whatever interrupts it, it is asked for again
+// from where it stopped, from the next source when one is given up: the layer's
+// digest names the same bytes everywhere. It delivers Size bytes or an error, and
+// does not verify them.
+type download struct {
+	layer  ocispec.Descriptor
+	cancel context.CancelCauseFunc
+	// delivered is called with the source that sent the last byte.
+	delivered func(digest.Digest, *endpoint)
+
+	mu      sync.Mutex // held by Read; Close takes it after cancel
+	ctx     context.Context
+	sources []*endpoint // the one in use first
+	tries   attempts    // at the first source, without a byte
+	whole   bool        // the first source answered a range wrong, so it is asked for none
+	body    io.ReadCloser
+	offset  int64 // bytes delivered
+	err     error // of the last Read
+}
+
+var errClosed = errors.New("the layer's stream is closed")
+
+// openDownload makes the first request. At least one source is needed.
+func openDownload(ctx context.Context, layer ocispec.Descriptor, sources []*endpoint, delivered func(digest.Digest, *endpoint)) (*download, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	d := &download{layer: layer, cancel: cancel, delivered: delivered, ctx: ctx, sources: sources}
+	d.tries = sources[0].attempts(layerAttempts)
+	if err := d.request(); err != nil {
+		cancel(errClosed)
+		return nil, err
+	}
+	return d, nil
+}
+
+// Read implements io.Reader.
+func (d *download) Read(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := context.Cause(d.ctx); err != nil {
+		return 0, err
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	n, err := d.read(p)
+	d.err = err
+	return n, err
+}
+
+// Close implements io.Closer. A Read or a wait in progress ends with an error.
+func (d *download) Close() error {
+	d.cancel(errClosed)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.drop()
+}
+
+func (d *download) read(p []byte) (int, error) {
+	if d.offset == d.layer.Size {
+		return 0, d.end()
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		if err := d.request(); err != nil {
+			return 0, err
+		}
+		n, err := d.body.Read(p[:min(int64(len(p)), d.layer.Size-d.offset)])
+		if n > 0 { // an error comes again with the next Read
+			d.offset += int64(n)
+			d.tries.failed = 0
+			return n, nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			if err := d.interrupted(err); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// end makes sure that nothing follows the last byte. Any other failure no longer
+// matters, as all bytes are there.
+func (d *download) end() error {
+	if n, _ := d.body.Read(make([]byte, 1)); n > 0 {
+		return fmt.Errorf("%s sends more than the %d bytes that the manifest says", d.sources[0].host(), d.layer.Size)
+	}
+	d.delivered(d.layer.Digest, d.sources[0])
+	return io.EOF
+}
+
+// request asks for what is left until a source sends it.
+func (d *download) request() error {
+	for d.body == nil {
+		body, err := d.ask(d.sources[0])
+		if err == nil {
+			d.body = body
+			return nil
+		}
+		if err := d.interrupted(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// interrupted waits after a failure, or turns to the next source. It returns an
+// error, explained, when there is none left or ctx is done.
+func (d *download) interrupted(failure error) error {
+	_ = d.drop() // its error would repeat the failure
+	if errors.Is(failure, errRange) {
+		d.whole = true
+	}
+	source := d.sources[0]
+	err := d.tries.next(d.ctx, failure)
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(d.ctx); cause != nil {
+		return cause
+	}
+	source.giveUp(err)
+	if len(d.sources) > 1 {
+		d.sources, d.whole = d.sources[1:], false
+		d.tries = d.sources[0].attempts(layerAttempts)
+		return nil
+	}
+	err = source.explain(d.ctx, err)
+	if d.offset > 0 {
+		return fmt.Errorf("after %d of %d bytes: %w", d.offset, d.layer.Size, err)
+	}
+	return err
+}
+
+func (d *download) drop() error {
+	if d.body == nil {
+		return nil
+	}
+	body := d.body
+	d.body = nil
+	return body.Close()
+}
+
+// ask requests the layer from offset on.
+func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
+	header := http.Header{"Accept-Encoding": {"identity"}}
+	if d.offset > 0 && !d.whole {
+		header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
+	}
+	resp, err := e.get(d.ctx, "blobs/"+d.layer.Digest.String(), header)
+	if status := new(transport.Error); errors.As(err, &status) && status.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		return nil, errRange
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.position(resp); err != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	return resp.Body, nil
+}
+
+// position checks which part of the layer a response holds and reads up to offset.
+func (d *download) position(resp *http.Response) error {
+	if resp.StatusCode == http.StatusPartialContent {
+		return checkRange(resp.Header.Get("Content-Range"), d.offset, d.layer.Size)
+	}
+	if length := resp.ContentLength; length >= 0 && length != d.layer.Size {
+		return &sizeError{got: length, want: d.layer.Size}
+	}
+	_, err := io.CopyN(io.Discard, resp.Body, d.offset)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// sizeError says that a source has something else under the layer's digest.
+type sizeError struct{ got, want int64 }
+
+func (s *sizeError) Error() string {
+	return fmt.Sprintf("it has %d bytes, the manifest says %d", s.got, s.want)
+}
+
+// errRange is a wrong answer to a request for a range.
+var errRange = errors.New("it answers requests for a range wrong")
+
+// checkRange compares a Content-Range (RFC 9110, 14.4) with what was asked for.
+// Fewer bytes than were asked for are allowed, others are not.
+func checkRange(header string, offset, size int64) error {
+	var first, last int64
+	var total string
+	if n, err := fmt.Sscanf(header, "bytes %d-%d/%s", &first, &last, &total); n != 3 || err != nil {
+		return errRange
+	}
+	if first != offset || last < first || last >= size || total != "*" && total != fmt.Sprint(size) {
+		return errRange
+	}
+	return nil
+}

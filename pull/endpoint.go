@@ -1,0 +1,212 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// endpoint is one host that a repository can be read from: the registry or a mirror.
+type endpoint struct {
+	repository  name.Repository
+	mirror      bool
+	credentials *credentials
+	transport   http.RoundTripper
+	stall       time.Duration // how long it may send nothing
+	retryWait   time.Duration // after a first failure
+	// down is set when the endpoint could not be reached or was out of order to the
+	// last attempt. A mirror that is down is not asked again for the image.
+	down atomic.Bool
+
+	turn   chan struct{} // holds one token while client is used or made
+	client *http.Client  // nil before the first contact
+}
+
+// newEndpoint returns the endpoint of a repository, such as docker.io/library/golang.
+func newEndpoint(repository string, o Options, g *guard) (*endpoint, error) {
+	var options []name.Option
+	host, _, _ := strings.Cut(repository, "/")
+	settings := o.Registries.host(host)
+	if isLoopback(hostname(host)) && !settings.usesTLS() {
+		options = append(options, name.Insecure) // TLS is tried first all the same
+	}
+	parsed, err := name.NewRepository(repository, options...)
+	if err != nil {
+		return nil, err
+	}
+	// A setting that cannot be used is to be told, not to be fallen back from.
+	if _, err := g.transport(host); err != nil {
+		return nil, err
+	}
+	keychain := o.Keychain
+	if keychain == nil {
+		keychain = authn.DefaultKeychain
+	}
+	return &endpoint{
+		repository:  parsed,
+		credentials: &credentials{keychain: keychain},
+		transport:   transport.NewUserAgent(g, "stepexec"),
+		stall:       stallTimeout(settings, o),
+		retryWait:   o.RetryWait,
+		turn:        make(chan struct{}, 1),
+	}, nil
+}
+
+// hostname returns HOST of HOST or HOST:PORT, without the brackets of IPv6.
+func hostname(hostport string) string {
+	return (&url.URL{Host: hostport}).Hostname()
+}
+
+func (e *endpoint) attempts(most int) attempts {
+	if e.mirror {
+		most = mirrorAttempts
+	}
+	return attempts{most: most, first: e.retryWait, hasty: e.mirror}
+}
+
+// connect asks for credentials, makes the first contact and authenticates, once.
+// known says that this was done before.
+func (e *endpoint) connect(ctx context.Context) (client *http.Client, known bool, err error) {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+	if e.client != nil {
+		return e.client, true, nil
+	}
+	auth, err := e.credentials.ResolveContext(ctx, e.repository)
+	if err != nil {
+		return nil, false, err
+	}
+	scopes := []string{e.repository.Scope(transport.PullScope)}
+	ctx = withBodyLimit(ctx, maxDocument)
+	authenticated, err := transport.NewWithContext(ctx, e.repository.Registry, auth, e.transport, scopes)
+	if err != nil {
+		return nil, false, err
+	}
+	e.client = &http.Client{Transport: authenticated, CheckRedirect: refuseInwards}
+	return e.client, false, nil
+}
+
+// refuseInwards refuses redirects into the runner's own network. The attack: a
+// registry sends the runner to the cloud's metadata service or a router. What it
+// cannot see are names that resolve to such addresses.
+func refuseInwards(r *http.Request, via []*http.Request) error {
+	to := r.URL.Hostname()
+	if len(via) > 0 && to != via[0].URL.Hostname() && isInward(to) {
+		return refusal(fmt.Sprintf("a redirect to %s, which is not a public address, is refused", to))
+	}
+	return nil
+}
+
+func isInward(host string) bool {
+	host, _, _ = strings.Cut(host, "%")
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsPrivate() || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast()
+	}
+	// Resolvers take 127.1 and 0x7f000001 for addresses too, and no name ends so.
+	last := host[strings.LastIndex(host, ".")+1:]
+	return last != "" && last[0] >= '0' && last[0] <= '9'
+}
+
+// get asks for a path below the repository, such as manifests/latest. The body of
+// the response fails with a stall; the caller closes it.
+func (e *endpoint) get(ctx context.Context, path string, header http.Header) (*http.Response, error) {
+	w := newWatch(ctx, e.stall)
+	resp, err := e.send(w.ctx, path, header)
+	if err != nil {
+		err = w.cause(err)
+		w.stop()
+		return nil, err
+	}
+	return watched(resp, w), nil
+}
+
+func (e *endpoint) send(ctx context.Context, path string, header http.Header) (*http.Response, error) {
+	client, known, err := e.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	u := fmt.Sprintf("%s://%s/v2/%s/%s", e.repository.Scheme(), e.repository.RegistryStr(), e.repository.RepositoryStr(), path)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header = header.Clone()
+	resp, err := client.Do(r)
+	if err != nil && known {
+		return nil, fmt.Errorf("%w: %w", errLost, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	return resp, nil
+}
+
+// fetched is a manifest, an index or a configuration as an endpoint sent it.
+type fetched struct {
+	raw       []byte
+	mediaType string
+}
+
+// manifestTypes are what a registry is asked for, so that none of them is converted.
+var manifestTypes = strings.Join([]string{
+	ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList, dockerSigned1, dockerSchema1,
+}, ", ")
+
+// document reads a manifest, an index or a configuration, and again after transient
+// failures. want is its digest, "" if it is not known. The error is explained.
+func (e *endpoint) document(ctx context.Context, path string, want digest.Digest) (fetched, error) {
+	tries := e.attempts(documentAttempts)
+	for {
+		got, err := e.readDocument(withBodyLimit(ctx, maxDocument), path)
+		if err == nil && want != "" && digest.FromBytes(got.raw) != want {
+			err = fmt.Errorf("%w: what it sent is %s and does not match: the content was changed or damaged", errDigest, digest.FromBytes(got.raw))
+		}
+		if err == nil {
+			return got, nil
+		}
+		if err := tries.next(ctx, err); err != nil {
+			e.giveUp(err)
+			return fetched{}, e.explain(ctx, err)
+		}
+	}
+}
+
+func (e *endpoint) readDocument(ctx context.Context, path string) (fetched, error) {
+	resp, err := e.get(ctx, path, http.Header{"Accept": {manifestTypes}})
+	if err != nil {
+		return fetched{}, err
+	}
+	raw, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return fetched{}, err
+	}
+	return fetched{raw, resp.Header.Get("Content-Type")}, nil
+}
+
+// giveUp remembers a failure that was not an answer to the one request.
+func (e *endpoint) giveUp(err error) {
+	status := new(transport.Error)
+	if !errors.As(err, &status) && !errors.Is(err, errDigest) {
+		e.down.Store(true)
+	}
+}

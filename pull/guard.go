@@ -1,0 +1,155 @@
+package pull
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// refusal is an error of ours for a request or an answer. It is shown as it is.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+const errTooLarge = refusal("it is larger than 8 MiB: refused")
+
+const maxRedirects = 10
+
+// guard is a RoundTripper in front of everything that goes to a registry, its token
+// server and wherever these redirect to. It knows the settings of each host, so that
+// those of one never apply to another.
+type guard struct {
+	settings *Registries
+	others   http.RoundTripper
+	close    func()
+
+	mu  sync.Mutex
+	own map[string]*http.Transport // of hosts with settings for connections
+
+	asked sync.Map // hosts that asked for a client certificate in vain
+}
+
+func newGuard(o Options) *guard {
+	g := &guard{settings: o.Registries, others: o.Transport, own: make(map[string]*http.Transport)}
+	own := func() {}
+	if g.others == nil {
+		t := NewTransport()
+		t.ResponseHeaderTimeout = 0 // a watch does that
+		g.others, own = t, t.CloseIdleConnections
+	}
+	g.close = func() {
+		own()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, t := range g.own {
+			t.CloseIdleConnections()
+		}
+	}
+	return g
+}
+
+// transport returns what carries requests to a host.
+func (g *guard) transport(host string) (http.RoundTripper, error) {
+	settings := g.settings.host(host)
+	if !settings.ownTransport() {
+		return g.others, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := g.own[hostKey(host)]; t != nil {
+		return t, nil
+	}
+	t, err := settings.transport(func() { g.asked.Store(hostKey(host), true) })
+	if err != nil {
+		return nil, refusal(fmt.Sprintf("settings of registry %s: %v", hostKey(host), err))
+	}
+	g.own[hostKey(host)] = t
+	return t, nil
+}
+
+// RoundTrip refuses plain HTTP to other machines unless the settings name them, also
+// as a redirect. The attack: the registry library falls back to HTTP for private
+// addresses, .local names and redirects, so that someone on the path who drops port
+// 443 gets the credentials and chooses the image.
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	settings := g.settings.host(r.URL.Host)
+	if scheme := settings.scheme(); scheme != "" && scheme != r.URL.Scheme {
+		// The library greets every registry with TLS, and one of this machine without it
+		// too, whatever the settings say.
+		r = r.Clone(r.Context())
+		r.URL.Scheme = scheme
+	}
+	if err := checkScheme(r, settings); err != nil {
+		return nil, err
+	}
+	if err := checkRedirects(r); err != nil {
+		return nil, err
+	}
+	next, err := g.transport(r.URL.Host)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := next.RoundTrip(r)
+	if _, asked := g.asked.Load(hostKey(r.URL.Host)); asked && err != nil {
+		return nil, &uncertified{err}
+	}
+	if err != nil {
+		return nil, plainHTTPError(r, settings, err)
+	}
+	if busy := notNow(resp, time.Now()); busy != nil {
+		_ = resp.Body.Close() // its content is of no use
+		return nil, busy
+	}
+	if limit, ok := r.Context().Value(bodyLimit{}).(int64); ok {
+		resp.Body = &limitedBody{ReadCloser: resp.Body, left: limit}
+	}
+	return resp, nil
+}
+
+// uncertified is a failure after a host asked for a client certificate in vain. That
+// is the likely reason, though a server that ends a TLS 1.3 handshake for it may show
+// just a broken connection.
+type uncertified struct{ error }
+
+func (u *uncertified) Unwrap() error { return u.error }
+
+// checkScheme lets plain HTTP through to this machine and to hosts that are named for
+// it.
+func checkScheme(r *http.Request, settings Host) error {
+	if r.URL.Scheme == "https" || settings.HTTP || isLoopback(r.URL.Hostname()) {
+		return nil
+	}
+	return refusePlainHTTP(r.URL.Host)
+}
+
+// checkRedirects looks at the requests that led to this one. The library's own
+// redirect checks replace Go's limit of ten.
+func checkRedirects(r *http.Request) error {
+	redirects := 0
+	for from := r.Response; from != nil && from.Request != nil; from = from.Request.Response {
+		if from.Request.URL.Scheme == "https" && r.URL.Scheme != "https" {
+			return refusal(fmt.Sprintf("a redirect from https://%s to plain HTTP is refused", from.Request.URL.Host))
+		}
+		if redirects++; redirects > maxRedirects {
+			return refusal(fmt.Sprintf("more than %d redirects", maxRedirects))
+		}
+	}
+	return nil
+}
+
+// plainHTTPError says so when a server has no TLS. On this machine it is just how the
+// library finds out.
+func plainHTTPError(r *http.Request, settings Host, err error) error {
+	record := new(tls.RecordHeaderError)
+	if errors.As(err, record) && string(record.RecordHeader[:]) == "HTTP/" && (settings.usesTLS() || !isLoopback(r.URL.Hostname())) {
+		return refusePlainHTTP(r.URL.Host)
+	}
+	return err
+}
+
+func refusePlainHTTP(host string) refusal {
+	return refusal(fmt.Sprintf("plain HTTP to %s is refused: only a registry on this machine (localhost, 127.0.0.1), or one whose settings say http: true, may do without TLS", host))
+}

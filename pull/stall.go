@@ -1,0 +1,79 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// defaultStallTimeout is how long a registry may send nothing.
+const defaultStallTimeout = 30 * time.Second
+
+// stalled says that nothing came for so long.
+type stalled struct{ limit time.Duration }
+
+func (s *stalled) Error() string { return fmt.Sprintf("nothing came for %s", s.limit) }
+
+// watch ends a request whose registry sends nothing for the limit.
+type watch struct {
+	limit  time.Duration
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func newWatch(ctx context.Context, limit time.Duration) *watch {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(limit, func() { cancel(&stalled{limit}) })
+	return &watch{limit, ctx, cancel, timer}
+}
+
+func (w *watch) stop() {
+	w.timer.Stop()
+	w.cancel(context.Canceled)
+}
+
+// cause returns the stall, if that was it, in place of the error it led to.
+func (w *watch) cause(err error) error {
+	if stall := new(stalled); errors.As(context.Cause(w.ctx), &stall) {
+		return stall
+	}
+	return err
+}
+
+// watchedBody is the body of a response under watch. What its reader does between
+// two reads does not count.
+type watchedBody struct {
+	io.ReadCloser
+	watch *watch
+	err   error
+}
+
+// watched hands a response over to its reader.
+func watched(resp *http.Response, w *watch) *http.Response {
+	w.timer.Stop()
+	resp.Body = &watchedBody{ReadCloser: resp.Body, watch: w}
+	return resp
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	b.watch.timer.Reset(b.watch.limit)
+	n, err := b.ReadCloser.Read(p)
+	b.watch.timer.Stop()
+	if err != nil && err != io.EOF {
+		err = b.watch.cause(err)
+	}
+	b.err = err
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	b.watch.stop()
+	return b.ReadCloser.Close()
+}
