@@ -47,6 +47,11 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return &bench{host: host, fetcher: &engine.Fetcher{Store: store, Dir: dir}, dir: dir}
 }
 

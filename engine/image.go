@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ type Image struct {
 	Config    ocispec.Image
 	Lowerdirs []string // lowest first
 	Pulled    bool     // it was resolved now, not taken from an earlier pull
+	Warning   string   // what people should know of it, or ""
 }
 
 // Fetcher makes images ready. Its fields must not change once it is used.
@@ -38,22 +40,34 @@ type Fetcher struct {
 	Platform string // "": this machine's
 	Options  pull.Options
 	Progress func(image string, p unpack.Progress) // may be nil
+	// Locked returns the digest that is to be used for an image, as named by
+	// LockName, and "" when there is none; nil: nothing is locked.
+	Locked func(image, platform string) digest.Digest
 }
 
 // Fetch makes the image ready: from the store when the policy allows and all
 // of it is there, which needs no network, otherwise from its source. Images in
-// folders and archives are always looked at, for they change in place.
+// folders and archives are always looked at, for they change in place. The
+// image cannot be removed from the store before that is closed.
 func (f *Fetcher) Fetch(ctx context.Context, reference string, policy pipeline.PullPolicy) (*Image, error) {
-	ref, err := pull.ParseReference(reference)
+	ref, err := f.parse(reference)
 	if err != nil {
 		return nil, err
-	}
-	if ref.IsLocal() && !filepath.IsAbs(ref.Path) {
-		ref.Path = filepath.Join(f.Dir, ref.Path)
 	}
 	if ref.Scheme == pull.SchemeRootfs {
 		return rootfsImage(ref)
 	}
+	if locked := f.lockedTo(ref); locked != "" {
+		return f.fetchLocked(ctx, ref, locked, policy)
+	}
+	image, err := f.fetch(ctx, ref, policy)
+	if err == nil && f.Locked != nil && lockable(ref) {
+		image.Warning = fmt.Sprintf("image %s (%s) is not in the lock file (add it: stepexec lock)", ref, platform(f.Platform))
+	}
+	return image, err
+}
+
+func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy pipeline.PullPolicy) (*Image, error) {
 	if !ref.IsLocal() && policy != pipeline.PullAlways {
 		image, err := f.stored(ref.String())
 		if image != nil || err != nil {
@@ -63,27 +77,60 @@ func (f *Fetcher) Fetch(ctx context.Context, reference string, policy pipeline.P
 			return nil, fmt.Errorf("image %s: %w (pull it first: stepexec pull %s)", ref, ErrNotPulled, ref)
 		}
 	}
-	return f.pull(ctx, ref.String())
+	return f.pull(ctx, ref.String(), ref.String())
+}
+
+// fetchLocked fetches the image by its digest. One that was pulled by its tag
+// before it was locked will do, if it is the same.
+func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy pipeline.PullPolicy) (*Image, error) {
+	tag := ref.String()
+	if policy != pipeline.PullAlways {
+		image, err := f.stored(tag)
+		if err != nil || image != nil && image.Digest == locked {
+			return image, err
+		}
+	}
+	ref.Digest = locked
+	image, err := f.fetch(ctx, ref, policy)
+	if err == nil && image.Pulled {
+		image.Warning = f.moved(ctx, tag, locked)
+	}
+	return image, err
+}
+
+// Name returns the reference in full, such as docker.io/library/golang:1.26: the
+// name that the image has in the store.
+func (f *Fetcher) Name(reference string) (string, error) {
+	ref, err := f.parse(reference)
+	return ref.String(), err
+}
+
+func (f *Fetcher) parse(reference string) (pull.Reference, error) {
+	ref, err := pull.ParseReference(reference)
+	if err != nil || !ref.IsLocal() || filepath.IsAbs(ref.Path) {
+		return ref, err
+	}
+	ref.Path, err = filepath.Abs(filepath.Join(f.Dir, ref.Path))
+	return ref, err
 }
 
 // rootfsImage takes a directory for an image without any configuration.
 func rootfsImage(ref pull.Reference) (*Image, error) {
-	path, err := filepath.Abs(ref.Path)
-	if err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(path)
+	info, err := os.Stat(ref.Path)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", ref, err)
 	}
 	if !info.IsDir() {
 		return nil, fmt.Errorf("image %s: not a directory", ref)
 	}
-	return &Image{Name: ref.String(), Platform: platform(""), Lowerdirs: []string{path}}, nil
+	return &Image{Name: ref.String(), Platform: platform(""), Lowerdirs: []string{ref.Path}}, nil
 }
 
 // stored is the image as an earlier pull left it, or nil.
 func (f *Fetcher) stored(name string) (*Image, error) {
+	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
+		return nil, err
+	}
 	record, err := f.Store.Image(name, platform(f.Platform))
 	if errors.Is(err, unpack.ErrNotFound) {
 		return nil, nil
@@ -91,11 +138,7 @@ func (f *Fetcher) stored(name string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	var diffIDs []digest.Digest
-	for _, layer := range record.Layers {
-		diffIDs = append(diffIDs, layer.DiffID)
-	}
-	lowerdirs, ok := f.Store.Lowerdirs(diffIDs)
+	lowerdirs, ok := f.Store.Lowerdirs(record.DiffIDs())
 	if !ok {
 		return nil, nil
 	}
@@ -106,10 +149,12 @@ func (f *Fetcher) stored(name string) (*Image, error) {
 	return image, nil
 }
 
-func (f *Fetcher) pull(ctx context.Context, name string) (_ *Image, err error) {
-	options := f.Options
-	options.Platform = f.Platform
-	source, err := pull.Resolve(ctx, name, options)
+// pull fetches the image that the reference from names, and records it as name.
+func (f *Fetcher) pull(ctx context.Context, from, name string) (_ *Image, err error) {
+	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
+		return nil, err
+	}
+	source, err := f.resolve(ctx, from)
 	if err != nil {
 		return nil, err
 	}
@@ -127,15 +172,11 @@ func (f *Fetcher) pull(ctx context.Context, name string) (_ *Image, err error) {
 			DiffID: layer.DiffID, Digest: layer.Digest, Size: layer.Size,
 		})
 	}
-	var progress func(unpack.Progress)
-	if f.Progress != nil {
-		progress = func(p unpack.Progress) { f.Progress(name, p) }
-	}
-	lowerdirs, err := f.Store.Unpack(ctx, layers, progress)
+	lowerdirs, err := f.unpack(ctx, name, layers)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", name, err)
 	}
-	if err := f.Store.SaveImage(record); err != nil {
+	if err := f.Store.SaveImage(ctx, record); err != nil {
 		return nil, fmt.Errorf("pull %s: %w", name, err)
 	}
 	return &Image{
@@ -144,9 +185,27 @@ func (f *Fetcher) pull(ctx context.Context, name string) (_ *Image, err error) {
 	}, nil
 }
 
-func platform(asked string) string {
-	if asked == "" {
-		return runtime.GOOS + "/" + runtime.GOARCH
+// unpack makes the layers present. What one mirror has damaged comes from the
+// next source the second time: see pull.Layer.Open.
+func (f *Fetcher) unpack(ctx context.Context, name string, layers []unpack.Layer) ([]string, error) {
+	var progress func(unpack.Progress)
+	if f.Progress != nil {
+		progress = func(p unpack.Progress) { f.Progress(name, p) }
 	}
-	return asked
+	lowerdirs, err := f.Store.Unpack(ctx, layers, progress)
+	if f.Options.Registries != nil && errors.As(err, new(*unpack.DigestError)) {
+		return f.Store.Unpack(ctx, layers, progress)
+	}
+	return lowerdirs, err
 }
+
+func (f *Fetcher) resolve(ctx context.Context, name string) (*pull.Image, error) {
+	options := f.Options
+	options.Platform = f.Platform
+	return pull.Resolve(ctx, name, options)
+}
+
+// HostPlatform returns the platform of images when none is asked for.
+func HostPlatform() string { return runtime.GOOS + "/" + runtime.GOARCH }
+
+func platform(asked string) string { return cmp.Or(asked, HostPlatform()) }

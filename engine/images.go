@@ -103,5 +103,8 @@ func (im *images) fetch(step *pipeline.PlannedStep) (*Image, error) {
 		end.Digest = image.Digest.String()
 	}
 	im.run.emit(end)
+	if err == nil && image.Warning != "" {
+		im.run.emit(Event{Kind: Warning, Text: image.Warning})
+	}
 	return image, err
 }

@@ -73,13 +73,9 @@ func (t *tree) copyRegular(path string, f sourceFile) (err error) {
 	if err := t.budget.checkSpace(f.stat.Blocks * 512); err != nil {
 		return err
 	}
-	to := -1
-	err = t.replace(path, func(parent int, base string) (err error) {
-		to, err = unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		return err
-	})
+	to, err := t.create(path, 0o600)
 	if err != nil {
-		return failed("create", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, failed("close", unix.Close(to))) }()
 	if err := t.copyData(to, from, f.stat.Size); err != nil {
@@ -88,15 +84,12 @@ func (t *tree) copyRegular(path string, f sourceFile) (err error) {
 	if err := t.applyFd(to, path, m); err != nil {
 		return err
 	}
-	parent, base, err := t.parent(path)
-	if err != nil {
-		return err
-	}
-	return m.setTimes(parent, base)
+	return m.setTimesOf(to)
 }
 
 // copyData copies the parts that are not holes.
 func (t *tree) copyData(to, from int, size int64) error {
+	buf := t.buffer()
 	for offset := int64(0); offset < size; {
 		start, err := unix.Seek(from, offset, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
@@ -110,7 +103,7 @@ func (t *tree) copyData(to, from int, size int64) error {
 			return err
 		}
 		for offset = start; offset < end; {
-			n, err := unix.Pread(from, t.buf[:min(int64(len(t.buf)), end-offset)], offset)
+			n, err := unix.Pread(from, buf[:min(int64(len(buf)), end-offset)], offset)
 			if errors.Is(err, unix.EINTR) {
 				continue
 			}
@@ -118,7 +111,7 @@ func (t *tree) copyData(to, from int, size int64) error {
 				err = fmt.Errorf("the file shrank: %w", unix.EIO)
 			}
 			if err == nil {
-				err = pwrite(to, t.buf[:n], offset)
+				err = pwrite(to, buf[:n], offset)
 			}
 			if err != nil {
 				return err

@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/stepexec/stepexec/unpack/gunzip"
 )
 
 // maxWindow bounds a zstd decoder's memory. 128 MiB is what `zstd --ultra -22` asks for; RFC 8878 recommends
@@ -24,11 +25,11 @@ func decompress(r *bufio.Reader) (io.ReadCloser, error) {
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(r)
+		z, err := gunzip.NewReader(r)
 		if err != nil {
 			return nil, fmt.Errorf("gunzip: %w", err)
 		}
-		return z, nil
+		return io.NopCloser(z), nil
 	case isZstd(magic):
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxWindow))

@@ -12,8 +12,9 @@
 //	layers/sha256/<diffID>/fs         the overlay lower directory
 //	layers/sha256/<diffID>/layer.json what the layer leaves to the fix-up layer
 //	layers/sha256/<diffID>/unsettled  there until the layer is known to be on disk: see Store.Settle
-//	fixups/<chainID>/...              the same three for the fix-up layer of a stack of layers
-//	images/<key>.json                 the records of pulled images
+//	layers/sha256/<diffID>/size       bytes on disk, once somebody asked
+//	fixups/<chainID>/...              the same for the fix-up layer of a stack of layers
+//	images/<key>.json                 the records of pulled images; their times of change are those of the last use
 //	tmp/<key>, locks/<key>            work in progress and the file lock of who does it
 //
 // Decisions where the field differs: a directory of a layer hides a symbolic link of the same name below it,

@@ -12,10 +12,22 @@ import (
 
 // extract writes all entries of the tar and then what depends on all of them.
 func (t *tree) extract(tr *tar.Reader) error {
-	for {
+	err := t.addAll(tr)
+	// A writer's error is of an entry before the one that the tar's reader has come to.
+	if err := t.writers.wait(); err != nil {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return t.finish()
+}
+
+func (t *tree) addAll(tr *tar.Reader) error {
+	for !t.writers.failed.Load() {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return t.finish()
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read tar: %w", err)
@@ -29,6 +41,7 @@ func (t *tree) extract(tr *tar.Reader) error {
 			return t.entryError(hdr.Name, err)
 		}
 	}
+	return nil
 }
 
 // entryError names the entry in an error.
@@ -67,7 +80,7 @@ func (t *tree) add(hdr *tar.Header, content io.Reader) error {
 	case tar.TypeDir:
 		return t.addDir(path, m)
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		return t.addFile(path, m, content, hdr.Size, isSparse(hdr))
+		return t.addFile(path, m, content, hdr)
 	case tar.TypeSymlink:
 		return t.addSymlink(path, m, hdr.Linkname)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:

@@ -10,19 +10,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addFile makes a regular file of exactly size bytes of content.
-func (t *tree) addFile(path string, m metadata, content io.Reader, size int64, sparse bool) (err error) {
-	if err := t.budget.file(size, sparse); err != nil {
+// addFile makes a regular file. Its name is taken when addFile returns, its content and metadata may come later.
+func (t *tree) addFile(path string, m metadata, content io.Reader, hdr *tar.Header) error {
+	sparse := isSparse(hdr)
+	if err := t.budget.file(hdr.Size, sparse); err != nil {
 		return err
 	}
-	fd := -1
+	mode := m.mode & 0o777 &^ t.umask
+	fd, err := t.create(path, mode)
+	if err != nil {
+		return err
+	}
+	if sparse || len(m.xattrs) > 0 { // rare, and nothing for writers: they cannot count nor warn
+		return t.addHere(fd, path, m, content, hdr.Size, sparse)
+	}
+	return t.addLater(t.writers.file(fd, hdr.Name, m, mode), content, hdr.Size)
+}
+
+// create makes an empty regular file in place of what the path has.
+func (t *tree) create(path string, mode uint32) (fd int, err error) {
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	err = t.replace(path, func(parent int, base string) (err error) {
-		fd, err = unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		fd, err = unix.Openat(parent, base, flags, mode)
 		return err
 	})
-	if err != nil {
-		return failed("create", err)
+	return fd, failed("create", err)
+}
+
+// addLater reads the content and leaves the rest to the writers.
+func (t *tree) addLater(f *output, content io.Reader, size int64) error {
+	for offset := int64(0); ; {
+		chunk := t.writers.space(size - offset)
+		_, err := io.ReadFull(content, chunk)
+		err = failed("read", noEOF(err))
+		if err == nil {
+			err = t.budget.wrote(len(chunk))
+		}
+		if err != nil {
+			t.writers.release(f)
+			return err
+		}
+		last := offset+int64(len(chunk)) == size
+		t.writers.put(f, chunk, offset, last)
+		if last {
+			return nil
+		}
+		offset += int64(len(chunk))
 	}
+}
+
+// addHere does all of it at once.
+func (t *tree) addHere(fd int, path string, m metadata, content io.Reader, size int64, sparse bool) (err error) {
 	defer func() { err = errors.Join(err, failed("close", unix.Close(fd))) }()
 	if err := t.write(fd, content, size, sparse); err != nil {
 		return err
@@ -30,11 +68,7 @@ func (t *tree) addFile(path string, m metadata, content io.Reader, size int64, s
 	if err := t.applyFd(fd, path, m); err != nil {
 		return err
 	}
-	parent, base, err := t.parent(path)
-	if err != nil {
-		return err
-	}
-	return m.setTimes(parent, base)
+	return m.setTimesOf(fd)
 }
 
 // sparseBlock is the granularity of holes.
@@ -42,7 +76,8 @@ const sparseBlock = 4096
 
 func (t *tree) write(fd int, content io.Reader, size int64, sparse bool) error {
 	for offset := int64(0); offset < size; {
-		chunk := t.buf[:min(int64(len(t.buf)), size-offset)]
+		chunk := t.buffer()
+		chunk = chunk[:min(int64(len(chunk)), size-offset)]
 		if _, err := io.ReadFull(content, chunk); err != nil {
 			return failed("read", noEOF(err))
 		}

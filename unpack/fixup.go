@@ -12,16 +12,19 @@ import (
 )
 
 // Lowerdirs returns the directories to mount as overlay lowerdirs for the layers, lowest first, or false when
-// something of it, the fix-up layer included, is not in the store.
+// something of it, the fix-up layer included, is not in the store. They are held until Close.
 func (s *Store) Lowerdirs(diffIDs []digest.Digest) ([]string, bool) {
 	for _, d := range diffIDs {
-		if !s.Has(d) {
+		if validate(d) != nil {
 			return nil, false
+		}
+		if held, err := s.hold(s.layerDir(d)); !held || err != nil {
+			return nil, false // Unpack meets the same error and returns it
 		}
 	}
 	st, err := s.openStack(diffIDs)
 	if err != nil {
-		return nil, false // Unpack meets the same error and returns it
+		return nil, false
 	}
 	defer st.close()
 	plan, err := st.plan()
@@ -32,7 +35,8 @@ func (s *Store) Lowerdirs(diffIDs []digest.Digest) ([]string, bool) {
 		return st.paths(), true
 	}
 	fixup := s.fixupDir(identity.ChainID(diffIDs))
-	return append(st.paths(), filepath.Join(fixup, fsDir)), s.trusted(fixup)
+	held, err := s.hold(fixup)
+	return append(st.paths(), filepath.Join(fixup, fsDir)), held && err == nil
 }
 
 // fixUp makes the fix-up layer of the stack, if it needs one, and returns the lowerdirs.
@@ -57,8 +61,8 @@ func (s *Store) fixUp(ctx context.Context, diffIDs []digest.Digest) ([]string, e
 		return st.paths(), nil
 	}
 	final := s.fixupDir(chainID)
-	_, err = s.build(ctx, "fixup-"+chainID.Encoded(), final, func(tmp string) error {
-		t, err := newTree(chainID, filepath.Join(tmp, fsDir), s.Limits.withDefaults())
+	_, err = s.build(ctx, fixupPrefix+chainID.Encoded(), final, func(tmp string) error {
+		t, err := newTree(chainID, filepath.Join(tmp, fsDir), s.Limits.withDefaults(), true)
 		if err != nil {
 			return err
 		}

@@ -76,9 +76,14 @@ func TestRefuses(t *testing.T) {
 		"garbage header":                      {[]entry{{raw: []byte(strings.Repeat("garbage!", 64))}}, "read tar"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			small := layerOf(t, attack.entries...)
 			outside := sentinel(t)
+			s, _ := openStore(t)
+			if _, err := s.Unpack(t.Context(), []unpack.Layer{inStages(small)}, nil); err == nil || !strings.Contains(err.Error(), attack.want) {
+				t.Errorf("as a large layer: got error %v, want one with %q", err, attack.want)
+			}
 			s, root := openStore(t)
-			_, err := s.Unpack(t.Context(), []unpack.Layer{layerOf(t, attack.entries...)}, nil)
+			_, err := s.Unpack(t.Context(), []unpack.Layer{small}, nil)
 			if err == nil || !strings.Contains(err.Error(), attack.want) {
 				t.Fatalf("got error %v, want one with %q", err, attack.want)
 			}

@@ -14,6 +14,12 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+)
+
+const (
+	imagesLock = "images" // key of the lock that everyone takes who changes a record
+	newSuffix  = ".new"   // of a record that is being written
 )
 
 // An ImageRecord says which layers a pulled image has, so that it needs no network the next time. It does not
@@ -35,24 +41,24 @@ type RecordLayer struct {
 }
 
 // SaveImage stores the record in place of an earlier one of the same reference and platform. A reader sees
-// the old record or the new one, never a part.
-func (s *Store) SaveImage(record ImageRecord) (err error) {
+// the old record or the new one, never a part. It waits, until ctx ends, for who removes images.
+func (s *Store) SaveImage(ctx context.Context, record ImageRecord) (err error) {
 	wrap := func(err error) error { return fmt.Errorf("save record of image %s: %w", record.Reference, err) }
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
 		return wrap(err)
 	}
 	// The lock lets the temporary file have a fixed name, so that a killed process leaves at most one.
-	unlock, err := s.lock(context.Background(), "images")
+	unlock, err := s.lock(ctx, imagesLock)
 	if err != nil {
 		return wrap(err)
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	path := s.imagePath(record.Reference, record.Platform)
-	if err := writeSynced(path+".new", data); err != nil {
+	if err := writeSynced(path+newSuffix, data); err != nil {
 		return wrap(err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(path+newSuffix, path); err != nil {
 		return wrap(err)
 	}
 	return nil
@@ -72,31 +78,89 @@ func (s *Store) Image(reference, platform string) (ImageRecord, error) {
 
 // Images returns all records, sorted by reference and platform.
 func (s *Store) Images() ([]ImageRecord, error) {
-	entries, err := os.ReadDir(filepath.Join(s.root, "images"))
+	stored, err := s.storedImages()
 	if err != nil {
 		return nil, fmt.Errorf("list images: %w", err)
 	}
 	var records []ImageRecord
+	for _, image := range stored {
+		records = append(records, image.ImageRecord)
+	}
+	return records, nil
+}
+
+// A storedImage is a record and when it was last used.
+type storedImage struct {
+	ImageRecord
+	used time.Time
+}
+
+// storedImages returns all records, sorted by reference and platform.
+func (s *Store) storedImages() ([]storedImage, error) {
+	entries, err := os.ReadDir(filepath.Join(s.root, "images"))
+	if err != nil {
+		return nil, err
+	}
+	var images []storedImage
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), ".json") {
 			continue
 		}
-		record, err := readImage(filepath.Join(s.root, "images", e.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("list images: %w", err)
+		info, err := e.Info()
+		var record ImageRecord
+		if err == nil {
+			record, err = readImage(filepath.Join(s.root, "images", e.Name()))
 		}
-		records = append(records, record)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed just now
+		}
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, storedImage{record, info.ModTime()})
 	}
-	slices.SortFunc(records, func(a, b ImageRecord) int {
+	slices.SortFunc(images, func(a, b storedImage) int {
 		return cmp.Or(strings.Compare(a.Reference, b.Reference), strings.Compare(a.Platform, b.Platform))
 	})
-	return records, nil
+	return images, nil
+}
+
+// DiffIDs returns those of the layers, lowest first.
+func (r ImageRecord) DiffIDs() []digest.Digest {
+	var diffIDs []digest.Digest
+	for _, layer := range r.Layers {
+		diffIDs = append(diffIDs, layer.DiffID)
+	}
+	return diffIDs
+}
+
+// imageDirectories returns where the image's layers and its fix-up layer are, or would be, each once.
+func (s *Store) imageDirectories(r ImageRecord) []directory {
+	var all []directory
+	seen := map[digest.Digest]bool{}
+	for _, d := range r.DiffIDs() {
+		if !seen[d] {
+			seen[d] = true
+			all = append(all, directory{d.Encoded(), s.layerDir(d)})
+		}
+	}
+	if len(all) > 0 {
+		chainID := identity.ChainID(r.DiffIDs())
+		all = append(all, directory{fixupPrefix + chainID.Encoded(), s.fixupDir(chainID)})
+	}
+	return all
 }
 
 // imagePath hashes the reference: it comes from a pipeline file and must not choose a path.
 func (s *Store) imagePath(reference, platform string) string {
-	key := digest.FromString(reference + "\x00" + platform)
-	return filepath.Join(s.root, "images", key.Encoded()+".json")
+	return filepath.Join(s.root, "images", imageKey(reference, platform)+".json")
+}
+
+// imageLock is the key of the lock that keeps an image's record from being removed.
+func imageLock(reference, platform string) string { return "image-" + imageKey(reference, platform) }
+
+func imageKey(reference, platform string) string {
+	return digest.FromString(reference + "\x00" + platform).Encoded()
 }
 
 func readImage(path string) (ImageRecord, error) {
@@ -105,7 +169,13 @@ func readImage(path string) (ImageRecord, error) {
 	if err != nil {
 		return record, err
 	}
-	if err := json.Unmarshal(data, &record); err != nil {
+	err = json.Unmarshal(data, &record)
+	for _, layer := range record.Layers {
+		if err == nil {
+			err = validate(layer.DiffID)
+		}
+	}
+	if err != nil {
 		return record, fmt.Errorf("read %s: %w: remove the file and pull the image again", path, err)
 	}
 	return record, nil

@@ -42,14 +42,23 @@ func (s *Store) tryLock(key string) (unlock func() error, ok bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
+	ok, err = tryFlock(f)
+	if ok {
 		return f.Close, true, nil
 	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = nil
-	}
 	return nil, false, errors.Join(err, f.Close())
+}
+
+// tryFlock takes the exclusive lock of the file, or of the directory, if it is free.
+func tryFlock(f *os.File) (ok bool, err error) {
+	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return true, nil
 }
 
 func (s *Store) openLock(key string) (*os.File, error) {

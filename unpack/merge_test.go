@@ -244,7 +244,7 @@ func TestLowerdirsNeedsAllOfIt(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(root, "fixups")); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := s.Lowerdirs(ids); ok {
+	if _, ok := reopen(t, root).Lowerdirs(ids); ok {
 		t.Error("Lowerdirs without the fix-up layer")
 	}
 }

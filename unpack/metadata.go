@@ -102,6 +102,21 @@ func (t *tree) applyFd(fd int, path string, m metadata) error {
 	})
 }
 
+// applyFile does the same for a regular file without xattrs, where it is not so already, and sets the times.
+func (t *tree) applyFile(f *output) error {
+	if f.meta.uid != t.uid || f.meta.gid != t.gid {
+		if err := unix.Fchown(f.fd, f.meta.uid, f.meta.gid); err != nil {
+			return failed("chown", err)
+		}
+	}
+	if f.mode != f.meta.mode {
+		if err := unix.Fchmod(f.fd, f.meta.mode); err != nil {
+			return failed("chmod", err)
+		}
+	}
+	return f.meta.setTimesOf(f.fd)
+}
+
 // applyAt does the same for what cannot be opened, and sets the times. Nobody but this process can reach the
 // tree, so the name still is the file that was just made.
 func (t *tree) applyAt(path string, m metadata, chmod bool) error {
@@ -172,4 +187,10 @@ func tolerated(err error) bool {
 func (m metadata) setTimes(parent int, base string) error {
 	times := []unix.Timespec{m.mtime, m.mtime}
 	return failed("set times", unix.UtimesNanoAt(parent, base, times, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// setTimesOf does it for an open file. (An empty path needs Linux 5.8.)
+func (m metadata) setTimesOf(fd int) error {
+	times := []unix.Timespec{m.mtime, m.mtime}
+	return failed("set times", unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH))
 }

@@ -248,7 +248,11 @@ func TestRandomStacksEqualSequentialModel(t *testing.T) {
 		for i := 0; i < 2+r.IntN(4) && ok; i++ {
 			entries := randomLayer(r)
 			ok = m.apply(entries)
-			layers = append(layers, layerOf(t, entries...))
+			layer := layerOf(t, entries...)
+			if seed%2 == 1 {
+				layer = inStages(layer)
+			}
+			layers = append(layers, layer)
 			for _, e := range entries {
 				log = append(log, fmt.Sprintf("layer %d: %c %s %s", i, e.Typeflag, e.Name, e.Linkname))
 			}

@@ -170,11 +170,27 @@ func openStore(tb testing.TB) (store *unpack.Store, root string) {
 	tb.Helper()
 	needRoot(tb)
 	root = filepath.Join(plainDir(tb), "store")
+	return reopen(tb, root), root
+}
+
+// reopen opens the store as another process would, or the same one after a boot.
+func reopen(tb testing.TB, root string) *unpack.Store {
+	tb.Helper()
 	s, err := unpack.OpenStore(root)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return s, root
+	closeStore(tb, s)
+	return s
+}
+
+// closeStore closes the store at the test's end.
+func closeStore(tb testing.TB, s *unpack.Store) {
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
 }
 
 // plainDir is a temporary directory without the test's name, whose commas would end a mount option.

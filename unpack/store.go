@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -20,12 +21,17 @@ type Store struct {
 
 	root   string
 	bootID string
+	mu     sync.Mutex
+	held   map[string]*os.File // see hold.go
 }
 
 const (
 	fsDir         = "fs"         // the overlay lower directory
 	notesFile     = "layer.json" // written last: a directory without it is no layer
 	unsettledFile = "unsettled"  // holds the boot id while the layer may be in the page cache only
+	sizeFile      = "size"       // its bytes on disk, once somebody asked
+
+	fixupPrefix = "fixup-" // of the keys of fix-up layers; those of layers have none
 )
 
 // OpenStore opens the store at root and creates what is missing of it, private to the user (0700): layers hold
@@ -39,7 +45,7 @@ func OpenStore(root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open layer store %s: read boot id: %w", root, err)
 	}
-	s := &Store{root: abs, bootID: strings.TrimSpace(string(bootID))}
+	s := &Store{root: abs, bootID: strings.TrimSpace(string(bootID)), held: map[string]*os.File{}}
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("open layer store: %w", err)
 	}
@@ -151,18 +157,18 @@ func (s *Store) trusted(dir string) bool {
 }
 
 // build makes the layer directory final: fill writes it under a temporary name, then it is renamed. One
-// process does the work; whoever comes meanwhile calls waiting, waits, and finds it.
+// process does the work; whoever comes meanwhile waits, and finds it. The directory is held afterwards.
 func (s *Store) build(ctx context.Context, key, final string, fill func(tmp string) error) (built bool, err error) {
-	if s.trusted(final) {
-		return false, nil
+	if held, err := s.hold(final); held || err != nil {
+		return false, err
 	}
 	unlock, err := s.lock(ctx, key)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if s.trusted(final) {
-		return false, nil
+	if held, err := s.hold(final); held || err != nil {
+		return false, err
 	}
 	tmp := filepath.Join(s.root, "tmp", key)
 	if err := discard(tmp, final); err != nil {
@@ -187,7 +193,9 @@ func (s *Store) build(ctx context.Context, key, final string, fill func(tmp stri
 		return false, err
 	}
 	committed = true
-	return true, nil
+	// Nobody can have removed it: that takes the lock which is still held here.
+	_, err = s.hold(final)
+	return true, err
 }
 
 // discard removes what a dead process left in tmp, and a directory final that is not trusted.

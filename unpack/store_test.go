@@ -307,6 +307,7 @@ func TestPowerLoss(t *testing.T) {
 			if lost := loss(t, root, []byte(c.marker)); lost != c.lost {
 				t.Errorf("%d directories were unsettled, want %d", lost, c.lost)
 			}
+			s = reopen(t, root)
 			for _, l := range layers {
 				if got := s.Has(l.DiffID); got != c.settle {
 					t.Errorf("Has %s is %v", l.DiffID, got)
@@ -386,7 +387,7 @@ func TestImages(t *testing.T) {
 		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 	for _, i := range []int{3, 1, 0, 2, 1} {
-		if err := s.SaveImage(want[i]); err != nil {
+		if err := s.SaveImage(t.Context(), want[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -426,7 +427,7 @@ func TestImagesSavedAtOnceAreWhole(t *testing.T) {
 	for i := range 16 {
 		wg.Go(func() {
 			r := unpack.ImageRecord{Reference: "same", Platform: "p", Config: json.RawMessage(fmt.Sprintf(`{"n":"%s"}`, strings.Repeat("x", i*1000)))}
-			if err := s.SaveImage(r); err != nil {
+			if err := s.SaveImage(t.Context(), r); err != nil {
 				t.Error(err)
 			}
 			if _, err := s.Image("same", "p"); err != nil {

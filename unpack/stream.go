@@ -26,8 +26,19 @@ type Layer struct {
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
 
-// stream reads the whole layer once: it hashes, decompresses, hashes again and hands every entry to t. It
-// returns nil only when size and digests are the announced ones.
+// What a layer holds in memory while it streams, beside its decoder: the two rings and the writers' batches. A
+// larger ring gains nothing, and blocks of 1 MiB fall out of the processor's cache between two stages.
+const (
+	smallLayer   = 256 << 10 // compressed bytes up to which goroutines cost more than they gain
+	sourceBlocks = 4
+	sourceBlock  = 128 << 10
+	tarBlocks    = 4
+	tarBlock     = 256 << 10
+)
+
+// stream reads the whole layer once, in stages that work at the same time: one hashes what the source sends,
+// one decompresses, and the caller's hashes the tar and hands every entry to t. It returns nil only when size
+// and digests are the announced ones.
 func (l Layer) stream(ctx context.Context, t *tree, progress func(bytes int64)) (err error) {
 	body, err := l.Open(ctx)
 	if err != nil {
@@ -36,10 +47,20 @@ func (l Layer) stream(ctx context.Context, t *tree, progress func(bytes int64)) 
 	closeBody := sync.OnceValue(body.Close)
 	stop := context.AfterFunc(ctx, func() { _ = closeBody() }) // unblocks Read; its error is ctx's
 	defer stop()
+	stages := newPipeline(l.small())
+	// For a panic: what is returned comes from below.
+	defer func() { _, _ = closeBody(), stages.stop() }()
 
 	src := &compressed{ctx: ctx, r: body, hash: digest.SHA256.Hash(), want: l.Size, progress: progress}
-	err = l.extract(src, t)
-	if err != nil {
+	err = l.extract(src, t, stages)
+	diagnose := err != nil && l.worthReading(err)
+	if err != nil && !diagnose {
+		_ = closeBody() // a stage may hang in its Read; there is an error already
+	}
+	if stopErr := stages.stop(); err == nil {
+		err = stopErr
+	}
+	if diagnose {
 		err = l.diagnose(src, err)
 	}
 	closeErr := closeBody()
@@ -52,11 +73,18 @@ func (l Layer) stream(ctx context.Context, t *tree, progress func(bytes int64)) 
 	return err
 }
 
+func (l Layer) small() bool { return l.Size >= 0 && l.Size <= smallLayer }
+
+// worthReading says whether the rest of the stream can tell more about the error.
+func (l Layer) worthReading(err error) bool {
+	ours := errors.Is(err, ErrTooLarge) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+	return l.Size >= 0 && !ours
+}
+
 // diagnose finds the cause of an error. A corrupt stream shows itself as anything, a broken name or a missing
 // directory; so the rest is read to tell whether the stream is the right one.
 func (l Layer) diagnose(src *compressed, err error) error {
-	ours := errors.Is(err, ErrTooLarge) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
-	if src.err == nil && l.Size >= 0 && !ours {
+	if src.err == nil {
 		if _, drainErr := io.Copy(io.Discard, src); drainErr == nil {
 			return cmp.Or(l.checkDigest(src), err)
 		}
@@ -64,19 +92,21 @@ func (l Layer) diagnose(src *compressed, err error) error {
 	return cmp.Or(src.err, err)
 }
 
-func (l Layer) extract(src *compressed, t *tree) (err error) {
-	buffered := bufio.NewReaderSize(src, 256<<10)
+func (l Layer) extract(src *compressed, t *tree, stages *pipeline) error {
+	buffered := bufio.NewReaderSize(stages.ahead(src, sourceBlocks, sourceBlock), 64<<10)
 	plain, err := decompress(buffered)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, plain.Close()) }()
-	content := &uncompressed{r: plain, hash: digest.SHA256.Hash(), left: t.budget.limits.Bytes}
+	stages.decoder = plain
+	content := &uncompressed{
+		r: stages.ahead(plain, tarBlocks, tarBlock), hash: digest.SHA256.Hash(), left: t.budget.limits.Bytes,
+	}
 	if err := t.extract(tar.NewReader(content)); err != nil {
 		return err
 	}
 	// Padding after the tar's end belongs to the diffID, and whatever follows the last compressed byte to the
-	// digest.
+	// digest. The end of content is the end of the stage that reads buffered.
 	if _, err := io.Copy(io.Discard, content); err != nil {
 		return err
 	}

@@ -360,6 +360,7 @@ func TestFullDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			closeStore(t, s)
 			_, err = s.Unpack(t.Context(), []unpack.Layer{c.layer}, nil)
 			if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), root) {
 				t.Errorf("got error %v, want ENOSPC that names %s", err, root)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -19,9 +21,12 @@ type tree struct {
 	root   int
 	open   *openDirs
 	budget *budget
-	buf    []byte
-	uid    int // owner of the files this process makes
+	umask  uint32 // permissions that a new file does not get
+	uid    int    // owner of the files this process makes
 	gid    int
+	buf    []byte // see buffer
+
+	writers writers // of the files' content
 
 	dirs      map[string]*dirState // every directory, the root as ""
 	links     map[string]string    // hard links into lower layers; a placeholder file holds their place
@@ -37,20 +42,22 @@ type dirState struct {
 	fresh    bool      // has nothing to do with a lower directory of its name: it does not get its metadata
 }
 
-// newTree returns a tree that writes into path, an empty directory. Release it with close.
-func newTree(layer digest.Digest, path string, limits Limits) (*tree, error) {
+// newTree returns a tree that writes into path, an empty directory; a small one without goroutines. Release it
+// with close.
+func newTree(layer digest.Digest, path string, limits Limits, small bool) (*tree, error) {
 	root, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	t := &tree{
 		layer: layer, root: root, open: newOpenDirs(), budget: &budget{limits: limits, fd: root},
-		buf: make([]byte, 256<<10), uid: os.Geteuid(), gid: os.Getegid(),
+		umask: processUmask(), uid: os.Geteuid(), gid: os.Getegid(),
 		dirs: map[string]*dirState{"": {}}, links: map[string]string{},
 		whiteouts: map[string]bool{}, opaque: map[string]bool{},
 	}
-	// A store below a setgid directory inherited its group.
-	err = errors.Join(unix.Fchown(root, t.uid, t.gid), unix.Fchmod(root, 0o700), t.budget.checkSpace(0))
+	t.writers = writers{tree: t, inline: small}
+	// A store below a setgid directory inherited its group, and its ACLs below one with a default ACL.
+	err = errors.Join(unix.Fchown(root, t.uid, t.gid), removeACLs(root), unix.Fchmod(root, 0o700), t.budget.checkSpace(0))
 	if err != nil {
 		t.close()
 		return nil, fmt.Errorf("prepare %s: %w", path, err)
@@ -59,8 +66,44 @@ func newTree(layer digest.Digest, path string, limits Limits) (*tree, error) {
 }
 
 func (t *tree) close() {
+	_ = t.writers.wait() // after an error: extract has waited already, and knows of theirs
 	t.open.close()
 	_ = unix.Close(t.root) // a directory has nothing to flush
+}
+
+func removeACLs(fd int) error {
+	for _, name := range []string{"system.posix_acl_default", "system.posix_acl_access"} {
+		err := unix.Fremovexattr(fd, name)
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+			return failed("remove "+name, err)
+		}
+	}
+	return nil
+}
+
+// processUmask returns the umask of this process, or all permissions when it cannot be read; it cannot be asked for
+// without changing it.
+func processUmask() uint32 {
+	const all = 0o777
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return all
+	}
+	_, rest, found := strings.Cut(string(status), "\nUmask:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(line, 8, 32)
+	if !found || err != nil {
+		return all
+	}
+	return uint32(mask)
+}
+
+// buffer returns memory for content that the tree itself writes or copies.
+func (t *tree) buffer() []byte {
+	if t.buf == nil {
+		t.buf = make([]byte, 256<<10)
+	}
+	return t.buf
 }
 
 // dir returns a descriptor of the directory and makes it, and those above it, when the layer has none there.

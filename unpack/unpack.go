@@ -1,11 +1,13 @@
 package unpack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -32,6 +34,9 @@ type Progress struct {
 	State State
 }
 
+// maxLayers bounds the layers that are unpacked at once, and with them memory: see the package comment.
+const maxLayers = 16
+
 // progressStep is the number of compressed bytes between two reports of one layer.
 const progressStep = 1 << 20
 
@@ -52,9 +57,9 @@ func (s *Store) Unpack(ctx context.Context, layers []Layer, progress func(Progre
 	}
 	report := serialise(progress)
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	group.SetLimit(min(runtime.GOMAXPROCS(0), maxLayers))
 	started := map[digest.Digest]bool{}
-	for _, l := range layers {
+	for _, l := range largestFirst(layers) {
 		if started[l.DiffID] {
 			continue
 		}
@@ -65,6 +70,11 @@ func (s *Store) Unpack(ctx context.Context, layers []Layer, progress func(Progre
 		return nil, err
 	}
 	return s.fixUp(ctx, diffIDs)
+}
+
+// largestFirst returns the layers in the order of work: the largest one, begun last, would be alone at the end.
+func largestFirst(layers []Layer) []Layer {
+	return slices.SortedStableFunc(slices.Values(layers), func(a, b Layer) int { return cmp.Compare(b.Size, a.Size) })
 }
 
 func (l Layer) validate() error {
@@ -124,7 +134,7 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 
 // fill unpacks the layer into tmp.
 func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(bytes int64)) error {
-	t, err := newTree(l.DiffID, filepath.Join(tmp, fsDir), s.Limits.withDefaults())
+	t, err := newTree(l.DiffID, filepath.Join(tmp, fsDir), s.Limits.withDefaults(), l.small())
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"github.com/docker/go-units"
@@ -15,29 +16,42 @@ func newImages() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "images",
 		Short: "List the images in the store",
-		Args:  cobra.NoArgs,
+		Long: `List the images in the store. SIZE is what an image's unpacked layers take up on
+disk, SHARED how much of that other images have too: removing the image frees the
+difference. LAYERS 2/3 says that a layer is missing, and is fetched when the image
+is used again.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := unpack.OpenStore(root)
 			if err != nil {
 				return err
 			}
-			records, err := store.Images()
+			images, err := store.Usage()
 			if err != nil {
 				return err
 			}
-			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "IMAGE\tPLATFORM\tDIGEST\tLAYERS\tSIZE\tPULLED")
-			for _, r := range records {
-				var size int64
-				for _, layer := range r.Layers {
-					size += max(layer.Size, 0)
-				}
-				fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", r.Reference, r.Platform, r.Manifest,
-					len(r.Layers), units.HumanSize(float64(size)), r.Pulled.Local().Format("2006-01-02 15:04"))
-			}
-			return table.Flush()
+			return printImages(cmd.OutOrStdout(), images)
 		},
 	}
 	addRoot(cmd.Flags(), &root)
 	return cmd
+}
+
+func printImages(w io.Writer, images []unpack.ImageUsage) error {
+	const minute = "2006-01-02 15:04"
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "IMAGE\tPLATFORM\tDIGEST\tLAYERS\tSIZE\tSHARED\tPULLED\tLAST USED")
+	for _, i := range images {
+		layers := fmt.Sprint(len(i.Layers))
+		if i.Missing > 0 {
+			layers = fmt.Sprintf("%d/%d", len(i.Layers)-i.Missing, len(i.Layers))
+		}
+		used := i.Used.Local().Format(minute)
+		if i.InUse {
+			used = "in use"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Reference, i.Platform, i.Manifest, layers,
+			units.HumanSize(float64(i.Bytes)), units.HumanSize(float64(i.Shared)), i.Pulled.Local().Format(minute), used)
+	}
+	return table.Flush()
 }

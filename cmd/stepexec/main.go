@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -33,7 +34,8 @@ func execute() int {
 		return int(exit)
 	}
 	var invalid pipeline.Errors
-	if errors.As(err, &invalid) {
+	var invalidLock *lockfile.Error
+	if errors.As(err, &invalid) || errors.As(err, &invalidLock) {
 		fmt.Fprintln(os.Stderr, err) // file:line:column: first, as editors expect it
 	} else {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
@@ -62,6 +64,6 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(kill), newValidate(), newPull(), newImages(), newVersion())
+	root.AddCommand(newRun(kill), newValidate(), newLock(), newPull(), newLoad(), newImages(), newRmi(), newPrune(), newVerify(), newVersion())
 	return root
 }

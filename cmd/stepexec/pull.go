@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 func newPull() *cobra.Command {
 	var root, platform string
+	var registries registryFlags
 	cmd := &cobra.Command{
 		Use:   "pull IMAGE",
 		Short: "Fetch an image into the store",
@@ -22,15 +24,20 @@ oci-archive:FILE or docker-archive:FILE. Credentials come from docker's config.j
 and its credential helpers: docker login REGISTRY.`,
 		Example: "  stepexec pull golang:1.26\n  stepexec pull --platform linux/arm64 127.0.0.1:5000/app@sha256:...",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if err := sandbox.CheckPrivilege(); err != nil {
+				return err
+			}
+			options, err := registries.options()
+			if err != nil {
 				return err
 			}
 			store, err := unpack.OpenStore(root)
 			if err != nil {
 				return err
 			}
-			fetcher := &engine.Fetcher{Store: store, Platform: platform}
+			defer func() { err = errors.Join(err, store.Close()) }()
+			fetcher := &engine.Fetcher{Store: store, Platform: platform, Options: options}
 			image, err := fetcher.Fetch(cmd.Context(), args[0], pipeline.PullAlways)
 			if err != nil {
 				return err
@@ -43,6 +50,7 @@ and its credential helpers: docker login REGISTRY.`,
 		},
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
+	registries.add(cmd.Flags())
 	addRoot(cmd.Flags(), &root)
 	return cmd
 }

@@ -31,6 +31,8 @@ type runOptions struct {
 	only, skip  []string
 	pull        string
 	platform    string
+	locked      bool
+	registries  registryFlags
 	root        string
 	runtime     string
 	output      string
@@ -63,7 +65,9 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
 	flags.StringVar(&o.pull, "pull", "", "when to pull images: always, missing or never (default: as the file says)")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
-	flags.StringVar(&o.runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
+	flags.BoolVar(&o.locked, "locked", false, "fail unless every image is in the lock file (see stepexec lock)")
+	o.registries.add(flags)
+	addRuntime(flags, &o.runtime)
 	flags.StringVar(&o.output, "output", "plain", "how to show the run: plain or json")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
 	addRoot(flags, &o.root)
@@ -91,7 +95,15 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return masked(err, in.Secrets)
 	}
-	code, err := o.execute(ctx, plan, in.Dir, printer)
+	options, err := o.registries.options()
+	if err != nil {
+		return err
+	}
+	fetcher := &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: options}
+	if err := useLock(fetcher, plan, file, o.locked); err != nil {
+		return err
+	}
+	code, err := o.execute(ctx, plan, fetcher, printer)
 	if err != nil {
 		return masked(err, in.Secrets)
 	}
@@ -102,19 +114,24 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 }
 
 // execute runs the plan and returns the run's exit code.
-func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, dir string, printer printer) (code int, err error) {
+func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, printer printer) (code int, err error) {
 	host, err := sandbox.Open(ctx, sandbox.Options{Root: o.root, Runtime: o.runtime})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
+	if left := host.Leftovers(); left != nil {
+		fmt.Fprintln(os.Stderr, "stepexec: warning:", left)
+	}
 	store, err := unpack.OpenStore(o.root)
 	if err != nil {
 		return 0, err
 	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	fetcher.Store = store
 	summary, err := engine.Run(ctx, plan, engine.Options{
 		Host:    host,
-		Fetcher: &engine.Fetcher{Store: store, Dir: dir, Platform: o.platform},
+		Fetcher: fetcher,
 		Kill:    o.kill,
 		Events:  printer.Event,
 	})

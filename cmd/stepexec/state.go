@@ -12,6 +12,11 @@ func addRoot(flags *pflag.FlagSet, root *string) {
 	flags.StringVar(root, "root", defaultRoot(), "state `directory`: layers, image records, runs")
 }
 
+// addRuntime adds the flag that says what runs containers.
+func addRuntime(flags *pflag.FlagSet, runtime *string) {
+	flags.StringVar(runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
+}
+
 func defaultRoot() string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/stepexec"

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/lockfile"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pull"
+)
+
+func newLock() *cobra.Command {
+	var platforms []string
+	var registries registryFlags
+	cmd := &cobra.Command{
+		Use:   "lock [FILE]",
+		Short: "Write down the digests of a pipeline's images",
+		Long: `Ask the registries for the digests of all images of a pipeline file and write them
+beside it: pipeline.yml gets pipeline.lock. From then on stepexec run uses these
+images, wherever their tags move, until lock is run again. Images named by digest and
+those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not locked.`,
+		Example: "  stepexec lock\n  stepexec lock ci/pipeline.yml --platform linux/amd64 --platform linux/arm64",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := findFile(args)
+			if err != nil {
+				return err
+			}
+			options, err := registries.options()
+			if err != nil {
+				return err
+			}
+			return lock(cmd.Context(), cmd.OutOrStdout(), file, platforms, options)
+		},
+	}
+	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "lock for this platform, such as linux/arm64; may be repeated (default: those of the lock file, else this machine's)")
+	registries.add(cmd.Flags())
+	return cmd
+}
+
+func lock(ctx context.Context, stdout io.Writer, file string, platforms []string, options pull.Options) error {
+	p, err := parseFile(file)
+	if err != nil {
+		return err
+	}
+	path := lockfile.Path(file)
+	if len(platforms) == 0 {
+		old, err := lockfile.Read(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		platforms = old.Platforms()
+	}
+	if len(platforms) == 0 {
+		platforms = []string{engine.HostPlatform()}
+	}
+	images := lockfile.Images{}
+	for _, platform := range platforms {
+		fetcher := &engine.Fetcher{Dir: filepath.Dir(file), Platform: platform, Options: options}
+		if err := lockImages(ctx, stdout, p, fetcher, images); err != nil {
+			return err
+		}
+	}
+	return lockfile.Write(path, images)
+}
+
+// lockImages adds all images of the pipeline for the fetcher's platform.
+func lockImages(ctx context.Context, stdout io.Writer, p *pipeline.Pipeline, fetcher *engine.Fetcher, images lockfile.Images) error {
+	for _, step := range slices.Concat(p.Services, p.Steps) {
+		name, ok, err := fetcher.LockName(step.Image)
+		if err != nil {
+			return err
+		}
+		if !ok || images[name][fetcher.Platform] != "" {
+			continue
+		}
+		d, err := fetcher.Digest(ctx, name)
+		if err != nil {
+			return err
+		}
+		images.Set(name, fetcher.Platform, d)
+		if _, err := fmt.Fprintf(stdout, "%s %s %s\n", name, fetcher.Platform, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// useLock makes the fetcher use the lock file of the pipeline file. When the
+// pipeline must be locked, there must be one, and it must have every image.
+func useLock(fetcher *engine.Fetcher, plan *pipeline.Plan, file string, must bool) error {
+	path := lockfile.Path(file)
+	images, err := lockfile.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if must {
+			return fmt.Errorf("--locked: there is no %s (make it: stepexec lock %s)", path, file)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	fetcher.Locked = func(image, platform string) digest.Digest { return images[image][platform] }
+	if !must {
+		return nil
+	}
+	platform := cmp.Or(fetcher.Platform, engine.HostPlatform())
+	for _, step := range slices.Concat(plan.Services, plan.Steps) {
+		name, ok, err := fetcher.LockName(step.Image)
+		if err != nil {
+			return err
+		}
+		if ok && images[name][platform] == "" {
+			return fmt.Errorf("--locked: step %s: image %s (%s) is not in %s (add it: stepexec lock %s)", step.Name, name, platform, path, file)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// pruneOptions are the flags of `stepexec prune`.
+type pruneOptions struct {
+	root, runtime string
+	all           bool
+	olderThan     time.Duration
+	keep          string
+}
+
+func newPrune() *cobra.Command {
+	o := &pruneOptions{}
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove what is not needed from the store",
+		Long: `Remove from the store what no image in it needs: layers of tags that have moved, of
+removed images and of pulls that failed. With --older-than and --keep-storage
+remove images too, the least recently used first; with both, for either reason.
+
+What a run that lives uses stays. What killed runs left is cleared away first.`,
+		Example: "  stepexec prune --older-than 168h --keep-storage 20GB",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.prune(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.all, "all", false, "remove all images that are not in use")
+	flags.DurationVar(&o.olderThan, "older-than", 0, "remove images that were not used for this `time`, such as 72h")
+	flags.StringVar(&o.keep, "keep-storage", "", "remove images until the store takes up no more than `SIZE`, such as 20GB")
+	cmd.MarkFlagsMutuallyExclusive("all", "older-than")
+	cmd.MarkFlagsMutuallyExclusive("all", "keep-storage")
+	addRuntime(flags, &o.runtime)
+	addRoot(flags, &o.root)
+	return cmd
+}
+
+func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
+	options := unpack.PruneOptions{All: o.all, OlderThan: o.olderThan}
+	if o.olderThan < 0 {
+		return fmt.Errorf("--older-than %s: must be positive", o.olderThan)
+	}
+	if o.keep != "" {
+		bytes, err := units.FromHumanSize(o.keep)
+		if err != nil || bytes <= 0 {
+			return fmt.Errorf("--keep-storage %s: must be a positive size, such as 500MB or 20GB (to remove all images: --all)", o.keep)
+		}
+		options.KeepBytes = bytes
+	}
+	store, err := openIdleStore(ctx, o.root, o.runtime)
+	if err != nil {
+		return err
+	}
+	freed, err := store.Prune(ctx, options)
+	return errors.Join(err, printFreed(stdout, freed))
+}
+
+// openIdleStore opens the store, once what killed runs left is cleared away:
+// their containers may still run, and nobody holds the layers these have
+// mounted.
+func openIdleStore(ctx context.Context, root, runtime string) (*unpack.Store, error) {
+	host, err := sandbox.Open(ctx, sandbox.Options{Root: root, Runtime: runtime})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(host.Leftovers(), host.Close()); err != nil {
+		return nil, err
+	}
+	return unpack.OpenStore(root)
+}
+
+func printFreed(w io.Writer, freed unpack.Freed) error {
+	var failed []error
+	say := func(format string, args ...any) {
+		_, err := fmt.Fprintf(w, format+"\n", args...)
+		failed = append(failed, err)
+	}
+	for _, i := range freed.Images {
+		say("removed %s (%s)", i.Reference, i.Platform)
+	}
+	for _, i := range freed.InUse {
+		say("kept %s (%s): in use", i.Reference, i.Platform)
+	}
+	say("freed %s: %d images, %d layers", units.HumanSize(float64(freed.Bytes)), len(freed.Images), freed.Layers)
+	return errors.Join(failed...)
+}

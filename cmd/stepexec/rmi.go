@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+func newRmi() *cobra.Command {
+	var root, runtime, platform string
+	cmd := &cobra.Command{
+		Use:   "rmi IMAGE...",
+		Short: "Remove images from the store",
+		Long: `Remove images from the store, and those of their layers that no other image needs.
+IMAGE is what the image was pulled as, or its name in the list of stepexec images.
+An image that a run uses is not removed.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := openIdleStore(cmd.Context(), root, runtime)
+			if err != nil {
+				return err
+			}
+			return removeImages(cmd.Context(), cmd.OutOrStdout(), store, args, platform)
+		},
+	}
+	cmd.Flags().StringVar(&platform, "platform", "", "platform of the images, such as linux/arm64 (default: all that are there)")
+	addRuntime(cmd.Flags(), &runtime)
+	addRoot(cmd.Flags(), &root)
+	return cmd
+}
+
+// removeImages goes on after an image that cannot be removed.
+func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, images []string, platform string) error {
+	fetcher := &engine.Fetcher{Store: store}
+	var all unpack.Freed
+	var failed []error
+	for _, image := range images {
+		name, err := fetcher.Name(image)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		freed, err := store.RemoveImage(ctx, name, platform)
+		failed = append(failed, err)
+		all.Images = append(all.Images, freed.Images...)
+		all.Layers += freed.Layers
+		all.Bytes += freed.Bytes
+	}
+	return errors.Join(errors.Join(failed...), printFreed(stdout, all))
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/unpack"
+)
+
+func newVerify() *cobra.Command {
+	var root string
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check the store",
+		Long: `Check everything in the store and list what is wrong: records that cannot be read,
+layers that are missing or were lost with the power, files and directories that cannot
+be reached, owners and modes that let others in, whiteouts and overlay attributes that
+are not the store's own, fix-up layers that do not fit. Nothing is changed.
+
+It does not prove that the content of a file is still what was pulled: that is verified
+while it is unpacked, and layers are kept as directories, which have no digest.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := unpack.OpenStore(root)
+			if err != nil {
+				return err
+			}
+			found, err := store.Verify(cmd.Context())
+			return errors.Join(err, printVerified(cmd.OutOrStdout(), found))
+		},
+	}
+	addRoot(cmd.Flags(), &root)
+	return cmd
+}
+
+func printVerified(w io.Writer, v unpack.Verified) error {
+	for _, p := range v.Problems {
+		if _, err := fmt.Fprintf(w, "%s: %v\n", p.Path, p.Err); err != nil {
+			return err
+		}
+	}
+	if _, err := fmt.Fprintf(w, "checked %d images, %d layers, %d files\n", v.Images, v.Layers, v.Files); err != nil {
+		return err
+	}
+	if n := len(v.Problems); n > 0 {
+		return fmt.Errorf("verify: %d problems in the store", n)
+	}
+	return nil
+}

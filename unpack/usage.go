@@ -1,0 +1,117 @@
+package unpack
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An ImageUsage says what an image of the store takes up, and when it was last used.
+type ImageUsage struct {
+	ImageRecord
+	Missing int       // layers that are not in the store, or were lost with the power
+	Bytes   int64     // on disk, of its layers and its fix-up layer
+	Shared  int64     // how many of Bytes other images have too
+	Used    time.Time // when a run began with it, or it was pulled
+	InUse   bool      // by a process that lives
+}
+
+// Usage returns what every image takes up, sorted by reference and platform. The first time it looks at every
+// file of a layer; the sum is kept beside it.
+func (s *Store) Usage() ([]ImageUsage, error) {
+	images, err := s.storedImages()
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	owners := map[string]int{}
+	for _, image := range images {
+		for _, d := range s.imageDirectories(image.ImageRecord) {
+			owners[d.key]++
+		}
+	}
+	var all []ImageUsage
+	for _, image := range images {
+		u := ImageUsage{ImageRecord: image.ImageRecord, Used: image.used}
+		for _, d := range s.imageDirectories(image.ImageRecord) {
+			bytes, err := s.diskUsage(d)
+			if err != nil {
+				return nil, fmt.Errorf("measure image %s: %w", image.Reference, err)
+			}
+			u.Bytes += bytes
+			if owners[d.key] > 1 {
+				u.Shared += bytes
+			}
+		}
+		for _, diffID := range image.DiffIDs() {
+			if !s.Has(diffID) {
+				u.Missing++
+			}
+		}
+		if u.InUse, err = s.imageInUse(image.ImageRecord); err != nil {
+			return nil, fmt.Errorf("list images: %w", err)
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+func (s *Store) imageInUse(r ImageRecord) (bool, error) {
+	unlock, free, err := s.tryLock(imageLock(r.Reference, r.Platform))
+	if err != nil || !free {
+		return !free, err
+	}
+	return false, unlock()
+}
+
+// diskUsage returns the bytes that a layer takes up on disk, 0 when it is not there. A layer never changes, so the
+// sum is kept beside it.
+func (s *Store) diskUsage(d directory) (int64, error) {
+	path := filepath.Join(d.path, sizeFile)
+	if data, err := os.ReadFile(path); err == nil {
+		// The newline says that all digits are there.
+		digits, whole := strings.CutSuffix(string(data), "\n")
+		bytes, err := strconv.ParseInt(digits, 10, 64)
+		if whole && err == nil {
+			return bytes, nil
+		}
+	}
+	bytes, err := measure(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // removed, maybe just now
+	}
+	if err != nil {
+		return 0, err
+	}
+	// On a full disk it cannot be kept, and then it is added up again the next time.
+	_ = os.WriteFile(path, []byte(strconv.FormatInt(bytes, 10)+"\n"), 0o600)
+	return bytes, nil
+}
+
+// measure adds up the blocks of all files; one with several names counts once.
+func measure(dir string) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	const blockSize = 512 // stat(2), st_blocks
+	bytes := st.Blocks * blockSize
+	linked := map[uint64]bool{}
+	err := walk(dir, func(v visited) error {
+		if v.stat.Nlink > 1 && v.stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+			if linked[v.stat.Ino] {
+				return nil
+			}
+			linked[v.stat.Ino] = true
+		}
+		bytes += v.stat.Blocks * blockSize
+		return nil
+	})
+	return bytes, err
+}

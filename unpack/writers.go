@@ -1,0 +1,178 @@
+package unpack
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batches    = 4         // of a layer, empty ones included
+	batchBytes = 256 << 10 // content in a batch
+	batchParts = 32        // parts in a batch; each may hold a file open
+	maxWriters = 4         // of a layer; more wait for each other in the file system
+)
+
+// writers fill files that are made already, so that the tar is read on meanwhile. All that goes by a name
+// happens in the tar's order, in the caller's goroutine; a writer has the descriptor only. So there is nothing to
+// wait for when a name comes twice, is linked to or is removed: it is the inode that gets the content.
+type writers struct {
+	tree   *tree
+	inline bool        // for a small layer: no goroutines
+	queue  chan *batch // nil until the first file
+	free   chan *batch
+	batch  *batch // being filled; may be nil
+	ended  sync.WaitGroup
+
+	mu     sync.Mutex
+	err    error // of the first file, in the tar's order, that failed
+	at     int   // its number
+	failed atomic.Bool
+	files  int // opened so far
+}
+
+// A batch is content on its way to a writer.
+type batch struct {
+	buf   []byte
+	used  int
+	parts []part
+}
+
+// A part is a piece of a file.
+type part struct {
+	file   *output
+	data   []byte
+	offset int64
+}
+
+// An output is a file that is being written. Whoever is done with its last part gives it its metadata.
+type output struct {
+	fd     int
+	number int
+	name   string // of the entry
+	meta   metadata
+	mode   uint32       // that it has now
+	left   atomic.Int32 // parts, one more until all are known
+}
+
+// file takes over the descriptor of a file that was made with the mode.
+func (w *writers) file(fd int, name string, m metadata, mode uint32) *output {
+	w.files++
+	f := &output{fd: fd, number: w.files, name: name, meta: m, mode: mode}
+	f.left.Store(1)
+	return f
+}
+
+// space returns a buffer for at most n bytes of the next part. It waits for a writer when there is none.
+func (w *writers) space(n int64) []byte {
+	if w.batch != nil && (len(w.batch.parts) == batchParts || w.batch.used == batchBytes) {
+		w.flush()
+	}
+	if w.batch == nil {
+		w.batch = w.next()
+	}
+	free := w.batch.buf[w.batch.used:]
+	return free[:min(int64(len(free)), n)]
+}
+
+// put writes data, which fills the start of the last space, at the offset, soon. The file's last part ends it.
+func (w *writers) put(f *output, data []byte, offset int64, last bool) {
+	if !last {
+		f.left.Add(1)
+	}
+	w.batch.used += len(data)
+	w.batch.parts = append(w.batch.parts, part{f, data, offset})
+}
+
+// next returns an empty batch.
+func (w *writers) next() *batch {
+	if w.queue == nil && !w.inline {
+		w.start()
+	}
+	if w.queue != nil {
+		if b := <-w.free; b != nil {
+			return b
+		}
+	}
+	return &batch{buf: make([]byte, batchBytes)}
+}
+
+func (w *writers) start() {
+	w.queue, w.free = make(chan *batch, batches), make(chan *batch, batches)
+	for range batches {
+		w.free <- nil // made when it is needed
+	}
+	for range min(runtime.GOMAXPROCS(0), maxWriters) {
+		w.ended.Go(func() {
+			for b := range w.queue {
+				w.write(b)
+				w.free <- b
+			}
+		})
+	}
+}
+
+// flush hands over the batch.
+func (w *writers) flush() {
+	switch {
+	case w.batch == nil:
+	case w.inline:
+		w.write(w.batch)
+	default:
+		w.queue <- w.batch // never blocks: there are no more batches than places
+		w.batch = nil
+	}
+}
+
+// write writes all parts, also after an error: they hold descriptors.
+func (w *writers) write(b *batch) {
+	for _, p := range b.parts {
+		if !w.failed.Load() {
+			if err := pwrite(p.file.fd, p.data, p.offset); err != nil {
+				w.fail(p.file, failed("write", err))
+			}
+		}
+		w.release(p.file)
+	}
+	clear(b.parts) // keeps no file in memory
+	b.parts, b.used = b.parts[:0], 0
+}
+
+// release ends the file after its last part.
+func (w *writers) release(f *output) {
+	if f.left.Add(-1) > 0 {
+		return
+	}
+	var err error
+	if !w.failed.Load() {
+		err = w.tree.applyFile(f)
+	}
+	if err := errors.Join(err, failed("close", unix.Close(f.fd))); err != nil {
+		w.fail(f, err)
+	}
+}
+
+func (w *writers) fail(f *output, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil || f.number < w.at {
+		w.err, w.at = w.tree.entryError(f.name, err), f.number
+	}
+	w.failed.Store(true)
+}
+
+// wait returns when all files are written and closed, with the error of the first that failed.
+func (w *writers) wait() error {
+	w.flush()
+	if w.queue != nil {
+		close(w.queue)
+		w.ended.Wait()
+		w.queue = nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
