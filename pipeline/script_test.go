@@ -148,11 +148,8 @@ func TestShell(t *testing.T) {
 }
 
 func TestOtherInterpretersRunTheCommandsAsOneProgram(t *testing.T) {
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("no python3")
-	}
-	step := planned(t, pipeline.Step{Shell: []string{"python3"}, Commands: []string{"x = [1,\n  2]", "print(sum(x))"}})
-	out, err := exec.CommandContext(t.Context(), "python3", writeFile(t, t.TempDir(), "s", string(step.Script))).Output()
+	step := planned(t, pipeline.Step{Shell: []string{"perl"}, Commands: []string{"my $x = 1 +\n  2;", "print $x;"}})
+	out, err := exec.CommandContext(t.Context(), "perl", writeFile(t, t.TempDir(), "s", string(step.Script))).Output()
 	if err != nil || strings.TrimSpace(string(out)) != "3" {
 		t.Errorf("got %q, %v", out, err)
 	}
