@@ -7,6 +7,11 @@
 // in parallel; what one cannot know alone (the metadata of a directory it never declares, a hard link to a file
 // below it) is noted and put right in a small fix-up layer on top of the image's stack.
 //
+// The stages of that pass work at the same time, each one in a goroutine of its own. A layer holds about 3 MiB
+// meanwhile, whatever its size, and at most 16 layers are unpacked at once: below 50 MiB. On top of that come the window
+// that a zstd layer asks for, 8 MiB as a rule and never more than 128 MiB, and the names and attributes that
+// Limits.Memory bounds.
+//
 // The files of a store:
 //
 //	layers/sha256/<diffID>/fs         the overlay lower directory

@@ -2,8 +2,12 @@
 // of them once, in an order that turns round, so that a machine whose speed
 // drifts is unjust to none. It prints medians and ratios.
 //
-// It reads one command a line, NAME TAB SHELL-COMMAND, from standard input.
-// The first one is what the others are compared with.
+// It reads one command a line, NAME TAB SHELL-COMMAND, from standard input, and
+// optionally TAB PREPARATION, which runs before each time and is not timed. The
+// first one is what the others are compared with.
+//
+// The system's CPU time is that of the whole machine while the command ran: it has
+// what daemons did for it, and whatever else went on.
 package main
 
 import (
@@ -22,9 +26,10 @@ import (
 )
 
 type command struct {
-	name, shell string
-	wall, cpu   []time.Duration // cpu: of the command's own processes, not of a daemon behind it
-	rss         []int64         // of its largest process, in KiB
+	name, shell, prepare string
+	wall, cpu            []time.Duration // cpu: of the command's own processes, not of a daemon behind it
+	system               []time.Duration
+	rss                  []int64 // of its largest process, in KiB
 }
 
 func main() {
@@ -51,7 +56,8 @@ func read(r io.Reader) ([]*command, error) {
 		if !ok {
 			return nil, fmt.Errorf("line without a tab: %q", lines.Text())
 		}
-		commands = append(commands, &command{name: name, shell: shell})
+		shell, prepare, _ := strings.Cut(shell, "\t")
+		commands = append(commands, &command{name: name, shell: shell, prepare: prepare})
 	}
 	if len(commands) == 0 {
 		return nil, errors.New("nothing to measure")
@@ -75,6 +81,13 @@ func measure(commands []*command, rounds int) error {
 // run runs a command once. A command that fails ends the measurement: its time
 // would be worth nothing.
 func (c *command) run(counted bool) error {
+	if out, err := exec.Command("sh", "-c", c.prepare).CombinedOutput(); err != nil {
+		return fmt.Errorf("prepare %s: %w: %s", c.name, err, out)
+	}
+	busy, err := systemTime()
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command("sh", "-c", c.shell)
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
@@ -82,7 +95,12 @@ func (c *command) run(counted bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", c.name, err, out)
 	}
+	busyAfter, err := systemTime()
+	if err != nil {
+		return err
+	}
 	if counted {
+		c.system = append(c.system, busyAfter-busy)
 		state := cmd.ProcessState
 		c.wall = append(c.wall, wall)
 		c.cpu = append(c.cpu, state.UserTime()+state.SystemTime())
@@ -91,14 +109,28 @@ func (c *command) run(counted bool) error {
 	return nil
 }
 
+// systemTime is the time that all processors together have not been idle: user, nice, system, irq and softirq
+// of proc(5), in ticks of 10 ms.
+func systemTime() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	var user, nice, system, idle, wait, irq, soft int64
+	if _, err := fmt.Sscanf(string(stat), "cpu %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &wait, &irq, &soft); err != nil {
+		return 0, fmt.Errorf("read /proc/stat: %w", err)
+	}
+	return time.Duration(user+nice+system+irq+soft) * 10 * time.Millisecond, nil
+}
+
 func print(w io.Writer, commands []*command) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "command\tmedian ms\tmin\tmax\tof the first\tclient CPU ms\tclient MiB\t")
+	fmt.Fprintln(table, "command\tmedian ms\tmin\tmax\tof the first\tclient CPU ms\tsystem CPU ms\tclient MiB\t")
 	base := ms(median(commands[0].wall))
 	for _, c := range commands {
 		m := ms(median(c.wall))
-		fmt.Fprintf(table, "%s\t%.1f\t%.1f\t%.1f\t%.2f\t%.1f\t%.1f\t\n", c.name, m, ms(slices.Min(c.wall)), ms(slices.Max(c.wall)),
-			m/base, ms(median(c.cpu)), float64(median(c.rss))/1024)
+		fmt.Fprintf(table, "%s\t%.1f\t%.1f\t%.1f\t%.2f\t%.1f\t%.0f\t%.1f\t\n", c.name, m, ms(slices.Min(c.wall)), ms(slices.Max(c.wall)),
+			m/base, ms(median(c.cpu)), ms(median(c.system)), float64(median(c.rss))/1024)
 	}
 	return table.Flush()
 }

@@ -16,15 +16,16 @@ const module = "github.com/stepexec/stepexec/"
 // of docs/architecture.md: data flows one way.
 func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 	allowed := map[string][]string{
-		"pipeline":     {},
-		"pull":         {},
-		"unpack":       {"unpack/gunzip"},
-		"lockfile":     {},
-		"sandbox":      {},
-		"logs":         {},
-		"engine":       {"pipeline", "pull", "unpack", "sandbox", "logs"},
-		"report":       {"engine"},
-		"cmd/stepexec": {"pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "report"},
+		"pipeline":      {},
+		"pull":          {},
+		"unpack":        {"unpack/gunzip"},
+		"unpack/gunzip": {},
+		"lockfile":      {},
+		"sandbox":       {},
+		"logs":          {},
+		"engine":        {"pipeline", "pull", "unpack", "sandbox", "logs"},
+		"report":        {"engine"},
+		"cmd/stepexec":  {"pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "report"},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	list.Dir = "../.."

@@ -1,0 +1,133 @@
+#!/bin/bash
+# Cold starts, side by side: pull and unpack an image that is not there, from a
+# registry on loopback. stepexec against ctr (containerd), docker, podman and
+# skopeo + umoci where they are installed, and against two floors: the layers
+# decompressed to /dev/null, and piped into tar -x, two at a time. Every round has
+# fresh directories; nothing is removed before the end, for on ext4 making files
+# after removing others is ten times slower. Needs root, docker-registry, Go and
+# about 50 GB of disk; starts and stops all daemons itself.
+# usage: bench/cold.sh [ROUNDS]
+set -eu
+cd "$(dirname "$0")/.."
+rounds=${1:-5}
+dir=/tmp/cold.$$ # short: podman takes 50 bytes for its directory
+mkdir "$dir"
+registry=127.0.0.1:$((20000 + $$ % 10000))
+export dir registry
+stop() { # stop FILE: ends the daemon whose id the file holds
+	[ -e "$1" ] || return 0
+	kill "$(cat "$1")" 2>/dev/null || true
+	while kill -0 "$(cat "$1")" 2>/dev/null; do sleep 0.05; done
+	rm -f "$1"
+}
+finish() {
+	for pid in "$dir"/*.pid; do stop "$pid"; done
+	awk -v dir="$dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l
+	rm -rf "$dir"
+}
+trap finish EXIT
+have() { command -v "$1" >/dev/null; }
+
+go build -o "$dir/interleave" ./bench/interleave
+go build -o "$dir/images" ./bench/images
+go build -o "$dir/fixtures" ./fixtures/cmd/fixtures
+go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
+printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "%s"}\n' \
+	"$dir" "$registry" >"$dir/registry.yml"
+docker-registry serve "$dir/registry.yml" >"$dir/registry.log" 2>&1 &
+echo $! >"$dir/registry.pid"
+for image in medium many; do
+	for compression in gzip zstd; do
+		"$dir/images" $image $compression "$dir/layout-$image-$compression"
+		"$dir/fixtures" push "$dir/layout-$image-$compression" "$registry/$image-$compression:latest"
+		python3 - "$dir/layout-$image-$compression" >"$dir/blobs-$image-$compression" <<'PY'
+import json, sys
+blob = lambda d: json.load(open(sys.argv[1] + '/blobs/' + d.replace(':', '/')))
+index = json.load(open(sys.argv[1] + '/index.json'))
+for layer in sorted(blob(index['manifests'][0]['digest'])['layers'], key=lambda l: -l['size']):
+    print(layer['digest'])
+PY
+	done
+done
+
+# daemon.sh NAME: what runs before a daemon's turn. It gets a new, empty directory.
+cat >"$dir/daemon.sh" <<'SH'
+#!/bin/bash
+set -eu
+note() { [ ! -e "$dir/$1.pid" ] || awk '/^VmHWM/ { print $2 }' "/proc/$(cat "$dir/$1.pid")/status" >>"$dir/$1.peak" || true; }
+stop() {
+	[ -e "$1" ] || return 0
+	kill "$(cat "$1")" 2>/dev/null || true
+	while kill -0 "$(cat "$1")" 2>/dev/null; do sleep 0.05; done
+	rm -f "$1"
+}
+until_ok() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; "$@"; }
+n=$(date +%s%N)
+note "$1"
+stop "$dir/$1.pid"
+case $1 in
+containerd)
+	printf 'version = 2\nroot = "%s/cd-%s"\nstate = "%s/cd-state-%s"\n[grpc]\naddress = "%s/cd.sock"\n' "$dir" $n "$dir" $n "$dir" >"$dir/cd.toml"
+	setsid containerd -c "$dir/cd.toml" >"$dir/cd.log" 2>&1 </dev/null &
+	echo $! >"$dir/containerd.pid"
+	until_ok ctr -a "$dir/cd.sock" version ;;
+dockerd)
+	setsid dockerd --iptables=false --bridge=none --data-root "$dir/docker-$n" --exec-root "$dir/docker-run-$n" -p "$dir/docker-$n.id" \
+		-H "unix://$dir/docker.sock" >"$dir/docker.log" 2>&1 </dev/null &
+	echo $! >"$dir/dockerd.pid"
+	until_ok docker -H "unix://$dir/docker.sock" version ;;
+esac
+sync
+SH
+# floor.sh IMAGE DECOMPRESSOR extract|null
+cat >"$dir/floor.sh" <<'SH'
+#!/bin/bash
+set -eu
+export image=$1 command=$2 how=$3 n=$(date +%s%N)
+one() {
+	set -o pipefail
+	mkdir -p "$dir/floor/$n/$1"
+	if [ "$how" = null ]; then curl -sf "http://$registry/v2/$image/blobs/$1" | $command >/dev/null
+	else curl -sf "http://$registry/v2/$image/blobs/$1" | $command | tar -x --numeric-owner -p -C "$dir/floor/$n/$1"; fi
+}
+export -f one
+xargs -P 2 -I {} bash -c 'one {}' <"$dir/blobs-$image"
+SH
+chmod +x "$dir/daemon.sh" "$dir/floor.sh"
+
+lines() { # lines IMAGE DECOMPRESSOR...: the commands to compare
+	local image=$1 ref=$registry/$1:latest
+	shift
+	line() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-sync}"; }
+	line stepexec "exec $dir/stepexec pull --root $dir/root-\$(date +%s%N) $ref"
+	if have containerd && have ctr; then line ctr "exec ctr -a $dir/cd.sock image pull --plain-http $ref" "$dir/daemon.sh containerd"; fi
+	# docker 20.10 has no zstd layers
+	if have dockerd && have docker && docker_takes "$image"; then
+		line docker "exec docker -H unix://$dir/docker.sock pull -q $ref" "$dir/daemon.sh dockerd"
+	fi
+	if have podman; then line podman "n=\$(date +%s%N); exec podman --root $dir/podman-\$n --runroot $dir/p\$n pull -q --tls-verify=false $ref"; fi
+	if have skopeo && have umoci && [ "${image#*-}" = gzip ]; then
+		line "skopeo + umoci" "n=\$(date +%s%N); skopeo copy -q --src-tls-verify=false docker://$ref oci:$dir/oci-\$n:latest && umoci unpack --image $dir/oci-\$n:latest $dir/umoci-\$n"
+	fi
+	for decompressor; do
+		have "${decompressor%% *}" || continue
+		line "floor: $decompressor" "$dir/floor.sh $image '$decompressor' null"
+		line "floor: $decompressor | tar -x" "$dir/floor.sh $image '$decompressor' extract"
+	done
+}
+docker_takes() { [ "${1#*-}" = gzip ] || dpkg --compare-versions "$(dockerd --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')" ge 23; }
+
+uname -sr; nproc; "$dir/stepexec" version
+for peer in ctr dockerd podman skopeo umoci gzip igzip zstd; do if have $peer; then $peer --version 2>&1 | head -n 1; fi; done
+for image in medium many; do
+	for compression in gzip zstd; do
+		echo "== $image image, $compression: $(wc -l <"$dir/blobs-$image-$compression") layers, $(du -sm "$dir/layout-$image-$compression" | cut -f 1) MiB compressed"
+		case $compression in
+		gzip) lines $image-gzip "gzip -dc" "igzip -dc" ;;
+		zstd) lines $image-zstd "zstd -dcq" ;;
+		esac | "$dir/interleave" -n "$rounds"
+	done
+done
+for daemon in containerd dockerd; do
+	if [ -e "$dir/$daemon.peak" ]; then echo "$daemon: peak $(($(sort -n "$dir/$daemon.peak" | tail -n 1) / 1024)) MiB"; fi
+done
