@@ -23,7 +23,7 @@ func smallFiles(b *testing.B, n int) []byte {
 	return tarOf(b, entries...)
 }
 
-func BenchmarkUnpackSmallFiles(b *testing.B) { benchmarkUnpack(b, smallFiles(b, 5000)) }
+func BenchmarkUnpackSmallFiles(b *testing.B) { benchmarkUnpack(b, smallFiles(b, 20000)) }
 
 func BenchmarkUnpackLargeFile(b *testing.B) {
 	benchmarkUnpack(b, tarOf(b, file("large", content(64<<20))))
