@@ -31,19 +31,28 @@ func both(t *testing.T, script string, stdout, stderr io.Writer) error {
 	return pumpErr
 }
 
-func TestPumpKeepsTheOrderOfTheStreams(t *testing.T) {
+// A shell that shows a command on stdout writes that before the command's error on stderr.
+func TestPumpReadsTheFirstStreamFirstWhenBothAreReady(t *testing.T) {
+	out, _ := newFIFO(t)
+	err, _ := newFIFO(t)
+	for _, write := range []struct {
+		to   *logs.FIFO
+		text string
+	}{{err, "error\n"}, {out, "+ command\n"}} {
+		if _, err := io.WriteString(write.to.Writer(), write.text); err != nil {
+			t.Fatal(err)
+		}
+		if err := write.to.Seal(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var all bytes.Buffer
-	// Each line is followed by a fork, as in a step whose script traces its commands.
-	script := "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; sleep 0.02; echo err $i >&2; sleep 0.02; done"
-	if err := both(t, script, &all, &all); err != nil {
-		t.Fatal(err)
+	p, pumpErr := logs.NewPump([]*logs.FIFO{out, err}, []io.Writer{&all, &all})
+	if pumpErr != nil {
+		t.Fatal(pumpErr)
 	}
-	want := ""
-	for _, i := range "123456789" {
-		want += "out " + string(i) + "\nerr " + string(i) + "\n"
-	}
-	if all.String() != want {
-		t.Errorf("got %q", all.String())
+	if err := errors.Join(p.Run(), p.Close()); err != nil || all.String() != "+ command\nerror\n" {
+		t.Errorf("got %q, %v", all.String(), err)
 	}
 }
 
