@@ -190,7 +190,7 @@ func FuzzMask(f *testing.F) {
 	f.Add("line one\nline 2\n", "it's", "line one\r\nline 2 it'\\''s bGluZSBvbmUKbGluZSAyCg==", 1, 2)
 	f.Fuzz(func(t *testing.T, a, b, in string, i, j int) {
 		if len(a)+len(b) > 200 || len(in) > 2000 {
-			t.Skip("the reference is too slow for this")
+			return // the reference is too slow for this
 		}
 		cut := func(i int) int { return int(uint(i) % uint(len(in)+1)) }
 		lo, hi := min(cut(i), cut(j)), max(cut(i), cut(j))

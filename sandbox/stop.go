@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +34,12 @@ func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 		return nil, errors.Join(err, ignoreDone(s.init.Signal(sig)))
 	}
 	others, err := s.signalAll(sig)
+	if !deaf {
+		for _, pidfd := range others {
+			unix.Close(pidfd)
+		}
+		return nil, err
+	}
 	ended := make(chan struct{})
 	go func() { // it ends with the processes, at the latest when the kill ends them all
 		defer close(ended)
@@ -43,9 +48,6 @@ func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 			unix.Close(pidfd)
 		}
 	}()
-	if !deaf {
-		return nil, err
-	}
 	return ended, err
 }
 
@@ -126,7 +128,7 @@ func stopSignal(name string) unix.Signal {
 	if number, err := strconv.Atoi(name); err == nil && number > 0 && number < 65 {
 		return unix.Signal(number)
 	}
-	for _, name := range slices.Compact([]string{name, "SIG" + name}) {
+	for _, name := range []string{name, "SIG" + name} {
 		if sig := unix.SignalNum(name); sig != 0 {
 			return sig
 		}

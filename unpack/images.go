@@ -76,19 +76,6 @@ func (s *Store) Image(reference, platform string) (ImageRecord, error) {
 	return record, nil
 }
 
-// Images returns all records, sorted by reference and platform.
-func (s *Store) Images() ([]ImageRecord, error) {
-	stored, err := s.storedImages()
-	if err != nil {
-		return nil, fmt.Errorf("list images: %w", err)
-	}
-	var records []ImageRecord
-	for _, image := range stored {
-		records = append(records, image.ImageRecord)
-	}
-	return records, nil
-}
-
 // A storedImage is a record and when it was last used.
 type storedImage struct {
 	ImageRecord

@@ -391,9 +391,11 @@ func TestImages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := s.Images()
-	for i := range got {
-		got[i].Config = compact(t, got[i].Config)
+	usages, err := s.Usage()
+	var got []unpack.ImageRecord
+	for _, usage := range usages {
+		usage.Config = compact(t, usage.Config)
+		got = append(got, usage.ImageRecord)
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("error %v, records differ:\n%s", err, diff)
