@@ -62,22 +62,37 @@ func (f *Fetcher) Fetch(ctx context.Context, reference string, policy pipeline.P
 	}
 	image, err := f.fetch(ctx, ref, policy)
 	if err == nil && f.Locked != nil && lockable(ref) {
-		image.Warning = fmt.Sprintf("image %s (%s) is not in the lock file (add it: stepexec lock)", ref, platform(f.Platform))
+		image.warn(fmt.Sprintf("image %s (%s) is not in the lock file (add it: stepexec lock)", ref, platform(f.Platform)))
 	}
 	return image, err
 }
 
+// fetch takes the stored image unless the policy is to ask the registry, and that has
+// another one for the tag by now.
 func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy pipeline.PullPolicy) (*Image, error) {
-	if !ref.IsLocal() && policy != pipeline.PullAlways {
-		image, err := f.stored(ref.String())
-		if image != nil || err != nil {
-			return image, err
+	name := ref.String()
+	if ref.IsLocal() {
+		return f.pull(ctx, name, name)
+	}
+	image, root, err := f.stored(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case image != nil && (policy != pipeline.PullAlways || ref.Digest != ""):
+		return image, nil
+	case policy == pipeline.PullNever:
+		return nil, fmt.Errorf("image %s: %w (pull it first: stepexec pull %s)", ref, ErrNotPulled, ref)
+	case image != nil && root != "":
+		now, warnings, err := pull.Head(ctx, name, f.Options)
+		if err != nil {
+			return nil, err
 		}
-		if policy == pipeline.PullNever {
-			return nil, fmt.Errorf("image %s: %w (pull it first: stepexec pull %s)", ref, ErrNotPulled, ref)
+		if now == root {
+			image.warn(warnings...)
+			return image, nil
 		}
 	}
-	return f.pull(ctx, ref.String(), ref.String())
+	return f.pull(ctx, name, name)
 }
 
 // fetchLocked fetches the image by its digest. One that was pulled by its tag
@@ -85,17 +100,27 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy pipeline
 func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy pipeline.PullPolicy) (*Image, error) {
 	tag := ref.String()
 	if policy != pipeline.PullAlways {
-		image, err := f.stored(tag)
+		image, _, err := f.stored(tag)
 		if err != nil || image != nil && image.Digest == locked {
 			return image, err
 		}
 	}
 	ref.Digest = locked
 	image, err := f.fetch(ctx, ref, policy)
-	if err == nil && image.Pulled {
-		image.Warning = f.moved(ctx, tag, locked)
+	if err == nil && (image.Pulled || policy == pipeline.PullAlways) {
+		image.warn(f.moved(ctx, tag, locked))
 	}
 	return image, err
+}
+
+// warn adds to what people should know of the image.
+func (i *Image) warn(texts ...string) {
+	for _, text := range texts {
+		if i.Warning != "" && text != "" {
+			i.Warning += "; "
+		}
+		i.Warning += text
+	}
 }
 
 // Name returns the reference in full, such as docker.io/library/golang:1.26: the
@@ -126,41 +151,47 @@ func rootfsImage(ref pull.Reference) (*Image, error) {
 	return &Image{Name: ref.String(), Platform: platform(""), Lowerdirs: []string{ref.Path}}, nil
 }
 
-// stored is the image as an earlier pull left it, or nil.
-func (f *Fetcher) stored(name string) (*Image, error) {
+// stored is the image as an earlier pull left it, or nil, and the digest that its
+// name had then, if that is known.
+func (f *Fetcher) stored(name string) (image *Image, root digest.Digest, err error) {
 	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	record, err := f.Store.Image(name, platform(f.Platform))
 	if errors.Is(err, unpack.ErrNotFound) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	lowerdirs, ok := f.Store.Lowerdirs(record.DiffIDs())
 	if !ok {
-		return nil, nil
+		return nil, "", nil
 	}
-	image := &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, Lowerdirs: lowerdirs}
+	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, Lowerdirs: lowerdirs}
 	if err := json.Unmarshal(record.Config, &image.Config); err != nil {
-		return nil, fmt.Errorf("read the stored configuration of %s: %w", name, err)
+		return nil, "", fmt.Errorf("read the stored configuration of %s: %w", name, err)
 	}
-	return image, nil
+	return image, record.Root, nil
 }
 
 // pull fetches the image that the reference from names, and records it as name.
 func (f *Fetcher) pull(ctx context.Context, from, name string) (_ *Image, err error) {
-	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
-		return nil, err
-	}
 	source, err := f.resolve(ctx, from)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	return f.keep(ctx, source, name)
+}
+
+// keep unpacks the image and records it as name.
+func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string) (*Image, error) {
+	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
+		return nil, err
+	}
 	record := unpack.ImageRecord{
-		Reference: name, Platform: platform(f.Platform), Manifest: source.Digest,
+		Reference: name, Platform: platform(f.Platform), Root: source.Root, Manifest: source.Digest,
 		Config: source.RawConfig, Pulled: time.Now().UTC(),
 	}
 	var layers []unpack.Layer
@@ -179,10 +210,12 @@ func (f *Fetcher) pull(ctx context.Context, from, name string) (_ *Image, err er
 	if err := f.Store.SaveImage(ctx, record); err != nil {
 		return nil, fmt.Errorf("pull %s: %w", name, err)
 	}
-	return &Image{
+	image := &Image{
 		Name: name, Digest: source.Digest, Platform: source.Platform,
 		Config: source.Config, Lowerdirs: lowerdirs, Pulled: true,
-	}, nil
+	}
+	image.warn(source.Warnings()...)
+	return image, nil
 }
 
 // unpack makes the layers present. What one mirror has damaged comes from the

@@ -2,31 +2,49 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stepexec/stepexec/pull"
 )
 
-// ErrNameless says that an archive does not name its image.
+// ErrNameless says that an archive does not name an image.
 var ErrNameless = errors.New("the archive does not name the image")
 
-// Load puts an image of an archive that `docker save` wrote into the store,
-// under every name that the archive gives it. tag says which image, and may be
-// "" when there is one only. It returns ErrNameless when there is no name.
-func (f *Fetcher) Load(ctx context.Context, file, tag string) ([]*Image, error) {
-	ref, err := f.parse((pull.Reference{Scheme: pull.SchemeDockerArchive, Path: file, Tag: tag}).String())
+// Load puts the images of an archive into the store, under every name that the
+// archive gives them: one that `docker save` or `podman save` wrote, or the tar
+// of an OCI image layout. When name is not "", it is the image of that name
+// alone; the only image of an archive that does not name it gets that name. It
+// returns ErrNameless when there is no name.
+func (f *Fetcher) Load(ctx context.Context, file, name string) ([]*Image, error) {
+	ref, err := f.parse((pull.Reference{Scheme: pull.SchemeOCIArchive, Path: file}).String())
 	if err != nil {
 		return nil, err
 	}
-	names, err := f.archivedNames(ctx, ref)
+	chosen, err := chooseArchived(ref.Path, name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("load %s: %w", ref.Path, err)
 	}
 	var images []*Image
-	for _, name := range names {
-		image, err := f.pull(ctx, ref.String(), name)
+	for _, c := range chosen {
+		loaded, err := f.loadOne(ctx, c)
+		images = append(images, loaded...)
+		if err != nil {
+			return images, err
+		}
+	}
+	return images, nil
+}
+
+func (f *Fetcher) loadOne(ctx context.Context, image pull.ArchivedImage) (images []*Image, err error) {
+	source, err := f.resolve(ctx, image.Reference.String())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	for _, name := range image.Names {
+		image, err := f.keep(ctx, source, name)
 		if err != nil {
 			return images, err
 		}
@@ -35,34 +53,67 @@ func (f *Fetcher) Load(ctx context.Context, file, tag string) ([]*Image, error) 
 	return images, nil
 }
 
-// archivedNames returns the names of an image in full. They come from the
-// archive: one that is not a registry's, such as oci:/etc, would pass for an
-// image of this machine.
-func (f *Fetcher) archivedNames(ctx context.Context, ref pull.Reference) ([]string, error) {
-	source, err := f.resolve(ctx, ref.String())
+// chooseArchived returns the images that are to be loaded, with their names in
+// full. All names are looked at before anything is loaded.
+func chooseArchived(file, name string) ([]pull.ArchivedImage, error) {
+	all, err := pull.Archived(file)
 	if err != nil {
 		return nil, err
 	}
-	if err := source.Close(); err != nil {
-		return nil, err
+	var chosen []pull.ArchivedImage
+	for _, image := range all {
+		if name == "" || image.Called(name) {
+			chosen = append(chosen, image)
+		}
 	}
-	var saved struct{ RepoTags []string }
-	if err := json.Unmarshal(source.RawManifest, &saved); err != nil {
-		return nil, fmt.Errorf("load %s: %w", ref, err)
+	if len(chosen) == 0 && len(all) == 1 && len(all[0].Names) == 0 {
+		all[0].Names = []string{name}
+		chosen = all
+	}
+	if len(chosen) == 0 {
+		return nil, noneArchived(all, name)
+	}
+	for i, image := range chosen {
+		if chosen[i].Names, err = fullNames(image); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+func noneArchived(all []pull.ArchivedImage, name string) error {
+	if len(all) == 0 {
+		return errors.New("the archive is empty")
 	}
 	var names []string
-	for _, tag := range saved.RepoTags {
-		named, err := pull.ParseReference(tag)
-		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", ref, err)
+	for _, image := range all {
+		for _, n := range image.Names {
+			names = append(names, fmt.Sprintf("%.100q", n))
 		}
-		if !lockable(named) {
-			return nil, fmt.Errorf("load %s: it names the image %q, which is no name with a tag", ref, tag)
-		}
-		names = append(names, named.String())
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("load %s: %w (use it as it is: image: %s)", ref, ErrNameless, ref)
+		return fmt.Errorf("image %s: %w: there are %d without a name", name, ErrNameless, len(all))
+	}
+	return fmt.Errorf("image %s: %w (there is %s)", name, pull.ErrNotFound, strings.Join(names[:min(len(names), 20)], ", "))
+}
+
+// fullNames returns the names of an image in full. They come from the archive:
+// one that is not a registry's, such as oci:/etc, would pass for an image of
+// this machine.
+func fullNames(image pull.ArchivedImage) ([]string, error) {
+	if len(image.Names) == 0 {
+		return nil, fmt.Errorf("%w (name it: stepexec load FILE NAME; or use it as it is: image: %s)", ErrNameless, image.Reference)
+	}
+	var names []string
+	for _, name := range image.Names {
+		named, err := pull.ParseReference(name)
+		if err != nil {
+			return nil, err
+		}
+		if !lockable(named) {
+			return nil, fmt.Errorf("image %q: that is no name with a tag", name)
+		}
+		names = append(names, named.String())
 	}
 	return names, nil
 }

@@ -8,7 +8,12 @@
 // list the layers.
 //
 // A registry may have mirrors in front of it ([Registries]); requests that fail for
-// the moment are made again, and interrupted layers resumed where they stopped.
+// the moment are made again, and interrupted layers resumed where they stopped. [Head]
+// tells with one request whether a tag is still what it was.
+//
+// A large layer whose connection is slower than its reader comes in parts, several at
+// once and handed out in order ([Ranges]). Beside that, layers are not held in memory.
+// The parts of an image take at most 32 MiB: 2 layers of 4 parts of 4 MiB.
 //
 // Documents (indexes, manifests, configurations) are verified here: digest,
 // size and form. Layer streams are handed out as they are stored; the consumer

@@ -7,21 +7,21 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// download is the stream of one layer. Whatever interrupts it, it is asked for again
-// from where it stopped, from the next source when one is given up: the layer's
-// digest names the same bytes everywhere. It delivers Size bytes or an error, and
-// does not verify them.
+// download is the stream of one layer, or of a part of it. Whatever interrupts it, it
+// is asked for again from where it stopped, from the next source when one is given up:
+// the layer's digest names the same bytes everywhere. It delivers all bytes or an
+// error, and does not verify them.
 type download struct {
-	layer  ocispec.Descriptor
-	cancel context.CancelCauseFunc
-	// delivered is called with the source that sent the last byte.
-	delivered func(digest.Digest, *endpoint)
+	registry *registry
+	layer    ocispec.Descriptor
+	part     bool // it takes nothing but ranges; any other answer is errRange
+	cancel   context.CancelCauseFunc
 
 	mu      sync.Mutex // held by Read; Close takes it after cancel
 	ctx     context.Context
@@ -29,22 +29,30 @@ type download struct {
 	tries   attempts    // at the first source, without a byte
 	whole   bool        // the first source answered a range wrong, so it is asked for none
 	body    io.ReadCloser
-	offset  int64 // bytes delivered
-	err     error // of the last Read
+	offset  int64         // in the layer, of the next byte to deliver
+	limit   int64         // where it ends: the layer's size, or the end of the part
+	waited  time.Duration // for bytes, while a response was there
+	err     error         // of the last Read
 }
 
 var errClosed = errors.New("the layer's stream is closed")
 
-// openDownload makes the first request. At least one source is needed.
-func openDownload(ctx context.Context, layer ocispec.Descriptor, sources []*endpoint, delivered func(digest.Digest, *endpoint)) (*download, error) {
+// newDownload returns the layer's stream from offset on. It makes no request yet. At
+// least one source is needed.
+func newDownload(ctx context.Context, r *registry, layer ocispec.Descriptor, offset int64, sources []*endpoint) *download {
 	ctx, cancel := context.WithCancelCause(ctx)
-	d := &download{layer: layer, cancel: cancel, delivered: delivered, ctx: ctx, sources: sources}
-	d.tries = sources[0].attempts(layerAttempts)
-	if err := d.request(); err != nil {
-		cancel(errClosed)
-		return nil, err
+	return &download{
+		registry: r, layer: layer, ctx: ctx, cancel: cancel,
+		sources: sources, tries: sources[0].attempts(layerAttempts),
+		offset: offset, limit: layer.Size,
 	}
-	return d, nil
+}
+
+// open makes the first request.
+func (d *download) open() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.request()
 }
 
 // Read implements io.Reader.
@@ -71,7 +79,7 @@ func (d *download) Close() error {
 }
 
 func (d *download) read(p []byte) (int, error) {
-	if d.offset == d.layer.Size {
+	if d.offset == d.limit {
 		return 0, d.end()
 	}
 	if len(p) == 0 {
@@ -81,7 +89,9 @@ func (d *download) read(p []byte) (int, error) {
 		if err := d.request(); err != nil {
 			return 0, err
 		}
-		n, err := d.body.Read(p[:min(int64(len(p)), d.layer.Size-d.offset)])
+		began := time.Now()
+		n, err := d.body.Read(p[:min(int64(len(p)), d.limit-d.offset)])
+		d.waited += time.Since(began)
 		if n > 0 { // an error comes again with the next Read
 			d.offset += int64(n)
 			d.tries.failed = 0
@@ -101,10 +111,18 @@ func (d *download) read(p []byte) (int, error) {
 // end makes sure that nothing follows the last byte. Any other failure no longer
 // matters, as all bytes are there.
 func (d *download) end() error {
-	if n, _ := d.body.Read(make([]byte, 1)); n > 0 {
-		return fmt.Errorf("%s sends more than the %d bytes that the manifest says", d.sources[0].host(), d.layer.Size)
+	if err := d.request(); err != nil {
+		return err
 	}
-	d.delivered(d.layer.Digest, d.sources[0])
+	more, _ := d.body.Read(make([]byte, 1))
+	switch {
+	case more > 0 && d.part:
+		return errRange
+	case more > 0:
+		return fmt.Errorf("%s sends more than the %d bytes that the manifest says", d.sources[0].host(), d.layer.Size)
+	case !d.part:
+		d.registry.delivered(d.layer.Digest, d.sources[0])
+	}
 	return io.EOF
 }
 
@@ -128,6 +146,9 @@ func (d *download) request() error {
 func (d *download) interrupted(failure error) error {
 	_ = d.drop() // its error would repeat the failure
 	if errors.Is(failure, errRange) {
+		if d.part {
+			return failure
+		}
 		d.whole = true
 	}
 	source := d.sources[0]
@@ -139,12 +160,13 @@ func (d *download) interrupted(failure error) error {
 		return cause
 	}
 	source.giveUp(err)
+	err = source.explain(d.ctx, err)
 	if len(d.sources) > 1 {
 		d.sources, d.whole = d.sources[1:], false
 		d.tries = d.sources[0].attempts(layerAttempts)
+		d.registry.leftOut([]failedMirror{{source, err}}, d.sources[0])
 		return nil
 	}
-	err = source.explain(d.ctx, err)
 	if d.offset > 0 {
 		return fmt.Errorf("after %d of %d bytes: %w", d.offset, d.layer.Size, err)
 	}
@@ -160,10 +182,13 @@ func (d *download) drop() error {
 	return body.Close()
 }
 
-// ask requests the layer from offset on.
+// ask requests what is left.
 func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
 	header := http.Header{"Accept-Encoding": {"identity"}}
-	if d.offset > 0 && !d.whole {
+	switch {
+	case d.part:
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", d.offset, d.limit-1))
+	case d.offset > 0 && !d.whole:
 		header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
 	}
 	resp, err := e.get(d.ctx, "blobs/"+d.layer.Digest.String(), header)
@@ -182,7 +207,10 @@ func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
 // position checks which part of the layer a response holds and reads up to offset.
 func (d *download) position(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent {
-		return checkRange(resp.Header.Get("Content-Range"), d.offset, d.layer.Size)
+		return checkRange(resp.Header.Get("Content-Range"), d.offset, d.limit, d.layer.Size)
+	}
+	if d.part {
+		return errRange
 	}
 	if length := resp.ContentLength; length >= 0 && length != d.layer.Size {
 		return &sizeError{got: length, want: d.layer.Size}
@@ -206,13 +234,13 @@ var errRange = errors.New("it answers requests for a range wrong")
 
 // checkRange compares a Content-Range (RFC 9110, 14.4) with what was asked for.
 // Fewer bytes than were asked for are allowed, others are not.
-func checkRange(header string, offset, size int64) error {
+func checkRange(header string, offset, limit, size int64) error {
 	var first, last int64
 	var total string
 	if n, err := fmt.Sscanf(header, "bytes %d-%d/%s", &first, &last, &total); n != 3 || err != nil {
 		return errRange
 	}
-	if first != offset || last < first || last >= size || total != "*" && total != fmt.Sprint(size) {
+	if first != offset || last < first || last >= limit || total != "*" && total != fmt.Sprint(size) {
 		return errRange
 	}
 	return nil

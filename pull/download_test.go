@@ -204,13 +204,14 @@ func TestRandomFaults(t *testing.T) {
 	r.Push(t, "x:1", faultyImage(t, 2))
 	const scenarios = 300
 	var (
-		mu                    sync.Mutex
-		right, failed, ranges int
-		wait                  sync.WaitGroup
-		seeds                 = make(chan uint64)
-		kinds                 = make(map[faultKind]int)
-		allKinds              = []faultKind{cut, reset, stall, noAnswer, hangUp, status500, status503, status429, status416, ignoreRange, wrongRange, shortRange, shorter, longer, corrupt}
-		usual                 = []faultKind{cut, cut, cut, reset, hangUp, status500, status503, status429, status416, ignoreRange, wrongRange, shortRange}
+		mu            sync.Mutex
+		right, failed int
+		ranges, parts int
+		wait          sync.WaitGroup
+		seeds         = make(chan uint64)
+		kinds         = make(map[faultKind]int)
+		allKinds      = []faultKind{cut, reset, stall, noAnswer, hangUp, status500, status503, status429, status416, ignoreRange, wrongRange, shortRange, shorter, longer, corrupt}
+		usual         = []faultKind{cut, cut, cut, reset, hangUp, status500, status503, status429, status416, ignoreRange, wrongRange, shortRange}
 	)
 	for range 8 {
 		wait.Go(func() {
@@ -226,7 +227,11 @@ func TestRandomFaults(t *testing.T) {
 					}
 					return fault{of[random.IntN(len(of))], random.IntN(layerSize)}
 				})
-				errs := pullThrough(t, seed, proxy)
+				o := impatient
+				if seed%4 < 2 {
+					o, proxy.hold = inParts(o), holdSize
+				}
+				errs := pullThrough(t, seed, proxy, o)
 				mu.Lock()
 				if failed += len(errs); len(errs) == 0 {
 					right++
@@ -235,6 +240,9 @@ func TestRandomFaults(t *testing.T) {
 				for _, asked := range proxy.blobRequests() {
 					if asked != "" {
 						ranges++
+					}
+					if isPart(asked) {
+						parts++
 					}
 				}
 				mu.Unlock()
@@ -246,15 +254,14 @@ func TestRandomFaults(t *testing.T) {
 	}
 	close(seeds)
 	wait.Wait()
-	t.Logf("%d of %d pulls right, %d errors, %d ranges, %v", right, scenarios, failed, ranges, kinds)
-	if right < scenarios/10 || failed == 0 || ranges < scenarios/4 || len(kinds) != len(allKinds)+1 {
+	t.Logf("%d of %d pulls right, %d errors, %d ranges, %d of them parts, %v", right, scenarios, failed, ranges, parts, kinds)
+	if right < scenarios/10 || failed == 0 || ranges < scenarios/4 || parts < scenarios || len(kinds) != len(allKinds)+1 {
 		t.Error("the faults are not what the test is for")
 	}
 }
 
 // pullThrough pulls the image and returns the errors, after checking what came.
-func pullThrough(t *testing.T, seed uint64, proxy *faultyProxy) (errs []error) {
-	o := impatient
+func pullThrough(t *testing.T, seed uint64, proxy *faultyProxy, o pull.Options) (errs []error) {
 	o.StallTimeout = 100 * time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // far more than any takes
 	defer cancel()

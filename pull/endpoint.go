@@ -58,7 +58,7 @@ func newEndpoint(repository string, o Options, g *guard) (*endpoint, error) {
 	return &endpoint{
 		repository:  parsed,
 		credentials: &credentials{keychain: keychain},
-		transport:   transport.NewUserAgent(g, "stepexec"),
+		transport:   transport.NewUserAgent(&greeter{g}, "stepexec"),
 		stall:       stallTimeout(settings, o),
 		retryWait:   o.RetryWait,
 		turn:        make(chan struct{}, 1),
@@ -142,16 +142,30 @@ func (e *endpoint) send(ctx context.Context, path string, header http.Header) (*
 	if err != nil {
 		return nil, err
 	}
+	resp, err := e.request(ctx, client, http.MethodGet, path, header)
+	if err != nil && known {
+		return nil, lost(err)
+	}
+	return resp, err
+}
+
+// lost marks a failure without an answer, of an endpoint that has answered before.
+func lost(err error) error {
+	if errors.As(err, new(*transport.Error)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errLost, err)
+}
+
+// request makes one request. Any answer but success is a *transport.Error.
+func (e *endpoint) request(ctx context.Context, client *http.Client, method, path string, header http.Header) (*http.Response, error) {
 	u := fmt.Sprintf("%s://%s/v2/%s/%s", e.repository.Scheme(), e.repository.RegistryStr(), e.repository.RepositoryStr(), path)
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	r, err := http.NewRequestWithContext(ctx, method, u, nil)
 	if err != nil {
 		return nil, err
 	}
 	r.Header = header.Clone()
 	resp, err := client.Do(r)
-	if err != nil && known {
-		return nil, fmt.Errorf("%w: %w", errLost, err)
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,33 @@ type faultyProxy struct {
 	requests []string // "PATH RANGE", in order
 	injected map[faultKind]int
 	closing  chan struct{}
+
+	// hold is how many bytes of a layer are sent before a range of it was asked for, 0:
+	// all. Some come one by one then, and the rest when more ranges were asked for.
+	hold  int
+	asked *signal // a range was asked for
+	more  *signal // another was asked for
+}
+
+// signal is something that happens once or more often.
+type signal struct {
+	happened chan struct{}
+	give     func()
+}
+
+func (s *signal) given() bool {
+	select {
+	case <-s.happened:
+		return true
+	default:
+		return false
+	}
+}
+
+func newSignal() *signal {
+	s := &signal{happened: make(chan struct{})}
+	s.give = sync.OnceFunc(func() { close(s.happened) })
+	return s
 }
 
 // newFaultyProxy starts a proxy; next chooses the fault of each request, one after
@@ -68,7 +95,7 @@ func newFaultyProxy(t testing.TB, registry string, next func(r *http.Request) fa
 				panic(http.ErrAbortHandler) // the client went away
 			},
 		},
-		next: next, injected: make(map[faultKind]int), closing: make(chan struct{}),
+		next: next, injected: make(map[faultKind]int), closing: make(chan struct{}), asked: newSignal(), more: newSignal(),
 	}
 	server := httptest.NewServer(p)
 	p.Host = server.Listener.Addr().String()
@@ -84,6 +111,12 @@ func (p *faultyProxy) choose(r *http.Request) fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.requests = append(p.requests, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
+	if r.Header.Get("Range") != "" {
+		if p.asked.given() {
+			p.more.give()
+		}
+		p.asked.give()
+	}
 	f := p.next(r)
 	p.injected[f.kind]++
 	return f
@@ -157,10 +190,7 @@ func (p *faultyProxy) instead(f fault, w http.ResponseWriter, r *http.Request) b
 
 // hang waits until the client or the test gives up.
 func (p *faultyProxy) hang(r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-p.closing:
-	}
+	p.await(r, nil)
 }
 
 func (p *faultyProxy) spoil(f fault, w http.ResponseWriter, r *http.Request, answer *httptest.ResponseRecorder) {
@@ -191,7 +221,7 @@ func (p *faultyProxy) spoil(f fault, w http.ResponseWriter, r *http.Request, ans
 		_, _ = w.Write(body[:at])
 		_ = http.NewResponseController(w).Flush()
 	default:
-		_, _ = w.Write(body)
+		p.send(w, r, body)
 		return
 	}
 	switch f.kind {
@@ -205,6 +235,35 @@ func (p *faultyProxy) spoil(f fault, w http.ResponseWriter, r *http.Request, ans
 		return
 	}
 	panic(http.ErrAbortHandler) // closes the connection
+}
+
+// send sends a body, and one that is to be held slowly.
+func (p *faultyProxy) send(w http.ResponseWriter, r *http.Request, body []byte) {
+	if p.hold == 0 || r.Header.Get("Range") != "" || len(body) <= p.hold {
+		_, _ = w.Write(body)
+		return
+	}
+	_, _ = w.Write(body[:p.hold])
+	_ = http.NewResponseController(w).Flush()
+	p.await(r, p.asked.happened)
+	few := p.hold
+	for ; few < min(len(body), p.hold+partSize) && !p.more.given(); few++ {
+		if _, err := w.Write(body[few : few+1]); err != nil {
+			return
+		}
+		_ = http.NewResponseController(w).Flush()
+	}
+	p.await(r, p.more.happened)
+	_, _ = w.Write(body[few:])
+}
+
+// await waits until c is closed, or the client or the test gives up.
+func (p *faultyProxy) await(r *http.Request, c chan struct{}) {
+	select {
+	case <-c:
+	case <-r.Context().Done():
+	case <-p.closing:
+	}
 }
 
 // shortened turns a 206 for FIRST-LAST into an honest one for less.

@@ -86,6 +86,18 @@ func readFile(f files, name string) ([]byte, error) {
 
 // roots picks the entries of index.json that the reference means.
 func (l *layout) roots(context.Context) ([]ocispec.Descriptor, error) {
+	entries, err := l.entries()
+	if err != nil {
+		return nil, err
+	}
+	if l.ref.Digest != "" {
+		return l.byDigest(entries)
+	}
+	return byTag(entries, l.ref.Tag)
+}
+
+// entries returns what index.json lists.
+func (l *layout) entries() ([]ocispec.Descriptor, error) {
 	raw, err := readFile(l.files, ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("it is not an OCI image layout: it has no file index.json")
@@ -97,11 +109,7 @@ func (l *layout) roots(context.Context) ([]ocispec.Descriptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("file index.json: %w", err)
 	}
-	entries := doc.index.Manifests
-	if l.ref.Digest != "" {
-		return l.byDigest(entries)
-	}
-	return byTag(entries, l.ref.Tag)
+	return doc.index.Manifests, nil
 }
 
 // byDigest finds a manifest that index.json lists, or one that only an index of the

@@ -35,6 +35,8 @@ type Options struct {
 	// RetryWait is how long to wait after a failed request before it is made again; it
 	// doubles with each failure in a row. 0 is 500 ms.
 	RetryWait time.Duration
+	// Ranges say when a large layer comes over several connections at once.
+	Ranges Ranges
 }
 
 // Image is an image whose manifest and configuration were read and verified.
@@ -43,7 +45,11 @@ type Image struct {
 	Name      string // normalised, such as docker.io/library/golang:1.22
 	// Digest is the manifest's, or the configuration's for a docker-archive, which
 	// has no manifest digests.
-	Digest   digest.Digest
+	Digest digest.Digest
+	// Root is the digest of what the reference names: an index of several platforms, or
+	// the manifest. It is empty for a docker-archive, and for a layout without a tag
+	// that has several manifests.
+	Root     digest.Digest
 	Platform string // the image's own, normalised, such as linux/arm/v6
 	Config   ocispec.Image
 	// RawConfig and RawManifest are the documents as stored. The manifest of a
@@ -51,7 +57,17 @@ type Image struct {
 	RawConfig, RawManifest []byte
 	Layers                 []Layer // lowest first; the same layer may be there twice
 
-	close func() error
+	close    func() error
+	warnings func() []string // nil: there are none
+}
+
+// Warnings returns what people should know of how the image came, such as which
+// mirrors were left out and why. Reading layers can add to it.
+func (i *Image) Warnings() []string {
+	if i.warnings == nil {
+		return nil
+	}
+	return i.warnings()
 }
 
 // Close releases the file, folder or connections behind the image. Layer streams
@@ -184,6 +200,12 @@ func resolveFrom(ctx context.Context, p place, ref Reference, want ocispec.Platf
 		RawConfig:   found.rawConfig,
 		RawManifest: found.rawManifest,
 		close:       p.Close,
+	}
+	if len(roots) == 1 {
+		img.Root = roots[0].Digest
+	}
+	if r, ok := p.(*registry); ok {
+		img.warnings = r.warnings
 	}
 	for i, d := range found.manifest.Layers {
 		img.Layers = append(img.Layers, Layer{

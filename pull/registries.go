@@ -15,8 +15,7 @@ import (
 	"time"
 )
 
-// Registries are the settings of registries. [ParseRegistries] reads them from a
-// file.
+// Registries are the settings of registries. Package settings reads them from a file.
 type Registries struct {
 	// Hosts has the settings of each registry, mirror or host that these redirect to,
 	// by HOST or HOST:PORT as references have it, in lower case. Settings of a host
@@ -57,7 +56,7 @@ func (r *Registries) WithMirrors(mirrors []string) (*Registries, error) {
 		if !found {
 			host, mirror = "docker.io", text
 		}
-		if err := cmp.Or(checkHost(host), checkMirror(mirror)); err != nil {
+		if err := cmp.Or(checkHost(host), CheckMirror(mirror)); err != nil {
 			return nil, fmt.Errorf("registry mirror %q (want HOST=MIRROR, or MIRROR for docker.io): %w", withoutPassword(text), err)
 		}
 		settings := with.Hosts[hostKey(host)]
@@ -84,6 +83,10 @@ func hostKey(host string) string {
 	return shownHost(host)
 }
 
+// HostKey returns a registry as Registries.Hosts has it. The error says why the text
+// is not HOST or HOST:PORT.
+func HostKey(host string) (string, error) { return hostKey(host), checkHost(host) }
+
 // checkHost accepts what a reference accepts as its registry.
 func checkHost(host string) error {
 	if !hostPattern.MatchString(host) {
@@ -95,7 +98,8 @@ func checkHost(host string) error {
 	return nil
 }
 
-func checkMirror(mirror string) error {
+// CheckMirror says why a mirror is not HOST[:PORT][/PATH], or returns nil.
+func CheckMirror(mirror string) error {
 	host, path, found := strings.Cut(mirror, "/")
 	if err := checkHost(host); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/semaphore"
 )
 
 // registry is the place of one repository of a registry and of its mirrors.
@@ -18,15 +19,21 @@ type registry struct {
 	endpoints []*endpoint        // in the order to be asked, the registry itself last
 	root      ocispec.Descriptor // of the document that the reference names
 	rawRoot   []byte
+	ranges    Ranges
+	parallel  *semaphore.Weighted // of layers that come in parts
 	close     func()
 
 	mu     sync.Mutex
 	served map[digest.Digest]int // layers delivered in full, and how many endpoints have done so
+	told   map[*endpoint]string  // mirrors that were left out, see leftOut
 }
 
 func openRegistry(ref Reference, o Options) (*registry, error) {
 	g := newGuard(o)
-	r := &registry{ref: ref, close: g.close, served: make(map[digest.Digest]int)}
+	r := &registry{
+		ref: ref, ranges: o.Ranges.withDefaults(), parallel: semaphore.NewWeighted(parallelLayers), close: g.close,
+		served: make(map[digest.Digest]int), told: make(map[*endpoint]string),
+	}
 	host, path, _ := strings.Cut(ref.Name, "/")
 	for _, mirror := range o.Registries.host(host).Mirrors {
 		e, err := newEndpoint(mirror+"/"+path, o, g)
@@ -93,25 +100,38 @@ func (r *registry) config(ctx context.Context, d ocispec.Descriptor) ([]byte, er
 
 func anything(*endpoint, fetched) error { return nil }
 
-// document asks one endpoint after the other, for any failure but the last one's.
+// document asks one endpoint after the other.
 func (r *registry) document(ctx context.Context, path string, want digest.Digest, check func(*endpoint, fetched) error) (fetched, error) {
-	var mirrors []string
-	for _, e := range r.sources("") {
+	return ask(ctx, r, func(e *endpoint) (fetched, error) {
 		got, err := e.document(ctx, path, want)
 		if err == nil {
 			err = check(e, got)
 		}
-		if err == nil || context.Cause(ctx) != nil {
-			return got, err
+		return got, err
+	})
+}
+
+// ask puts a question to one endpoint after the other until one answers it. The error
+// is the registry's own, with what the mirrors said.
+func ask[T any](ctx context.Context, r *registry, question func(*endpoint) (T, error)) (T, error) {
+	var failed []failedMirror
+	for _, e := range r.sources("") {
+		answer, err := question(e)
+		if err == nil {
+			r.leftOut(failed, e)
+			return answer, nil
+		}
+		if context.Cause(ctx) != nil {
+			return answer, err
 		}
 		if e.mirror {
-			mirrors = append(mirrors, fmt.Sprintf("mirror %s: %v", e.host(), err))
+			failed = append(failed, failedMirror{e, err})
 			continue
 		}
-		if len(mirrors) > 0 {
-			err = fmt.Errorf("%w (%s)", err, strings.Join(mirrors, "; "))
+		if len(failed) > 0 {
+			err = fmt.Errorf("%w (%s)", err, listFailed(failed))
 		}
-		return got, err
+		return answer, err
 	}
 	panic("the registry itself is always there")
 }
@@ -144,9 +164,19 @@ func (r *registry) delivered(layer digest.Digest, by *endpoint) {
 }
 
 func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	stream, err := openDownload(ctx, d, r.sources(d.Digest), r.delivered)
-	if err != nil {
-		return nil, err // as a nil interface
+	var stream interface {
+		io.ReadCloser
+		open() error // makes the first request
+	}
+	sources := r.sources(d.Digest)
+	if d.Size > r.ranges.Above {
+		stream = newParallel(ctx, r, d, sources)
+	} else {
+		stream = newDownload(ctx, r, d, 0, sources)
+	}
+	if err := stream.open(); err != nil {
+		_ = stream.Close() // it has nothing more to say
+		return nil, err
 	}
 	return stream, nil
 }

@@ -16,6 +16,11 @@ need runc /usr/sbin/runc
 need busybox-static /usr/share/doc/busybox-static
 need docker-registry /usr/bin/docker-registry
 need debootstrap /usr/sbin/debootstrap
+need umoci /usr/bin/umoci
+need containerd /usr/bin/containerd /usr/bin/ctr
+need containernetworking-plugins /usr/lib/cni/bridge
+need iptables /usr/sbin/iptables
+need iproute2 /usr/sbin/ip
 need git /usr/bin/git
 need gcc /usr/bin/gcc # the race detector
 need libc6-dev /usr/include/stdlib.h

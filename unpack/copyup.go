@@ -2,7 +2,7 @@ package unpack
 
 import (
 	"errors"
-	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +21,11 @@ type inode struct{ dev, ino uint64 }
 // openSource opens the directory of the file. Release it with close.
 func (st *stack) openSource(at place) (sourceFile, error) {
 	dir, base := split(at.path)
-	parent, err := openBeneath(st.layers[at.layer].root, dir, unix.O_PATH)
+	root, err := st.layers[at.layer].root()
+	if err != nil {
+		return sourceFile{}, err
+	}
+	parent, err := openBeneath(root, dir, unix.O_PATH)
 	if err != nil {
 		return sourceFile{}, failed("open directory", err)
 	}
@@ -50,76 +54,24 @@ func (t *tree) copyUp(path string, f sourceFile) error {
 		}
 		return t.addSymlink(path, statMetadata(f.stat), string(target[:n]))
 	default:
-		err := t.replace(path, func(parent int, base string) error {
-			return unix.Mknodat(parent, base, kind|0o600, int(f.stat.Rdev))
-		})
-		if err != nil {
-			return failed("create device", err)
-		}
-		return t.applyAt(path, statMetadata(f.stat), true)
+		err := t.replace(path, func() error { return t.sink.node(path, statMetadata(f.stat), kind, f.stat.Rdev) })
+		return failed("create device", err)
 	}
 }
 
-func (t *tree) copyRegular(path string, f sourceFile) (err error) {
-	from, err := unix.Openat(f.parent, f.base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func (t *tree) copyRegular(path string, f sourceFile) error {
+	fd, err := unix.Openat(f.parent, f.base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return failed("open", err)
 	}
-	defer unix.Close(from)
-	m, err := fileMetadata(from)
+	from := os.NewFile(uintptr(fd), path)
+	defer from.Close()
+	m, err := fileMetadata(fd)
 	if err != nil {
 		return err
 	}
-	if err := t.budget.checkSpace(f.stat.Blocks * 512); err != nil {
-		return err
-	}
-	to, err := t.create(path, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, failed("close", unix.Close(to))) }()
-	if err := t.copyData(to, from, f.stat.Size); err != nil {
-		return failed("copy", err)
-	}
-	if err := t.applyFd(to, path, m); err != nil {
-		return err
-	}
-	return m.setTimesOf(to)
-}
-
-// copyData copies the parts that are not holes.
-func (t *tree) copyData(to, from int, size int64) error {
-	buf := t.buffer()
-	for offset := int64(0); offset < size; {
-		start, err := unix.Seek(from, offset, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			break // only a hole is left
-		}
-		if err != nil {
-			return err
-		}
-		end, err := unix.Seek(from, start, unix.SEEK_HOLE)
-		if err != nil {
-			return err
-		}
-		for offset = start; offset < end; {
-			n, err := unix.Pread(from, buf[:min(int64(len(buf)), end-offset)], offset)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			if err == nil && n == 0 {
-				err = fmt.Errorf("the file shrank: %w", unix.EIO)
-			}
-			if err == nil {
-				err = pwrite(to, buf[:n], offset)
-			}
-			if err != nil {
-				return err
-			}
-			offset += int64(n)
-		}
-	}
-	return unix.Ftruncate(to, size)
+	holes := f.stat.Blocks*512 < f.stat.Size
+	return t.addFile(path, m, from, f.stat.Size, holes)
 }
 
 func statMetadata(st unix.Stat_t) metadata {

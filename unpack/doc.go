@@ -1,4 +1,4 @@
-// Package unpack turns the layer tars of an image into layer directories that overlayfs mounts, and keeps
+// Package unpack turns the layer tars of an image into layer directories, or EROFS images, that overlayfs mounts, and keeps
 // them in a content-addressed store that all images and all processes of a machine share.
 //
 // A layer is read in one pass: sha256 of the compressed stream, decompression, sha256 of the tar, files. Its
@@ -10,11 +10,13 @@
 // The stages of that pass work at the same time, each one in a goroutine of its own. A layer holds about 3 MiB
 // meanwhile, whatever its size, and at most 16 layers are unpacked at once: below 50 MiB. On top of that come the window
 // that a zstd layer asks for, 8 MiB as a rule and never more than 128 MiB, and the names and attributes that
-// Limits.Memory bounds.
+// Limits.Memory bounds. A layer that becomes an EROFS image also holds some 300 bytes for each of its files.
 //
 // The files of a store:
 //
 //	layers/sha256/<diffID>/fs         the overlay lower directory
+//	layers/sha256/<diffID>/fs.erofs   or, in place of it, an EROFS image of it: see Format
+//	layers/sha256/<diffID>/recipe     what else the layer's tar had: see Store.WriteTar
 //	layers/sha256/<diffID>/layer.json what the layer leaves to the fix-up layer
 //	layers/sha256/<diffID>/unsettled  there until the layer is known to be on disk: see Store.Settle
 //	layers/sha256/<diffID>/size       bytes on disk, once somebody asked

@@ -65,10 +65,10 @@ type opError struct {
 func (e *opError) Error() string { return e.op + ": " + e.err.Error() }
 func (e *opError) Unwrap() error { return e.err }
 
-// failed wraps the error of a system call with what it was to do; nil stays nil.
+// failed wraps the error of a system call with what it was to do; nil stays nil, and so does what says more already.
 func failed(op string, err error) error {
-	if err == nil {
-		return nil
+	if known := (*opError)(nil); err == nil || errors.As(err, &known) {
+		return err
 	}
 	return &opError{op, err}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,17 +15,20 @@ import (
 func (t *tree) extract(tr *tar.Reader) error {
 	err := t.addAll(tr)
 	// A writer's error is of an entry before the one that the tar's reader has come to.
-	if err := t.writers.wait(); err != nil {
+	if err := t.sink.wait(); err != nil {
 		return err
 	}
 	if err != nil {
 		return err
 	}
-	return t.finish()
+	if err := t.finish(); err != nil {
+		return err
+	}
+	return t.sink.commit(&t.notes)
 }
 
 func (t *tree) addAll(tr *tar.Reader) error {
-	for !t.writers.failed.Load() {
+	for !t.sink.failed() {
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -44,13 +48,15 @@ func (t *tree) addAll(tr *tar.Reader) error {
 	return nil
 }
 
+func (t *tree) entryError(name string, err error) error { return entryError(t.layer, name, err) }
+
 // entryError names the entry in an error.
-func (t *tree) entryError(name string, err error) error {
+func entryError(layer digest.Digest, name string, err error) error {
 	op := "unpack"
 	if known := (*opError)(nil); errors.As(err, &known) {
 		op, err = known.op, known.err
 	}
-	return &EntryError{Layer: t.layer, Name: name, Op: op, Err: err}
+	return &EntryError{Layer: layer, Name: name, Op: op, Err: err}
 }
 
 func (t *tree) add(hdr *tar.Header, content io.Reader) error {
@@ -80,7 +86,11 @@ func (t *tree) add(hdr *tar.Header, content io.Reader) error {
 	case tar.TypeDir:
 		return t.addDir(path, m)
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		return t.addFile(path, m, content, hdr)
+		sparse := isSparse(hdr)
+		if !sparse {
+			content = t.recipe.content(path, hdr.Size, content)
+		}
+		return t.addFile(path, m, content, hdr.Size, sparse)
 	case tar.TypeSymlink:
 		return t.addSymlink(path, m, hdr.Linkname)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
@@ -101,18 +111,18 @@ func (t *tree) addDir(path string, m metadata) error {
 		return nil
 	}
 	fresh := false
-	parent, base, err := t.parent(path)
-	if err != nil {
+	parent, _ := split(path)
+	if err := t.ensure(parent); err != nil {
 		return err
 	}
-	err = unix.Mkdirat(parent, base, 0o700)
+	err = t.sink.mkdir(path)
 	if errors.Is(err, unix.EEXIST) {
 		// The file that was here has replaced a lower directory, and this one starts empty.
 		fresh = true
-		if err := t.remove(parent, path); err != nil {
+		if err := t.remove(path); err != nil {
 			return failed("replace", err)
 		}
-		err = unix.Mkdirat(parent, base, 0o700)
+		err = t.sink.mkdir(path)
 	}
 	if err != nil {
 		return failed("create directory", err)
@@ -124,14 +134,17 @@ func (t *tree) addDir(path string, m metadata) error {
 	return nil
 }
 
-func (t *tree) addSymlink(path string, m metadata, target string) error {
-	err := t.replace(path, func(parent int, base string) error {
-		return unix.Symlinkat(target, parent, base)
-	})
-	if err != nil {
-		return failed("create symbolic link", err)
+// addFile makes a regular file.
+func (t *tree) addFile(path string, m metadata, content io.Reader, size int64, sparse bool) error {
+	if err := t.budget.file(size, sparse); err != nil {
+		return err
 	}
-	return t.applyAt(path, m, false)
+	return failed("create", t.replace(path, func() error { return t.sink.file(path, m, content, size, sparse) }))
+}
+
+func (t *tree) addSymlink(path string, m metadata, target string) error {
+	err := t.replace(path, func() error { return t.sink.symlink(path, m, target) })
+	return failed("create symbolic link", err)
 }
 
 // addNode makes a device node or a FIFO.
@@ -151,11 +164,6 @@ func (t *tree) addNode(path string, m metadata, hdr *tar.Header) error {
 		}
 		dev = unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 	}
-	err := t.replace(path, func(parent int, base string) error {
-		return unix.Mknodat(parent, base, kind|0o600, int(dev))
-	})
-	if err != nil {
-		return failed("create device", err)
-	}
-	return t.applyAt(path, m, true)
+	err := t.replace(path, func() error { return t.sink.node(path, m, kind, dev) })
+	return failed("create device", err)
 }

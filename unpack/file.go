@@ -5,53 +5,49 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// addFile makes a regular file. Its name is taken when addFile returns, its content and metadata may come later.
-func (t *tree) addFile(path string, m metadata, content io.Reader, hdr *tar.Header) error {
-	sparse := isSparse(hdr)
-	if err := t.budget.file(hdr.Size, sparse); err != nil {
-		return err
-	}
-	mode := m.mode & 0o777 &^ t.umask
-	fd, err := t.create(path, mode)
+func (d *directories) file(path string, m metadata, content io.Reader, size int64, sparse bool) error {
+	mode := m.mode & 0o777 &^ d.umask
+	fd, err := d.create(path, mode)
 	if err != nil {
 		return err
 	}
 	if sparse || len(m.xattrs) > 0 { // rare, and nothing for writers: they cannot count nor warn
-		return t.addHere(fd, path, m, content, hdr.Size, sparse)
+		return d.addHere(fd, path, m, content, size, sparse)
 	}
-	return t.addLater(t.writers.file(fd, hdr.Name, m, mode), content, hdr.Size)
+	return d.addLater(d.writers.file(fd, path, m, mode), content, size)
 }
 
-// create makes an empty regular file in place of what the path has.
-func (t *tree) create(path string, mode uint32) (fd int, err error) {
+// create makes an empty regular file.
+func (d *directories) create(path string, mode uint32) (fd int, err error) {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	err = t.replace(path, func(parent int, base string) (err error) {
-		fd, err = unix.Openat(parent, base, flags, mode)
-		return err
-	})
-	return fd, failed("create", err)
+	parent, base, err := d.parent(path)
+	if err != nil {
+		return -1, err
+	}
+	return unix.Openat(parent, base, flags, mode)
 }
 
 // addLater reads the content and leaves the rest to the writers.
-func (t *tree) addLater(f *output, content io.Reader, size int64) error {
+func (d *directories) addLater(f *output, content io.Reader, size int64) error {
 	for offset := int64(0); ; {
-		chunk := t.writers.space(size - offset)
+		chunk := d.writers.space(size - offset)
 		_, err := io.ReadFull(content, chunk)
 		err = failed("read", noEOF(err))
 		if err == nil {
-			err = t.budget.wrote(len(chunk))
+			err = d.budget.wrote(len(chunk))
 		}
 		if err != nil {
-			t.writers.release(f)
+			d.writers.release(f)
 			return err
 		}
 		last := offset+int64(len(chunk)) == size
-		t.writers.put(f, chunk, offset, last)
+		d.writers.put(f, chunk, offset, last)
 		if last {
 			return nil
 		}
@@ -60,12 +56,12 @@ func (t *tree) addLater(f *output, content io.Reader, size int64) error {
 }
 
 // addHere does all of it at once.
-func (t *tree) addHere(fd int, path string, m metadata, content io.Reader, size int64, sparse bool) (err error) {
+func (d *directories) addHere(fd int, path string, m metadata, content io.Reader, size int64, sparse bool) (err error) {
 	defer func() { err = errors.Join(err, failed("close", unix.Close(fd))) }()
-	if err := t.write(fd, content, size, sparse); err != nil {
+	if err := d.write(fd, content, size, sparse); err != nil {
 		return err
 	}
-	if err := t.applyFd(fd, path, m); err != nil {
+	if err := d.applyFd(fd, path, m); err != nil {
 		return err
 	}
 	return m.setTimesOf(fd)
@@ -74,14 +70,23 @@ func (t *tree) addHere(fd int, path string, m metadata, content io.Reader, size 
 // sparseBlock is the granularity of holes.
 const sparseBlock = 4096
 
-func (t *tree) write(fd int, content io.Reader, size int64, sparse bool) error {
+func (d *directories) write(fd int, content io.Reader, size int64, sparse bool) error {
 	for offset := int64(0); offset < size; {
-		chunk := t.buffer()
+		if f, ok := content.(*os.File); ok && sparse {
+			data, err := nextData(f, offset, size)
+			if err != nil {
+				return failed("read", err)
+			}
+			if offset = data; offset == size {
+				break
+			}
+		}
+		chunk := d.buffer()
 		chunk = chunk[:min(int64(len(chunk)), size-offset)]
 		if _, err := io.ReadFull(content, chunk); err != nil {
 			return failed("read", noEOF(err))
 		}
-		if err := t.writeChunk(fd, chunk, offset, sparse); err != nil {
+		if err := d.writeChunk(fd, chunk, offset, sparse); err != nil {
 			return err
 		}
 		offset += int64(len(chunk))
@@ -92,9 +97,19 @@ func (t *tree) write(fd int, content io.Reader, size int64, sparse bool) error {
 	return nil
 }
 
+// nextData moves to the first byte at or after offset that is in no hole of the file, and returns where it is: a file
+// of another layer is copied without reading 8 GiB of holes.
+func nextData(f *os.File, offset, size int64) (int64, error) {
+	data, err := f.Seek(offset, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return size, nil // only a hole is left
+	}
+	return min(data, size), err
+}
+
 // writeChunk writes chunk, of a sparse file only the blocks that are not zero: archive/tar does not tell
 // where the holes were, and filling them lets a few bytes of tar fill the disk.
-func (t *tree) writeChunk(fd int, chunk []byte, offset int64, sparse bool) error {
+func (d *directories) writeChunk(fd int, chunk []byte, offset int64, sparse bool) error {
 	for len(chunk) > 0 {
 		n := len(chunk)
 		if sparse {
@@ -104,7 +119,7 @@ func (t *tree) writeChunk(fd int, chunk []byte, offset int64, sparse bool) error
 			if err := pwrite(fd, chunk[:n], offset); err != nil {
 				return failed("write", err)
 			}
-			if err := t.budget.wrote(n); err != nil {
+			if err := d.budget.wrote(n); err != nil {
 				return err
 			}
 		}

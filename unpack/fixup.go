@@ -62,7 +62,7 @@ func (s *Store) fixUp(ctx context.Context, diffIDs []digest.Digest) ([]string, e
 	}
 	final := s.fixupDir(chainID)
 	_, err = s.build(ctx, fixupPrefix+chainID.Encoded(), final, func(tmp string) error {
-		t, err := newTree(chainID, filepath.Join(tmp, fsDir), s.Limits.withDefaults(), true)
+		t, err := s.newTree(chainID, tmp, FormatDirectories, true)
 		if err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (st *stack) planLinks(plan *fixPlan, i int) error {
 // the metadata that the merged one is to have, and no file may be in it that is not meant to be seen.
 func (st *stack) fix(ctx context.Context, t *tree, plan fixPlan) error {
 	for _, path := range plan.dirs {
-		if _, err := t.dir(path); err != nil {
+		if err := t.ensure(path); err != nil {
 			return t.entryError(path, err)
 		}
 	}
@@ -165,6 +165,9 @@ func (st *stack) fix(ctx context.Context, t *tree, plan fixPlan) error {
 		if err := st.fixLink(t, link, copies); err != nil {
 			return t.entryError(link.name, err)
 		}
+	}
+	if err := t.sink.wait(); err != nil {
+		return err
 	}
 	for path := range t.dirs {
 		if err := st.fixDir(t, path); err != nil {
@@ -183,16 +186,15 @@ func (st *stack) fixDir(t *tree, path string) error {
 	if source < 0 {
 		return unix.ENOTDIR
 	}
-	from, err := openBeneath(st.layers[source].root, path, unix.O_RDONLY)
-	if err != nil {
-		return failed("open directory", err)
-	}
-	defer unix.Close(from)
-	m, err := fileMetadata(from)
+	root, err := st.layers[source].root()
 	if err != nil {
 		return err
 	}
-	return t.finishDir(path, &dirState{declared: &m})
+	m, err := dirMetadata(root, path)
+	if err != nil {
+		return err
+	}
+	return t.sink.finishDir(path, m, false)
 }
 
 // fixLink copies the target of a link up, once, and links all its names that are in the plan, and the target

@@ -25,12 +25,13 @@ const (
 // An ImageRecord says which layers a pulled image has, so that it needs no network the next time. It does not
 // say that they are in the store: ask Store.Lowerdirs.
 type ImageRecord struct {
-	Reference string          `json:"reference"` // as resolved, such as docker.io/library/golang:1.26
-	Platform  string          `json:"platform"`  // such as linux/amd64
-	Manifest  digest.Digest   `json:"manifest"`
-	Config    json.RawMessage `json:"config"` // the image's config file
-	Layers    []RecordLayer   `json:"layers"` // lowest first
-	Pulled    time.Time       `json:"pulled"`
+	Reference string        `json:"reference"`      // as resolved, such as docker.io/library/golang:1.26
+	Platform  string        `json:"platform"`       // such as linux/amd64
+	Root      digest.Digest `json:"root,omitempty"` // of what the reference names, an index maybe; "" when unknown
+	Manifest  digest.Digest `json:"manifest"`
+	Config    []byte        `json:"config"` // the image's configuration, byte by byte: its digest is the image's id
+	Layers    []RecordLayer `json:"layers"` // lowest first
+	Pulled    time.Time     `json:"pulled"`
 }
 
 // A RecordLayer is one layer of an ImageRecord.

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,7 @@ type Limits struct {
 	Bytes   int64 // of the uncompressed tar, and of all files in it together, holes included; default 256 GiB
 	Entries int64 // entries and the directories they imply; default 5 million
 	Depth   int   // components of a path; default 1024
+	Ratio   int64 // uncompressed bytes for each compressed one, of what goes beyond 64 MiB; default 1100: gzip reaches 1032
 	Memory  int64 // bytes of names and xattrs kept in memory until the layer's end; default 256 MiB
 }
 
@@ -25,6 +27,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Depth == 0 {
 		l.Depth = 1024
+	}
+	if l.Ratio == 0 {
+		l.Ratio = 1100
 	}
 	if l.Memory == 0 {
 		l.Memory = 256 << 20
@@ -49,6 +54,22 @@ type budget struct {
 	written int64 // since the last look at the free space
 	made    int64 // entries since then
 }
+
+// newBudget returns the budget of a layer that is unpacked into dir; ENOSPC when the disk is full already. Release it with close.
+func newBudget(limits Limits, dir string) (*budget, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	b := &budget{limits: limits, fd: fd}
+	if err := b.checkSpace(0); err != nil {
+		b.close()
+		return nil, fmt.Errorf("prepare %s: %w", dir, err)
+	}
+	return b, nil
+}
+
+func (b *budget) close() { _ = unix.Close(b.fd) } // O_PATH: nothing to flush
 
 // entry counts one file or directory.
 func (b *budget) entry() error {

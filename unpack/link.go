@@ -37,13 +37,13 @@ func (t *tree) addLink(path, linkname string) error {
 	case !exists:
 		return t.linkBelow(path, target)
 	}
-	return failed(op, t.linkHere(path, target))
+	return failed(op, t.replace(path, func() error { return t.sink.link(path, target) }))
 }
 
 // exists reports whether the layer has a file at path. It is an error when it has something above path that
 // is no directory, for then no lower layer can have a file there either.
 func (t *tree) exists(path string) (bool, error) {
-	dir, base := split(path)
+	dir, _ := split(path)
 	if t.dirs[dir] == nil {
 		blocked, err := t.blocked(path)
 		if blocked {
@@ -51,28 +51,11 @@ func (t *tree) exists(path string) (bool, error) {
 		}
 		return false, err
 	}
-	parent, err := t.dir(dir)
-	if err != nil {
-		return false, err
-	}
-	var st unix.Stat_t
-	err = unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	_, err := t.sink.kind(path)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// linkHere links to a file of this layer, to a symbolic link itself and not where it leads.
-func (t *tree) linkHere(path, target string) error {
-	dir, base := split(target)
-	from, err := t.dir(dir)
-	if err != nil {
-		return err
-	}
-	return t.replace(path, func(parent int, name string) error {
-		return unix.Linkat(from, base, parent, name, 0)
-	})
 }
 
 // linkBelow notes a hard link to a file that this layer does not have. An empty file holds the place until
@@ -85,9 +68,7 @@ func (t *tree) linkBelow(path, target string) error {
 	if target, err = t.budget.keep(target); err != nil {
 		return err
 	}
-	err = t.replace(path, func(parent int, base string) error {
-		return unix.Mknodat(parent, base, unix.S_IFREG|0o600, 0)
-	})
+	err = t.replace(path, func() error { return t.sink.file(path, metadata{}, strings.NewReader(""), 0, false) })
 	if err != nil {
 		return failed("create", err)
 	}
@@ -99,12 +80,9 @@ func (t *tree) linkBelow(path, target string) error {
 // with a directory that a higher layer has. The link itself comes with the fix-up layer.
 func (t *tree) noteLinks() error {
 	for _, path := range slices.Sorted(maps.Keys(t.links)) {
-		parent, base, err := t.parent(path)
+		err := t.sink.remove(path, false)
 		if err == nil {
-			err = unix.Unlinkat(parent, base, 0)
-		}
-		if err == nil {
-			err = unix.Mknodat(parent, base, unix.S_IFCHR, 0)
+			err = t.sink.whiteout(path)
 		}
 		if err != nil {
 			return t.entryError(path, err)

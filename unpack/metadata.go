@@ -88,8 +88,8 @@ func keepXattr(name string) bool {
 
 // applyFd gives an open file or directory its metadata except the times, in the order that keeps it: chown
 // clears setuid bits and capabilities.
-func (t *tree) applyFd(fd int, path string, m metadata) error {
-	if m.uid != t.uid || m.gid != t.gid {
+func (d *directories) applyFd(fd int, path string, m metadata) error {
+	if m.uid != d.uid || m.gid != d.gid {
 		if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
 			return failed("chown", err)
 		}
@@ -97,14 +97,14 @@ func (t *tree) applyFd(fd int, path string, m metadata) error {
 	if err := unix.Fchmod(fd, m.mode); err != nil {
 		return failed("chmod", err)
 	}
-	return t.setXattrs(path, m.xattrs, func(name string, value []byte) error {
+	return d.setXattrs(path, m.xattrs, func(name string, value []byte) error {
 		return unix.Fsetxattr(fd, name, value, 0)
 	})
 }
 
 // applyFile does the same for a regular file without xattrs, where it is not so already, and sets the times.
-func (t *tree) applyFile(f *output) error {
-	if f.meta.uid != t.uid || f.meta.gid != t.gid {
+func (d *directories) applyFile(f *output) error {
+	if f.meta.uid != d.uid || f.meta.gid != d.gid {
 		if err := unix.Fchown(f.fd, f.meta.uid, f.meta.gid); err != nil {
 			return failed("chown", err)
 		}
@@ -119,12 +119,12 @@ func (t *tree) applyFile(f *output) error {
 
 // applyAt does the same for what cannot be opened, and sets the times. Nobody but this process can reach the
 // tree, so the name still is the file that was just made.
-func (t *tree) applyAt(path string, m metadata, chmod bool) error {
-	parent, base, err := t.parent(path)
+func (d *directories) applyAt(path string, m metadata, chmod bool) error {
+	parent, base, err := d.parent(path)
 	if err != nil {
 		return err
 	}
-	if m.uid != t.uid || m.gid != t.gid {
+	if m.uid != d.uid || m.gid != d.gid {
 		if err := unix.Fchownat(parent, base, m.uid, m.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return failed("chown", err)
 		}
@@ -134,7 +134,7 @@ func (t *tree) applyAt(path string, m metadata, chmod bool) error {
 			return failed("chmod", err)
 		}
 	}
-	err = t.setXattrs(path, m.xattrs, func(name string, value []byte) error {
+	err = d.setXattrs(path, m.xattrs, func(name string, value []byte) error {
 		return unix.Lsetxattr(procPath(parent)+"/"+base, name, value, 0)
 	})
 	if err != nil {
@@ -156,7 +156,7 @@ func chmodNode(parent int, base string, mode uint32) error {
 
 func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-func (t *tree) setXattrs(path string, xattrs map[string]string, set func(name string, value []byte) error) error {
+func (d *directories) setXattrs(path string, xattrs map[string]string, set func(name string, value []byte) error) error {
 	for _, name := range slices.Sorted(maps.Keys(xattrs)) {
 		err := set(name, []byte(xattrs[name]))
 		if err == nil {
@@ -166,7 +166,7 @@ func (t *tree) setXattrs(path string, xattrs map[string]string, set func(name st
 		if name == capability || !tolerated(err) {
 			return failed("set xattr "+strconv.Quote(name), err)
 		}
-		t.warn("%.300q: xattr %.300q is not kept: %v", path, name, err)
+		d.warn("%.300q: xattr %.300q is not kept: %v", path, name, err)
 	}
 	return nil
 }

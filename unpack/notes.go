@@ -20,8 +20,16 @@ type notes struct {
 	Links []lowerLink `json:"links,omitempty"`
 	// OpaqueRoot says that nothing of the layers below is to be seen. Overlayfs ignores the xattr on a root.
 	OpaqueRoot bool `json:"opaqueRoot,omitempty"`
+	// Image is set for a layer that is an EROFS image.
+	Image *imageSum `json:"image,omitempty"`
 	// Warnings are for people.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// An imageSum is what Verify compares an image with.
+type imageSum struct {
+	Size  int64  `json:"size"`
+	CRC32 uint32 `json:"crc32c"`
 }
 
 // A lowerLink is a hard link of a layer to a file that it does not have itself.

@@ -58,6 +58,19 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Freed, error) {
 	return freed, nil
 }
 
+// Shrink removes images, the least recently used first, when the store takes up more bytes than that, and does nothing
+// else: see Prune.
+func (s *Store) Shrink(ctx context.Context, bytes int64) (Freed, error) {
+	total, err := s.totalUsage()
+	if err != nil {
+		return Freed{}, fmt.Errorf("prune layer store %s: %w", s.root, err)
+	}
+	if total <= bytes {
+		return Freed{}, nil
+	}
+	return s.Prune(ctx, PruneOptions{KeepBytes: bytes})
+}
+
 // totalUsage returns the bytes that all layers and fix-up layers take up on disk. It is asked without any lock:
 // the first time it takes long.
 func (s *Store) totalUsage() (int64, error) {

@@ -15,7 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/unpack"
+	"github.com/stepexec/stepexec/unpack/erofs"
 )
+
+// formatVariable names the layer format of the tests' stores in the environment: see TestErofsPassesTheSameTests.
+const formatVariable = "STEPEXEC_TEST_LAYER_FORMAT"
 
 // A node is everything that can be told of a file without opening its neighbours.
 type node struct {
@@ -125,6 +129,7 @@ func readXattrs(path string) (string, error) {
 // what a step has too; its root carries the metadata of the topmost lower root.
 func overlay(tb testing.TB, lowerdirs []string) string {
 	tb.Helper()
+	lowerdirs = mounted(tb, lowerdirs)
 	base := plainDir(tb)
 	merged, upper, work := filepath.Join(base, "merged"), filepath.Join(base, "upper"), filepath.Join(base, "work")
 	for _, d := range []string{merged, upper, work} {
@@ -180,6 +185,9 @@ func reopen(tb testing.TB, root string) *unpack.Store {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if s.Format, err = unpack.ParseFormat(os.Getenv(formatVariable)); err != nil {
+		tb.Fatal(err)
+	}
 	closeStore(tb, s)
 	return s
 }
@@ -216,7 +224,33 @@ func unpackAll(tb testing.TB, layers ...unpack.Layer) []string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return lowerdirs
+	return mounted(tb, lowerdirs)
+}
+
+// mounted returns the directories of the lowerdirs: those that are EROFS images are mounted.
+func mounted(tb testing.TB, lowerdirs []string) []string {
+	tb.Helper()
+	var dirs []string
+	for _, path := range lowerdirs {
+		info, err := os.Stat(path)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if !info.IsDir() {
+			image := path
+			path = plainDir(tb)
+			if err := erofs.MountAt(image, path); err != nil {
+				tb.Fatal(err)
+			}
+			tb.Cleanup(func() {
+				if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+					tb.Errorf("unmount %s: %v", path, err)
+				}
+			})
+		}
+		dirs = append(dirs, path)
+	}
+	return dirs
 }
 
 // unpackOne unpacks a layer of the entries and returns its directory.

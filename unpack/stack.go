@@ -3,7 +3,6 @@ package unpack
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -17,8 +16,8 @@ type stack struct {
 
 type stackLayer struct {
 	diffID   digest.Digest
-	path     string
-	root     int
+	path     string // of its lower directory or image
+	fd       int    // see root; -1 until it is asked for
 	notes    notes
 	implicit map[string]bool
 	links    map[string]string
@@ -61,10 +60,9 @@ func (s *Store) openLayer(diffID digest.Digest) (*stackLayer, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &stackLayer{diffID: diffID, path: filepath.Join(dir, fsDir), notes: n, implicit: map[string]bool{}, links: map[string]string{}}
-	l.root, err = unix.Open(l.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open layer %s: %w", l.path, err)
+	l := &stackLayer{
+		diffID: diffID, path: lowerdir(dir), fd: -1, notes: n,
+		implicit: map[string]bool{}, links: map[string]string{},
 	}
 	for _, path := range n.ImplicitDirs {
 		l.implicit[string(path)] = true
@@ -75,9 +73,25 @@ func (s *Store) openLayer(diffID digest.Digest) (*stackLayer, error) {
 	return l, nil
 }
 
+// root is a descriptor of the layer's root directory, which stays the layer's. An image is mounted for it, where nobody
+// else sees it.
+func (l *stackLayer) root() (int, error) {
+	if l.fd >= 0 {
+		return l.fd, nil
+	}
+	fd, err := openLower(l.path)
+	if err != nil {
+		return -1, fmt.Errorf("open layer: %w", err)
+	}
+	l.fd = fd
+	return fd, nil
+}
+
 func (st *stack) close() {
 	for _, l := range st.layers {
-		_ = unix.Close(l.root) // only read
+		if l.fd >= 0 {
+			_ = unix.Close(l.fd) // only read
+		}
 	}
 }
 
@@ -99,7 +113,11 @@ type sight struct {
 
 // look walks to path inside one layer, component by component.
 func (l *stackLayer) look(path string) (sight, error) {
-	dir, err := unix.Openat(l.root, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := l.root()
+	if err != nil {
+		return sight{}, err
+	}
+	dir, err := unix.Openat(root, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return sight{}, failed("open directory", err)
 	}

@@ -12,17 +12,22 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
 // A Store is a directory of unpacked layers. Its methods may be called from several goroutines, and several
 // processes may use one directory.
 type Store struct {
 	Limits Limits // for layers unpacked from now on; set it before the first Unpack
+	Format Format // of layers unpacked from now on; "" is FormatAuto. Set it before the first Unpack
 
 	root   string
 	bootID string
 	mu     sync.Mutex
 	held   map[string]*os.File // see hold.go
+
+	mountable func() error // whether layers that are images can be used here
 }
 
 const (
@@ -46,6 +51,7 @@ func OpenStore(root string) (*Store, error) {
 		return nil, fmt.Errorf("open layer store %s: read boot id: %w", root, err)
 	}
 	s := &Store{root: abs, bootID: strings.TrimSpace(string(bootID)), held: map[string]*os.File{}}
+	s.mountable = sync.OnceValue(func() error { return erofs.Supported(filepath.Join(abs, "tmp")) })
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("open layer store: %w", err)
 	}
@@ -143,10 +149,13 @@ func (s *Store) fixupDir(chainID digest.Digest) string {
 	return filepath.Join(s.root, "fixups", chainID.Encoded())
 }
 
-// trusted reports whether dir is a finished layer. One whose marker is from another boot may have lost data
+// trusted reports whether dir is a finished layer that can be used. One whose marker is from another boot may have lost data
 // with the power, and so may one whose marker cannot be read.
 func (s *Store) trusted(dir string) bool {
 	if _, err := os.Lstat(filepath.Join(dir, notesFile)); err != nil {
+		return false
+	}
+	if isImage(lowerdir(dir)) && s.mountable() != nil {
 		return false
 	}
 	marker, err := os.ReadFile(filepath.Join(dir, unsettledFile))
@@ -180,7 +189,7 @@ func (s *Store) build(ctx context.Context, key, final string, fill func(tmp stri
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
-	if err := os.MkdirAll(filepath.Join(tmp, fsDir), 0o700); err != nil {
+	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return false, err
 	}
 	if err := fill(tmp); err != nil {

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -100,14 +101,15 @@ func (l Layer) extract(src *compressed, t *tree, stages *pipeline) error {
 	}
 	stages.decoder = plain
 	content := &uncompressed{
-		r: stages.ahead(plain, tarBlocks, tarBlock), hash: digest.SHA256.Hash(), left: t.budget.limits.Bytes,
+		r: stages.ahead(plain, tarBlocks, tarBlock), hash: digest.SHA256.Hash(), limits: t.budget.limits, from: src,
 	}
-	if err := t.extract(tar.NewReader(content)); err != nil {
+	recorded := t.recipe.tar(content)
+	if err := t.extract(tar.NewReader(recorded)); err != nil {
 		return err
 	}
 	// Padding after the tar's end belongs to the diffID, and whatever follows the last compressed byte to the
 	// digest. The end of content is the end of the stage that reads buffered.
-	if _, err := io.Copy(io.Discard, content); err != nil {
+	if _, err := io.Copy(io.Discard, recorded); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, buffered); err != nil {
@@ -124,8 +126,8 @@ func (l Layer) extract(src *compressed, t *tree, stages *pipeline) error {
 
 // checkDigest compares size and digest of a stream that was read to its end.
 func (l Layer) checkDigest(src *compressed) error {
-	if l.Size >= 0 && src.n != l.Size {
-		return &SizeError{Want: l.Size, Got: src.n}
+	if l.Size >= 0 && src.n.Load() != l.Size {
+		return &SizeError{Want: l.Size, Got: src.n.Load()}
 	}
 	if got := digest.NewDigest(digest.SHA256, src.hash); l.Digest != "" && got != l.Digest {
 		return &DigestError{What: "layer", Want: l.Digest, Got: got}
@@ -138,9 +140,9 @@ type compressed struct {
 	ctx      context.Context
 	r        io.Reader
 	hash     hash.Hash
-	n        int64
-	want     int64 // -1 unknown
-	err      error // the source's own, not io.EOF
+	n        atomic.Int64 // read up to now
+	want     int64        // -1 unknown
+	err      error        // the source's own, not io.EOF
 	progress func(bytes int64)
 }
 
@@ -150,12 +152,10 @@ func (c *compressed) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Read(p)
 	c.hash.Write(p[:n])
-	c.n += int64(n)
-	c.progress(c.n)
-	if c.want >= 0 && c.n > c.want {
-		err = &SizeError{Want: c.want, Got: c.n}
-	} else if errors.Is(err, io.EOF) && c.n < c.want {
-		err = &SizeError{Want: c.want, Got: c.n}
+	read := c.n.Add(int64(n))
+	c.progress(read)
+	if c.want >= 0 && read > c.want || errors.Is(err, io.EOF) && read < c.want {
+		err = &SizeError{Want: c.want, Got: read}
 	}
 	if err != nil && err != io.EOF {
 		c.err = err
@@ -165,17 +165,26 @@ func (c *compressed) Read(p []byte) (int, error) {
 
 // uncompressed hashes the tar and ends a decompression bomb.
 type uncompressed struct {
-	r    io.Reader
-	hash hash.Hash
-	left int64
+	r      io.Reader
+	hash   hash.Hash
+	n      int64 // read up to now
+	limits Limits
+	from   *compressed
 }
+
+// ratioFree is what any layer may have: a small one of zeros is no bomb.
+const ratioFree = 64 << 20
 
 func (u *uncompressed) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	u.hash.Write(p[:n])
-	u.left -= int64(n)
-	if u.left < 0 {
-		return n, fmt.Errorf("%w: its tar goes beyond the limit", ErrTooLarge)
+	u.n += int64(n)
+	if u.n > u.limits.Bytes {
+		return n, fmt.Errorf("%w: its tar is more than %d bytes", ErrTooLarge, u.limits.Bytes)
+	}
+	// What was read of the source is ahead of what came out of it, so this errs for the layer.
+	if (u.n-ratioFree)/u.limits.Ratio > u.from.n.Load() {
+		return n, fmt.Errorf("%w: it grows to more than %d times its compressed size", ErrTooLarge, u.limits.Ratio)
 	}
 	return n, err
 }

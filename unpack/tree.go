@@ -3,30 +3,19 @@ package unpack
 import (
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
-// A tree writes the entries of one layer into a directory that nobody else uses. Every system call names a
-// single component relative to the descriptor of its parent, and openBeneath is the only way to a parent.
-//
-// Directories are 0700 and ours until finish: a setgid bit or a default ACL that a layer gives a directory
-// must not leak into the files made in it.
+// A tree turns the entries of one layer into files of a sink: which name wins, what a whiteout hides, which directories
+// are implied, what is left to the fix-up layer.
 type tree struct {
 	layer  digest.Digest
-	root   int
-	open   *openDirs
+	sink   sink
 	budget *budget
-	umask  uint32 // permissions that a new file does not get
-	uid    int    // owner of the files this process makes
-	gid    int
-	buf    []byte // see buffer
-
-	writers writers // of the files' content
+	recipe *recorder // nil for a layer that comes from no tar
 
 	dirs      map[string]*dirState // every directory, the root as ""
 	links     map[string]string    // hard links into lower layers; a placeholder file holds their place
@@ -42,101 +31,50 @@ type dirState struct {
 	fresh    bool      // has nothing to do with a lower directory of its name: it does not get its metadata
 }
 
-// newTree returns a tree that writes into path, an empty directory; a small one without goroutines. Release it
-// with close.
-func newTree(layer digest.Digest, path string, limits Limits, small bool) (*tree, error) {
-	root, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
+// newTree returns an empty tree that writes into dir, a directory of the store's, in the format; a small one without
+// goroutines. Release it with close.
+func (s *Store) newTree(layer digest.Digest, dir string, format Format, small bool) (_ *tree, err error) {
 	t := &tree{
-		layer: layer, root: root, open: newOpenDirs(), budget: &budget{limits: limits, fd: root},
-		umask: processUmask(), uid: os.Geteuid(), gid: os.Getegid(),
-		dirs: map[string]*dirState{"": {}}, links: map[string]string{},
+		layer: layer,
+		dirs:  map[string]*dirState{"": {}}, links: map[string]string{},
 		whiteouts: map[string]bool{}, opaque: map[string]bool{},
 	}
-	t.writers = writers{tree: t, inline: small}
-	// A store below a setgid directory inherited its group, and its ACLs below one with a default ACL.
-	err = errors.Join(unix.Fchown(root, t.uid, t.gid), removeACLs(root), unix.Fchmod(root, 0o700), t.budget.checkSpace(0))
+	if t.budget, err = newBudget(s.Limits.withDefaults(), dir); err != nil {
+		return nil, err
+	}
+	switch format {
+	case FormatErofs:
+		t.sink, err = newImage(filepath.Join(dir, imageFile), t.budget, t.warn)
+	default:
+		t.sink, err = newDirectories(layer, filepath.Join(dir, fsDir), t.budget, small, t.warn)
+	}
 	if err != nil {
-		t.close()
-		return nil, fmt.Errorf("prepare %s: %w", path, err)
+		t.budget.close()
+		return nil, err
 	}
 	return t, nil
 }
 
 func (t *tree) close() {
-	_ = t.writers.wait() // after an error: extract has waited already, and knows of theirs
-	t.open.close()
-	_ = unix.Close(t.root) // a directory has nothing to flush
+	t.sink.close()
+	t.budget.close()
+	if t.recipe != nil {
+		t.recipe.close()
+	}
 }
 
-func removeACLs(fd int) error {
-	for _, name := range []string{"system.posix_acl_default", "system.posix_acl_access"} {
-		err := unix.Fremovexattr(fd, name)
-		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-			return failed("remove "+name, err)
-		}
+// ensure makes the directory, and those above it, when the layer has none there.
+func (t *tree) ensure(path string) error {
+	if t.dirs[path] != nil {
+		return nil
 	}
-	return nil
-}
-
-// processUmask returns the umask of this process, or all permissions when it cannot be read; it cannot be asked for
-// without changing it.
-func processUmask() uint32 {
-	const all = 0o777
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return all
-	}
-	_, rest, found := strings.Cut(string(status), "\nUmask:\t")
-	line, _, _ := strings.Cut(rest, "\n")
-	mask, err := strconv.ParseUint(line, 8, 32)
-	if !found || err != nil {
-		return all
-	}
-	return uint32(mask)
-}
-
-// buffer returns memory for content that the tree itself writes or copies.
-func (t *tree) buffer() []byte {
-	if t.buf == nil {
-		t.buf = make([]byte, 256<<10)
-	}
-	return t.buf
-}
-
-// dir returns a descriptor of the directory and makes it, and those above it, when the layer has none there.
-// The descriptor stays the tree's and is good until two more have been asked for.
-func (t *tree) dir(path string) (int, error) {
-	if path == "" {
-		return t.root, nil
-	}
-	if fd, ok := t.open.get(path); ok {
-		return fd, nil
-	}
-	if t.dirs[path] == nil {
-		if err := t.mkdir(path); err != nil {
-			return -1, err
-		}
-	}
-	fd, err := openBeneath(t.root, path, unix.O_PATH)
-	if err != nil {
-		return -1, failed("open directory", err)
-	}
-	t.open.put(path, fd)
-	return fd, nil
-}
-
-func (t *tree) mkdir(path string) error {
-	parentPath, base := split(path)
-	parent, err := t.dir(parentPath)
-	if err != nil {
+	parent, _ := split(path)
+	if err := t.ensure(parent); err != nil {
 		return err
 	}
-	err = unix.Mkdirat(parent, base, 0o700)
+	err := t.sink.mkdir(path)
 	if errors.Is(err, unix.EEXIST) {
-		return t.notDirectory(parent, base)
+		return t.notDirectory(path)
 	}
 	if err != nil {
 		return failed("create directory", err)
@@ -151,85 +89,69 @@ func (t *tree) mkdir(path string) error {
 	return nil
 }
 
-// notDirectory explains why no entry can lie below base.
-func (t *tree) notDirectory(parent int, base string) error {
-	var st unix.Stat_t
-	if err := unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+// notDirectory explains why no entry can lie below path.
+func (t *tree) notDirectory(path string) error {
+	kind, err := t.sink.kind(path)
+	if err != nil {
 		return failed("stat", err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+	if kind == unix.S_IFLNK {
 		return errSymlink
 	}
 	return unix.ENOTDIR
 }
 
-// parent returns the directory that path lies in, made when it is missing, and path's last component.
-func (t *tree) parent(path string) (fd int, base string, err error) {
-	dir, base := split(path)
-	fd, err = t.dir(dir)
-	return fd, base, err
-}
-
 // replace calls create, which must not overwrite, and when something is in the way removes that first: the
 // last entry of a name wins.
-func (t *tree) replace(path string, create func(parent int, base string) error) error {
-	parent, base, err := t.parent(path)
-	if err != nil {
+func (t *tree) replace(path string, create func() error) error {
+	parent, _ := split(path)
+	if err := t.ensure(parent); err != nil {
 		return err
 	}
-	err = create(parent, base)
+	err := create()
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	if err := t.remove(parent, path); err != nil {
+	if err := t.remove(path); err != nil {
 		return failed("replace", err)
 	}
-	return create(parent, base)
+	return create()
 }
 
-// remove removes path, which lies in parent, with everything below it.
-func (t *tree) remove(parent int, path string) error {
-	_, base := split(path)
+// remove removes path with everything below it.
+func (t *tree) remove(path string) error {
 	if t.dirs[path] == nil {
-		delete(t.links, path)
-		return unix.Unlinkat(parent, base, 0)
+		return t.removeFile(path)
 	}
-	names, fd, err := readDir(parent, base)
+	names, err := t.sink.names(path)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
 	for _, name := range names {
-		if err := t.remove(fd, path+"/"+name); err != nil {
+		if err := t.remove(path + "/" + name); err != nil {
 			return err
 		}
 	}
-	t.open.drop(path)
 	delete(t.dirs, path)
-	return unix.Unlinkat(parent, base, unix.AT_REMOVEDIR)
+	return t.sink.remove(path, true)
 }
 
-// readDir lists the directory and leaves it open.
-func readDir(parent int, base string) (names []string, fd int, err error) {
-	fd, err = unix.Openat(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func (t *tree) removeFile(path string) error {
+	kind, err := t.sink.kind(path)
 	if err != nil {
-		return nil, -1, err
+		return err
 	}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := unix.ReadDirent(fd, buf)
-		if err != nil || n == 0 {
-			if err != nil {
-				_ = unix.Close(fd)
-				fd = -1
-			}
-			return names, fd, err
-		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	if _, placeholder := t.links[path]; kind == unix.S_IFREG && !placeholder && t.recipe != nil {
+		t.recipe.lost = true
 	}
+	delete(t.links, path)
+	return t.sink.remove(path, false)
 }
 
-// warn records what could not be kept. The number is bounded: a layer of a million odd files is one problem.
+// A warner records what could not be kept of a layer.
+type warner func(format string, args ...any)
+
+// warn is the tree's warner. The number is bounded: a layer of a million odd files is one problem.
 func (t *tree) warn(format string, args ...any) {
 	const most = 20
 	if len(t.notes.Warnings) < most {

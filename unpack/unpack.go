@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -134,12 +133,22 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 
 // fill unpacks the layer into tmp.
 func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(bytes int64)) error {
-	t, err := newTree(l.DiffID, filepath.Join(tmp, fsDir), s.Limits.withDefaults(), l.small())
+	format, err := s.format()
+	if err != nil {
+		return err
+	}
+	t, err := s.newTree(l.DiffID, tmp, format, l.small())
 	if err != nil {
 		return err
 	}
 	defer t.close()
+	if t.recipe, err = newRecorder(tmp); err != nil {
+		return err
+	}
 	if err := l.stream(ctx, t, progress); err != nil {
+		return err
+	}
+	if err := t.recipe.finish(); err != nil {
 		return err
 	}
 	return t.notes.write(tmp)

@@ -26,6 +26,7 @@ type Problem struct {
 // Verified says what Verify has looked at and found.
 type Verified struct {
 	Images, Layers int // Layers includes fix-up layers
+	Digests        int // layers whose tar was put together again and has the digest that it had
 	Files          int // in the layers, directories included
 	Problems       []Problem
 }
@@ -39,13 +40,12 @@ var errLost = errors.New("is not whole, or was not yet on disk when the machine 
 //   - every layer of a record is there, whole, and was on disk before the last boot or written since;
 //   - every directory and the metadata of every file of a layer can be read, its notes fit its files, and it has no
 //     whiteout and no overlay attribute but those that the store makes;
+//   - the tar of every layer, put together from the content of its files, has the digest that it had: see WriteTar;
 //   - the fix-up layer of every image holds what follows from the layers' notes, with the right metadata, and
 //     nothing else.
 //
-// It cannot prove that the content of a file is what the layer's tar had: a layer's digest is that of the tar, of
-// which the order and the headers are not kept. Content is verified once, while it is unpacked. What went bad on the
-// disk since then, or what root changed, added or removed, is found only where it breaks one of the rules above. The
-// error is for what kept Verify from looking.
+// So the content of every file is proven, but for layers that had a file twice. Owners, modes, times and attributes of
+// files are not: those in the tar come from its recipe. The error is for what kept Verify from looking.
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	v := &verifier{store: s, xattrs: make([]byte, 64<<10)} // XATTR_LIST_MAX
 	err := v.root()
@@ -76,7 +76,7 @@ func (v *verifier) problem(path string, err error) {
 // holding runs check with a store of its own, so that what check holds is let go of at once: all layers together
 // may be more than a process may have open.
 func (v *verifier) holding(check func(*Store) error) error {
-	s := &Store{root: v.store.root, bootID: v.store.bootID, held: map[string]*os.File{}}
+	s := &Store{root: v.store.root, bootID: v.store.bootID, held: map[string]*os.File{}, mountable: v.store.mountable}
 	return errors.Join(check(s), s.Close())
 }
 
@@ -117,7 +117,7 @@ func (v *verifier) layers(ctx context.Context) error {
 				v.problem(d.path, err)
 			case held:
 				v.Layers++
-				v.problem(d.path, v.layer(d.path))
+				v.problem(d.path, v.layer(ctx, s, d))
 			case exists(d.path):
 				v.problem(d.path, errLost)
 			}

@@ -123,7 +123,11 @@ func (st *stack) sameDir(fixup int, path string) error {
 	if source < 0 {
 		return unix.ENOTDIR
 	}
-	want, err := dirMetadata(st.layers[source].root, path)
+	root, err := st.layers[source].root()
+	if err != nil {
+		return err
+	}
+	want, err := dirMetadata(root, path)
 	if err != nil {
 		return err
 	}

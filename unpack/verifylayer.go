@@ -2,22 +2,40 @@ package unpack
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
 // layer checks one layer, or fix-up layer, by itself.
-func (v *verifier) layer(dir string) error {
-	err := v.layerFiles(dir)
+func (v *verifier) layer(ctx context.Context, s *Store, d directory) error {
+	err := v.layerFiles(d.path)
+	if err == nil && !strings.HasPrefix(d.key, fixupPrefix) {
+		err = v.digest(ctx, s, digest.NewDigestFromEncoded(digest.SHA256, d.key))
+	}
 	if err != nil {
 		return fmt.Errorf("%w: remove the directory while nothing runs, and pull the image again", err)
 	}
 	return nil
+}
+
+// digest puts the layer's tar together again and compares its digest.
+func (v *verifier) digest(ctx context.Context, s *Store, diffID digest.Digest) error {
+	err := s.writeTar(ctx, diffID, io.Discard)
+	if errors.Is(err, ErrNoRecipe) {
+		return nil
+	}
+	if err == nil {
+		v.Digests++
+	}
+	return err
 }
 
 func (v *verifier) layerFiles(dir string) error {
@@ -34,7 +52,7 @@ func (v *verifier) layerFiles(dir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case fsDir, notesFile, unsettledFile, sizeFile:
+		case fsDir, imageFile, recipeFile, notesFile, unsettledFile, sizeFile:
 		default:
 			return fmt.Errorf("%q does not belong there", e.Name())
 		}
@@ -43,7 +61,10 @@ func (v *verifier) layerFiles(dir string) error {
 	if err != nil {
 		return err
 	}
-	return v.tree(filepath.Join(dir, fsDir), n)
+	if err := n.Image.check(filepath.Join(dir, imageFile)); err != nil {
+		return err
+	}
+	return v.tree(lowerdir(dir), n)
 }
 
 // tree looks at every file of a layer, and holds its notes against them.
@@ -62,10 +83,15 @@ func (v *verifier) tree(root string, n notes) error {
 		missing["whiteout "+string(link.Name)] = string(link.Name)
 	}
 	delete(missing, "directory ") // the root, which walk does not visit
-	if err := v.overlayXattrs(root, true); err != nil {
+	fd, err := openLower(root)
+	if err != nil {
 		return err
 	}
-	err := walk(root, func(f visited) error {
+	defer unix.Close(fd)
+	if err := v.overlayXattrs(procPath(fd)+"/.", true); err != nil {
+		return err
+	}
+	err = walk(procPath(fd)+"/.", func(f visited) error {
 		v.Files++
 		isDir := f.stat.Mode&unix.S_IFMT == unix.S_IFDIR
 		if isDir {

@@ -71,7 +71,11 @@ func (t *tree) finish() error {
 	}
 	for _, path := range slices.Sorted(maps.Keys(t.dirs)) {
 		state := t.dirs[path]
-		if err := t.finishDir(path, state); err != nil {
+		m := implicitMetadata
+		if state.declared != nil {
+			m = *state.declared
+		}
+		if err := t.sink.finishDir(path, m, state.opaque); err != nil {
 			return t.entryError(path, err)
 		}
 		if state.declared == nil && !state.fresh {
@@ -99,7 +103,7 @@ func (t *tree) applyOpaque() error {
 			marker := join(path, opaqueMarker)
 			hidden, err := t.hidden(marker)
 			if err == nil && !hidden {
-				_, err = t.dir(path)
+				err = t.ensure(path)
 			}
 			if err != nil {
 				return t.entryError(marker, err)
@@ -121,14 +125,14 @@ func (t *tree) applyWhiteout(path string) (made bool, err error) {
 	if hidden, err := t.hidden(path); hidden || err != nil {
 		return false, err
 	}
-	parent, base, err := t.parent(path)
-	if err != nil {
+	parent, _ := split(path)
+	if err := t.ensure(parent); err != nil {
 		return false, err
 	}
 	if err := t.budget.entry(); err != nil {
 		return false, err
 	}
-	return true, failed("create whiteout", unix.Mknodat(parent, base, unix.S_IFCHR, 0))
+	return true, failed("create whiteout", t.sink.whiteout(path))
 }
 
 // hidden reports whether the layer hides what lower layers have at path: by a file there or above it, by a
@@ -157,42 +161,15 @@ func (t *tree) blocked(path string) (bool, error) {
 	for dir != "" && t.dirs[dir] == nil {
 		dir, base = split(dir)
 	}
-	parent, err := t.dir(dir)
-	if err != nil {
-		return false, err
-	}
-	var st unix.Stat_t
-	err = unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	kind, err := t.sink.kind(join(dir, base))
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
 	if err != nil {
 		return false, failed("stat", err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK && join(dir, base) != path {
+	if kind == unix.S_IFLNK && join(dir, base) != path {
 		return false, errSymlink
 	}
-	return st.Mode&unix.S_IFMT != unix.S_IFDIR, nil
-}
-
-// finishDir gives a directory its metadata.
-func (t *tree) finishDir(path string, state *dirState) error {
-	fd, err := openBeneath(t.root, path, unix.O_RDONLY)
-	if err != nil {
-		return failed("open directory", err)
-	}
-	defer unix.Close(fd)
-	m := implicitMetadata
-	if state.declared != nil {
-		m = *state.declared
-	}
-	if err := t.applyFd(fd, path, m); err != nil {
-		return err
-	}
-	if state.opaque {
-		if err := unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0); err != nil {
-			return failed("mark opaque", err)
-		}
-	}
-	return m.setTimes(fd, ".")
+	return kind != unix.S_IFDIR, nil
 }

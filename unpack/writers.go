@@ -20,7 +20,7 @@ const (
 // happens in the tar's order, in the caller's goroutine; a writer has the descriptor only. So there is nothing to
 // wait for when a name comes twice, is linked to or is removed: it is the inode that gets the content.
 type writers struct {
-	tree   *tree
+	sink   *directories
 	inline bool        // for a small layer: no goroutines
 	queue  chan *batch // nil until the first file
 	free   chan *batch
@@ -52,7 +52,7 @@ type part struct {
 type output struct {
 	fd     int
 	number int
-	name   string // of the entry
+	name   string // its path
 	meta   metadata
 	mode   uint32       // that it has now
 	left   atomic.Int32 // parts, one more until all are known
@@ -148,7 +148,7 @@ func (w *writers) release(f *output) {
 	}
 	var err error
 	if !w.failed.Load() {
-		err = w.tree.applyFile(f)
+		err = w.sink.applyFile(f)
 	}
 	if err := errors.Join(err, failed("close", unix.Close(f.fd))); err != nil {
 		w.fail(f, err)
@@ -159,7 +159,7 @@ func (w *writers) fail(f *output, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil || f.number < w.at {
-		w.err, w.at = w.tree.entryError(f.name, err), f.number
+		w.err, w.at = entryError(w.sink.layer, f.name, err), f.number
 	}
 	w.failed.Store(true)
 }

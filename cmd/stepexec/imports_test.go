@@ -18,14 +18,17 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 	allowed := map[string][]string{
 		"pipeline":      {},
 		"pull":          {},
-		"unpack":        {"unpack/gunzip"},
+		"unpack":        {"unpack/gunzip", "unpack/erofs"},
 		"unpack/gunzip": {},
+		"unpack/erofs":  {},
+		"archive":       {"unpack"},
 		"lockfile":      {},
-		"sandbox":       {},
+		"sandbox":       {"unpack/erofs"},
 		"logs":          {},
 		"engine":        {"pipeline", "pull", "unpack", "sandbox", "logs"},
 		"report":        {"engine"},
-		"cmd/stepexec":  {"pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "report"},
+		"settings":      {"pull", "unpack"},
+		"cmd/stepexec":  {"archive", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "report"},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	list.Dir = "../.."

@@ -10,43 +10,65 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/unpack"
 )
 
+// loadOptions are the flags of `stepexec load`.
+type loadOptions struct {
+	root, runtime, platform string
+	settings                settingsFlags
+}
+
 func newLoad() *cobra.Command {
-	var root, platform string
+	o := &loadOptions{}
 	cmd := &cobra.Command{
 		Use:   "load FILE [NAME...]",
-		Short: "Put the images of a docker save archive into the store",
-		Long: `Put the images of an archive that docker save or podman save wrote into the store,
-under the names that the archive gives them, so that pipelines use them without a
-registry. Of an archive of several images, name those to load. An archive can claim
-any name: load only what you trust.`,
-		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar",
+		Short: "Put the images of an archive into the store",
+		Long: `Put the images of an archive into the store, so that pipelines use them without a
+registry: of one that docker save or podman save wrote, or of the tar of an OCI image
+layout. Without NAME it is all images, under the names that the archive gives them;
+with NAME those alone. The only image of an archive that does not name it gets NAME.
+An archive can claim any name: load only what you trust.`,
+		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  stepexec load app.oci.tar registry.example.com/app:1",
 		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if err := sandbox.CheckPrivilege(); err != nil {
-				return err
-			}
-			store, err := unpack.OpenStore(root)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, store.Close()) }()
-			fetcher := &engine.Fetcher{Store: store, Platform: platform}
-			tags := args[1:]
-			if len(tags) == 0 {
-				tags = []string{""}
-			}
-			if err := load(cmd.Context(), cmd.OutOrStdout(), fetcher, args[0], tags); err != nil {
-				return err
-			}
-			return store.Settle()
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.load(cmd.Context(), cmd.OutOrStdout(), args[0], args[1:])
 		},
 	}
-	cmd.Flags().StringVar(&platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
-	addRoot(cmd.Flags(), &root)
+	flags := cmd.Flags()
+	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
+	o.settings.add(flags)
+	o.settings.addStore(flags)
+	addRuntime(flags, &o.runtime)
+	addRoot(flags, &o.root)
 	return cmd
+}
+
+func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, names []string) (err error) {
+	if err := sandbox.CheckPrivilege(); err != nil {
+		return err
+	}
+	s, err := o.settings.load()
+	if err != nil {
+		return err
+	}
+	store, err := openStore(o.root, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	in := &intake{store: store, limit: s.StoreLimit, root: o.root, runtime: o.runtime, say: sayOnStderr}
+	fetcher := &engine.Fetcher{Store: store, Platform: o.platform, Progress: in.progress}
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	if err := load(ctx, stdout, fetcher, file, names); err != nil {
+		return err
+	}
+	if err := store.Settle(); err != nil {
+		return err
+	}
+	in.end(ctx)
+	return nil
 }
 
 func load(ctx context.Context, stdout io.Writer, fetcher *engine.Fetcher, file string, tags []string) error {

@@ -21,7 +21,7 @@ import (
 
 func newLock() *cobra.Command {
 	var platforms []string
-	var registries registryFlags
+	var flags settingsFlags
 	cmd := &cobra.Command{
 		Use:   "lock [FILE]",
 		Short: "Write down the digests of a pipeline's images",
@@ -36,15 +36,16 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 			if err != nil {
 				return err
 			}
-			options, err := registries.options()
+			s, err := flags.load()
 			if err != nil {
 				return err
 			}
-			return lock(cmd.Context(), cmd.OutOrStdout(), file, platforms, options)
+			return lock(cmd.Context(), cmd.OutOrStdout(), file, platforms, pull.Options{Registries: s.Registries})
 		},
 	}
 	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "lock for this platform, such as linux/arm64; may be repeated (default: those of the lock file, else this machine's)")
-	registries.add(cmd.Flags())
+	flags.add(cmd.Flags())
+	flags.addRegistries(cmd.Flags())
 	return cmd
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/settings"
 )
 
 func main() { os.Exit(execute()) }
@@ -35,7 +36,8 @@ func execute() int {
 	}
 	var invalid pipeline.Errors
 	var invalidLock *lockfile.Error
-	if errors.As(err, &invalid) || errors.As(err, &invalidLock) {
+	var invalidSettings *settings.Error
+	if errors.As(err, &invalid) || errors.As(err, &invalidLock) || errors.As(err, &invalidSettings) {
 		fmt.Fprintln(os.Stderr, err) // file:line:column: first, as editors expect it
 	} else {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
@@ -64,6 +66,6 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(kill), newValidate(), newLock(), newPull(), newLoad(), newImages(), newRmi(), newPrune(), newVerify(), newVersion())
+	root.AddCommand(newRun(kill), newValidate(), newLock(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newVerify(), newVersion())
 	return root
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -55,9 +56,9 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("--older-than %s: must be positive", o.olderThan)
 	}
 	if o.keep != "" {
-		bytes, err := units.FromHumanSize(o.keep)
-		if err != nil || bytes <= 0 {
-			return fmt.Errorf("--keep-storage %s: must be a positive size, such as 500MB or 20GB (to remove all images: --all)", o.keep)
+		bytes, err := settings.ParseSize(o.keep)
+		if err != nil {
+			return fmt.Errorf("--keep-storage: %w (to remove all images: --all)", err)
 		}
 		options.KeepBytes = bytes
 	}
@@ -69,18 +70,23 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 	return errors.Join(err, printFreed(stdout, freed))
 }
 
-// openIdleStore opens the store, once what killed runs left is cleared away:
-// their containers may still run, and nobody holds the layers these have
-// mounted.
+// openIdleStore opens the store, once what killed runs left is cleared away.
 func openIdleStore(ctx context.Context, root, runtime string) (*unpack.Store, error) {
-	host, err := sandbox.Open(ctx, sandbox.Options{Root: root, Runtime: runtime})
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(host.Leftovers(), host.Close()); err != nil {
+	if err := clearDeadRuns(ctx, root, runtime); err != nil {
 		return nil, err
 	}
 	return unpack.OpenStore(root)
+}
+
+// clearDeadRuns clears away what killed runs left, before layers are removed:
+// their containers may still run, and nobody holds the layers these have
+// mounted.
+func clearDeadRuns(ctx context.Context, root, runtime string) error {
+	host, err := sandbox.Open(ctx, sandbox.Options{Root: root, Runtime: runtime})
+	if err != nil {
+		return err
+	}
+	return errors.Join(host.Leftovers(), host.Close())
 }
 
 func printFreed(w io.Writer, freed unpack.Freed) error {

@@ -1,20 +1,27 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/unpack"
 )
 
+// pullOptions are the flags of `stepexec pull`.
+type pullOptions struct {
+	root, runtime, platform string
+	settings                settingsFlags
+}
+
 func newPull() *cobra.Command {
-	var root, platform string
-	var registries registryFlags
+	o := &pullOptions{}
 	cmd := &cobra.Command{
 		Use:   "pull IMAGE",
 		Short: "Fetch an image into the store",
@@ -24,33 +31,50 @@ oci-archive:FILE or docker-archive:FILE. Credentials come from docker's config.j
 and its credential helpers: docker login REGISTRY.`,
 		Example: "  stepexec pull golang:1.26\n  stepexec pull --platform linux/arm64 127.0.0.1:5000/app@sha256:...",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if err := sandbox.CheckPrivilege(); err != nil {
-				return err
-			}
-			options, err := registries.options()
-			if err != nil {
-				return err
-			}
-			store, err := unpack.OpenStore(root)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, store.Close()) }()
-			fetcher := &engine.Fetcher{Store: store, Platform: platform, Options: options}
-			image, err := fetcher.Fetch(cmd.Context(), args[0], pipeline.PullAlways)
-			if err != nil {
-				return err
-			}
-			if err := store.Settle(); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", image.Name, image.Digest)
-			return err
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.pull(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 	}
-	cmd.Flags().StringVar(&platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
-	registries.add(cmd.Flags())
-	addRoot(cmd.Flags(), &root)
+	flags := cmd.Flags()
+	flags.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
+	o.settings.add(flags)
+	o.settings.addRegistries(flags)
+	o.settings.addStore(flags)
+	addRuntime(flags, &o.runtime)
+	addRoot(flags, &o.root)
 	return cmd
+}
+
+func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) (err error) {
+	if err := sandbox.CheckPrivilege(); err != nil {
+		return err
+	}
+	s, err := o.settings.load()
+	if err != nil {
+		return err
+	}
+	store, err := openStore(o.root, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	in := &intake{store: store, limit: s.StoreLimit, root: o.root, runtime: o.runtime, say: sayOnStderr}
+	fetcher := &engine.Fetcher{
+		Store: store, Platform: o.platform, Options: pull.Options{Registries: s.Registries}, Progress: in.progress,
+	}
+	image, err := fetcher.Fetch(ctx, name, pipeline.PullAlways)
+	if err != nil {
+		return err
+	}
+	if image.Warning != "" {
+		sayOnStderr("warning: " + image.Warning)
+	}
+	if err := store.Settle(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(stdout, "%s\n%s\n", image.Name, image.Digest); err != nil {
+		return err
+	}
+	in.end(ctx)
+	return nil
 }

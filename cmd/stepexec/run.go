@@ -16,9 +16,10 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/unpack"
+	"github.com/stepexec/stepexec/settings"
 )
 
 // runOptions are the flags of `stepexec run`.
@@ -32,7 +33,7 @@ type runOptions struct {
 	pull        string
 	platform    string
 	locked      bool
-	registries  registryFlags
+	settings    settingsFlags
 	root        string
 	runtime     string
 	output      string
@@ -66,7 +67,9 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	flags.StringVar(&o.pull, "pull", "", "when to pull images: always, missing or never (default: as the file says)")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
 	flags.BoolVar(&o.locked, "locked", false, "fail unless every image is in the lock file (see stepexec lock)")
-	o.registries.add(flags)
+	o.settings.add(flags)
+	o.settings.addRegistries(flags)
+	o.settings.addStore(flags)
 	addRuntime(flags, &o.runtime)
 	flags.StringVar(&o.output, "output", "plain", "how to show the run: plain or json")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
@@ -95,15 +98,15 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return masked(err, in.Secrets)
 	}
-	options, err := o.registries.options()
+	s, err := o.settings.load()
 	if err != nil {
 		return err
 	}
-	fetcher := &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: options}
+	fetcher := &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
 	if err := useLock(fetcher, plan, file, o.locked); err != nil {
 		return err
 	}
-	code, err := o.execute(ctx, plan, fetcher, printer)
+	code, err := o.execute(ctx, plan, fetcher, s, printer)
 	if err != nil {
 		return masked(err, in.Secrets)
 	}
@@ -114,7 +117,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 }
 
 // execute runs the plan and returns the run's exit code.
-func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, printer printer) (code int, err error) {
+func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, printer printer) (code int, err error) {
 	host, err := sandbox.Open(ctx, sandbox.Options{Root: o.root, Runtime: o.runtime})
 	if err != nil {
 		return 0, err
@@ -123,18 +126,21 @@ func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, fetcher *
 	if left := host.Leftovers(); left != nil {
 		fmt.Fprintln(os.Stderr, "stepexec: warning:", left)
 	}
-	store, err := unpack.OpenStore(o.root)
+	store, err := openStore(o.root, s)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	fetcher.Store = store
+	mask := logs.NewMask(plan.Secrets)
+	in := &intake{store: store, limit: s.StoreLimit, root: o.root, runtime: o.runtime, say: func(line string) { sayOnStderr(mask.String(line)) }}
+	fetcher.Store, fetcher.Progress = store, in.progress
 	summary, err := engine.Run(ctx, plan, engine.Options{
 		Host:    host,
 		Fetcher: fetcher,
 		Kill:    o.kill,
 		Events:  printer.Event,
 	})
+	in.end(ctx)
 	return summary.ExitCode, errors.Join(err, printer.Err())
 }
 

@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("DOWN", down.Host)
 			env.Setenv("ROOT", filepath.Join(env.WorkDir, "root"))
 			env.Setenv("DOCKER_CONFIG", filepath.Join(env.WorkDir, "docker"))
+			env.Setenv("STEPEXEC_SETTINGS", "/dev/null") // and not this machine's
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -74,7 +75,8 @@ func check(ts *testscript.TestScript, err error) {
 }
 
 // asNobodyCommand is `asnobody ARG...`: stepexec as a user without privileges,
-// who may not enter the test's own directories.
+// who may not enter the test's own directories; its home has the .config of the
+// working directory.
 func asNobodyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	program, err := exec.LookPath("stepexec")
 	check(ts, err)
@@ -83,14 +85,15 @@ func asNobodyCommand(ts *testscript.TestScript, neg bool, args []string) {
 	defer os.RemoveAll(dir)
 	check(ts, os.Chmod(dir, 0o755))
 	script := "cp " + program + " " + dir + "/stepexec && cp *.yml " + dir + " && cd " + dir +
-		` && exec setpriv --reuid 65534 --regid 65534 --clear-groups ./stepexec "$@"`
+		` && if test -e "$OLDPWD/.config"; then cp -r "$OLDPWD/.config" .; fi && export HOME="$PWD"` +
+		` && chown 65534 . && exec setpriv --reuid 65534 --regid 65534 --clear-groups ./stepexec "$@"`
 	err = ts.Exec("sh", append([]string{"-c", script, "sh"}, args...)...)
 	if (err != nil) != neg {
 		ts.Fatalf("stepexec as nobody: %v", err)
 	}
 }
 
-// imageCommand is `image KIND PATH`: it makes a variant of the busybox image.
+// imageCommand is `image KIND PATH [NAME]`: it makes a variant of the busybox image.
 func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 	image, err := fixtures.BusyboxImage()
 	check(ts, err)
@@ -110,8 +113,27 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 		image.Config.Env = append(image.Config.Env, "FROM_IMAGE=yes")
 		image.Config.Entrypoint = []string{"/bin/sh", "-c"}
 		image.Config.Cmd = []string{"id -un; pwd; echo $FROM_IMAGE"}
+	case "filled", "filled-archive": // with 8 MB that no other image has
+		fill := fixtures.File("fill", 0o644, strings.Repeat(args[1]+"\n", 8e6/(len(args[1])+1)))
+		image.Layers = append(image.Layers, fixtures.Tar(fill))
+		if kind == "filled-archive" {
+			check(ts, image.WriteDockerArchive(path, "filled:latest"))
+			return
+		}
+	case "lossy": // with five attributes that are not kept
+		var files []fixtures.Entry
+		for i := range 5 {
+			file := fixtures.File(fmt.Sprint("lossy", i), 0o644, "")
+			file.PAXRecords = map[string]string{"SCHILY.xattr.trusted.overlay.redirect": "/etc"}
+			files = append(files, file)
+		}
+		image.Layers = append(image.Layers, fixtures.Tar(files...))
 	case "oci-archive":
-		check(ts, image.WriteOCIArchive(path, "latest"))
+		name := "latest"
+		if len(args) > 2 {
+			name = args[2]
+		}
+		check(ts, image.WriteOCIArchive(path, name))
 		return
 	case "docker-archive":
 		image.Compression = compression.None

@@ -18,10 +18,12 @@ func newVerify() *cobra.Command {
 		Long: `Check everything in the store and list what is wrong: records that cannot be read,
 layers that are missing or were lost with the power, files and directories that cannot
 be reached, owners and modes that let others in, whiteouts and overlay attributes that
-are not the store's own, fix-up layers that do not fit. Nothing is changed.
+are not the store's own, fix-up layers that do not fit, and contents that changed: the
+tar of every layer is put together again and must have the digest that it had. Nothing
+is changed.
 
-It does not prove that the content of a file is still what was pulled: that is verified
-while it is unpacked, and layers are kept as directories, which have no digest.`,
+Owners, modes, times and attributes of files are not compared with those in the tar. The
+rare layer that has a file twice has no digest any more and is checked without.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := unpack.OpenStore(root)
@@ -42,7 +44,7 @@ func printVerified(w io.Writer, v unpack.Verified) error {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(w, "checked %d images, %d layers, %d files\n", v.Images, v.Layers, v.Files); err != nil {
+	if _, err := fmt.Fprintf(w, "checked %d images, %d layers (%d by digest), %d files\n", v.Images, v.Layers, v.Digests, v.Files); err != nil {
 		return err
 	}
 	if n := len(v.Problems); n > 0 {

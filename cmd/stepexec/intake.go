@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/docker/go-units"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// An intake is what a command unpacks into the store. When all is unpacked,
+// people are told what could not be kept of it, and the store is brought below
+// its limit.
+type intake struct {
+	store         *unpack.Store
+	limit         int64 // of the store, in bytes; 0: none
+	root, runtime string
+	say           func(line string)
+
+	mu     sync.Mutex
+	layers map[string][]digest.Digest // that were unpacked, by image
+}
+
+// progress is for engine.Fetcher.
+func (in *intake) progress(image string, p unpack.Progress) {
+	if p.State != unpack.Done {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.layers == nil {
+		in.layers = map[string][]digest.Digest{}
+	}
+	in.layers[image] = append(in.layers[image], p.Layer)
+}
+
+// end is called when nothing is unpacked any more and nothing urgent waits.
+// What goes wrong is said: the images are there all the same.
+func (in *intake) end(ctx context.Context) {
+	for _, image := range slices.Sorted(maps.Keys(in.layers)) {
+		in.sayLost(image, in.layers[image])
+	}
+	if len(in.layers) == 0 || in.limit == 0 || ctx.Err() != nil {
+		return
+	}
+	if err := in.shrink(ctx); err != nil {
+		in.say(fmt.Sprintf("warning: store limit %s: %v", units.HumanSize(float64(in.limit)), err))
+	}
+}
+
+// sayOnStderr prints a line of stepexec's own.
+func sayOnStderr(line string) { fmt.Fprintln(os.Stderr, "stepexec:", line) }
+
+// sayLost says what could not be kept of an image's layers, in a few lines.
+func (in *intake) sayLost(image string, layers []digest.Digest) {
+	var lost []string
+	for _, layer := range layers {
+		warnings, err := in.store.Warnings(layer)
+		if err != nil {
+			warnings = []string{err.Error()}
+		}
+		lost = append(lost, warnings...)
+	}
+	const most = 3
+	for _, text := range lost[:min(len(lost), most)] {
+		in.say(fmt.Sprintf("warning: image %s: %s", image, text))
+	}
+	if more := len(lost) - most; more > 0 {
+		in.say(fmt.Sprintf("warning: image %s: %d more like that", image, more))
+	}
+}
+
+// shrink removes the least recently used images until the store is below its
+// limit. What this process uses is held by its own store, and stays.
+func (in *intake) shrink(ctx context.Context) error {
+	if err := clearDeadRuns(ctx, in.root, in.runtime); err != nil {
+		return err
+	}
+	freed, err := in.store.Shrink(ctx, in.limit)
+	if freed.Layers == 0 && len(freed.Images) == 0 {
+		return err
+	}
+	removed := []string{}
+	for _, i := range freed.Images {
+		removed = append(removed, fmt.Sprintf("%s (%s)", i.Reference, i.Platform))
+	}
+	if len(removed) == 0 {
+		removed = append(removed, "layers that no image needs")
+	}
+	in.say(fmt.Sprintf("store limit %s: removed %s, freed %s", units.HumanSize(float64(in.limit)),
+		strings.Join(removed, ", "), units.HumanSize(float64(freed.Bytes))))
+	return err
+}

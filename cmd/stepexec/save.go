@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/archive"
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// saveOptions are the flags of `stepexec save`.
+type saveOptions struct {
+	root, platform, file, compression string
+}
+
+func newSave() *cobra.Command {
+	o := &saveOptions{}
+	cmd := &cobra.Command{
+		Use:   "save IMAGE...",
+		Short: "Write images of the store into an archive",
+		Long: `Write images of the store into one OCI archive, which stepexec load, docker load,
+podman load, ctr images import and skopeo read. IMAGE is what the image was pulled as, or
+its name in the list of stepexec images. Configuration and uncompressed layers are, byte
+by byte, those that were pulled; they are compressed anew.`,
+		Example: "  stepexec save -o golang.tar golang:1.26\n  stepexec save --compression zstd golang:1.26 | ssh builder stepexec load /dev/stdin",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.save(cmd.Context(), cmd.OutOrStdout(), args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.file, "output", "o", "", "`FILE` to write (default: standard output)")
+	flags.StringVar(&o.compression, "compression", "gzip", "of the layers: gzip, zstd or none")
+	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
+	addRoot(flags, &o.root)
+	return cmd
+}
+
+func (o *saveOptions) save(ctx context.Context, stdout io.Writer, args []string) (err error) {
+	compression, err := archive.ParseCompression(o.compression)
+	if err != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	store, err := unpack.OpenStore(o.root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	images, err := o.images(store, args)
+	if err != nil {
+		return err
+	}
+	if o.file == "" {
+		if isTerminal(stdout) {
+			return errors.New("save: the archive would go to the terminal (name a file: -o FILE, or redirect the output)")
+		}
+		return archive.Write(ctx, store, images, compression, stdout)
+	}
+	return writeFile(o.file, func(w io.Writer) error { return archive.Write(ctx, store, images, compression, w) })
+}
+
+// images finds the images and keeps them from being removed.
+func (o *saveOptions) images(store *unpack.Store, args []string) ([]archive.Image, error) {
+	fetcher := &engine.Fetcher{Store: store, Platform: o.platform}
+	platform := o.platform
+	if platform == "" {
+		platform = engine.HostPlatform()
+	}
+	var images []archive.Image
+	for _, arg := range args {
+		name, err := fetcher.Name(arg)
+		if err != nil {
+			return nil, err
+		}
+		if err := store.Use(name, platform); err != nil {
+			return nil, err
+		}
+		record, err := store.Image(name, platform)
+		if err != nil {
+			return nil, fmt.Errorf("save: %w (pull it first: stepexec pull %s)", err, arg)
+		}
+		image := archive.Image{ImageRecord: record}
+		if ref, err := pull.ParseReference(name); err == nil && !ref.IsLocal() && ref.Digest == "" {
+			image.Names = []string{name}
+		}
+		images = append(images, image)
+	}
+	return images, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// writeFile makes the file, in place of one that is there only once it is whole. What is no regular file, such as
+// /dev/stdout, is written to as it is.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/settings"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// settingsFlags name the settings file, and say what goes before it.
+type settingsFlags struct {
+	file        string
+	mirrors     []string
+	storeLimit  string
+	layerFormat string
+}
+
+func (f *settingsFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.file, "settings", "", "settings `FILE`: registries, the store's limit, its format (default: $"+settings.Variable+", or the machine's or user's)")
+}
+
+// addRegistries adds the flags of commands that ask registries.
+func (f *settingsFlags) addRegistries(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.mirrors, "registry-mirror", nil, "try `HOST=MIRROR` before a registry, or MIRROR alone before docker.io; may be repeated")
+}
+
+// addStore adds the flags of commands that unpack layers.
+func (f *settingsFlags) addStore(flags *pflag.FlagSet) {
+	flags.StringVar(&f.storeLimit, "store-limit", "", "when something was unpacked, remove images until the store takes up no more than `SIZE`, such as 20GB, or none")
+	flags.StringVar(&f.layerFormat, "layer-format", "", "how new layers are kept: auto, directories or erofs")
+}
+
+// load returns the settings of the file with the flags over them.
+func (f *settingsFlags) load() (settings.Settings, error) {
+	s, err := settings.Load(f.file)
+	if err != nil {
+		return s, err
+	}
+	if len(f.mirrors) > 0 {
+		if s.Registries, err = s.Registries.WithMirrors(f.mirrors); err != nil {
+			return s, fmt.Errorf("--registry-mirror: %w", err)
+		}
+	}
+	if f.storeLimit != "" {
+		if s.StoreLimit, err = settings.ParseStoreLimit(f.storeLimit); err != nil {
+			return s, fmt.Errorf("--store-limit: %w", err)
+		}
+	}
+	if f.layerFormat != "" {
+		if s.LayerFormat, err = unpack.ParseFormat(f.layerFormat); err != nil {
+			return s, fmt.Errorf("--layer-format: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// openStore opens the store and has it unpack layers as the settings say.
+func openStore(root string, s settings.Settings) (*unpack.Store, error) {
+	store, err := unpack.OpenStore(root)
+	if err != nil {
+		return nil, err
+	}
+	store.Limits, store.Format = s.Limits, s.LayerFormat
+	return store, nil
+}

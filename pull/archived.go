@@ -1,0 +1,92 @@
+package pull
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// An ArchivedImage is one image of an archive.
+type ArchivedImage struct {
+	Reference Reference // leads to it
+	// Names are the image names that the archive gives it, as they are there: not checked,
+	// and without those that are a tag alone.
+	Names []string
+}
+
+// Called reports whether one of its names is meant by name, which may be a tag alone.
+func (i ArchivedImage) Called(name string) bool {
+	return slices.ContainsFunc(i.Names, func(n string) bool { return tagMatches(n, name) })
+}
+
+// Archived lists the images of an archive, which is one of `docker save` or the tar of
+// an OCI image layout. Docker writes archives that are both; they count as docker's.
+func Archived(file string) (images []ArchivedImage, err error) {
+	a, err := openArchive(file)
+	if err == nil {
+		images, err = archived(a, file)
+		err = errors.Join(err, a.Close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("archive %s: %w", file, err)
+	}
+	return images, nil
+}
+
+func archived(a *archive, file string) ([]ArchivedImage, error) {
+	raw, err := readFile(a, "manifest.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return archivedLayout(a, Reference{Scheme: SchemeOCIArchive, Path: file})
+	}
+	if err != nil {
+		return nil, err
+	}
+	saved, err := parseSaved(raw)
+	if err != nil {
+		return nil, err
+	}
+	var images []ArchivedImage
+	for _, s := range saved {
+		images = append(images, archivedImage(Reference{Scheme: SchemeDockerArchive, Path: file}, s.RepoTags))
+	}
+	return images, nil
+}
+
+func archivedLayout(a *archive, ref Reference) ([]ArchivedImage, error) {
+	if err := checkLayout(a); err != nil {
+		return nil, fmt.Errorf("it has no file manifest.json as docker save writes it, and %w", err)
+	}
+	entries, err := (&layout{files: a, ref: ref}).entries()
+	if err != nil {
+		return nil, err
+	}
+	var images []ArchivedImage
+	seen := map[string]bool{}
+	for _, entry := range entries {
+		names := entryNames(entry)
+		key := strings.Join(names, "\x00")
+		if !seen[key] { // else it is another platform of the same image
+			seen[key] = true
+			images = append(images, archivedImage(ref, names))
+		}
+	}
+	return images, nil
+}
+
+func archivedImage(ref Reference, names []string) ArchivedImage {
+	image := ArchivedImage{Reference: ref}
+	for _, name := range names {
+		if !tagPattern.MatchString(name) {
+			image.Names = append(image.Names, name)
+		}
+	}
+	switch {
+	case len(image.Names) > 0:
+		image.Reference.Tag = image.Names[0]
+	case len(names) > 0:
+		image.Reference.Tag = names[0]
+	}
+	return image
+}

@@ -1,0 +1,135 @@
+package pull
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/opencontainers/go-digest"
+)
+
+// Head returns the digest that the image's registry, or a mirror in front of it, has
+// for the reference now: what Resolve would return as Image.Root. It costs one HEAD
+// request, and those to get a token where one is wanted. Nothing is read, so nothing
+// is verified: compare the digest with one of an image that was. warnings are as
+// Image.Warnings returns them. Errors are those of Resolve.
+func Head(ctx context.Context, reference string, o Options) (root digest.Digest, warnings []string, err error) {
+	ref, err := ParseReference(reference)
+	if err != nil {
+		return "", nil, fmt.Errorf("pull: %w", err)
+	}
+	if ref.IsLocal() {
+		return "", nil, fmt.Errorf("pull %s: programming error: only a registry can be asked for a digest", ref)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, errSlow)
+	defer cancel()
+	r, err := openRegistry(ref, o)
+	if err != nil {
+		return "", nil, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	defer r.close()
+	path := "manifests/" + cmp.Or(ref.Digest.String(), ref.Tag)
+	root, err = ask(ctx, r, func(e *endpoint) (digest.Digest, error) { return e.digest(ctx, path, ref.Digest) })
+	if err != nil {
+		return "", nil, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	return root, r.warnings(), nil
+}
+
+// digest returns the digest of a manifest or an index. An endpoint that does not tell
+// it is asked for the document itself, which also tells why there is none: answers to
+// HEAD have no text. The error is explained.
+func (e *endpoint) digest(ctx context.Context, path string, want digest.Digest) (digest.Digest, error) {
+	tries := e.attempts(documentAttempts)
+	got, err := e.head(withBodyLimit(ctx, maxDocument), path)
+	if err == nil && checkDigest(got) == nil && (want == "" || got == want) {
+		return got, nil
+	}
+	if err != nil && !errors.As(err, new(*transport.Error)) {
+		if err := tries.next(ctx, err); err != nil {
+			e.giveUp(err)
+			return "", e.explain(ctx, err)
+		}
+	}
+	document, err := e.document(ctx, path, want)
+	if err == nil {
+		err = isDocument(e, document)
+	}
+	return digest.FromBytes(document.raw), err
+}
+
+// head returns what Docker-Content-Digest says in the answer to a HEAD request
+// (distribution specification, "Pulling manifests"), which may be anything.
+func (e *endpoint) head(ctx context.Context, path string) (digest.Digest, error) {
+	w := newWatch(ctx, e.stall)
+	defer w.stop()
+	header := http.Header{"Accept": {manifestTypes}}
+	g := &greeting{path: e.repository.RepositoryStr() + "/" + path, header: header}
+	client, known, err := e.connect(context.WithValue(w.ctx, greetingKey{}, g))
+	if err != nil {
+		return "", w.cause(err)
+	}
+	if found := g.digest.Load(); found != nil {
+		return *found, nil
+	}
+	resp, err := e.request(w.ctx, client, http.MethodHead, path, header)
+	if err != nil && known {
+		err = lost(err)
+	}
+	if err != nil {
+		return "", w.cause(err)
+	}
+	return contentDigest(resp), resp.Body.Close()
+}
+
+func contentDigest(resp *http.Response) digest.Digest {
+	return digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+}
+
+// greeting is a HEAD request that is made in place of the library's greeting, GET
+// /v2/: its answer tells as well whether a token is wanted, and for what.
+type greeting struct {
+	path   string // below /v2/
+	header http.Header
+	digest atomic.Pointer[digest.Digest] // the answer, if no credentials were wanted
+}
+
+// greetingKey is the context key of a *greeting.
+type greetingKey struct{}
+
+// greeter replaces the library's greeting where the context says with what. The
+// greeting carries no credentials.
+type greeter struct{ next http.RoundTripper }
+
+func (g *greeter) RoundTrip(r *http.Request) (*http.Response, error) {
+	instead, ok := r.Context().Value(greetingKey{}).(*greeting)
+	if !ok || !isPing(r.URL) || r.Method != http.MethodGet {
+		return g.next.RoundTrip(r)
+	}
+	head := r.Clone(r.Context())
+	head.Method = http.MethodHead
+	head.URL.Path = strings.TrimSuffix(r.URL.Path, "/") + "/" + instead.path
+	for key, values := range instead.header {
+		head.Header[key] = values
+	}
+	resp, err := g.next.RoundTrip(head)
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		found := contentDigest(resp)
+		instead.digest.Store(&found)
+		return resp, nil
+	case http.StatusUnauthorized:
+		return resp, nil
+	}
+	// Whatever it is, it says nothing of the registry as such.
+	_ = resp.Body.Close()
+	return g.next.RoundTrip(r)
+}

@@ -1,0 +1,61 @@
+package settings
+
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pull"
+)
+
+// registries reads a map with the settings of each host.
+func (p *parser) registries(n *yaml.Node) *pull.Registries {
+	found := &pull.Registries{Hosts: map[string]pull.Host{}}
+	p.pairs(n, func(key, value *yaml.Node) {
+		name, err := pull.HostKey(key.Value)
+		if err != nil {
+			p.fail(key, "registry %s: %v", quoted(key.Value), err)
+			return
+		}
+		if _, twice := found.Hosts[name]; twice {
+			p.fail(key, "registry %q is there already", name)
+			return
+		}
+		found.Hosts[name] = p.host(key, value)
+	})
+	return found
+}
+
+func (p *parser) host(key, value *yaml.Node) (h pull.Host) {
+	p.object(value, fields{
+		"mirrors":         func(n *yaml.Node) { h.Mirrors = p.mirrors(n) },
+		"ca":              func(n *yaml.Node) { h.CA = p.path(n) },
+		"cert":            func(n *yaml.Node) { h.Cert = p.path(n) },
+		"key":             func(n *yaml.Node) { h.Key = p.path(n) },
+		"http":            func(n *yaml.Node) { h.HTTP = p.boolean(n) },
+		"skip_verify":     func(n *yaml.Node) { h.SkipVerify = p.boolean(n) },
+		"connect_timeout": func(n *yaml.Node) { h.ConnectTimeout = p.duration(n) },
+		"stall_timeout":   func(n *yaml.Node) { h.StallTimeout = p.duration(n) },
+	})
+	switch {
+	case (h.Cert == "") != (h.Key == ""):
+		p.fail(key, "registry %q: cert and key belong together", key.Value)
+	case h.HTTP && (h.CA != "" || h.Cert != "" || h.SkipVerify):
+		p.fail(key, "registry %q: http: true is without TLS, so ca, cert, key and skip_verify say nothing", key.Value)
+	}
+	return h
+}
+
+func (p *parser) mirrors(n *yaml.Node) []string {
+	if n.Kind != yaml.SequenceNode || n.ShortTag() != "!!seq" {
+		p.fail(n, "want a list of mirrors, not %s", kindOf(n))
+		return nil
+	}
+	var mirrors []string
+	for _, item := range n.Content {
+		mirror := p.text(item)
+		if err := pull.CheckMirror(mirror); err != nil && mirror != "" {
+			p.fail(item, "mirror %s: %v", quoted(mirror), err)
+		}
+		mirrors = append(mirrors, mirror)
+	}
+	return mirrors
+}

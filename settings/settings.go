@@ -1,0 +1,44 @@
+package settings
+
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// Settings are what a settings file says. The zero value is that of an empty file.
+type Settings struct {
+	Registries  *pull.Registries // nil: nothing is said of any
+	StoreLimit  int64            // bytes that the store's layers may take up on disk; 0: no limit
+	LayerFormat unpack.Format    // "": nothing is said
+	Limits      unpack.Limits    // of one layer; 0 in a field: its default
+}
+
+// Parse reads settings. File names in them are relative to the folder of file, which is not read. Everything that is
+// not known is an error. The error is, or joins, an *Error for each thing that is wrong, in the order of the file.
+func Parse(file string, data []byte) (Settings, error) {
+	p := &parser{file: file}
+	var s Settings
+	if root := p.document(data); root != nil {
+		p.object(root, fields{
+			"registries":   func(n *yaml.Node) { s.Registries = p.registries(n) },
+			"store_limit":  func(n *yaml.Node) { s.StoreLimit = parsed(p, n, ParseStoreLimit) },
+			"layer_format": func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
+			"limits":       func(n *yaml.Node) { s.Limits = p.limits(n) },
+		})
+	}
+	if err := p.err(); err != nil {
+		return Settings{}, err
+	}
+	return s, nil
+}
+
+func (p *parser) limits(n *yaml.Node) (l unpack.Limits) {
+	p.object(n, fields{
+		"layer_bytes":   func(n *yaml.Node) { l.Bytes = parsed(p, n, ParseSize) },
+		"layer_entries": func(n *yaml.Node) { l.Entries = p.count(n) },
+		"layer_ratio":   func(n *yaml.Node) { l.Ratio = p.count(n) },
+	})
+	return l
+}
