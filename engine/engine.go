@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -31,6 +33,12 @@ type Options struct {
 	Grace   time.Duration   // 0: DefaultGrace
 	Kill    <-chan struct{} // closed: running steps are killed, without the rest of their grace
 	Events  func(Event)     // called one at a time; slow listeners slow the steps, and lose nothing
+
+	// Stdin is what a step reads whose input is that of stepexec; nil: such a step
+	// is an error. Stdout and Stderr take what a plan of a single step prints, masked
+	// and as it comes, in place of Line events; nil: events.
+	Stdin          *os.File
+	Stdout, Stderr io.Writer
 }
 
 // Run runs a plan to its end and says how it ended. When ctx ends first,
@@ -96,7 +104,7 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 		n := &node{
 			step: step, id: fmt.Sprint(len(r.nodes) + 1),
 			started: make(chan struct{}), ended: make(chan struct{}),
-			result: StepResult{Step: step.Name, Service: service, Image: step.Image, Status: Pending},
+			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, Image: step.Image, Status: Pending},
 		}
 		r.nodes = append(r.nodes, n)
 		if service {
@@ -130,7 +138,11 @@ func (r *run) runAll(ctx context.Context) {
 		services.Go(func() { r.runService(ctx, serving, n) })
 	}
 	for _, n := range r.nodes[len(r.services):] {
-		steps.Go(func() { r.runStep(ctx, n) })
+		group := &steps
+		if n.step.Detach {
+			group = &services
+		}
+		group.Go(func() { r.runStep(ctx, serving, n) })
 	}
 	steps.Wait()
 	stopServices()

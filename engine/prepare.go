@@ -13,6 +13,7 @@ import (
 // prepared is a step whose container exists and waits to be started.
 type prepared struct {
 	sandbox *sandbox.Sandbox
+	input   *input
 	output  *output
 }
 
@@ -21,11 +22,14 @@ func (p *prepared) remove() error {
 	if p == nil {
 		return nil
 	}
-	return errors.Join(p.sandbox.Remove(), p.output.close())
+	return errors.Join(p.sandbox.Remove(), p.input.close(), p.output.close())
 }
 
 // prepare fetches a step's image and makes its container.
 func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
+	if err := checkSupported(n.step); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	image, err := r.images.get(ctx, n.step)
 	if err != nil {
@@ -41,14 +45,18 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture the step's output: %w", err)
 	}
-	step := sandboxStep(n.id, n.step, image, r.hostNames())
-	step.Stdout, step.Stderr = out.fifos[0].Writer(), out.fifos[1].Writer()
-	box, err := r.o.Host.Prepare(ctx, step)
+	in, err := r.newInput(n)
 	if err != nil {
 		return nil, errors.Join(err, out.close())
 	}
-	p := &prepared{sandbox: box, output: out}
-	if err := out.read(); err != nil {
+	step := r.sandboxStep(n, image)
+	step.Stdin, step.Stdout, step.Stderr = in.file(), out.fifos[0].Writer(), out.fifos[1].Writer()
+	box, err := r.o.Host.Prepare(ctx, step)
+	if err != nil {
+		return nil, errors.Join(err, in.close(), out.close())
+	}
+	p := &prepared{sandbox: box, input: in, output: out}
+	if err := errors.Join(in.sealed(), out.read()); err != nil {
 		return nil, errors.Join(err, p.remove())
 	}
 	n.result.Create = Millis(time.Since(began))
@@ -81,9 +89,13 @@ func (r *run) prepareAhead(ctx context.Context, n *node) *prepared {
 // what its container is made of. A command other than a script is looked up
 // when the container is made, maybe in a mount; and a running step could
 // replace a source that lies in the workspace by a link to somewhere else on
-// the host.
+// the host. The same goes for the files that it reads from, prints to and is
+// confined by.
 func (r *run) canPrepareAhead(n *node) bool {
 	if len(n.deps) == 0 || n.step.Script == nil || !n.step.RunOn.Success {
+		return false
+	}
+	if n.step.Stdin != "" || filepath.IsAbs(n.step.Output) || filepath.IsAbs(n.step.Security.Seccomp) {
 		return false
 	}
 	for _, m := range n.step.Mounts {

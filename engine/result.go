@@ -32,6 +32,7 @@ const (
 type StepResult struct {
 	Step     string    `json:"step"`
 	Service  bool      `json:"service,omitempty"`
+	Detached bool      `json:"detached,omitempty"` // it ran beside the steps after it
 	Image    string    `json:"image"`
 	Digest   string    `json:"digest,omitempty"` // of the image's manifest
 	Status   Status    `json:"status"`
@@ -43,13 +44,14 @@ type StepResult struct {
 	Duration Millis    `json:"duration_ms"`         // from start to end of its command
 	Pull     Millis    `json:"pull_ms,omitempty"`   // waiting for its image
 	Create   Millis    `json:"create_ms,omitempty"` // preparing its container
+	Usage    *Usage    `json:"usage,omitempty"`     // nil: its command never ran
 }
 
-// bad reports whether the step makes the run fail. A service does so only
-// when it could not be started.
+// bad reports whether the step makes the run fail. A service, or a detached
+// step, does so only when it could not be started.
 func (r *StepResult) bad() bool {
 	switch {
-	case r.Service:
+	case r.Service || r.Detached:
 		return r.Status == Failed && r.Started.IsZero()
 	case r.Ignored:
 		return false

@@ -7,14 +7,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
 // runStep takes a step through its life: it prepares it ahead of its turn
 // where that is safe, waits for what it depends on, runs it and records how it
 // ended.
-func (r *run) runStep(ctx context.Context, n *node) {
+//
+// A detached step counts as over once it runs, and goes on until serving ends.
+func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer close(n.ended)
 	defer n.start(false)
 	ahead := r.prepareAhead(ctx, n)
@@ -23,7 +24,7 @@ func (r *run) runStep(ctx context.Context, n *node) {
 		n.failed = n.failed || !service.runs
 	}
 	for _, dep := range n.deps {
-		<-dep.ended
+		<-dep.over()
 		n.failed = n.failed || dep.failed
 	}
 	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
@@ -32,12 +33,24 @@ func (r *run) runStep(ctx context.Context, n *node) {
 		r.finish(n, r.notRun(ctx))
 		return
 	}
+	if n.step.Detach {
+		r.finish(n, r.serve(ctx, serving, n, ahead))
+		return
+	}
 	if n.step.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, errStepTimeout)
 		defer cancel()
 	}
 	r.finish(n, r.execute(ctx, ctx, n, ahead))
+}
+
+// over is closed when those who depend on the step may go on.
+func (n *node) over() <-chan struct{} {
+	if n.step.Detach {
+		return n.started
+	}
+	return n.ended
 }
 
 // start tells those who wait for it that the step runs, or that it will not.
@@ -80,13 +93,17 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	if err := p.sandbox.Start(ctx); err != nil {
 		return failedStart(ctx, errors.Join(err, p.remove()))
 	}
+	p.input.begin()
 	n.result.Status, n.result.Started = Running, began
 	n.start(true)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain())
 	r.removals.Go(func() { r.keepErr(p.remove()) }) // 5 ms and more that the next step need not wait for
-	n.result.OOM = exit.OOM
+	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
+	if exit.OOM && exit.Code == 0 {
+		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
+	}
 	return ended(running, exit, err)
 }
 
@@ -102,7 +119,7 @@ func ended(ctx context.Context, exit sandbox.Exit, err error) outcome {
 	case exit.Code == 0:
 		return outcome{status: Succeeded}
 	case exit.OOM:
-		return outcome{Failed, CodeOOM, errors.New("out of memory: the kernel killed a process of the step")}
+		return outcome{Failed, CodeOOM, fmt.Errorf("out of memory: %v", exit.OutOfMemory)}
 	case exit.Signal != 0:
 		return outcome{Failed, exit.Code, fmt.Errorf("killed by signal %d (%v)", int(exit.Signal), exit.Signal)}
 	}
@@ -129,7 +146,9 @@ func (r *run) finish(n *node, end outcome) {
 		n.result.Error = strings.TrimSpace(r.mask.String(end.err.Error()))
 	}
 	n.result.Ignored = n.step.IgnoreFailure && (end.status == Failed || errors.Is(end.err, errStepTimeout))
-	n.failed = n.failed || n.result.bad()
+	if n.result.bad() { // of a detached step that has run this is never so, and failed is being read
+		n.failed = true
+	}
 	r.mu.Lock()
 	if r.first == nil && n.result.bad() {
 		r.first = &n.result
@@ -148,28 +167,21 @@ func (r *run) runService(ctx, serving context.Context, n *node) {
 		r.finish(n, r.notRun(ctx))
 		return
 	}
-	end := r.execute(ctx, serving, n, nil)
-	if serving.Err() != nil && end.status == Cancelled {
-		end = outcome{status: Stopped}
-	} else if n.runs && end.status == Failed {
-		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("the service ended by itself, with exit code %d, before the steps that may need it", end.code)})
-	}
-	r.finish(n, end)
+	r.finish(n, r.serve(ctx, serving, n, nil))
 }
 
-// sandboxStep is a planned step in the words of package sandbox.
-func sandboxStep(id string, step *pipeline.PlannedStep, image *Image, hostNames []string) *sandbox.Step {
-	s := &sandbox.Step{
-		ID: id, Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
-		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
-		Env: step.Env, Directory: step.Directory, User: step.User, Network: step.Network,
-		HostNames: hostNames, Privileged: step.Privileged, Memory: step.Memory, CPUs: step.CPUs,
+// serve executes what runs beside the steps, until serving ends.
+func (r *run) serve(ctx, serving context.Context, n *node, ahead *prepared) outcome {
+	end := r.execute(ctx, serving, n, ahead)
+	if serving.Err() != nil && end.status == Cancelled {
+		return outcome{status: Stopped}
 	}
-	for _, m := range step.Mounts {
-		s.Mounts = append(s.Mounts, sandbox.Mount(m))
+	if n.runs && end.status == Failed {
+		what := "service"
+		if n.step.Detach {
+			what = "detached step"
+		}
+		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", what, end.code)})
 	}
-	for _, file := range step.SecretFiles {
-		s.Secrets = append(s.Secrets, sandbox.Secret(file))
-	}
-	return s
+	return end
 }

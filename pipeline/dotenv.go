@@ -17,7 +17,7 @@ const maxEnvFile = 1 << 20
 // ReadEnvFile returns the variables of a dotenv file as NAME=value, sorted. Its
 // errors never quote the file, which may hold secrets.
 func ReadEnvFile(name string) (entries []string, err error) {
-	data, err := readBounded(name)
+	data, err := readBounded(name, maxEnvFile)
 	if err != nil {
 		return nil, fmt.Errorf("read env file: %w", err)
 	}
@@ -36,18 +36,18 @@ func ReadEnvFile(name string) (entries []string, err error) {
 	return entries, nil
 }
 
-func readBounded(name string) (data []byte, err error) {
+func readBounded(name string, limit int64) (data []byte, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, maxEnvFile+1))
+	data, err = io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(data) > maxEnvFile:
-		return nil, fmt.Errorf("%s: larger than 1 MiB", name)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s: larger than %d MiB", name, limit>>20)
 	}
 	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), nil
 }

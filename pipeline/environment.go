@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// environment reads a map from names to scalars or secrets.
+// environment reads a map from names to scalars or secrets, or a list.
 func (r *reader) environment(v value) []Variable {
+	if v.kind == listKind {
+		return r.environmentList(v)
+	}
 	if v.kind != mapKind {
-		hint := ""
-		if v.kind == listKind {
-			hint = "write NAME: value"
-		}
-		r.wrong(v, fmt.Sprintf("must be a map, not %s", article(v.kind)), hint)
+		r.wrongType(v, "a map or a list")
 		return nil
 	}
 	var variables []Variable
@@ -24,6 +23,31 @@ func (r *reader) environment(v value) []Variable {
 			r.misplaced(field, err.Error(), "")
 		}
 		variables = append(variables, Variable{Position: field.position(), Name: p.name, Value: r.variable(field)})
+	}
+	return variables
+}
+
+// environmentList reads items of NAME=value, or NAME for the host's value. The host
+// is asked in this form only: a NAME: without a value is as likely a slip.
+func (r *reader) environmentList(v value) []Variable {
+	var variables []Variable
+	set := map[string]bool{}
+	for i := range v.items {
+		item := v.item(i)
+		if item.kind != textKind {
+			r.wrong(item, fmt.Sprintf("must be a string, not %s", article(item.kind)), "write NAME=value, or NAME for the host's value")
+			continue
+		}
+		name, text, given := strings.Cut(r.scalar(item), "=")
+		switch err := checkVariable(name); {
+		case err != nil:
+			r.report(item, err)
+		case set[name]:
+			r.wrong(item, fmt.Sprintf("the variable %s is already set in this list", name), "remove one of the two")
+		default:
+			set[name] = true
+			variables = append(variables, Variable{Position: item.position(), Name: name, Value: Value{Text: text, FromHost: !given}})
+		}
 	}
 	return variables
 }

@@ -32,10 +32,10 @@ func FuzzParse(f *testing.F) {
 		}
 		p.EnvFiles = nil // no fuzzer shall read this machine's files
 		for i := range p.Steps {
-			p.Steps[i].EnvFiles = nil
+			p.Steps[i].EnvFiles, p.Steps[i].SpecFile = nil, ""
 		}
 		for i := range p.Services {
-			p.Services[i].EnvFiles = nil
+			p.Services[i].EnvFiles, p.Services[i].SpecFile = nil, ""
 		}
 		plan, err := p.Plan(pipeline.Inputs{Workspace: "/w"})
 		if err != nil {

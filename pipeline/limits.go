@@ -8,7 +8,46 @@ import (
 	"github.com/docker/go-units"
 )
 
+// limitFields says how to read the keys that bound a step.
+func (p *parser) limitFields(l *Limits) fields {
+	return fields{
+		"cpus":        func(v value) { l.CPUs = p.cpus(v) },
+		"cpu_quota":   func(v value) { l.CPUQuota = p.whole(v, minQuota, 1<<40) },
+		"cpu_period":  func(v value) { l.CPUPeriod = p.whole(v, minQuota, maxPeriod) },
+		"cpu_shares":  func(v value) { l.CPUShares = p.whole(v, 2, 262144) },
+		"cpuset_cpus": func(v value) { l.CpusetCPUs = p.cpuset(v) },
+		"cpuset_mems": func(v value) { l.CpusetMems = p.cpuset(v) },
+		"memory":      func(v value) { l.Memory = p.memory(v) },
+		"memory_swap": func(v value) { l.MemorySwap = p.memorySwap(v) },
+		"pids":        func(v value) { l.Pids = p.whole(v, 1, 1<<22) },
+		"io_weight":   func(v value) { l.IOWeight = p.whole(v, 10, 1000) },
+		"shm_size":    func(v value) { l.ShmSize = p.size(v) },
+		"ulimits":     func(v value) { l.Ulimits = p.ulimits(v) },
+	}
+}
+
+// limitsTogether checks limits that depend on each other.
+func (p *parser) limitsTogether(v value, l *Limits) {
+	for _, key := range []string{"cpu_quota", "cpu_period"} {
+		other, given := v.get(key)
+		if _, cpus := v.get("cpus"); given && cpus {
+			p.misplaced(other, "cannot be combined with cpus", "cpus: 1.5 is a quota of 150000 in a period of 100000; remove one of the two")
+		}
+	}
+	swap, given := v.get("memory_swap")
+	switch {
+	case !given || l.MemorySwap == 0:
+	case l.Memory == 0:
+		p.misplaced(swap, "needs memory", "it is the limit of memory and swap together")
+	case l.MemorySwap > 0 && l.MemorySwap < l.Memory:
+		p.wrong(swap, "is less than memory", "it is the limit of memory and swap together; the same value is no swap")
+	}
+}
+
 const (
+	minQuota  = 1000      // microseconds: the kernel's least quota and period
+	maxPeriod = 1_000_000 // microseconds: the kernel's longest period
+
 	// minMemory is what docker asks for: less does not hold the runtime itself.
 	minMemory = 6 << 20
 	minCPUs   = 0.01 // the kernel's smallest quota, 1 ms in 100 ms
@@ -18,8 +57,18 @@ const (
 // memoryForm is narrower than go-units, which would also take inf and 1e300.
 var memoryForm = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})? ?([bB]|[kKmMgGtT]([iI]?[bB])?)?$`)
 
-// memory reads bytes, as docker does: k, m, g and t are powers of 1024.
+// memory reads a size that at least the runtime itself fits into.
 func (p *parser) memory(v value) int64 {
+	bytes := p.size(v)
+	if bytes > 0 && bytes < minMemory {
+		p.wrong(v, fmt.Sprintf("%q is too little memory", v.text), "the least is 6MiB; a bare number is bytes")
+		return 0
+	}
+	return bytes
+}
+
+// size reads bytes, as docker does: k, m, g and t are powers of 1024.
+func (p *parser) size(v value) int64 {
 	if v.kind != textKind && v.kind != numberKind {
 		p.wrongType(v, "an amount of memory")
 		return 0
@@ -32,8 +81,8 @@ func (p *parser) memory(v value) int64 {
 	switch {
 	case err != nil || bytes < 0 || bytes > 1<<60:
 		p.wrong(v, fmt.Sprintf("%q is too much memory", v.text), "")
-	case bytes < minMemory:
-		p.wrong(v, fmt.Sprintf("%q is too little memory", v.text), "the least is 6MiB; a bare number is bytes")
+	case bytes == 0:
+		p.wrong(v, fmt.Sprintf("%q is too little memory", v.text), "remove the key for no limit")
 	default:
 		return bytes
 	}
@@ -53,4 +102,41 @@ func (p *parser) cpus(v value) float64 {
 		return 0
 	}
 	return n
+}
+
+// whole reads a whole number, in decimal digits.
+func (p *parser) whole(v value, least, most int64) int64 {
+	if v.kind != numberKind {
+		p.wrongType(v, "a number")
+		return 0
+	}
+	n, err := strconv.ParseInt(v.text, 10, 64)
+	if err != nil || n < least || n > most || v.text != strconv.FormatInt(n, 10) { // YAML would take 010 for octal
+		p.wrong(v, fmt.Sprintf("must be a whole number from %d to %d, not %s", least, most, v.text), "")
+		return 0
+	}
+	return n
+}
+
+// memorySwap reads a size, or -1.
+func (p *parser) memorySwap(v value) int64 {
+	if v.scalar() && (v.text == "-1" || v.text == unlimited) {
+		return -1
+	}
+	return p.size(v)
+}
+
+var cpusetForm = regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$`)
+
+// cpuset reads a list in the kernel's form. A single number is one of YAML's.
+func (p *parser) cpuset(v value) string {
+	if v.kind != textKind && v.kind != numberKind {
+		p.wrongType(v, "a string")
+		return ""
+	}
+	if !cpusetForm.MatchString(v.text) {
+		p.wrong(v, fmt.Sprintf("%q is not a list of numbers", v.text), `write it like "0-3,8"`)
+		return ""
+	}
+	return v.text
 }

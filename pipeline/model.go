@@ -45,16 +45,23 @@ type Step struct {
 	Directory   string // absolute, or relative to the workspace
 	User        string
 	Mounts      []Mount  // of mounts and volumes, in the order of the file
-	Network     string   // "host" or "none"; "" is host
+	Network     string   // "host", "none" or "private"; "" is host
 	DependsOn   []string // nil is not given, which differs from empty; see [PlannedStep]
+	Detach      bool     // runs beside the steps after it, until the last one has ended
 	Failure     FailurePolicy
 	When        When
 	Timeout     time.Duration // 0 is none
-	Privileged  bool
-	Memory      int64   // bytes; 0 is no limit
-	CPUs        float64 // 0 is no limit
+	Stdin       string        // path of a file, or StdinInherited; "" is /dev/null
+	Output      string        // path of a file that takes what it prints, or OutputNone; "" is the log
+	Owner       *Owner        // nil: files in the workspace stay as they are
+	SpecFile    string        // path of an OCI config.json; "" is none
 
-	envFilesAt Position
+	Names    Names
+	Limits   Limits
+	Security Security
+	Advanced Advanced
+
+	envFilesAt, specFileAt Position
 }
 
 // Variable is one environment variable.
@@ -64,10 +71,11 @@ type Variable struct {
 	Value Value
 }
 
-// Value is a literal text, or the name of the secret whose value it takes.
+// Value is a literal text, or where it comes from.
 type Value struct {
 	Text       string
-	FromSecret string // takes the place of Text when not ""
+	FromSecret string // the secret whose value takes the place of Text; "" is none
+	FromHost   bool   // the value that the variable has for stepexec itself takes the place of Text
 }
 
 // Setting is one value of a plugin's settings, or a part of one. It is a scalar

@@ -21,6 +21,11 @@ type Inputs struct {
 	Pull        PullPolicy    // over the file's when not ""
 	Platform    string        // like linux/arm64; "" is that of the machine
 	Timeout     time.Duration // over the file's when more than 0
+	Bare        bool          // leave out CI and STEPEXEC…: the step is no part of a pipeline
+
+	// LookupEnv finds the variables that the file takes from the host. It is nil
+	// where none may be taken: what starts stepexec may have secrets in its own.
+	LookupEnv func(name string) (string, bool)
 }
 
 // Plan is a pipeline with everything resolved.
@@ -45,15 +50,21 @@ type PlannedStep struct {
 	SecretFiles           []SecretFile
 	Directory             string // absolute path in the container; "" is the image's
 	User                  string // "" is the image's
-	Network               string // "host" or "none"
+	Network               string // "host", "none" or "private"
 	Mounts                []Mount
 	DependsOn             []string // all of them names of planned steps
+	Detach                bool
 	IgnoreFailure         bool
 	RunOn                 RunOn
 	Timeout               time.Duration
-	Privileged            bool
-	Memory                int64   // bytes
-	CPUs                  float64 // of one CPU
+	Stdin                 string // path of a file, or StdinInherited; "" is /dev/null
+	Output                string // path of a file, or OutputNone; "" is the log
+	Owner                 *Owner // nil, or with UID and GID
+
+	Names    Names
+	Limits   Limits
+	Security Security
+	Advanced Advanced
 }
 
 // SecretFile is a secret as a file in the container.
@@ -67,8 +78,8 @@ type SecretFile struct {
 // Only or Skip drop hands its own dependencies on to those that depend on it.
 //
 // The error is an [Errors]: names that Only, Skip or a dependency does not find,
-// secrets that are used but not given, env files that cannot be read, and
-// variables that no process can be given.
+// secrets and variables of the host that are used but not given, files that cannot
+// be read, and variables that no process can be given.
 func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace)}
 	selected := pl.choose()
@@ -90,7 +101,9 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	}
 	for _, s := range selected {
 		step := pl.step(&p.Steps[s.index])
-		step.Directory = pl.directory(cmp.Or(p.Steps[s.index].Directory, pl.workspace))
+		if step.Directory == "" && in.Workspace != "" {
+			step.Directory = pl.workspace
+		}
 		step.DependsOn = s.dependsOn
 		plan.Steps = append(plan.Steps, step)
 	}
@@ -150,13 +163,18 @@ func (pl *planner) step(s *Step) PlannedStep {
 		User:          s.User,
 		Network:       cmp.Or(s.Network, "host"),
 		Mounts:        pl.mounts(s),
+		Detach:        s.Detach,
 		IgnoreFailure: s.Failure == FailureIgnore,
 		RunOn:         cmp.Or(s.When.Status, RunOn{Success: true}),
 		Timeout:       s.Timeout,
-		Privileged:    s.Privileged,
-		Memory:        s.Memory,
-		CPUs:          s.CPUs,
+		Stdin:         s.Stdin,
+		Output:        s.Output,
+		Names:         s.Names,
+		Limits:        s.Limits,
+		Security:      s.Security,
+		Advanced:      s.Advanced,
 	}
+	pl.hostFiles(&step, s)
 	if len(s.Commands) > 0 {
 		step.Shell = s.Shell
 		if len(step.Shell) == 0 {

@@ -16,11 +16,22 @@ import (
 
 var update = flag.Bool("update", false, "write the plans of the valid fixtures anew")
 
-// plannedStep is a planned step that can be read as JSON: bytes as text.
+// plannedStep is a planned step that can be read as JSON: bytes as text, and
+// nothing of what is not set.
 type plannedStep struct {
 	pipeline.PlannedStep
 	Script      string            `json:",omitempty"`
 	SecretFiles map[string]string `json:",omitempty"`
+	Names       pipeline.Names    `json:",omitzero"`
+	Limits      pipeline.Limits   `json:",omitzero"`
+	Security    pipeline.Security `json:",omitzero"`
+	Advanced    advanced          `json:",omitzero"`
+}
+
+type advanced struct {
+	pipeline.Advanced
+	Spec      string `json:",omitempty"`
+	SpecPatch string `json:",omitempty"`
 }
 
 func readable(steps []pipeline.PlannedStep) []plannedStep {
@@ -30,7 +41,10 @@ func readable(steps []pipeline.PlannedStep) []plannedStep {
 		for _, f := range s.SecretFiles {
 			files[f.Path] = string(f.Value)
 		}
-		out = append(out, plannedStep{PlannedStep: s, Script: string(s.Script), SecretFiles: files})
+		more := advanced{Spec: string(s.Advanced.Spec), SpecPatch: string(s.Advanced.SpecPatch)}
+		more.Advanced = s.Advanced
+		more.Advanced.Spec, more.Advanced.SpecPatch = nil, nil
+		out = append(out, plannedStep{s, string(s.Script), files, s.Names, s.Limits, s.Security, more})
 	}
 	return out
 }
@@ -38,7 +52,8 @@ func readable(steps []pipeline.PlannedStep) []plannedStep {
 func TestPlansOfValidFiles(t *testing.T) {
 	in := pipeline.Inputs{
 		Dir:       "testdata/valid",
-		Workspace: "/home/me/project",
+		Workspace: "/", // of root, whatever the machine
+		LookupEnv: func(name string) (string, bool) { return "host's " + name, true },
 		Secrets: map[string]string{
 			"api": "S-api", "db_password": "S-db", "deploy_token": "S-deploy", "drone_password": "S-drone",
 			"netrc": "S-netrc\n", "npm": "S-npm", "registry_password": `S-"registry"`, "ssh": "S-ssh", "unused": "S-unused", "empty": "",

@@ -14,12 +14,15 @@ const maxVariable = 128<<10 - 1
 // environment puts a step's environment together; of a name set twice the later
 // wins.
 func (pl *planner) environment(s *Step) []string {
-	own := []string{
-		"CI=true",
-		"STEPEXEC=true",
-		"STEPEXEC_PIPELINE=" + pl.name(),
-		"STEPEXEC_STEP=" + s.Name,
-		"STEPEXEC_WORKSPACE=" + pl.workspace,
+	var own []string
+	if !pl.in.Bare {
+		own = []string{
+			"CI=true",
+			"STEPEXEC=true",
+			"STEPEXEC_PIPELINE=" + pl.name(),
+			"STEPEXEC_STEP=" + s.Name,
+			"STEPEXEC_WORKSPACE=" + pl.workspace,
+		}
 	}
 	entries := map[string]string{}
 	for _, layer := range [][]string{
@@ -66,9 +69,27 @@ func (pl *planner) plugin(settings []Setting) []string {
 func (pl *planner) variables(variables []Variable) []string {
 	var entries []string
 	for _, v := range variables {
-		entries = append(entries, pl.checked([]string{v.Name + "=" + pl.value(v.Value, v.Position)}, v.Position)...)
+		text := ""
+		if v.Value.FromHost {
+			text = pl.hostVariable(v.Name, v.Position)
+		} else {
+			text = pl.value(v.Value, v.Position)
+		}
+		entries = append(entries, pl.checked([]string{v.Name + "=" + text}, v.Position)...)
 	}
 	return entries
+}
+
+func (pl *planner) hostVariable(name string, at Position) string {
+	if pl.in.LookupEnv == nil {
+		pl.fail(at, fmt.Sprintf("%s would take its value from the host, which is not allowed here", name), "write NAME=value", nil)
+		return ""
+	}
+	text, found := pl.in.LookupEnv(name)
+	if !found {
+		pl.fail(at, fmt.Sprintf("there is no variable %s in the host's environment", name), "set it, or write "+name+"=value", nil)
+	}
+	return text
 }
 
 func (pl *planner) secretVariables(uses []SecretUse) []string {

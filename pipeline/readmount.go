@@ -1,6 +1,9 @@
 package pipeline
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // mounts reads the list behind mounts or volumes, with read for each item.
 func (p *parser) mounts(v value, read func(value) (Mount, error), taken map[string]value) []Mount {
@@ -18,13 +21,26 @@ func (p *parser) mounts(v value, read func(value) (Mount, error), taken map[stri
 		case err != nil:
 			p.report(item, err)
 		case used:
-			p.wrong(item, fmt.Sprintf("%s is already mounted at line %d", m.Destination, first.line), "")
+			p.wrong(item, m.Destination+" is already mounted"+atLine(first.line), "")
 		default:
 			taken[m.Destination] = item
 			mounts = append(mounts, m)
 		}
 	}
 	return mounts
+}
+
+// tmpfs reads PATH[:options] as docker does. Its options, which every tmpfs has
+// that is asked for in this form, keep programs and devices out.
+func (p *parser) tmpfs(v value) (Mount, error) {
+	text := p.word(v)
+	if text == "" {
+		return Mount{}, nil
+	}
+	destination, options, _ := strings.Cut(text, ":")
+	m := Mount{Type: "tmpfs", Destination: destination, Options: []string{"nosuid", "nodev", "noexec"}}
+	m.Options = append(m.Options, strings.FieldsFunc(options, func(r rune) bool { return r == ':' || r == ',' })...)
+	return m.checked()
 }
 
 func (p *parser) volume(v value) (Mount, error) { return ParseVolume(p.word(v)) }
@@ -69,4 +85,12 @@ func (p *parser) mount(v value) (Mount, error) {
 		"create": func(v value) { m.Create = p.boolean(v) },
 	})
 	return m.checked()
+}
+
+// atLine is empty for what a command line gives.
+func atLine(line int) string {
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" at line %d", line)
 }

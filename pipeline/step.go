@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -35,7 +36,7 @@ func (p *parser) step(v value, name string, service bool) Step {
 // stepFields says how to read every key of a step but its name.
 func (p *parser) stepFields(s *Step) fields {
 	taken := map[string]value{} // destinations of mounts
-	return fields{
+	known := fields{
 		"image":       func(v value) { s.Image = p.matching(v, imageForm, "an image reference has no spaces") },
 		"pull":        func(v value) { s.Pull = PullPolicy(p.oneOf(v, "always", "missing", "never")) },
 		"commands":    func(v value) { s.Commands = p.filled(v, p.command) },
@@ -50,20 +51,25 @@ func (p *parser) stepFields(s *Step) fields {
 		"user":        func(v value) { s.User = p.user(v) },
 		"mounts":      func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.mount, taken)...) },
 		"volumes":     func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.volume, taken)...) },
-		"network":     func(v value) { s.Network = p.oneOf(v, "host", "none") },
+		"tmpfs":       func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.tmpfs, taken)...) },
+		"network":     func(v value) { s.Network = p.oneOf(v, "host", "none", "private") },
 		"depends_on":  func(v value) { s.DependsOn = p.dependsOn(v) },
+		"detach":      func(v value) { s.Detach = p.boolean(v) },
 		"failure":     func(v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore")) },
 		"when":        func(v value) { s.When = p.when(v) },
 		"timeout":     func(v value) { s.Timeout = p.duration(v) },
-		"privileged":  func(v value) { s.Privileged = p.boolean(v) },
-		"memory":      func(v value) { s.Memory = p.memory(v) },
-		"cpus":        func(v value) { s.CPUs = p.cpus(v) },
 	}
+	for _, more := range []fields{
+		p.nameFields(&s.Names), p.limitFields(&s.Limits), p.securityFields(&s.Security), p.advancedFields(s),
+	} {
+		maps.Copy(known, more)
+	}
+	return known
 }
 
 // refuseInService replaces the keys that have no meaning for a service.
 func (p *parser) refuseInService(known fields) {
-	for _, key := range []string{"depends_on", "when", "failure"} {
+	for _, key := range []string{"depends_on", "when", "failure", "detach"} {
 		known[key] = func(v value) {
 			p.misplaced(v, "is not allowed in a service", "services start before the steps and run until the last one ends")
 		}
@@ -90,7 +96,16 @@ func (p *parser) together(v value, s *Step) {
 	} else if shell, given := v.get("shell"); given {
 		p.misplaced(shell, "needs commands", "it is the shell that runs them")
 	}
+	for _, key := range []string{"timeout", "failure"} {
+		if other, given := v.get(key); given && s.Detach {
+			p.misplaced(other, "cannot be combined with detach", "a detached step runs until the other steps have ended, and how it ends fails nothing")
+		}
+	}
 	p.setTwice(s)
+	p.limitsTogether(v, &s.Limits)
+	p.portsTogether(v, s)
+	p.mapsTogether(v)
+	p.advancedTogether(v, s)
 }
 
 var imageForm = regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`)

@@ -9,6 +9,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// allCapabilities in CapAdd or CapDrop stands for every one.
+const allCapabilities = "CAP_ALL"
+
 // defaultCapabilities is docker's set, which images are written against:
 // https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 func defaultCapabilities() []string {
@@ -36,21 +39,91 @@ func availableCapabilities() ([]string, error) {
 	var names []string
 	for _, c := range known {
 		if set.Get(capability.BOUNDING, c) {
-			names = append(names, "CAP_"+strings.ToUpper(c.String()))
+			names = append(names, capabilityName(c))
 		}
 	}
 	return names, nil
 }
 
-// capabilities is the step's set. The inheritable and ambient sets stay
-// empty: a non-root step that executes a file with inheritable file
-// capabilities would gain them (CVE-2022-24769).
-func capabilities(available []string, privileged bool) *specs.LinuxCapabilities {
-	granted := available
-	if !privileged {
-		granted = slices.DeleteFunc(defaultCapabilities(), func(c string) bool {
-			return !slices.Contains(available, c)
-		})
+func capabilityName(c capability.Cap) string { return "CAP_" + strings.ToUpper(c.String()) }
+
+// grantedCapabilities is a step's set, by docker's rules: a privileged step
+// has all that there are, whatever it drops. Else CapAdd with ALL is everything
+// but CapDrop; CapDrop with ALL leaves CapAdd alone; and otherwise CapDrop is
+// taken from the default set before CapAdd is added.
+func grantedCapabilities(available []string, s *Security) ([]string, error) {
+	add, err := normalCapabilities("cap_add", s.CapAdd)
+	if err != nil {
+		return nil, err
 	}
+	drop, err := normalCapabilities("cap_drop", s.CapDrop)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range add {
+		if name != allCapabilities && !slices.Contains(available, name) {
+			return nil, fmt.Errorf("cap_add %s: stepexec itself does not have it and cannot give it (run stepexec with it, or leave it out)", name)
+		}
+	}
+	switch {
+	case s.Privileged:
+		return available, nil
+	case slices.Contains(add, allCapabilities):
+		return without(available, drop), nil
+	case slices.Contains(drop, allCapabilities):
+		return add, nil
+	}
+	granted := without(defaultCapabilities(), drop)
+	granted = slices.DeleteFunc(granted, func(name string) bool { return !slices.Contains(available, name) })
+	return append(granted, without(add, granted)...), nil
+}
+
+// without is names but for those that are left out, in a slice of its own.
+func without(names, out []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(out, name) })
+}
+
+// normalCapabilities writes names as the kernel's headers do, CAP_NET_ADMIN.
+func normalCapabilities(key string, names []string) ([]string, error) {
+	known := []string{allCapabilities}
+	for _, c := range capability.ListKnown() {
+		known = append(known, capabilityName(c))
+	}
+	var normal []string
+	for _, name := range names {
+		full := "CAP_" + strings.TrimPrefix(strings.ToUpper(name), "CAP_")
+		if !slices.Contains(known, full) {
+			return nil, fmt.Errorf("%s %q: there is no such capability (%s)", key, name, nearestCapability(full, known))
+		}
+		normal = append(normal, full)
+	}
+	return normal, nil
+}
+
+// nearestCapability suggests the name that shares the most pairs of letters
+// with a wrong one, which finds NET_ADMIN in NETADMIN and in ADMIN_NET.
+func nearestCapability(wrong string, known []string) string {
+	best, most := "", 0
+	for _, name := range known {
+		shared := 0
+		for i := len("CAP_"); i+2 <= len(wrong); i++ {
+			if strings.Contains(name[len("CAP_"):], wrong[i:i+2]) {
+				shared += 2
+			}
+		}
+		if shared -= max(len(name)-len(wrong), len(wrong)-len(name)); shared > most {
+			best, most = name, shared
+		}
+	}
+	if best == "" {
+		return "see capabilities(7) for their names"
+	}
+	return fmt.Sprintf("did you mean %s?", strings.TrimPrefix(best, "CAP_"))
+}
+
+// capabilitySets hands the granted capabilities to a step's root. The
+// inheritable and ambient sets stay empty: a non-root step that executes a file
+// with inheritable file capabilities would gain them (CVE-2022-24769).
+func capabilitySets(granted []string) *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: granted, Effective: granted, Permitted: granted}
 }

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -14,103 +13,129 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroupName is a container's cgroup below the root of every hierarchy. It
-// has one level, so that the runtime's delete leaves nothing behind.
-func cgroupName(containerID string) string { return "stepexec-" + containerID }
+// cgroupRoot is where runtimes, and this package, look for the hierarchies.
+const cgroupRoot = "/sys/fs/cgroup"
 
-// cgroup is a container's group in the hierarchy that controls memory.
-type cgroup struct {
-	dir     string // "" where no such hierarchy is mounted
-	unified bool   // cgroup v2
-}
+// cgroupName is what a container's cgroup is called in every hierarchy.
+func cgroupName(containerID string) string { return "stepexec-" + containerID }
 
 // hasOnlyCgroup2 reports whether /sys/fs/cgroup is cgroup v2 itself, not a
 // directory of v1 or hybrid hierarchies.
 func hasOnlyCgroup2() bool {
 	var st unix.Statfs_t
-	return unix.Statfs("/sys/fs/cgroup", &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
+	return unix.Statfs(cgroupRoot, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
+// hierarchy is a mounted tree of cgroups; see cgroups(7).
+type hierarchy struct {
+	mountpoint  string
+	root        string // which group of the whole tree is mounted there
+	unified     bool   // cgroup v2
+	controllers []string
+}
+
+// listHierarchies finds the trees of this machine: one for every v1
+// controller, the one of v2, or, on a hybrid machine, both kinds.
+func listHierarchies() ([]hierarchy, error) {
+	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	if err != nil {
+		return nil, fmt.Errorf("list mounts: %w", err)
+	}
+	var all []hierarchy
+	for _, m := range mounts {
+		if m.Mountpoint != cgroupRoot && filepath.Dir(m.Mountpoint) != cgroupRoot {
+			continue // seen a second time, such as in somebody's container
+		}
+		tree := hierarchy{mountpoint: m.Mountpoint, root: m.Root, unified: m.FSType == "cgroup2"}
+		tree.controllers = strings.Split(m.VFSOptions, ",")
+		if tree.unified {
+			text, err := os.ReadFile(filepath.Join(m.Mountpoint, "cgroup.controllers"))
+			if err != nil {
+				return nil, fmt.Errorf("list cgroup controllers: %w", err)
+			}
+			tree.controllers = strings.Fields(string(text))
+		}
+		all = append(all, tree)
+	}
+	return all, nil
+}
+
+// cgroupTrees lists the trees and makes sure that systemd is there to make
+// groups in them when it is to.
+func cgroupTrees(systemd bool) ([]hierarchy, error) {
+	if _, err := os.Stat("/run/systemd/system"); systemd && err != nil { // sd_booted(3)
+		return nil, fmt.Errorf("%w: %w (leave out --systemd-cgroup)", ErrNoSystemd, err)
+	}
+	return listHierarchies()
+}
+
+// controlledBy finds the tree of a controller.
+func controlledBy(trees []hierarchy, controller string) (hierarchy, bool) {
+	i := slices.IndexFunc(trees, func(h hierarchy) bool { return slices.Contains(h.controllers, controller) })
+	if i < 0 {
+		return hierarchy{}, false
+	}
+	return trees[i], true
+}
+
+// cgroup is a container's group: a directory in every tree.
+type cgroup struct {
+	dir     string            // one whose cgroup.procs lists the container's processes; "": there is none
+	unified string            // that of v2; "": none
+	v1      map[string]string // those of v1, by controller
 }
 
 // findCgroup reads where the runtime has put the process pid; see cgroups(7).
-func findCgroup(pid int) (cgroup, error) {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/cgroup", pid))
+func findCgroup(pid int, trees []hierarchy) (cgroup, error) {
+	name := fmt.Sprintf("/proc/%d/cgroup", pid)
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return cgroup{}, err
 	}
-	defer file.Close()
-	var inMemory, unified string
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		parts := strings.SplitN(lines.Text(), ":", 3)
-		switch {
-		case len(parts) != 3:
-			return cgroup{}, fmt.Errorf("read %s: unexpected line %q", file.Name(), lines.Text())
-		case parts[1] == "":
-			unified = parts[2]
-		case hasWord(parts[1], "memory"):
-			inMemory = parts[2]
+	found := cgroup{v1: map[string]string{}}
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(parts) != 3 {
+			return cgroup{}, fmt.Errorf("read %s: unexpected line %q", name, line)
+		}
+		dir := directory(parts[1], parts[2], trees)
+		if dir == "" {
+			continue
+		}
+		if parts[1] == "" {
+			found.unified = dir
+		}
+		for controller := range strings.SplitSeq(parts[1], ",") {
+			found.v1[controller] = dir
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return cgroup{}, err
+	found.dir = found.v1["memory"]
+	if found.dir == "" {
+		found.dir = found.unified
 	}
-	// A v1 hierarchy may exist without being mounted here.
-	if group, err := cgroupIn(inMemory, false); group.dir != "" || err != nil {
-		return group, err
-	}
-	return cgroupIn(unified, true)
+	return found, nil
 }
 
-// cgroupIn turns a path inside a hierarchy into a directory of the host. It
-// finds none where the hierarchy is not mounted.
-func cgroupIn(path string, unified bool) (cgroup, error) {
-	if path == "" {
-		return cgroup{}, nil
+// directory turns a line of /proc/PID/cgroup into a directory of the host. It
+// finds none where the tree is not mounted, nor where the runtime has left the
+// process at the tree's root: that group is everybody's, and whoever took it
+// for the container's would signal all of the host.
+func directory(controllers, path string, trees []hierarchy) string {
+	if strings.HasPrefix(path, "/..") { // outside of what this cgroup namespace shows
+		return ""
 	}
-	list, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		if unified {
-			return m.FSType != "cgroup2", false
+	for _, tree := range trees {
+		if tree.unified != (controllers == "") {
+			continue
 		}
-		return m.FSType != "cgroup" || !hasWord(m.VFSOptions, "memory"), false
-	})
-	if err != nil {
-		return cgroup{}, fmt.Errorf("list mounts: %w", err)
-	}
-	for _, m := range list {
-		if rest, err := filepath.Rel(m.Root, path); err == nil && filepath.IsLocal(rest) {
-			return cgroup{dir: filepath.Join(m.Mountpoint, rest), unified: unified}, nil
+		if first, _, _ := strings.Cut(controllers, ","); !tree.unified && !slices.Contains(tree.controllers, first) {
+			continue
 		}
-	}
-	return cgroup{}, nil
-}
-
-func hasWord(list, word string) bool {
-	return slices.Contains(strings.Split(list, ","), word)
-}
-
-// oomKills counts the processes of the group that the kernel killed for want
-// of memory. It must be read before the group is removed.
-func (c cgroup) oomKills() (int, error) {
-	if c.dir == "" {
-		return 0, nil
-	}
-	name := "memory.oom_control"
-	if c.unified {
-		name = "memory.events"
-	}
-	data, err := os.ReadFile(filepath.Join(c.dir, name))
-	if errors.Is(err, os.ErrNotExist) && c.unified {
-		return 0, nil // the memory controller is not enabled here, so nothing counts
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read out-of-memory events: %w", err)
-	}
-	for line := range strings.Lines(string(data)) {
-		if count, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			return strconv.Atoi(strings.TrimSpace(count))
+		if rest, err := filepath.Rel(tree.root, path); err == nil && filepath.IsLocal(rest) && rest != "." {
+			return filepath.Join(tree.mountpoint, rest)
 		}
 	}
-	return 0, nil // kernels before 4.13 do not count
+	return ""
 }
 
 // pids are the processes of the group, as they are at this moment.
@@ -131,4 +156,24 @@ func (c cgroup) pids() (map[int]bool, error) {
 		pids[pid] = true
 	}
 	return pids, nil
+}
+
+// thaw lets a frozen group go on. A process in a frozen group of v1 does not
+// even die: SIGKILL waits with it. In one of v2 it dies.
+func (c cgroup) thaw() error {
+	dir, ok := c.v1["freezer"]
+	if !ok {
+		return nil
+	}
+	err := os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("thaw the step's processes: %w", err)
+	}
+	return nil
+}
+
+// kill ends the container's first process, and with it, as the kernel does
+// when process 1 of a namespace ends, all the others.
+func (s *Sandbox) kill() error {
+	return errors.Join(ignoreDone(s.init.Kill()), s.cgroup.thaw())
 }

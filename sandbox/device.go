@@ -1,13 +1,110 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
+
+// addDevices gives a step its device nodes and lets its cgroup use them. A
+// privileged step has the host's devices, and its own at other paths.
+func addDevices(spec *specs.Spec, s *Security) error {
+	if s.Privileged {
+		all, err := hostDevices()
+		if err != nil {
+			return err
+		}
+		spec.Linux.Devices = all
+	}
+	for _, device := range s.Devices {
+		nodes, err := deviceNodes(device)
+		if err != nil {
+			return fmt.Errorf("device %s: %w", device.Source, err)
+		}
+		for _, node := range nodes {
+			spec.Linux.Devices = slices.DeleteFunc(spec.Linux.Devices, func(d specs.LinuxDevice) bool { return d.Path == node.Path })
+			spec.Linux.Devices = append(spec.Linux.Devices, node)
+			spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
+				Allow: true, Type: node.Type, Major: &node.Major, Minor: &node.Minor, Access: permissions(device),
+			})
+		}
+	}
+	return nil
+}
+
+// deviceNodes are the nodes that a device stands for: one, or all those below a
+// directory. The source itself may be a link, as udev makes them; a link inside
+// a directory is passed over, for a step would get what the link is called and
+// not what was looked at.
+func deviceNodes(device Device) ([]specs.LinuxDevice, error) {
+	destination := device.Destination
+	if destination == "" {
+		destination = device.Source
+	}
+	if err := checkDevice(device, destination); err != nil {
+		return nil, err
+	}
+	source, err := filepath.EvalSymlinks(device.Source)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errors.New("no such device on the host")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var nodes []specs.LinuxDevice
+	err = filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type()&fs.ModeDevice == 0 {
+			return err
+		}
+		node, err := deviceAt(path)
+		node.Path = filepath.Join(destination, strings.TrimPrefix(path, source))
+		nodes = append(nodes, node)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(nodes) == 0 {
+		return nil, errors.New("neither a device nor a directory that holds one")
+	}
+	return nodes, nil
+}
+
+func checkDevice(device Device, destination string) error {
+	switch clean := filepath.Clean(destination); {
+	case !filepath.IsAbs(device.Source):
+		return errors.New("the path on the host must be absolute, or the name of a CDI device, vendor.com/class=name")
+	case !filepath.IsAbs(destination) || clean == "/" || isKernelPath(clean):
+		return fmt.Errorf("it cannot be at %s in the container", destination)
+	case strings.Trim(device.Permissions, "rwm") != "":
+		return fmt.Errorf("permissions %q: must be of r (read), w (write) and m (mknod)", device.Permissions)
+	}
+	return nil
+}
+
+// isKernelPath tells whether a clean path is of the kernel's own file systems.
+func isKernelPath(clean string) bool {
+	for _, dir := range []string{"/proc", "/sys"} {
+		if clean == dir || strings.HasPrefix(clean, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func permissions(device Device) string {
+	if device.Permissions == "" {
+		return "rwm"
+	}
+	return device.Permissions
+}
 
 // hostDevices lists the device nodes of the host's /dev for a privileged
 // step, but for those that every container gets anew (terminals, console).

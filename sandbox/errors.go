@@ -9,6 +9,8 @@ import (
 var (
 	// ErrNoRuntime says that no OCI runtime was found.
 	ErrNoRuntime = errors.New("no OCI runtime")
+	// ErrNoSystemd says that systemd is to make cgroups but does not run.
+	ErrNoSystemd = errors.New("systemd does not run on this machine")
 	// ErrPrivilege says that this process may not mount file systems.
 	ErrPrivilege = errors.New("not enough privilege")
 	// ErrNoCommand says that neither the step nor its image names a command.

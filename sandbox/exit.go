@@ -3,26 +3,41 @@ package sandbox
 import (
 	"os"
 	"syscall"
-	"time"
 )
 
 // Exit is how a step's main process ended.
 type Exit struct {
 	Code   int            // 0 to 255; 128+n when signal n ended it
 	Signal syscall.Signal // 0 when it exited by itself
-	OOM    bool           // the kernel killed a process of the step for want of memory
 
-	User, System time.Duration // CPU time of the main process and the children it waited for
+	// OOM says that the kernel killed a process of the step for want of
+	// memory, and OutOfMemory why. It need not have been the main process:
+	// when that one went on and ended well, Code is 0.
+	OOM         bool
+	OutOfMemory OutOfMemory
+
+	Usage Usage
 }
 
 func exitOf(state *os.ProcessState) Exit {
-	exit := Exit{User: state.UserTime(), System: state.SystemTime()}
+	exit := Exit{Code: state.ExitCode(), Usage: usageOf(state)}
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() {
 		exit.Signal = status.Signal()
 		exit.Code = 128 + int(exit.Signal)
-		return exit
 	}
-	exit.Code = state.ExitCode()
 	return exit
+}
+
+// addCgroup adds what the step's cgroup has counted.
+func (e *Exit) addCgroup(group cgroup) error {
+	if err := group.addUsage(&e.Usage); err != nil {
+		return err
+	}
+	if e.OOM = e.Usage.OOMKills > 0; !e.OOM {
+		return nil
+	}
+	var err error
+	e.OutOfMemory, err = group.outOfMemory()
+	return err
 }

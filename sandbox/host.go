@@ -17,12 +17,23 @@ import (
 type Options struct {
 	Root    string // state root, shared by all runs
 	Runtime string // name or path of an OCI runtime with runc's command line; "": runc
+
+	// NetworkConfig is a CNI configuration list (.conflist) for private
+	// networks; "": a bridge of the run's own, with masquerading.
+	NetworkConfig string
+
+	// SystemdCgroup has systemd make the cgroups of steps, as scopes, so that
+	// it knows of them; else the runtime makes them by itself.
+	SystemdCgroup bool
+
+	CDIDirs []string // where CDI specifications are; nil: /etc/cdi and /var/run/cdi
 }
 
 // Host is the place on this machine where the sandboxes of one run live:
 //
 //	ROOT/runs/ID/          0700, locked while the run lives
 //	ROOT/runs/ID/upper/    what the steps write outside their mounts
+//	ROOT/runs/ID/layers/   layers of images that are not directories, mounted
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
 //
 // What holds a secret is in the tmpfs only, so that it never reaches a disk.
@@ -31,8 +42,13 @@ type Host struct {
 	dir          string
 	runtime      string // absolute path
 	lock         *os.File
+	layers       layers
+	network      *privateNetwork
 	capabilities []string
+	cdiDirs      []string
+	cgroups      []hierarchy
 	cgroup2      bool  // the machine has cgroup v2 alone
+	systemd      bool  // makes the steps' cgroups
 	leftovers    error // see Leftovers
 }
 
@@ -51,6 +67,10 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	trees, err := cgroupTrees(o.SystemdCgroup)
+	if err != nil {
+		return nil, err
+	}
 	// Init processes outlive `runc create`; as their subreaper stepexec becomes
 	// their parent and gets their exit status (prctl(2), PR_SET_CHILD_SUBREAPER).
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -60,10 +80,12 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := &Host{runtime: runtime, capabilities: granted, cgroup2: hasOnlyCgroup2()}
+	host := &Host{runtime: runtime, capabilities: granted, cdiDirs: o.CDIDirs, cgroup2: hasOnlyCgroup2(), cgroups: trees, systemd: o.SystemdCgroup}
 	if err := host.makeDir(ctx, filepath.Join(root, "runs")); err != nil {
 		return nil, err
 	}
+	host.network = newPrivateNetwork(host.dir, o.NetworkConfig)
+	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}}
 	if err := mountPrivate(host.private()); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
@@ -146,8 +168,7 @@ func (h *Host) Dir(step string) (string, error) {
 // Close removes all that the run has left on this machine. Sandboxes must
 // have been removed before.
 func (h *Host) Close() error {
-	err := removeRun(h.dir)
-	return errors.Join(err, h.lock.Close())
+	return errors.Join(endRun(h.network), h.lock.Close())
 }
 
 func (h *Host) private() string { return filepath.Join(h.dir, "private") }

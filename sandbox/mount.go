@@ -1,9 +1,7 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -16,7 +14,7 @@ import (
 // does not hide /etc/hosts. A user's mount replaces ours at the same place.
 func mounts(step *Step, files []specs.Mount) []specs.Mount {
 	var all []specs.Mount
-	for _, mount := range slices.Concat(kernelMounts(step.Privileged), files, userMounts(step)) {
+	for _, mount := range slices.Concat(kernelMounts(step), files, userMounts(step)) {
 		all = slices.DeleteFunc(all, func(m specs.Mount) bool { return m.Destination == mount.Destination })
 		all = append(all, mount)
 	}
@@ -44,38 +42,32 @@ func userMounts(step *Step) []specs.Mount {
 
 // kernelMounts are what every container has, as the OCI runtime spec's
 // default file systems and docker's options say. /run stays the image's own.
-func kernelMounts(privileged bool) []specs.Mount {
+func kernelMounts(step *Step) []specs.Mount {
 	access := "ro"
-	if privileged {
+	if step.Security.Privileged {
 		access = "rw"
 	}
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", shmOption(step.Limits.ShmSize)}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", access}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", access}},
 	}
 }
 
-// checkSources makes sure that every bind mount has a source. docker makes a
-// missing one, as root and often by a typing error; here it is asked for.
-func checkSources(list []Mount) error {
+// checkDestinations refuses mounts over what the kernel shows a step, and over
+// the whole of it. A fake /proc makes the runtime write its own security
+// settings into the attacker's files (CVE-2019-16884, CVE-2025-52881).
+func checkDestinations(list []Mount) error {
 	for _, m := range list {
-		if m.Type != "bind" {
-			continue
-		}
-		_, err := os.Stat(m.Source)
-		if errors.Is(err, os.ErrNotExist) && m.Create {
-			err = os.MkdirAll(m.Source, 0o755)
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("mount %s at %s: no such file or directory on the host (create it, or set create: true)", m.Source, m.Destination)
-		}
-		if err != nil {
-			return fmt.Errorf("mount %s at %s: %w", m.Source, m.Destination, err)
+		switch clean := path.Clean(m.Destination); {
+		case !path.IsAbs(m.Destination):
+			return fmt.Errorf("mount at %s: the path must be absolute", m.Destination)
+		case clean == "/" || isKernelPath(clean):
+			return fmt.Errorf("mount at %s: refused: nothing can be mounted at /, or at or below /proc and /sys", m.Destination)
 		}
 	}
 	return nil

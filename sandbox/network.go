@@ -1,34 +1,91 @@
 package sandbox
 
 import (
-	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// joinNetwork makes the run's network when the step wants it and publishes the
+// step's ports there until release is called. Steps on other networks have
+// nothing to make.
+func (h *Host) joinNetwork(ctx context.Context, step *Step) (release func() error, err error) {
+	nothing := func() error { return nil }
+	if err := errors.Join(checkNetwork(step), checkNames(step)); err != nil {
+		return nil, err
+	}
+	if step.Network != NetworkPrivate {
+		return nothing, nil
+	}
+	if err := h.network.up(ctx); err != nil {
+		return nil, err
+	}
+	if len(step.Names.Ports) == 0 {
+		return nothing, nil
+	}
+	return h.network.publish(ctx, h.containerID(step), step.Names.Ports)
+}
+
+func checkNetwork(step *Step) error {
+	switch step.Network {
+	case "", NetworkHost, NetworkNone, NetworkPrivate:
+	default:
+		return fmt.Errorf("network %q: must be %s, %s or %s", step.Network, NetworkHost, NetworkNone, NetworkPrivate)
+	}
+	if len(step.Names.Ports) > 0 && step.Network != NetworkPrivate {
+		return fmt.Errorf("publish port %s: only ports of a private network can be published (set network: private; on the host's network a step's ports are the host's)", step.Names.Ports[0])
+	}
+	return nil
+}
+
+// onHostNetwork reports whether a step uses the host's network namespace.
+func onHostNetwork(step *Step) bool {
+	return (step.Network == "" || step.Network == NetworkHost) && joined(step, specs.NetworkNamespace) == ""
+}
+
+// hostname is what a step's machine is called: as the host where it shares its
+// network, for programs that look their own name up.
+func hostname(step *Step) (string, error) {
+	switch {
+	case step.Names.Hostname != "":
+		return step.Names.Hostname, nil
+	case onHostNetwork(step):
+		name, err := os.Hostname()
+		if err != nil {
+			return "", fmt.Errorf("read the host's name: %w", err)
+		}
+		return name, nil
+	}
+	return step.ID[:min(len(step.ID), hostnameMax)], nil
+}
+
+// ownHostname is what the runtime sets in the step's UTS namespace; "":
+// nothing, as the name of a joined one is not the step's to change.
+func ownHostname(step *Step, name string) string {
+	if joined(step, specs.UTSNamespace) != "" {
+		return ""
+	}
+	return name
+}
+
 // networkFiles writes the step's /etc/hosts and /etc/resolv.conf into dir and
-// returns the mounts that put them in place. A step on the host's network
-// resolves names as the host does; every one of names is 127.0.0.1 there.
-func networkFiles(dir string, network string, names []string) ([]specs.Mount, error) {
-	hosts := []byte("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
-	var resolv []byte
-	if network == NetworkHost {
-		var err error
-		if hosts, err = readOrNothing("/etc/hosts"); err != nil {
-			return nil, err
-		}
-		if resolv, err = readOrNothing("/etc/resolv.conf"); err != nil {
-			return nil, err
-		}
+// returns the mounts that put them in place.
+func networkFiles(dir string, step *Step) ([]specs.Mount, error) {
+	name, err := hostname(step)
+	if err != nil {
+		return nil, err
 	}
-	if len(hosts) > 0 && !bytes.HasSuffix(hosts, []byte("\n")) {
-		hosts = append(hosts, '\n')
+	hosts, err := hostsFile(step, name)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range names {
-		hosts = append(hosts, "127.0.0.1\t"+name+"\n"...)
+	resolv, err := resolvFile(step)
+	if err != nil {
+		return nil, fmt.Errorf("name servers of the step: %w", err)
 	}
 	var mounts []specs.Mount
 	for _, file := range []struct {
@@ -49,14 +106,6 @@ func bindFile(source, destination string, options ...string) specs.Mount {
 		Type: "bind", Source: source, Destination: destination,
 		Options: append([]string{"bind", "rprivate", "nosuid", "nodev"}, options...),
 	}
-}
-
-func readOrNothing(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	return data, err
 }
 
 // writeFile is os.WriteFile with a mode that the umask does not narrow.

@@ -42,7 +42,17 @@ func (h *Host) clearAway(ctx context.Context, dir string) error {
 	if err := h.killContainers(ctx, runtimeRoot(dir)); err != nil {
 		return err // what is needed to kill them stays
 	}
-	return removeRun(dir)
+	return endRun(newPrivateNetwork(dir, ""))
+}
+
+// endRun removes a run whose containers are gone: its network and then its
+// directory, unless that holds what is needed to try the network again.
+func endRun(network *privateNetwork) error {
+	err := network.down()
+	if network.isRecorded() {
+		return err
+	}
+	return errors.Join(err, removeRun(network.runDir))
 }
 
 // killContainers deletes every container of a dead run. Its runtime may have
@@ -80,6 +90,9 @@ func removeRun(dir string) error {
 	if len(failed) > 0 {
 		// What is still mounted may be a host directory: never delete into it.
 		return errors.Join(failed...)
+	}
+	if err := removeCgroupParents(dir); err != nil {
+		return err // the list of them stays for the next try
 	}
 	return os.RemoveAll(dir)
 }

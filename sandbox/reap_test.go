@@ -65,10 +65,15 @@ func TestDieWhileAStepRuns(t *testing.T) {
 	must(t, err)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	must(t, err)
-	s, err := host.Prepare(t.Context(), &sandbox.Step{
+	step := &sandbox.Step{
 		ID: "1", Lowerdirs: []string{os.Getenv("SANDBOX_ROOTFS")}, Entrypoint: []string{"sleep", "98765"},
-		Stdout: null, Stderr: null,
-	})
+		Advanced: sandbox.Advanced{CgroupParent: os.Getenv("SANDBOX_CGROUP_PARENT")},
+		Stdout:   null, Stderr: null, Network: os.Getenv("SANDBOX_DIE_NETWORK"),
+	}
+	if step.Network == sandbox.NetworkPrivate {
+		step.Names.Ports = []sandbox.Port{{Host: freePort(t), Container: 5432}}
+	}
+	s, err := host.Prepare(t.Context(), step)
 	must(t, err)
 	must(t, s.Start(t.Context()))
 	os.Stdout.WriteString("about to die\n")

@@ -79,6 +79,11 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 	if err := errors.Join(set("upperdir", upper), set("workdir", work)); err != nil {
 		return err
 	}
+	// Layers may lie in several file systems; with xino a file still has one device
+	// number and keeps its inode number.
+	if err := set("xino", "auto"); err != nil {
+		return err
+	}
 	// volatile: what a step writes outside its mounts dies with it, so the
 	// fsyncs of package managers are worth nothing here.
 	if err := unix.FsconfigSetFlag(fsfd, "volatile"); err != nil {
@@ -125,7 +130,7 @@ func classicOverlay(lowerdirs []string, upper, work, target string) error {
 		names = append(names, name)
 	}
 	slices.Reverse(names[2:])
-	options := "volatile,lowerdir=" + strings.Join(names[2:], ":") + ",upperdir=" + names[1] + ",workdir=" + names[0]
+	options := "volatile,xino=auto,lowerdir=" + strings.Join(names[2:], ":") + ",upperdir=" + names[1] + ",workdir=" + names[0]
 	if len(options) >= os.Getpagesize() {
 		return fmt.Errorf("mount overlay of %d layers: more than this kernel takes (6.8 and newer take 500)", len(lowerdirs))
 	}

@@ -22,7 +22,7 @@ func runtimeRoot(runDir string) string { return filepath.Join(runDir, "private",
 // its messages as JSON lines. It gets a process group of its own: a Ctrl-C in
 // the terminal is for stepexec, and a runtime that died of it leaves halves.
 func (h *Host) newRuntime(log string) *runc.Runc {
-	return &runc.Runc{Command: h.runtime, Root: runtimeRoot(h.dir), Log: log, LogFormat: runc.JSON, Setpgid: true}
+	return &runc.Runc{Command: h.runtime, Root: runtimeRoot(h.dir), Log: log, LogFormat: runc.JSON, Setpgid: true, SystemdCgroup: h.systemd}
 }
 
 // runtimeError says what the runtime wrote to its log, which is clearer than
@@ -70,11 +70,16 @@ func commandFailure(message string) (code int, ok bool) {
 }
 
 // stdio hands the step's files to the runtime, which passes them on to the
-// container. Standard input is /dev/null: a command that reads it must not
-// swallow anything (runc.IO).
-type stdio struct{ out, err *os.File }
+// container. Standard input is /dev/null unless the step has one: a command
+// that reads it must not swallow anything (runc.IO).
+type stdio struct{ in, out, err *os.File }
 
-func (s stdio) Set(cmd *exec.Cmd)     { cmd.Stdout, cmd.Stderr = s.out, s.err }
+func (s stdio) Set(cmd *exec.Cmd) {
+	if s.in != nil { // a nil *os.File in the interface would not be /dev/null
+		cmd.Stdin = s.in
+	}
+	cmd.Stdout, cmd.Stderr = s.out, s.err
+}
 func (s stdio) Stdin() io.WriteCloser { return nil }
 func (s stdio) Stdout() io.ReadCloser { return nil }
 func (s stdio) Stderr() io.ReadCloser { return nil }

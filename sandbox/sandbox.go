@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/go-runc"
+	"github.com/docker/go-units"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -28,6 +29,7 @@ type Sandbox struct {
 	id      string
 	log     string
 	runtime *runc.Runc
+	cgroups []hierarchy
 	cgroup  cgroup
 	init    *os.Process // the container's init process, held by a pidfd
 	reaped  bool        // init's exit status has been collected
@@ -41,7 +43,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &Sandbox{step: step, id: h.containerID(step)}
+	s := &Sandbox{step: step, id: h.containerID(step), cgroups: h.cgroups}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Remove())
@@ -56,25 +58,45 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	s.runtime = h.newRuntime(s.log)
 
 	rootfs := filepath.Join(dir, "rootfs")
-	unmount, err := mountRootfs(step.Lowerdirs, filepath.Join(h.dir, "upper", step.ID), rootfs)
+	lowerdirs, err := h.layers.lowerdirs(step.Lowerdirs)
+	if err != nil {
+		return nil, err
+	}
+	unmount, err := mountRootfs(lowerdirs, filepath.Join(h.dir, "upper", step.ID), rootfs)
 	if err != nil {
 		return nil, err
 	}
 	s.release = append(s.release, unmount)
+	leaveNetwork, err := h.joinNetwork(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	s.release = append(s.release, leaveNetwork)
 
 	spec, err := h.specFor(step, dir, rootfs)
 	if err != nil {
 		return nil, err
 	}
+	unstage, err := h.stageSources(step, spec.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	s.release = append(s.release, unstage)
+	if err := h.makeCgroupParent(step.Advanced.CgroupParent); err != nil {
+		return nil, err
+	}
 	return s, s.create(ctx, dir, spec)
 }
 
-// specFor checks the image and the mounts' sources and builds the spec.
+// specFor checks the image and the mounts' places and builds the spec.
 func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
 	if err := checkRootfs(rootfs); err != nil {
 		return nil, fmt.Errorf("image %s: %w", step.Image, err)
 	}
-	if err := checkSources(step.Mounts); err != nil {
+	if step.Advanced.Spec != nil {
+		return h.rawSpec(step, rootfs)
+	}
+	if err := errors.Join(checkDestinations(step.Mounts), checkDirectory(workingDirectory(step))); err != nil {
 		return nil, err
 	}
 	name := step.User
@@ -89,17 +111,17 @@ func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.newSpec(step, rootfs, who, files)
+	spec, err := h.newSpec(step, rootfs, who, files)
+	if err != nil {
+		return nil, err
+	}
+	return customize(spec, step)
 }
 
 // stepFiles writes the files that stepexec gives a step and returns their
 // mounts: hosts, resolv.conf, the script and the secrets.
 func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error) {
-	network := step.Network
-	if network == "" {
-		network = NetworkHost
-	}
-	mounts, err := networkFiles(dir, network, step.HostNames)
+	mounts, err := networkFiles(dir, step)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +158,7 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	defer cancel()
 	s.release = append(s.release, s.deleteContainer)
 	err = s.runtime.Create(ctx, s.id, bundle, &runc.CreateOpts{
-		IO: stdio{out: s.step.Stdout, err: s.step.Stderr}, PidFile: pidFile,
+		IO: stdio{in: s.step.Stdin, out: s.step.Stdout, err: s.step.Stderr}, PidFile: pidFile,
 	})
 	if removed := os.Remove(config); removed != nil {
 		return errors.Join(err, removed)
@@ -151,12 +173,21 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if s.init, err = os.FindProcess(pid); err != nil {
 		return fmt.Errorf("hold the container's init process: %w", err)
 	}
-	s.cgroup, err = findCgroup(pid)
+	if err := writePidFile(s.step, pid); err != nil {
+		return err
+	}
+	if err := verifyMounts(pid, spec); err != nil {
+		return fmt.Errorf("image %s: %w", s.step.Image, err)
+	}
+	s.cgroup, err = findCgroup(pid, s.cgroups)
 	return err
 }
 
 func (s *Sandbox) createError(command string, err error) error {
 	failure := runtimeError("create container", s.log, err)
+	if tooLittleMemory(failure.Error()) && s.step.Limits.Memory > 0 {
+		return &LimitError{"memory", fmt.Errorf("%s is less than %s needs to start the container here", units.BytesSize(float64(s.step.Limits.Memory)), filepath.Base(s.runtime.Command))}
+	}
 	if code, ok := commandFailure(failure.Error()); ok {
 		return &CommandError{Code: code, Command: command, Image: s.step.Image, Err: failure}
 	}
@@ -190,9 +221,9 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the step's process: %w", waitErr), stopErr)
 	}
 	s.reaped = true
+	stopErr = errors.Join(stopErr, giveWorkspace(s.step))
 	exit := exitOf(state)
-	kills, err := s.cgroup.oomKills()
-	exit.OOM = kills > 0
+	err := exit.addCgroup(s.cgroup)
 	return exit, errors.Join(err, stopErr)
 }
 
@@ -213,7 +244,7 @@ func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{})
 	case <-grace.C:
 	case <-stop.Now:
 	}
-	return errors.Join(stopErr, ignoreDone(s.init.Kill()))
+	return errors.Join(stopErr, s.kill())
 }
 
 // Remove kills what still runs and removes the container, its mounts, its
@@ -231,12 +262,15 @@ func (s *Sandbox) Remove() error {
 // if it still lives, dies first and is reaped here, as our child.
 func (s *Sandbox) deleteContainer() error {
 	if s.init != nil && !s.reaped {
-		if err := ignoreDone(s.init.Kill()); err != nil {
+		if err := s.kill(); err != nil {
 			return fmt.Errorf("kill the step's process: %w", err)
 		}
 		if _, err := s.init.Wait(); err != nil {
 			return fmt.Errorf("wait for the step's process: %w", err)
 		}
+	}
+	if err := s.killJoined(); err != nil {
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(s.runtime.Root, s.id)); errors.Is(err, os.ErrNotExist) {
 		return nil // the runtime has removed it by itself, after a failed create

@@ -3,7 +3,9 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,11 +35,9 @@ func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 	if err != nil || s.cgroup.dir == "" || !deaf && s.step.Script == nil {
 		return nil, errors.Join(err, ignoreDone(s.init.Signal(sig)))
 	}
-	others, err := s.signalAll(sig)
-	if !deaf {
-		for _, pidfd := range others {
-			unix.Close(pidfd)
-		}
+	others, all, err := s.signalAll(sig)
+	if !deaf || !all {
+		closeFDs(others)
 		return nil, err
 	}
 	ended := make(chan struct{})
@@ -77,24 +77,39 @@ func isDeaf(pid int, sig unix.Signal) (bool, error) {
 	return true, nil
 }
 
-// signalAll sends sig to every process of the step and returns pidfds of all
-// but process 1. A pid is used only after a descriptor holds it and it is seen
-// in the group again: between the two reads it could have passed on to a
-// process of the host.
-func (s *Sandbox) signalAll(sig unix.Signal) (others []int, err error) {
+// heldAtOnce is how many processes of a step are held by descriptors: a step
+// may have thousands, and other steps need descriptors too.
+const heldAtOnce = 256
+
+// signalAll sends sig to every process of the step. It returns pidfds of all
+// but process 1, or, when there are too many to be held, all is false.
+func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error) {
 	pids, err := s.cgroup.pids()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	all = len(pids) <= heldAtOnce
+	var failed []error
+	for some := range slices.Chunk(slices.Collect(maps.Keys(pids)), heldAtOnce) {
+		closeFDs(others) // there is one round, unless there are too many
+		others, err = s.signalSome(some, sig)
+		failed = append(failed, err)
+	}
+	return others, all, errors.Join(failed...)
+}
+
+// signalSome sends sig to processes of the step and returns pidfds of all but
+// process 1. A pid is used only after a descriptor holds it and it is seen in
+// the group again: between the two reads it could have passed on to a process
+// of the host.
+func (s *Sandbox) signalSome(some []int, sig unix.Signal) (others []int, err error) {
 	held := map[int]int{}
-	for pid := range pids {
+	for _, pid := range some {
 		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
 			held[pid] = fd
 		}
 	}
-	if pids, err = s.cgroup.pids(); err != nil {
-		pids = nil
-	}
+	pids, err := s.cgroup.pids()
 	failed := []error{err}
 	for pid, fd := range held {
 		if pids[pid] {
@@ -109,6 +124,12 @@ func (s *Sandbox) signalAll(sig unix.Signal) (others []int, err error) {
 		}
 	}
 	return others, errors.Join(failed...)
+}
+
+func closeFDs(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // awaitEnd waits until the process of a pidfd has ended (pidfd_open(2)).

@@ -28,7 +28,8 @@ func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
 		return nil, err
 	}
 	defaults := &user.ExecUser{Home: "/"}
-	found, err := user.GetExecUser(spec, defaults, bytes.NewReader(passwd), bytes.NewReader(group))
+	found, err := user.GetExecUser(spec, defaults,
+		bytes.NewReader(wellFormed(passwd, 2, 3)), bytes.NewReader(wellFormed(group, 2)))
 	switch {
 	case errors.Is(err, user.ErrNoPasswdEntries):
 		return nil, fmt.Errorf("no such user in its /etc/passwd (use a name that is there, or a number)")
@@ -50,26 +51,50 @@ func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
 	return found, nil
 }
 
+// wellFormed leaves out the lines of a passwd or group file whose numbers are
+// none: the parser reads a missing or misspelt uid as 0, and a step that was to
+// run as a user would run as root.
+func wellFormed(file []byte, numbers ...int) []byte {
+	var kept []byte
+	for line := range bytes.Lines(file) {
+		fields := bytes.Split(bytes.TrimSpace(line), []byte(":"))
+		good := true
+		for _, i := range numbers {
+			good = good && i < len(fields) && len(fields[i]) > 0 && len(bytes.Trim(fields[i], "0123456789")) == 0
+		}
+		if good {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
+}
+
 // readInRootfs reads a small file of an image, or nothing when there is none.
 // Links are followed inside the image only: `etc/passwd -> /host/etc/passwd`
-// must not read the host's file. A FIFO or device in its place would hang or
-// never end, so only a regular file is read.
+// must not read the host's file. Nothing but a regular file is so much as
+// opened: a FIFO would hang, and opening a device does things, such as starting
+// the host's watchdog.
 func readInRootfs(rootfs, name string) ([]byte, error) {
-	file, err := openInRootfs(rootfs, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	place, err := openInRootfs(rootfs, name, unix.O_PATH)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	info, err := file.Stat()
+	defer place.Close()
+	info, err := place.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("/%s is not a regular file", name)
 	}
+	file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd())) // the file that was looked at, by no name
+	if err != nil {
+		return nil, fmt.Errorf("open /%s: %w", name, err)
+	}
+	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxUserFile+1))
 	if err != nil {
 		return nil, err

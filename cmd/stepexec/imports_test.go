@@ -22,6 +22,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"unpack/gunzip": {},
 		"unpack/erofs":  {},
 		"archive":       {"unpack"},
+		"policy":        {},
 		"lockfile":      {},
 		"sandbox":       {"unpack/erofs"},
 		"logs":          {},

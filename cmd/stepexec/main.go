@@ -66,6 +66,6 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(kill), newValidate(), newLock(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newVerify(), newVersion())
+	root.AddCommand(newRun(kill), newStep(kill), newValidate(), newLock(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newVerify(), newVersion())
 	return root
 }

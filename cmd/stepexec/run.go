@@ -19,7 +19,6 @@ import (
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/settings"
 )
 
 // runOptions are the flags of `stepexec run`.
@@ -106,8 +105,9 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err := useLock(fetcher, plan, file, o.locked); err != nil {
 		return err
 	}
-	code, err := o.execute(ctx, plan, fetcher, s, printer)
-	if err != nil {
+	code, err := executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime},
+		engine.Options{Kill: o.kill, Events: printer.Event})
+	if err = errors.Join(err, printer.Err()); err != nil {
 		return masked(err, in.Secrets)
 	}
 	if code != 0 {
@@ -116,39 +116,11 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	return nil
 }
 
-// execute runs the plan and returns the run's exit code.
-func (o *runOptions) execute(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, printer printer) (code int, err error) {
-	host, err := sandbox.Open(ctx, sandbox.Options{Root: o.root, Runtime: o.runtime})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	if left := host.Leftovers(); left != nil {
-		fmt.Fprintln(os.Stderr, "stepexec: warning:", left)
-	}
-	store, err := openStore(o.root, s)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	mask := logs.NewMask(plan.Secrets)
-	in := &intake{store: store, limit: s.StoreLimit, root: o.root, runtime: o.runtime, say: func(line string) { sayOnStderr(mask.String(line)) }}
-	fetcher.Store, fetcher.Progress = store, in.progress
-	summary, err := engine.Run(ctx, plan, engine.Options{
-		Host:    host,
-		Fetcher: fetcher,
-		Kill:    o.kill,
-		Events:  printer.Event,
-	})
-	in.end(ctx)
-	return summary.ExitCode, errors.Join(err, printer.Err())
-}
-
 // inputs is what the flags add to the pipeline file.
 func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
 		EnvFiles: o.envFiles, Only: o.only, Skip: o.skip,
-		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout,
+		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout, LookupEnv: os.LookupEnv,
 	}
 	switch in.Pull {
 	case "", pipeline.PullAlways, pipeline.PullMissing, pipeline.PullNever:
@@ -162,8 +134,11 @@ func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
 	if in.Dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
 		return in, err
 	}
-	if in.Workspace, err = o.workspaceDir(in.Dir); err != nil {
-		return in, err
+	in.Workspace = in.Dir
+	if o.workspace != "" {
+		if in.Workspace, err = workspaceDir(o.workspace); err != nil {
+			return in, err
+		}
 	}
 	if in.Environment, err = variables("--env", o.env); err != nil {
 		return in, err
@@ -172,11 +147,9 @@ func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
 	return in, err
 }
 
-func (o *runOptions) workspaceDir(fileDir string) (string, error) {
-	if o.workspace == "" {
-		return fileDir, nil
-	}
-	dir, err := filepath.Abs(o.workspace)
+// workspaceDir is the folder that --workspace names.
+func workspaceDir(name string) (string, error) {
+	dir, err := filepath.Abs(name)
 	if err != nil {
 		return "", err
 	}
@@ -185,7 +158,7 @@ func (o *runOptions) workspaceDir(fileDir string) (string, error) {
 		return "", fmt.Errorf("--workspace: %w", err)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("--workspace %s: not a directory", o.workspace)
+		return "", fmt.Errorf("--workspace %s: not a directory", name)
 	}
 	return dir, nil
 }

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// stepOptions are the flags of `stepexec step`.
+type stepOptions struct {
+	keys        stepKeys
+	env         []string
+	envFiles    []string
+	secrets     []string
+	workspace   string
+	entrypoint  *string
+	rootfs      bool
+	propagation string
+	pidFile     string
+	platform    string
+	timeout     time.Duration
+	settings    settingsFlags
+	root        string
+	runtime     string
+	systemd     bool
+	kill        <-chan struct{}
+}
+
+func newStep(kill <-chan struct{}) *cobra.Command {
+	o := &stepOptions{kill: kill}
+	cmd := &cobra.Command{
+		Use:   "step [flags] IMAGE [COMMAND [ARG...]]",
+		Short: "Run one command in an image",
+		Long: `Run one command in an image, as a step of a pipeline would run, with the names
+of the flags of ctr run, and of docker run. Flags end at IMAGE.
+
+What the command prints comes as it is, and its exit code is that of stepexec:
+124 timeout; 125 stepexec itself could not do it; 126 the command cannot be
+executed; 127 there is no such command; 130 interrupted; 137 out of memory.`,
+		Example: `  stepexec step alpine cat /etc/os-release
+  stepexec step --env PASSWORD=$drone_password \
+    --mount type=bind,src=/etc,dst=/host-etc,options=rbind:rw alpine cat /host-etc/hostname
+  tar c . | stepexec step -i --memory 1g --network none alpine tar tv`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+		},
+	}
+	o.add(cmd.Flags())
+	return cmd
+}
+
+func (o *stepOptions) add(flags *pflag.FlagSet) {
+	flags.SetInterspersed(false)
+	o.keys.set("--name", "name", "step")
+	o.keys.add(flags)
+	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]`; without a value, from the environment")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "`NAME[=VALUE]` or NAME[,type=env][,target=T]: a file below /run/secrets, or a variable; masked in the output; without a value, from the environment")
+	flags.StringVar(&o.workspace, "workspace", "", "`directory` to mount at /workspace and to work in (default: none)")
+	flags.Func("entrypoint", "`PROGRAM` in place of the image's entrypoint; \"\" for none", func(program string) error {
+		o.entrypoint = &program
+		return nil
+	})
+	flags.BoolVar(&o.rootfs, "rootfs", false, "IMAGE is a directory, to be used as a read-only lower layer")
+	flags.StringVar(&o.propagation, "rootfs-propagation", "", "`PROPAGATION` of the root file system: private, slave or shared, or with r in front")
+	flags.StringVar(&o.pidFile, "pid-file", "", "`FILE` to write the command's pid to")
+	flags.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
+	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the command may take, such as 10m")
+	o.settings.add(flags)
+	o.settings.addRegistries(flags)
+	o.settings.addStore(flags)
+	addRuntime(flags, &o.runtime)
+	flags.StringVar(&o.runtime, "runc-binary", "runc", "OCI runtime, like --runtime")
+	flags.BoolVar(&o.systemd, "systemd-cgroup", false, "have systemd make the cgroup")
+	flags.BoolVar(&o.systemd, "runc-systemd-cgroup", false, "like --systemd-cgroup")
+	addRoot(flags, &o.root)
+	addNoEffect(flags)
+}
+
+// addNoEffect adds the flags that habit types, and that change nothing here or
+// cannot be had.
+func addNoEffect(flags *pflag.FlagSet) {
+	flags.Bool("rm", true, "accepted: the container is always removed")
+	flags.String("fifo-dir", "", "accepted: the FIFOs are always in memory that only stepexec can read")
+	refuse := func(name, short, why string) {
+		flags.BoolFuncP(name, short, why, func(string) error { return errors.New(why) })
+		flags.Lookup(name).Hidden = true
+	}
+	refuse("detach", "d", "there is no daemon that would look after the command: put & behind it, or write a pipeline with services")
+	refuse("init", "", "there is no init program to put in front: use an image that has one; all processes are killed when the command ends")
+}
+
+func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
+	plan, in, err := o.plan(args)
+	if err != nil {
+		return masked(err, in.Secrets)
+	}
+	code, err := o.execute(ctx, plan, in.Dir, stdout, stderr)
+	if err != nil {
+		return masked(err, in.Secrets)
+	}
+	if code != 0 {
+		return exitError(code)
+	}
+	return nil
+}
+
+// plan is a pipeline of the one step that the command line describes.
+func (o *stepOptions) plan(args []string) (*pipeline.Plan, pipeline.Inputs, error) {
+	in, uses, err := o.inputs()
+	if err != nil {
+		return nil, in, err
+	}
+	if o.rootfs {
+		args = slices.Concat([]string{"rootfs:" + args[0]}, args[1:])
+	}
+	o.keys.set("IMAGE", "image", args[0])
+	if err := o.command(args[1:]); err != nil {
+		return nil, in, err
+	}
+	step, err := pipeline.ParseStep(o.keys.given)
+	if err != nil {
+		return nil, in, err
+	}
+	if step.Directory != "" && !path.IsAbs(step.Directory) && in.Workspace == "" {
+		return nil, in, fmt.Errorf("--cwd %s: must be an absolute path without --workspace", step.Directory)
+	}
+	step.Secrets, step.Timeout, step.Advanced.PidFile = uses, o.timeout, o.pidFile
+	if step.Advanced.SpecPatch, err = o.specPatch(); err != nil {
+		return nil, in, err
+	}
+	plan, err := (&pipeline.Pipeline{Name: step.Name, Steps: []pipeline.Step{*step}}).Plan(in)
+	return plan, in, err
+}
+
+// command says what is run: with an entrypoint COMMAND is its arguments, and
+// without one, which is "", COMMAND is all of it.
+func (o *stepOptions) command(command []string) error {
+	switch {
+	case o.entrypoint != nil && *o.entrypoint != "":
+		o.keys.set("--entrypoint", "entrypoint", []string{*o.entrypoint})
+	case o.entrypoint != nil && len(command) == 0:
+		return errors.New(`--entrypoint "": needs a COMMAND`)
+	case o.entrypoint != nil:
+		o.keys.set("COMMAND", "entrypoint", command)
+		return nil
+	}
+	if len(command) > 0 {
+		o.keys.set("COMMAND", "args", command)
+	}
+	return nil
+}
+
+func (o *stepOptions) specPatch() ([]byte, error) {
+	if o.propagation == "" {
+		return nil, nil
+	}
+	if !slices.Contains([]string{"private", "slave", "shared", "unbindable"}, strings.TrimPrefix(o.propagation, "r")) {
+		return nil, fmt.Errorf("--rootfs-propagation %s: must be private, slave, shared or unbindable, or with r in front", o.propagation)
+	}
+	return json.Marshal(map[string]any{"linux": map[string]string{"rootfsPropagation": o.propagation}})
+}
+
+// inputs is what is not part of the step itself, and the uses of the secrets.
+func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, err error) {
+	in = pipeline.Inputs{EnvFiles: o.envFiles, Platform: o.platform, Bare: true, LookupEnv: os.LookupEnv}
+	if in.Secrets, uses, err = stepSecrets(o.secrets); err != nil {
+		return in, nil, err
+	}
+	if o.timeout < 0 {
+		return in, nil, fmt.Errorf("--timeout %s: must be positive", o.timeout)
+	}
+	if in.Dir, err = os.Getwd(); err != nil {
+		return in, nil, err
+	}
+	if o.workspace != "" {
+		if in.Workspace, err = workspaceDir(o.workspace); err != nil {
+			return in, nil, err
+		}
+	}
+	in.Environment, err = variables("--env", o.env)
+	return in, uses, err
+}
+
+// execute runs the plan and returns the command's exit code.
+func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir string, stdout, stderr io.Writer) (int, error) {
+	s, err := o.settings.load()
+	if err != nil {
+		return 0, err
+	}
+	fetcher := &engine.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
+	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, SystemdCgroup: o.systemd},
+		engine.Options{Kill: o.kill, Events: sayOfStep, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr})
+}
+
+// sayOfStep tells of what is not plain from the command's own output.
+func sayOfStep(e engine.Event) {
+	switch {
+	case e.Kind == engine.Warning:
+		sayOnStderr("warning: " + e.Text)
+	case e.Kind == engine.PullFinished && e.Error == "" && time.Duration(e.Duration) >= time.Second:
+		sayOnStderr(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
+	case e.Kind == engine.StepFinished && e.Result.Error != "":
+		sayOnStderr(e.Result.Error)
+	}
+}

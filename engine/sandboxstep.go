@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// checkSupported refuses what sandboxes cannot do yet: to leave it out would run a
+// step as something else than it asks for.
+func checkSupported(step *pipeline.PlannedStep) error {
+	switch {
+	case step.Advanced.TTY:
+		return errors.New("a terminal (tty) is not there yet: leave it out; standard input works without one")
+	case len(step.Security.UIDMap)+len(step.Security.GIDMap) > 0:
+		return errors.New("a user namespace (uidmap, gidmap) is not there yet")
+	}
+	return nil
+}
+
+// sandboxStep is a planned step in the words of package sandbox.
+func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {
+	step := n.step
+	s := &sandbox.Step{
+		ID: n.id, Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
+		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
+		Env: step.Env, Directory: step.Directory, User: step.User, Network: step.Network,
+		HostNames: r.hostNames(),
+		Workspace: r.plan.WorkspaceSource,
+		Names:     sandboxNames(&step.Names),
+		Limits:    sandboxLimits(&step.Limits),
+		Security:  sandboxSecurity(&step.Security),
+		Advanced:  sandbox.Advanced(step.Advanced),
+	}
+	if step.Owner != nil {
+		s.WorkspaceOwner = &sandbox.Owner{UID: step.Owner.UID, GID: step.Owner.GID}
+	}
+	for _, m := range step.Mounts {
+		s.Mounts = append(s.Mounts, sandbox.Mount(m))
+	}
+	for _, file := range step.SecretFiles {
+		s.Secrets = append(s.Secrets, sandbox.Secret(file))
+	}
+	return s
+}
+
+func sandboxNames(n *pipeline.Names) sandbox.Names {
+	names := sandbox.Names{Hostname: n.Hostname, DNS: n.DNS, DNSSearch: n.DNSSearch, DNSOptions: n.DNSOptions}
+	for _, host := range n.ExtraHosts {
+		names.ExtraHosts = append(names.ExtraHosts, sandbox.HostAddress(host))
+	}
+	for _, port := range n.Ports {
+		names.Ports = append(names.Ports, sandbox.Port(port))
+	}
+	return names
+}
+
+func sandboxLimits(l *pipeline.Limits) sandbox.Limits {
+	limits := sandbox.Limits{
+		CPUs: l.CPUs, CPUQuota: l.CPUQuota, CPUPeriod: l.CPUPeriod, CPUShares: l.CPUShares,
+		CpusetCPUs: l.CpusetCPUs, CpusetMems: l.CpusetMems,
+		Memory: l.Memory, MemorySwap: l.MemorySwap, Pids: l.Pids, IOWeight: l.IOWeight, ShmSize: l.ShmSize,
+	}
+	for _, ulimit := range l.Ulimits {
+		limits.Ulimits = append(limits.Ulimits, sandbox.Ulimit(ulimit))
+	}
+	return limits
+}
+
+func sandboxSecurity(s *pipeline.Security) sandbox.Security {
+	security := sandbox.Security{
+		Privileged: s.Privileged, AllowNewPrivileges: s.AllowNewPrivileges, ReadOnly: s.ReadOnly,
+		CapAdd: s.CapAdd, CapDrop: s.CapDrop, Seccomp: s.Seccomp, AppArmor: s.AppArmor, CDI: s.CDI,
+		UIDMap: sandboxIDMaps(s.UIDMap), GIDMap: sandboxIDMaps(s.GIDMap),
+	}
+	for _, device := range s.Devices {
+		security.Devices = append(security.Devices, sandbox.Device(device))
+	}
+	return security
+}
+
+func sandboxIDMaps(maps []pipeline.IDMap) []sandbox.IDMap {
+	var all []sandbox.IDMap
+	for _, m := range maps {
+		all = append(all, sandbox.IDMap(m))
+	}
+	return all
+}

@@ -1,0 +1,161 @@
+package pipeline
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// advancedFields says how to read the keys of few steps.
+func (p *parser) advancedFields(s *Step) fields {
+	a := &s.Advanced
+	return fields{
+		"tty":             func(v value) { a.TTY = p.boolean(v) },
+		"stdin":           func(v value) { s.Stdin = p.line(v) },
+		"output":          func(v value) { s.Output = p.output(v) },
+		"workspace_owner": func(v value) { s.Owner = p.owner(v) },
+		"spec":            func(v value) { s.SpecFile, s.specFileAt = p.line(v), v.position() },
+		"spec_patch":      func(v value) { a.SpecPatch = p.specPatch(v) },
+		"namespaces":      func(v value) { a.Namespaces = p.namespaces(v) },
+		"labels":          func(v value) { a.Labels = p.labels(v) },
+		"cgroup_parent":   func(v value) { a.CgroupParent = p.cgroupParent(v) },
+	}
+}
+
+// besideSpec are the keys that say what is done with a step, not what it is.
+var besideSpec = []string{"name", "image", "pull", "spec", "depends_on", "detach", "failure", "when", "timeout", "stdin", "output"}
+
+func (p *parser) advancedTogether(v value, s *Step) {
+	if _, given := v.get("spec"); given {
+		for _, pair := range v.pairs {
+			if !slices.Contains(besideSpec, pair.name) {
+				p.misplaced(v.field(pair), "has no effect beside a raw specification", "that is used as it is; remove one of the two, or use spec_patch alone")
+			}
+		}
+	}
+	namespaces, joins := v.get("namespaces")
+	if joins && s.Advanced.Namespaces["network"] != "" && s.Network != "" {
+		p.misplaced(namespaces, "joins a network, and network names another", "remove one of the two")
+	}
+	if tty, given := v.get("tty"); given && s.Advanced.TTY && s.Stdin != "" && s.Stdin != StdinInherited {
+		p.misplaced(tty, "cannot be combined with a file as stdin", "a terminal is the input, too")
+	}
+}
+
+// output reads none, or file: and a path.
+func (p *parser) output(v value) string {
+	text := p.line(v)
+	if text == "" || text == OutputNone {
+		return text
+	}
+	file, isFile := strings.CutPrefix(text, "file:")
+	if !isFile || file == "" {
+		p.wrong(v, fmt.Sprintf("must be none or file:PATH, not %q", text), "")
+		return ""
+	}
+	if strings.HasPrefix(file, "//") { // a URL, as ctr takes it
+		file = "/" + strings.TrimLeft(file, "/")
+	}
+	return file
+}
+
+var ownerForm = regexp.MustCompile(`^[0-9]{1,10}:[0-9]{1,10}$`)
+
+// owner reads uid:gid, or me: who owns the workspace.
+func (p *parser) owner(v value) *Owner {
+	text := p.word(v)
+	if text == "me" {
+		return &Owner{Workspace: true}
+	}
+	if text == "" {
+		return nil
+	}
+	uid, gid, _ := strings.Cut(text, ":")
+	u, uidErr := strconv.ParseUint(uid, 10, 32)
+	g, gidErr := strconv.ParseUint(gid, 10, 32)
+	if !ownerForm.MatchString(text) || uidErr != nil || gidErr != nil {
+		p.wrong(v, fmt.Sprintf("%q is not an owner", text), "write numbers like 1000:1000, or me for the owner of the workspace")
+		return nil
+	}
+	return &Owner{UID: uint32(u), GID: uint32(g)}
+}
+
+func (p *parser) specPatch(v value) []byte {
+	if v.kind != mapKind {
+		p.wrongType(v, "a map")
+		return nil
+	}
+	patch := p.setting(v, true)
+	return []byte(patch.json(func(v Value, at Position) string {
+		if v.FromSecret != "" {
+			p.errs.add(&Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key,
+				Message: "a secret cannot be part of a specification", Hint: "use secrets"})
+		}
+		return v.Text
+	}))
+}
+
+// namespaceTypes are those of the OCI runtime specification.
+var namespaceTypes = []string{"network", "ipc", "pid", "uts", "mount", "user", "cgroup"}
+
+func (p *parser) namespaces(v value) map[string]string {
+	if v.kind != mapKind {
+		p.wrongType(v, "a map")
+		return nil
+	}
+	joined := map[string]string{}
+	for _, pair := range v.pairs {
+		field := v.field(pair)
+		if !slices.Contains(namespaceTypes, pair.name) {
+			p.misplaced(field, "unknown type of namespace", "it is "+quotedList(namespaceTypes))
+			continue
+		}
+		joined[pair.name] = p.absolute(field, "write it like /proc/1234/ns/net")
+	}
+	return joined
+}
+
+func (p *parser) absolute(v value, hint string) string {
+	text := p.line(v)
+	if text != "" && !path.IsAbs(text) {
+		p.wrong(v, fmt.Sprintf("%q is not an absolute path", text), hint)
+		return ""
+	}
+	return text
+}
+
+func (p *parser) labels(v value) map[string]string {
+	if v.kind != mapKind {
+		p.wrongType(v, "a map")
+		return nil
+	}
+	labels := map[string]string{}
+	for _, pair := range v.pairs {
+		field := v.field(pair)
+		if pair.name == "" {
+			p.misplaced(field, "the name of a label must not be empty", "")
+		}
+		labels[pair.name] = p.scalar(field)
+	}
+	return labels
+}
+
+// cgroupParent reads an absolute path below the root of the hierarchy, or a
+// systemd slice.
+func (p *parser) cgroupParent(v value) string {
+	text := p.line(v)
+	switch {
+	case text == "":
+		return ""
+	case slices.Contains(strings.Split(text, "/"), ".."):
+		p.wrong(v, "must not contain ..", "")
+	case !path.IsAbs(text) && !(strings.HasSuffix(text, ".slice") && !strings.Contains(text, "/")):
+		p.wrong(v, fmt.Sprintf("%q is not the path of a cgroup", text), "write it like /ci, or ci.slice with the systemd driver")
+	default:
+		return text
+	}
+	return ""
+}

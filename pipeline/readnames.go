@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// nameFields says how to read the keys for names and ports.
+func (p *parser) nameFields(n *Names) fields {
+	return fields{
+		"hostname":    func(v value) { n.Hostname = p.hostname(v) },
+		"dns":         func(v value) { n.DNS = p.filled(v, p.address) },
+		"dns_search":  func(v value) { n.DNSSearch = p.filled(v, p.domain) },
+		"dns_options": func(v value) { n.DNSOptions = p.filled(v, p.resolverOption) },
+		"extra_hosts": func(v value) { n.ExtraHosts = p.extraHosts(v) },
+		"ports":       func(v value) { n.Ports = p.ports(v) },
+	}
+}
+
+// portsTogether: on the host's network a port of the step is one of the host.
+func (p *parser) portsTogether(v value, s *Step) {
+	if ports, given := v.get("ports"); given && s.Network != "private" {
+		p.misplaced(ports, "needs network: private", "on the host's network every port is already the host's")
+	}
+}
+
+// maxHostname is Linux's HOST_NAME_MAX.
+const maxHostname = 64
+
+func (p *parser) hostname(v value) string {
+	text := p.matching(v, hostName, "a host name has letters, digits, - and dots")
+	if len(text) > maxHostname {
+		p.wrong(v, fmt.Sprintf("has %d characters, and Linux takes %d at most", len(text), maxHostname), "")
+		return ""
+	}
+	return text
+}
+
+func (p *parser) address(v value) string {
+	text := p.word(v)
+	if text != "" && !isAddress(text) {
+		p.wrong(v, fmt.Sprintf("%q is not an IP address", text), "")
+		return ""
+	}
+	return text
+}
+
+var zoneForm = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
+
+// isAddress: ParseAddr takes any text for the zone of an IPv6 address, line ends too.
+func isAddress(text string) bool {
+	address, err := netip.ParseAddr(text)
+	return err == nil && zoneForm.MatchString(address.Zone())
+}
+
+// The forms of what becomes a line of /etc/resolv.conf and /etc/hosts. A line end or
+// a space in it would write further entries.
+var (
+	domainForm         = regexp.MustCompile(`^(\.|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?)$`)
+	resolverOptionForm = regexp.MustCompile(`^[a-z0-9-]+(:[0-9]+)?$`)
+	extraHostForm      = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
+)
+
+func (p *parser) domain(v value) string {
+	return p.matching(v, domainForm, "write a domain like example.org")
+}
+
+func (p *parser) resolverOption(v value) string {
+	return p.matching(v, resolverOptionForm, "write it like ndots:2 or rotate, see resolv.conf(5)")
+}
+
+// extraHosts reads a map from names to addresses, or a list of name:address.
+func (p *parser) extraHosts(v value) []HostAddress {
+	var hosts []HostAddress
+	switch v.kind {
+	case mapKind:
+		for _, pair := range v.pairs {
+			field := v.field(pair)
+			if !extraHostForm.MatchString(pair.name) {
+				p.misplaced(field, fmt.Sprintf("%q is not valid as the name of a host", pair.name), "")
+			}
+			hosts = append(hosts, HostAddress{pair.name, p.address(field)})
+		}
+	case listKind:
+		for i := range v.items {
+			hosts = append(hosts, p.extraHost(v.item(i)))
+		}
+	default:
+		p.wrongType(v, "a map or a list")
+	}
+	return hosts
+}
+
+func (p *parser) extraHost(v value) HostAddress {
+	text := p.word(v)
+	if text == "" {
+		return HostAddress{}
+	}
+	cut := strings.IndexAny(text, ":=")
+	name, address := text[:max(cut, 0)], strings.Trim(text[cut+1:], "[]")
+	if !isAddress(address) || !extraHostForm.MatchString(name) {
+		p.wrong(v, fmt.Sprintf("%q is not a name and an address", text), "write it like db:192.0.2.7")
+		return HostAddress{}
+	}
+	return HostAddress{name, address}
+}
+
+var portForm = regexp.MustCompile(`^(?:(?:([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?$`)
+
+func (p *parser) ports(v value) []Port {
+	if v.kind != listKind {
+		p.wrongType(v, "a list")
+		return nil
+	}
+	var ports []Port
+	taken := map[Port]bool{}
+	for i := range v.items {
+		item := v.item(i)
+		port := p.port(item)
+		host := Port{HostIP: port.HostIP, Host: port.hostPort(), Protocol: port.Protocol}
+		if port.Container != 0 && taken[host] {
+			p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", host.Host), "")
+			continue
+		}
+		taken[host] = true
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+func (p Port) hostPort() int {
+	if p.Host == 0 {
+		return p.Container
+	}
+	return p.Host
+}
+
+// port reads [address:]host:container[/protocol], or the container's port alone.
+func (p *parser) port(v value) Port {
+	if v.kind != textKind && v.kind != numberKind {
+		p.wrongType(v, "a string or a number")
+		return Port{}
+	}
+	parts := portForm.FindStringSubmatch(v.text)
+	if parts == nil {
+		p.wrong(v, fmt.Sprintf("%q is not a port", v.text), "write it like 8080:80, 127.0.0.1:8080:80 or 53:53/udp")
+		return Port{}
+	}
+	port := Port{HostIP: strings.Trim(parts[1], "[]"), Protocol: "tcp"}
+	if parts[4] != "" {
+		port.Protocol = parts[4]
+	}
+	if port.HostIP != "" && !isAddress(port.HostIP) {
+		p.wrong(v, fmt.Sprintf("%q is not an IP address", port.HostIP), "")
+		return Port{}
+	}
+	port.Host, port.Container = p.portNumber(v, parts[2]), p.portNumber(v, parts[3])
+	return port
+}
+
+func (p *parser) portNumber(v value, text string) int {
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 65535 {
+		p.wrong(v, fmt.Sprintf("the port %s is not from 1 to 65535", text), "")
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,69 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"tags.cncf.io/container-device-interface/pkg/cdi"
+)
+
+// GPUs names the devices that the setting gpus asks for, in the words of the
+// Container Device Interface: "all" is every GPU, and a list of indexes or
+// UUIDs, such as 0,1, with or without docker's device= before it, is these.
+// They are nvidia.com/gpu devices; nvidia-ctk cdi generate describes them.
+func GPUs(text string) ([]string, error) {
+	var names []string
+	for id := range strings.SplitSeq(strings.TrimPrefix(text, "device="), ",") {
+		id = strings.TrimSpace(id)
+		if id == "" || strings.ContainsAny(id, "=/ ") {
+			return nil, fmt.Errorf("gpus %q: must be all, or indexes or UUIDs of GPUs such as 0,1", text)
+		}
+		names = append(names, "nvidia.com/gpu="+id)
+	}
+	return names, nil
+}
+
+// injectCDI adds what the host's CDI specifications say about devices: nodes,
+// mounts, variables and hooks. The specifications are the host administrator's,
+// in /etc/cdi and /var/run/cdi.
+// https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
+func injectCDI(spec *specs.Spec, dirs, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	options := []cdi.Option{cdi.WithAutoRefresh(false)}
+	if dirs != nil {
+		options = append(options, cdi.WithSpecDirs(dirs...))
+	}
+	cache, err := cdi.NewCache(options...)
+	if err != nil {
+		return fmt.Errorf("read CDI specifications: %w", err)
+	}
+	unknown, err := cache.InjectDevices(spec, names...)
+	if len(unknown) > 0 {
+		return unknownCDI(cache, unknown)
+	}
+	if err != nil {
+		return fmt.Errorf("CDI devices %s: %w", strings.Join(names, ", "), err)
+	}
+	return nil
+}
+
+// unknownCDI says what devices there are, and which files could not be read:
+// a missing device is often in one of those.
+func unknownCDI(cache *cdi.Cache, unknown []string) error {
+	there := "this host describes none; see /etc/cdi, and nvidia-ctk cdi generate for NVIDIA's"
+	if list := cache.ListDevices(); len(list) > 0 {
+		there = "there are " + strings.Join(list, ", ")
+	}
+	failed := []error{fmt.Errorf("CDI device %s: no such device (%s)", strings.Join(unknown, ", "), there)}
+	errs := cache.GetErrors()
+	for _, file := range slices.Sorted(maps.Keys(errs)) {
+		failed = append(failed, fmt.Errorf("CDI specification %s: %w", file, errors.Join(errs[file]...)))
+	}
+	return errors.Join(failed...)
+}

@@ -1,0 +1,121 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroupMade is the extended attribute of directories that stepexec has made
+// above the cgroups of steps. Whichever run is the last to use one removes it;
+// those without the attribute are somebody else's.
+const cgroupMade = "trusted.stepexec"
+
+// cgroupParents is the file of a run that lists the groups above its steps'.
+const cgroupParents = "cgroup-parents"
+
+// cgroupsPath is where the runtime is to put a container. With systemd it
+// names a slice and the parts of a scope's name (SLICE:PREFIX:NAME makes
+// PREFIX-NAME.scope); else it is a path below the root of every hierarchy.
+func cgroupsPath(parent, containerID string, systemd bool) (string, error) {
+	if systemd {
+		if parent == "" {
+			parent = "system.slice"
+		}
+		// A colon would end the slice's part of the path.
+		if !regexp.MustCompile(`^[A-Za-z0-9_.-]+\.slice$`).MatchString(parent) {
+			return "", &LimitError{"cgroup_parent", fmt.Errorf("%q is not the name of a systemd slice, such as ci.slice", parent)}
+		}
+		return parent + ":stepexec:" + containerID, nil
+	}
+	if parent != "" && (!filepath.IsAbs(parent) || filepath.Clean(parent) != parent || strings.ContainsAny(parent, "\n\x00")) {
+		return "", &LimitError{"cgroup_parent", fmt.Errorf("%q is not an absolute path without . and .., such as /ci/builds", parent)}
+	}
+	return filepath.Join("/", parent, cgroupName(containerID)), nil
+}
+
+// makeCgroupParent makes the groups above a step's that are missing. The
+// runtime would make them too, but leaves them behind.
+func (h *Host) makeCgroupParent(parent string) error {
+	if parent == "" || parent == "/" || h.systemd {
+		return nil
+	}
+	list, err := os.OpenFile(filepath.Join(h.dir, cgroupParents), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = list.WriteString(parent + "\n") // first, so that a run which dies now leaves nothing unknown
+	if err := errors.Join(err, list.Close()); err != nil {
+		return err
+	}
+	for _, tree := range h.cgroups {
+		dir := tree.mountpoint
+		for name := range strings.SplitSeq(parent[1:], "/") {
+			dir = filepath.Join(dir, name)
+			if err := makeCgroup(dir); err != nil {
+				return fmt.Errorf("make cgroup %s: %w", parent, err)
+			}
+		}
+	}
+	return nil
+}
+
+func makeCgroup(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := unix.Setxattr(dir, cgroupMade, []byte("1"), 0); err != nil {
+		return errors.Join(&os.PathError{Op: "setxattr", Path: dir, Err: err}, os.Remove(dir))
+	}
+	return nil
+}
+
+// removeCgroupParents removes the groups that stepexec has made above those
+// of a run's steps. What other runs or anybody else's processes use stays.
+func removeCgroupParents(runDir string) error {
+	list, err := os.ReadFile(filepath.Join(runDir, cgroupParents))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	trees, err := listHierarchies()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for parent := range strings.Lines(string(list)) {
+		for _, tree := range trees {
+			for path := strings.TrimSuffix(parent, "\n"); path != "/" && path != "."; path = filepath.Dir(path) {
+				failed = append(failed, removeCgroup(filepath.Join(tree.mountpoint, path)))
+			}
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// removeCgroup removes a group that stepexec has made and nobody uses.
+func removeCgroup(dir string) error {
+	_, err := unix.Getxattr(dir, cgroupMade, nil)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "getxattr", Path: dir, Err: err}
+	}
+	err = unix.Rmdir(dir)
+	if err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// rawSpec is the specification that the step brings along. The root is that of the
+// image, and without a cgroup of its own it gets the step's.
+func (h *Host) rawSpec(step *Step, rootfs string) (*specs.Spec, error) {
+	spec, err := decodeSpec(step.Advanced.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("OCI specification: %w", err)
+	}
+	if spec.Root == nil {
+		spec.Root = &specs.Root{}
+	}
+	spec.Root.Path = rootfs
+	if spec.Linux == nil {
+		spec.Linux = &specs.Linux{}
+	}
+	if spec.Linux.CgroupsPath == "" {
+		spec.Linux.CgroupsPath, err = cgroupsPath(step.Advanced.CgroupParent, h.containerID(step), h.systemd)
+	}
+	return spec, err
+}
+
+// customize adds a step's labels and applies its patch (RFC 7396).
+func customize(spec *specs.Spec, step *Step) (*specs.Spec, error) {
+	spec.Annotations = step.Advanced.Labels
+	if step.Advanced.SpecPatch == nil {
+		return spec, nil
+	}
+	generated, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("encode OCI spec: %w", err)
+	}
+	into, err := decodeJSON(generated)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := decodeJSON(step.Advanced.SpecPatch)
+	if err != nil {
+		return nil, fmt.Errorf("spec_patch: %w", err)
+	}
+	data, err := json.Marshal(mergePatch(into, patch))
+	if err != nil {
+		return nil, fmt.Errorf("encode the patched OCI spec: %w", err)
+	}
+	patched, err := decodeSpec(data)
+	if err != nil {
+		return nil, fmt.Errorf("spec_patch: %w", err)
+	}
+	patched.Root.Path = spec.Root.Path
+	return patched, nil
+}
+
+// decodeSpec refuses what this package cannot run.
+func decodeSpec(data []byte) (*specs.Spec, error) {
+	var spec specs.Spec
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return nil, err
+	}
+	switch {
+	case spec.Process == nil || len(spec.Process.Args) == 0:
+		return nil, errors.New("process.args is missing: there is no command")
+	case spec.Process.Terminal:
+		return nil, errors.New("process.terminal is true, and there is no terminal (make it false)")
+	}
+	return &spec, nil
+}
+
+// decodeJSON keeps numbers as they are written: masks of 64 bits are no float64.
+func decodeJSON(data []byte) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	var v any
+	err := decoder.Decode(&v)
+	return v, err
+}
+
+func mergePatch(target, patch any) any {
+	changes, isObject := patch.(map[string]any)
+	if !isObject {
+		return patch
+	}
+	object, isObject := target.(map[string]any)
+	if !isObject {
+		object = map[string]any{}
+	}
+	for key, change := range changes {
+		if change == nil {
+			delete(object, key)
+		} else {
+			object[key] = mergePatch(object[key], change)
+		}
+	}
+	return object
+}
+
+// writePidFile tells whoever asked for it the pid of the step's process.
+func writePidFile(step *Step, pid int) error {
+	if step.Advanced.PidFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(step.Advanced.PidFile, fmt.Append(nil, pid), 0o644); err != nil {
+		return fmt.Errorf("write the pid: %w", err)
+	}
+	return nil
+}

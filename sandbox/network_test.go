@@ -1,0 +1,516 @@
+package sandbox_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// openNetworkHost opens a Host and checks, when the test ends, that it leaves
+// nothing of a network.
+func openNetworkHost(t *testing.T) *sandbox.Host {
+	t.Helper()
+	var traces []string
+	t.Cleanup(func() { checkGone(t, traces) }) // after Close
+	host := openHost(t)
+	t.Cleanup(func() { traces = networkTraces(t, host.ID()) })
+	return host
+}
+
+// networkTraces are words by which what a run's network has put on the host
+// can be found: other runs may be there at the same time.
+func networkTraces(t *testing.T, run string) []string {
+	t.Helper()
+	bridge := "step-" + run
+	traces := []string{run}
+	address := regexp.MustCompile(`inet ([0-9.]+)\.([0-9]+)/30`).FindStringSubmatch(shell(t, "ip -o -4 addr show dev "+bridge))
+	if address == nil {
+		t.Fatalf("the run has no network, so this test shows nothing")
+	}
+	last, err := strconv.Atoi(address[2])
+	must(t, err)
+	traces = append(traces, fmt.Sprintf(" %s.%d/30", address[1], last-1), fmt.Sprintf(" %s.%d/32", address[1], last+1))
+	traces = append(traces, regexp.MustCompile(`veth[0-9a-f]+`).FindAllString(shell(t, "ip -o link show master "+bridge), -1)...)
+	for line := range strings.Lines(shell(t, "iptables-save")) {
+		if strings.Contains(line, run) {
+			traces = append(traces, regexp.MustCompile(`CNI-(DN-)?[0-9a-f]{20,}`).FindAllString(line, -1)...)
+		}
+	}
+	return traces
+}
+
+func checkGone(t *testing.T, traces []string) {
+	t.Helper()
+	state := shell(t, "ip -o link show; ip route show table all; iptables-save; ls -R /var/lib/cni /run/netns 2>/dev/null; cat /proc/self/mounts")
+	for line := range strings.Lines(state) {
+		for _, trace := range traces {
+			if strings.Contains(line, trace) {
+				t.Errorf("left on the host: %s", line)
+			}
+		}
+	}
+}
+
+func shell(t *testing.T, command string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", command+"; :").Output()
+	must(t, err)
+	return string(out)
+}
+
+// begin prepares and starts a step that ends with the test.
+func begin(t *testing.T, host *sandbox.Host, step *sandbox.Step) (stdout string) {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	must(t, err)
+	step.Stdout, step.Stderr = out, out
+	s, err := host.Prepare(t.Context(), step)
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, s.Remove())
+		must(t, out.Close())
+	})
+	must(t, s.Start(t.Context()))
+	return out.Name()
+}
+
+// service is a step of the run's network that answers every connection to
+// 5432 with text.
+func service(t *testing.T, host *sandbox.Host, text string, ports ...sandbox.Port) *sandbox.Step {
+	t.Helper()
+	step := script(t, "echo ready; while :; do nc -l -p 5432 -e echo "+text+"; done")
+	step.ID, step.Network, step.Names.Ports = "service", sandbox.NetworkPrivate, ports
+	return step
+}
+
+// ask is a script that connects until somebody listens.
+const ask = "until nc -w 2 %s %d </dev/null 2>/dev/null; do :; done\n"
+
+func privateStep(t *testing.T, text string) *sandbox.Step {
+	step := script(t, text)
+	step.Network = sandbox.NetworkPrivate
+	return step
+}
+
+func TestStepsOfARunShareItsPrivateNetwork(t *testing.T) {
+	host := openNetworkHost(t)
+	begin(t, host, service(t, host, "first"))
+	step := privateStep(t, fmt.Sprintf(ask, "db", 5432)+"hostname; readlink /proc/self/ns/net")
+	step.HostNames = []string{"db"}
+	stdout, stderr, _ := output(t, host, step)
+	own, err := os.Readlink("/proc/self/ns/net")
+	must(t, err)
+	lines := strings.Fields(stdout)
+	if len(lines) != 3 || lines[0] != "first" || lines[1] != "1" || lines[2] == own {
+		t.Errorf("output %q, %q", stdout, stderr)
+	}
+}
+
+func TestRunsWithTheSamePortDoNotMeet(t *testing.T) {
+	var addresses []string
+	hosts := []*sandbox.Host{openNetworkHost(t), openNetworkHost(t)}
+	for i, name := range []string{"first", "second"} {
+		begin(t, hosts[i], service(t, hosts[i], name))
+		stdout, stderr, _ := output(t, hosts[i], privateStep(t, fmt.Sprintf(ask, "127.0.0.1", 5432)+
+			`ip -4 -o addr show eth0 | sed 's,.*inet \(.*\)/.*,\1,'`))
+		answer := strings.Fields(stdout)
+		if len(answer) != 2 || answer[0] != name {
+			t.Fatalf("output %q, %q", stdout, stderr)
+		}
+		addresses = append(addresses, answer[1])
+	}
+	// The host, a router, reaches both; the one does not reach the other.
+	for i, host := range hosts {
+		mine, other := addresses[i], addresses[1-i]
+		stdout, _, _ := output(t, host, privateStep(t, fmt.Sprintf("nc -w 2 %s 5432 </dev/null; nc -w 1 %s 5432 </dev/null || echo none", mine, other)))
+		if want := []string{"first\nnone\n", "second\nnone\n"}[i]; stdout != want {
+			t.Errorf("run at %s: output %q, want %q", mine, stdout, want)
+		}
+	}
+}
+
+// greet serves connections of a listener, each with a line that says who
+// asks, until the test ends.
+func greet(t *testing.T, listener net.Listener) {
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			peer, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+			fmt.Fprintln(conn, "hello", peer)
+			conn.Close()
+		}
+	}()
+}
+
+func portOf(listener net.Listener) int { return listener.Addr().(*net.TCPAddr).Port }
+
+func TestPrivateNetworkReachesOutsideMasqueraded(t *testing.T) {
+	outside := otherMachine(t)
+	stdout, stderr, exit := output(t, openNetworkHost(t), privateStep(t, fmt.Sprintf("nc -w 5 %s </dev/null", outside)))
+	if stdout != "hello 198.51.100.1\n" || exit.Code != 0 {
+		t.Errorf("output %q, %q: want the host's own address as the peer's", stdout, stderr)
+	}
+}
+
+// otherMachine is a network namespace behind a link of the host's, with a
+// listener that tells its clients what address they have. It returns the
+// arguments that lead nc there.
+func otherMachine(t *testing.T) string {
+	t.Helper()
+	name := fmt.Sprintf("stepexec-test-%d", os.Getpid())
+	must(t, exec.Command("ip", "netns", "add", name).Run())
+	t.Cleanup(func() { must(t, exec.Command("ip", "netns", "del", name).Run()) })
+	out, err := exec.Command("sh", "-ec", `
+		ip link add se-outside type veth peer name eth0 netns $0
+		ip addr add 198.51.100.1/30 dev se-outside
+		ip link set se-outside up
+		ip -n $0 addr add 198.51.100.2/30 dev eth0
+		ip -n $0 link set eth0 up`, name).CombinedOutput()
+	// The kernel deletes a link some time after its namespace; the test wants it gone.
+	t.Cleanup(func() { must(t, exec.Command("ip", "link", "del", "se-outside").Run()) })
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	listener := listenIn(t, "/run/netns/"+name)
+	greet(t, listener)
+	return fmt.Sprintf("198.51.100.2 %d", portOf(listener))
+}
+
+// listenIn opens a socket in a network namespace. The goroutine does not
+// unlock its thread, so the thread, which is in that namespace, ends with it.
+func listenIn(t *testing.T, netns string) net.Listener {
+	t.Helper()
+	listeners := make(chan net.Listener)
+	go func() {
+		defer close(listeners)
+		runtime.LockOSThread()
+		file, err := os.Open(netns)
+		if err != nil {
+			return
+		}
+		defer file.Close()
+		if unix.Setns(int(file.Fd()), unix.CLONE_NEWNET) != nil {
+			return
+		}
+		if listener, err := net.Listen("tcp4", "0.0.0.0:0"); err == nil {
+			listeners <- listener
+		}
+	}()
+	listener := <-listeners
+	if listener == nil {
+		t.Fatalf("cannot listen in %s", netns)
+	}
+	return listener
+}
+
+func TestHostsLoopbackIsOutOfReachOfAPrivateNetwork(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	greet(t, listener)
+	port := portOf(listener)
+	host := openNetworkHost(t)
+	for name, address := range map[string]string{
+		"loopback": "127.0.0.1",
+		"gateway":  `$(ip route | sed -n 's/^default via \([0-9.]*\) .*/\1/p')`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			step := privateStep(t, fmt.Sprintf("nc -w 1 %s %d </dev/null || echo none", address, port))
+			if stdout, stderr, _ := output(t, host, step); stdout != "none\n" {
+				t.Errorf("output %q, %q", stdout, stderr)
+			}
+		})
+	}
+}
+
+// CVE-2020-8558: a published port makes the kernel route loopback addresses,
+// and then a packet for 127.0.0.1 that is sent to the gateway arrives. A step
+// without privileges would make the packet by itself, with a raw socket.
+func TestPacketsForLoopbackThatAreSentToTheGatewayAreDropped(t *testing.T) {
+	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { socket.Close() })
+	step := privateStep(t, fmt.Sprintf(`
+		gateway=$(ip route | sed -n 's/^default via \([0-9.]*\) .*/\1/p')
+		ip route del table local local 127.0.0.0/8 dev lo
+		ip route del table local local 127.0.0.1 dev lo
+		ip route add 127.0.0.1/32 via $gateway dev eth0
+		timeout 1 tftp -g -r probe 127.0.0.1 %d || echo sent`, socket.LocalAddr().(*net.UDPAddr).Port))
+	step.Security.Privileged = true
+	step.Names.Ports = []sandbox.Port{{Host: freePort(t), Container: 5432}}
+	if stdout, stderr, _ := output(t, openNetworkHost(t), step); stdout != "sent\n" {
+		t.Fatalf("output %q, %q", stdout, stderr)
+	}
+	_, err = socket.(*net.UDPConn).WriteTo([]byte("last"), socket.LocalAddr())
+	must(t, err)
+	first := make([]byte, 1500)
+	n, peer, err := socket.ReadFrom(first)
+	must(t, err)
+	if string(first[:n]) != "last" {
+		t.Errorf("%s has sent %q to the host's loopback", peer, first[:n])
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	return portOf(listener)
+}
+
+func TestPublishedPortLeadsToItsStep(t *testing.T) {
+	host, port := openNetworkHost(t), freePort(t)
+	stdout := begin(t, host, service(t, host, "first", sandbox.Port{Host: port, Container: 5432}))
+	waitFor(t, stdout, "ready\n")
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	for {
+		conn, err := net.Dial("tcp4", address)
+		if err == nil {
+			line, _ := bufio.NewReader(conn).ReadString('\n')
+			conn.Close()
+			if line == "first\n" {
+				break
+			}
+		}
+		must(t, t.Context().Err())
+	}
+	// Another run cannot have the port as well.
+	second := openNetworkHost(t)
+	_, err := runStep(t, second, service(t, second, "second", sandbox.Port{Host: port, Container: 5432}), func(*sandbox.Sandbox) { t.Error("prepared") })
+	if err == nil || !strings.Contains(err.Error(), "publish port "+address+"/tcp: ") || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPublishedPortIsFreeAgainAfterItsStep(t *testing.T) {
+	host, port := openNetworkHost(t), freePort(t)
+	for range 2 {
+		step := privateStep(t, "true")
+		step.Names.Ports = []sandbox.Port{{Host: port, Container: 5432}, {Host: port, Container: 5432, Protocol: "udp"}}
+		var rules []string
+		_, err := runStep(t, host, step, func(*sandbox.Sandbox) {
+			for _, trace := range networkTraces(t, host.ID()) {
+				if strings.HasPrefix(trace, "CNI-DN-") {
+					rules = append(rules, trace)
+				}
+			}
+		})
+		must(t, err)
+		if len(rules) == 0 {
+			t.Error("no port is published")
+		}
+		checkGone(t, rules)
+	}
+	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	must(t, err)
+	greet(t, listener)
+	conn, err := net.Dial("tcp4", listener.Addr().String())
+	must(t, err)
+	defer conn.Close()
+	if line, err := bufio.NewReader(conn).ReadString('\n'); line != "hello 127.0.0.1\n" {
+		t.Errorf("got %q, %v", line, err)
+	}
+}
+
+func TestNetworkNoneHasLoopbackAlone(t *testing.T) {
+	step := script(t, "nc -l -p 7 -e echo answer & "+fmt.Sprintf(ask, "db", 7)+"ls /sys/class/net; cat /etc/resolv.conf; hostname")
+	step.Network, step.HostNames, step.ID = sandbox.NetworkNone, []string{"db"}, "build"
+	step.Names.DNS = []string{"192.0.2.53"}
+	stdout, stderr, _ := output(t, openHost(t), step)
+	if want := "answer\nlo\nnameserver 192.0.2.53\nbuild\n"; stdout != want {
+		t.Errorf("output %q, %q, want %q", stdout, stderr, want)
+	}
+}
+
+func TestNamesOfAStep(t *testing.T) {
+	hostname, err := os.Hostname()
+	must(t, err)
+	resolv, err := os.ReadFile("/etc/resolv.conf")
+	must(t, err)
+	tests := []struct {
+		name, script string
+		change       func(*sandbox.Step)
+		want         string
+	}{
+		{"host's name on its network", "hostname; echo $HOSTNAME", nil, hostname + "\n" + hostname + "\n"},
+		{"own name on the host's network", "hostname; echo $HOSTNAME; grep -c own.example /etc/hosts", func(s *sandbox.Step) { s.Names.Hostname = "own.example" },
+			"own.example\nown.example\n1\n"},
+		{"own name in a private network", "hostname; grep own /etc/hosts", func(s *sandbox.Step) { s.Network, s.Names.Hostname = sandbox.NetworkPrivate, "own" },
+			"own\n127.0.0.1\town\n"},
+		{"host's name servers", "cat /etc/resolv.conf", nil, string(resolv)},
+		{"host's name servers in a private network", "cat /etc/resolv.conf", func(s *sandbox.Step) { s.Network = sandbox.NetworkPrivate }, string(resolv)},
+		{"own name servers", "cat /etc/resolv.conf", func(s *sandbox.Step) {
+			s.Names.DNS, s.Names.DNSSearch, s.Names.DNSOptions = []string{"192.0.2.53", "2001:db8::53"}, []string{"example.org", "example.com"}, []string{"ndots:2", "use-vc"}
+		}, "nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org example.com\noptions ndots:2 use-vc\n"},
+		{"extra hosts", "tail -n 2 /etc/hosts", func(s *sandbox.Step) {
+			s.Names.ExtraHosts = []sandbox.HostAddress{{Name: "mirror", Address: "192.0.2.1"}, {Name: "mirror.example", Address: "2001:db8::1"}}
+		}, "192.0.2.1\tmirror\n2001:db8::1\tmirror.example\n"},
+		{"ports below 1024 without privilege", "nc -l -p 80 -e echo answer & until nc 127.0.0.1 80 </dev/null 2>/dev/null; do :; done", func(s *sandbox.Step) {
+			s.Network, s.User = sandbox.NetworkPrivate, "builder"
+		}, "answer\n"},
+	}
+	host := openHost(t)
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			step := script(t, test.script)
+			if test.change != nil {
+				test.change(step)
+			}
+			stdout, stderr, exit := output(t, host, step)
+			if diff := cmp.Diff(test.want, stdout); diff != "" || exit.Code != 0 {
+				t.Errorf("code %d, stderr %q, output (-want +got):\n%s", exit.Code, stderr, diff)
+			}
+		})
+	}
+}
+
+func TestPrepareRefusesNamesThatAreNone(t *testing.T) {
+	port := func(p ...sandbox.Port) func(*sandbox.Step) {
+		return func(s *sandbox.Step) { s.Network, s.Names.Ports = sandbox.NetworkPrivate, p }
+	}
+	tests := []struct {
+		name   string
+		change func(*sandbox.Step)
+		want   string
+	}{
+		{"network that does not exist", func(s *sandbox.Step) { s.Network = "bridge" }, `network "bridge": must be host, none or private`},
+		{"service name with a line break", func(s *sandbox.Step) { s.HostNames = []string{"db\n192.0.2.1 example.org"} }, `no host name`},
+		{"extra host with a space", func(s *sandbox.Step) {
+			s.Names.ExtraHosts = []sandbox.HostAddress{{Name: "a b", Address: "192.0.2.1"}}
+		}, `extra host "a b": no host name`},
+		{"extra host without an address", func(s *sandbox.Step) {
+			s.Names.ExtraHosts = []sandbox.HostAddress{{Name: "a", Address: "192.0.2"}}
+		}, `extra host a: "192.0.2" is no IP address`},
+		{"line break in the zone of an address", func(s *sandbox.Step) {
+			s.Names.ExtraHosts = []sandbox.HostAddress{{Name: "a", Address: "fe80::1%x\n192.0.2.1"}}
+		}, `is no IP address`},
+		{"name server's name", func(s *sandbox.Step) { s.Names.DNS = []string{"dns.example"} }, `dns: "dns.example" is no IP address`},
+		{"search domain with a line break", func(s *sandbox.Step) { s.Names.DNSSearch = []string{"a\nnameserver 192.0.2.1"} }, `is no domain`},
+		{"option with a line break", func(s *sandbox.Step) { s.Names.DNSOptions = []string{"ndots:1\nnameserver 192.0.2.1"} }, `must be as in resolv.conf(5)`},
+		{"hostname with a space", func(s *sandbox.Step) { s.Names.Hostname = "a b" }, `hostname "a b": must be of letters`},
+		{"hostname longer than the kernel's", func(s *sandbox.Step) { s.Names.Hostname = strings.Repeat("a", 65) }, `at most 64`},
+		{"port of the host's network", func(s *sandbox.Step) { s.Names.Ports = []sandbox.Port{{Container: 80}} }, `set network: private`},
+		{"port listed twice", port(sandbox.Port{Container: 80}, sandbox.Port{HostIP: "127.0.0.1", Host: 80, Container: 8080}), `publish port 127.0.0.1:80/tcp: it is listed twice`},
+		{"port that is none", port(sandbox.Port{Host: 80, Container: 65536}), `65536 is no port number`},
+		{"protocol that is none", port(sandbox.Port{Container: 80, Protocol: "sctp"}), `must be tcp or udp`},
+		{"address that is none", port(sandbox.Port{HostIP: "eth0", Container: 80}), `"eth0" is no IPv4 address`},
+	}
+	host, root := openHost(t), []string{busybox(t)}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			step := &sandbox.Step{ID: "1", Lowerdirs: root, Entrypoint: []string{"true"}}
+			test.change(step)
+			_, err := runStep(t, host, step, func(*sandbox.Sandbox) { t.Error("prepared") })
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+func TestMissingPluginsAreNamedWithTheirPackage(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "own.conflist")
+	write(t, config, `{"cniVersion": "0.4.0", "name": "own", "plugins": [{"type": "no-such-plugin", "ipam": {"type": "no-such-ipam"}}]}`)
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), NetworkConfig: config})
+	must(t, err)
+	defer func() { must(t, host.Close()) }()
+	_, err = runStep(t, host, privateStep(t, "true"), func(*sandbox.Sandbox) { t.Error("prepared") })
+	if !errors.Is(err, sandbox.ErrNoNetworkPlugins) || !strings.Contains(err.Error(), "no-such-plugin, no-such-ipam") || !strings.Contains(err.Error(), "apt-get install containernetworking-plugins") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNetworkOfTheUsersOwnConfiguration(t *testing.T) {
+	leases := t.TempDir()
+	config := filepath.Join(t.TempDir(), "own.conflist")
+	write(t, config, `{"cniVersion": "0.4.0", "name": "own", "plugins": [{"type": "ptp", "ipMasq": true, "ipam":
+		{"type": "host-local", "subnet": "198.18.7.0/24", "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "`+leases+`"}}]}`)
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), NetworkConfig: config})
+	must(t, err)
+	stdout, stderr, _ := output(t, host, privateStep(t, "ip -4 -o addr show eth0 | grep -o '198.18.7.[0-9]*/24'"))
+	if stdout != "198.18.7.2/24\n" {
+		t.Errorf("output %q, %q", stdout, stderr)
+	}
+	must(t, host.Close())
+	if left, err := filepath.Glob(leases + "/own/198*"); err != nil || len(left) > 0 {
+		t.Errorf("leases left: %v, %v", left, err)
+	}
+}
+
+func TestNetworkIsTakenAwayAlsoWithoutPlugins(t *testing.T) {
+	plugins := ownPlugins(t)
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir()})
+	must(t, err)
+	output(t, host, privateStep(t, "true"))
+	traces := networkTraces(t, host.ID())
+	breakPlugins(t, plugins, "bridge", "firewall", "portmap")
+	if err := host.Close(); err == nil || !strings.Contains(err.Error(), "take the private network away") {
+		t.Errorf("got %v, want the plugins' failure", err)
+	}
+	checkGone(t, traces)
+}
+
+func TestNetworkThatIsOnlyHalfMadeIsTakenAway(t *testing.T) {
+	breakPlugins(t, ownPlugins(t), "firewall") // the bridge is there by then
+	host := openHost(t)
+	_, err := runStep(t, host, privateStep(t, "true"), func(*sandbox.Sandbox) { t.Error("prepared") })
+	if err == nil || !strings.Contains(err.Error(), `private network: plugin type="firewall"`) {
+		t.Errorf("got %v, want the plugin's failure", err)
+	}
+	checkGone(t, []string{"step-" + host.ID(), "stepexec-" + host.ID(), host.ID() + "/private/+network"})
+}
+
+// ownPlugins are copies of the installed plugins for this test alone.
+func ownPlugins(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, os.DirFS("/usr/lib/cni")))
+	t.Setenv("CNI_PATH", dir)
+	return dir
+}
+
+// breakPlugins has plugins fail and do nothing.
+func breakPlugins(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		must(t, os.Remove(filepath.Join(dir, name)))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	}
+}
+
+func TestNextRunTakesAwayTheNetworkOfOneThatDied(t *testing.T) {
+	root := t.TempDir()
+	child := exec.Command(os.Args[0], "-test.run=^TestDieWhileAStepRuns$")
+	child.Env = append(os.Environ(), "SANDBOX_DIE_IN="+root, "SANDBOX_ROOTFS="+busybox(t), "SANDBOX_DIE_NETWORK=private")
+	out, err := child.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("about to die")) {
+		t.Fatalf("child: %v: %s", err, out)
+	}
+	runs, err := os.ReadDir(filepath.Join(root, "runs"))
+	must(t, err)
+	traces := networkTraces(t, runs[0].Name())
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	must(t, err)
+	must(t, host.Leftovers())
+	must(t, host.Close())
+	checkGone(t, traces)
+}

@@ -1,0 +1,108 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// verifyMounts looks at a container that has been created and not started: is
+// everything mounted where it was meant to be? A runtime follows links in the
+// image and in the workspace when it mounts, and some versions of each can be
+// led astray by links that change under them: to mount over / or /proc
+// (CVE-2021-30465, CVE-2025-52881), or to mask a path with something else than
+// /dev/null (CVE-2025-31133). What it has done in the end is in the kernel's
+// list, whatever the way.
+func verifyMounts(pid int, spec *specs.Spec) error {
+	if !hasOwnMounts(spec) {
+		return nil
+	}
+	list, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return fmt.Errorf("verify the container's mounts: %w", err)
+	}
+	defer list.Close()
+	mounts, err := mountinfo.GetMountsFromReader(list, nil)
+	if err != nil {
+		return fmt.Errorf("verify the container's mounts: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, m := range mounts {
+		switch {
+		case m.Mountpoint == "/" && seen["/"]:
+			return errors.New("refused: a mount has ended up at / of the container (a link in the image or the workspace leads there)")
+		case isKernelPath(m.Mountpoint) && (seen[m.Mountpoint] || !isMeant(m, spec)):
+			return fmt.Errorf("refused: a mount has ended up at %s of the container, over the kernel's files (a link in the image or the workspace leads there)", m.Mountpoint)
+		}
+		seen[m.Mountpoint] = true
+	}
+	return verifyMasks(pid, spec.Linux.MaskedPaths)
+}
+
+// hasOwnMounts tells whether a container has a mount namespace made for it.
+func hasOwnMounts(spec *specs.Spec) bool {
+	return spec.Linux != nil && slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.MountNamespace && n.Path == ""
+	})
+}
+
+// isMeant tells whether a mount at or below /proc or /sys is one that the spec
+// has there. None of a user's mounts is.
+func isMeant(m *mountinfo.Info, spec *specs.Spec) bool {
+	if slices.Contains(spec.Linux.MaskedPaths, m.Mountpoint) {
+		return true
+	}
+	if slices.Contains(spec.Linux.ReadonlyPaths, m.Mountpoint) {
+		return m.FSType == "proc" || m.FSType == "sysfs"
+	}
+	return slices.ContainsFunc(spec.Mounts, func(s specs.Mount) bool {
+		several := s.Type == "bind" || s.Type == "cgroup" || slices.Contains(s.Options, "rbind")
+		switch place := filepath.Clean(s.Destination); {
+		case !isKernelPath(place):
+			return false
+		case m.Mountpoint == place:
+			return several || m.FSType == s.Type
+		default:
+			return several && strings.HasPrefix(m.Mountpoint, place+"/")
+		}
+	})
+}
+
+// verifyMasks makes sure that what hides a file is /dev/null, and that a
+// directory is not the kernel's any more.
+func verifyMasks(pid int, paths []string) error {
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	for _, path := range paths {
+		var st unix.Stat_t
+		err := unix.Lstat(root+path, &st)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			continue // this kernel has no such file
+		}
+		if err != nil {
+			return &os.PathError{Op: "stat", Path: path, Err: err}
+		}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			var fs unix.Statfs_t
+			if err := unix.Statfs(root+path, &fs); err != nil {
+				return &os.PathError{Op: "statfs", Path: path, Err: err}
+			}
+			if fs.Type != unix.PROC_SUPER_MAGIC && fs.Type != unix.SYSFS_MAGIC {
+				continue
+			}
+		case unix.S_IFCHR:
+			if st.Rdev == unix.Mkdev(1, 3) {
+				continue
+			}
+		}
+		return fmt.Errorf("refused: %s of the container is not masked (is /dev/null replaced in the image or by a mount?)", path)
+	}
+	return nil
+}
