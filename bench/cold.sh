@@ -100,6 +100,7 @@ lines() { # lines IMAGE DECOMPRESSOR...: the commands to compare
 	shift
 	line() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-sync}"; }
 	line stepexec "exec $dir/stepexec pull --root $dir/root-\$(date +%s%N) $ref"
+	line "stepexec, erofs" "exec $dir/stepexec pull --layer-format erofs --root $dir/root-\$(date +%s%N) $ref"
 	if have containerd && have ctr; then line ctr "exec ctr -a $dir/cd.sock image pull --plain-http $ref" "$dir/daemon.sh containerd"; fi
 	# docker 20.10 has no zstd layers
 	if have dockerd && have docker && docker_takes "$image"; then

@@ -31,6 +31,7 @@ type Options struct {
 	Host    *sandbox.Host
 	Fetcher *Fetcher
 	Grace   time.Duration   // 0: DefaultGrace
+	Roots   []string        // host directories that no mount source below them may leave by a link, beside the workspace
 	Kill    <-chan struct{} // closed: running steps are killed, without the rest of their grace
 	Events  func(Event)     // called one at a time; slow listeners slow the steps, and lose nothing
 

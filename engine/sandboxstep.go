@@ -27,11 +27,11 @@ func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {
 		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
 		Env: step.Env, Directory: step.Directory, User: step.User, Network: step.Network,
 		HostNames: r.hostNames(),
-		Workspace: r.plan.WorkspaceSource,
-		Names:     sandboxNames(&step.Names),
-		Limits:    sandboxLimits(&step.Limits),
-		Security:  sandboxSecurity(&step.Security),
-		Advanced:  sandbox.Advanced(step.Advanced),
+		Workspace: r.plan.WorkspaceSource, Roots: r.o.Roots,
+		Names:    sandboxNames(&step.Names),
+		Limits:   sandboxLimits(&step.Limits),
+		Security: sandboxSecurity(&step.Security),
+		Advanced: sandbox.Advanced(step.Advanced),
 	}
 	if step.Owner != nil {
 		s.WorkspaceOwner = &sandbox.Owner{UID: step.Owner.UID, GID: step.Owner.GID}

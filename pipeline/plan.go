@@ -26,6 +26,10 @@ type Inputs struct {
 	// LookupEnv finds the variables that the file takes from the host. It is nil
 	// where none may be taken: what starts stepexec may have secrets in its own.
 	LookupEnv func(name string) (string, bool)
+
+	// MayRead, if not nil, says whether a file of the host may be read for a key of
+	// the pipeline file. What the other fields name is not asked for.
+	MayRead func(path string) error
 }
 
 // Plan is a pipeline with everything resolved.

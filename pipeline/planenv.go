@@ -49,7 +49,11 @@ func (pl *planner) files(names []string, at Position, dir string) []string {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		read, err := ReadEnvFile(name)
+		err := pl.mayRead(name, at)
+		var read []string
+		if err == nil {
+			read, err = ReadEnvFile(name)
+		}
 		if err != nil {
 			pl.fail(at, err.Error(), "", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -30,6 +31,14 @@ func (pl *planner) hostFiles(step *PlannedStep, s *Step) {
 	step.Owner = pl.owner(s)
 }
 
+// mayRead asks for what the file names; what a flag names is the caller's own.
+func (pl *planner) mayRead(file string, at Position) error {
+	if pl.in.MayRead == nil || strings.HasPrefix(at.Key, "--") {
+		return nil
+	}
+	return pl.in.MayRead(file)
+}
+
 func (pl *planner) hostPath(file string) string {
 	if file == "" || filepath.IsAbs(file) {
 		return file
@@ -43,7 +52,11 @@ func isProfileName(seccomp string) bool {
 
 // spec reads the raw specification of a step, which must be a JSON object.
 func (pl *planner) spec(s *Step) []byte {
-	data, err := readBounded(pl.hostPath(s.SpecFile), maxSpec)
+	err := pl.mayRead(pl.hostPath(s.SpecFile), s.specFileAt)
+	var data []byte
+	if err == nil {
+		data, err = readBounded(pl.hostPath(s.SpecFile), maxSpec)
+	}
 	if err != nil {
 		pl.fail(s.specFileAt, fmt.Sprintf("read OCI specification: %v", err), "", err)
 		return nil

@@ -33,6 +33,7 @@ type runOptions struct {
 	platform    string
 	locked      bool
 	settings    settingsFlags
+	policy      policyFlag
 	root        string
 	runtime     string
 	output      string
@@ -67,6 +68,7 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
 	flags.BoolVar(&o.locked, "locked", false, "fail unless every image is in the lock file (see stepexec lock)")
 	o.settings.add(flags)
+	o.policy.add(flags)
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
 	addRuntime(flags, &o.runtime)
@@ -93,7 +95,11 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return err
 	}
-	plan, err := p.Plan(in)
+	rules, err := o.policy.load()
+	if err != nil {
+		return err
+	}
+	plan, roots, err := planUnder(rules, p, in)
 	if err != nil {
 		return masked(err, in.Secrets)
 	}
@@ -106,7 +112,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 		return err
 	}
 	code, err := executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime},
-		engine.Options{Kill: o.kill, Events: printer.Event})
+		engine.Options{Roots: roots, Kill: o.kill, Events: printer.Event})
 	if err = errors.Join(err, printer.Err()); err != nil {
 		return masked(err, in.Secrets)
 	}
