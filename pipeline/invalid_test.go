@@ -121,6 +121,8 @@ var invalid = []struct {
 	{"image-space", structure, `3:12: steps[0].image: "busy box" is not valid (an image reference has no spaces)`},
 	{"io-weight-large", structure, `4:16: steps[0].io_weight: must be a whole number from 10 to 1000, not 1001`},
 	{"labels-list", structure, `4:13: steps[0].labels: must be a map, not a list`},
+	{"labels-runtime", semantics, `5:7: steps[0].labels."org.systemd.property.ExecStopPost": the runtime takes labels of this name for orders (choose another name)
+6:7: steps[0].labels."run.oci.handler": the runtime takes labels of this name for orders (choose another name)`},
 	{"labels-null", structure, `4:17: steps[0].labels.a: must be a string, not null (give it a value or remove the key)
 4:23: steps[0].labels."": the name of a label must not be empty`},
 	{"many-errors", structure, `1:1: nmae: unknown key (did you mean "name"?)

@@ -138,9 +138,18 @@ func (p *parser) labels(v value) map[string]string {
 		if pair.name == "" {
 			p.misplaced(field, "the name of a label must not be empty", "")
 		}
+		if isRuntimeLabel(pair.name) {
+			p.misplaced(field, "the runtime takes labels of this name for orders", "choose another name")
+		}
 		labels[pair.name] = p.scalar(field)
 	}
 	return labels
+}
+
+// isRuntimeLabel knows the annotations that are more than a note: runc gives org.systemd.property.* to
+// systemd, and crun obeys run.oci.*, with which a step could name hooks and seccomp programs.
+func isRuntimeLabel(name string) bool {
+	return strings.HasPrefix(name, "org.systemd.property.") || strings.HasPrefix(name, "run.oci.")
 }
 
 // cgroupParent reads an absolute path below the root of the hierarchy, or a
