@@ -45,6 +45,13 @@ type Fetcher struct {
 	Locked func(image, platform string) digest.Digest
 }
 
+// For returns a fetcher of images for the platform; "" is that of f.
+func (f *Fetcher) For(platform string) *Fetcher {
+	other := *f
+	other.Platform = cmp.Or(platform, f.Platform)
+	return &other
+}
+
 // Fetch makes the image ready: from the store when the policy allows and all
 // of it is there, which needs no network, otherwise from its source. Images in
 // folders and archives are always looked at, for they change in place. The

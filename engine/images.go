@@ -20,8 +20,8 @@ type images struct {
 }
 
 type imageKey struct {
-	reference string
-	policy    pipeline.PullPolicy
+	reference, platform string
+	policy              pipeline.PullPolicy
 }
 
 type fetch struct {
@@ -79,7 +79,7 @@ func (im *images) get(ctx context.Context, step *pipeline.PlannedStep) (*Image, 
 func (im *images) start(step *pipeline.PlannedStep) *fetch {
 	im.mu.Lock()
 	defer im.mu.Unlock()
-	key := imageKey{step.Image, step.Pull}
+	key := imageKey{step.Image, step.Platform, step.Pull}
 	f, ok := im.fetches[key]
 	if !ok {
 		f = &fetch{done: make(chan struct{})}
@@ -95,7 +95,7 @@ func (im *images) start(step *pipeline.PlannedStep) *fetch {
 func (im *images) fetch(step *pipeline.PlannedStep) (*Image, error) {
 	began := time.Now()
 	im.run.emit(Event{Kind: PullStarted, Image: step.Image})
-	image, err := im.run.o.Fetcher.Fetch(im.ctx, step.Image, step.Pull)
+	image, err := im.run.o.Fetcher.For(step.Platform).Fetch(im.ctx, step.Image, step.Pull)
 	end := Event{Kind: PullFinished, Image: step.Image, Duration: Millis(time.Since(began))}
 	if err != nil {
 		end.Error = err.Error()

@@ -185,6 +185,7 @@ var invalid = []struct {
 	{"output-word", structure, `4:13: steps[0].output: must be none or file:PATH, not "nothing"`},
 	{"owner-large", semantics, `4:22: steps[0].workspace_owner: "4294967296:0" is not an owner (write numbers like 1000:1000, or me for the owner of the workspace)`},
 	{"owner-name", structure, `4:22: steps[0].workspace_owner: "alice" is not an owner (write numbers like 1000:1000, or me for the owner of the workspace)`},
+	{"platform-word", structure, `4:15: steps[0].platform: "arm64" is not valid (write it like linux/amd64 or linux/arm/v7)`},
 	{"pids-zero", structure, `4:11: steps[0].pids: must be a whole number from 1 to 4194304, not 0`},
 	{"ports-bad", structure, `5:13: steps[0].ports[0]: the port 0 is not from 1 to 65535
 5:16: steps[0].ports[1]: the port 70000 is not from 1 to 65535

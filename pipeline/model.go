@@ -33,6 +33,7 @@ type Step struct {
 
 	Name        string
 	Image       string
+	Platform    string // like linux/arm64; "" is that of the machine
 	Pull        PullPolicy
 	Commands    []string
 	Shell       []string // argv in front of the script's path; nil is /bin/sh -e

@@ -19,7 +19,7 @@ type Inputs struct {
 	Secrets     map[string]string
 	Only, Skip  []string      // names of steps; an empty Only is all of them
 	Pull        PullPolicy    // over the file's when not ""
-	Platform    string        // like linux/arm64; "" is that of the machine
+	Platform    string        // over the file's when not "", like linux/arm64
 	Timeout     time.Duration // over the file's when more than 0
 	Bare        bool          // leave out CI and STEPEXEC…: the step is no part of a pipeline
 
@@ -157,7 +157,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 	step := PlannedStep{
 		Name:          s.Name,
 		Image:         s.Image,
-		Platform:      pl.in.Platform,
+		Platform:      cmp.Or(pl.in.Platform, s.Platform),
 		Pull:          cmp.Or(pl.in.Pull, s.Pull),
 		Entrypoint:    s.Entrypoint,
 		Args:          s.Args,

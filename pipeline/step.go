@@ -37,7 +37,10 @@ func (p *parser) step(v value, name string, service bool) Step {
 func (p *parser) stepFields(s *Step) fields {
 	taken := map[string]value{} // destinations of mounts
 	known := fields{
-		"image":       func(v value) { s.Image = p.matching(v, imageForm, "an image reference has no spaces") },
+		"image": func(v value) { s.Image = p.matching(v, imageForm, "an image reference has no spaces") },
+		"platform": func(v value) {
+			s.Platform = p.matching(v, platformForm, "write it like linux/amd64 or linux/arm/v7")
+		},
 		"pull":        func(v value) { s.Pull = PullPolicy(p.oneOf(v, "always", "missing", "never")) },
 		"commands":    func(v value) { s.Commands = p.filled(v, p.command) },
 		"shell":       func(v value) { s.Shell = p.shell(v) },
@@ -107,6 +110,8 @@ func (p *parser) together(v value, s *Step) {
 	p.mapsTogether(v)
 	p.advancedTogether(v, s)
 }
+
+var platformForm = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/v[0-9]+)?$`)
 
 var imageForm = regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`)
 

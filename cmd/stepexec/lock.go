@@ -82,6 +82,7 @@ func lockImages(ctx context.Context, stdout io.Writer, p *pipeline.Pipeline, fet
 		if err != nil {
 			return err
 		}
+		fetcher := fetcher.For(step.Platform)
 		if !ok || images[name][fetcher.Platform] != "" {
 			continue
 		}
@@ -115,12 +116,12 @@ func useLock(fetcher *engine.Fetcher, plan *pipeline.Plan, file string, must boo
 	if !must {
 		return nil
 	}
-	platform := cmp.Or(fetcher.Platform, engine.HostPlatform())
 	for _, step := range slices.Concat(plan.Services, plan.Steps) {
 		name, ok, err := fetcher.LockName(step.Image)
 		if err != nil {
 			return err
 		}
+		platform := cmp.Or(step.Platform, fetcher.Platform, engine.HostPlatform())
 		if ok && images[name][platform] == "" {
 			return fmt.Errorf("--locked: step %s: image %s (%s) is not in %s (add it: stepexec lock %s)", step.Name, name, platform, path, file)
 		}
