@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"regexp"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -28,7 +29,7 @@ func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {
 		Env: step.Env, Directory: step.Directory, User: step.User, Network: step.Network,
 		HostNames: r.hostNames(),
 		Workspace: r.plan.WorkspaceSource, Roots: r.o.Roots,
-		Names:    sandboxNames(&step.Names),
+		Names:    sandboxNames(step),
 		Limits:   sandboxLimits(&step.Limits),
 		Security: sandboxSecurity(&step.Security),
 		Advanced: sandbox.Advanced(step.Advanced),
@@ -45,8 +46,12 @@ func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {
 	return s
 }
 
-func sandboxNames(n *pipeline.Names) sandbox.Names {
+func sandboxNames(step *pipeline.PlannedStep) sandbox.Names {
+	n := &step.Names
 	names := sandbox.Names{Hostname: n.Hostname, DNS: n.DNS, DNSSearch: n.DNSSearch, DNSOptions: n.DNSOptions}
+	if n.Hostname == "" && step.Network != sandbox.NetworkHost && isHostname(step.Name) {
+		names.Hostname = step.Name // of the host's network, the host's
+	}
 	for _, host := range n.ExtraHosts {
 		names.ExtraHosts = append(names.ExtraHosts, sandbox.HostAddress(host))
 	}
@@ -54,6 +59,11 @@ func sandboxNames(n *pipeline.Names) sandbox.Names {
 		names.Ports = append(names.Ports, sandbox.Port(port))
 	}
 	return names
+}
+
+// isHostname knows what may be one label of a host name, RFC 1123.
+func isHostname(name string) bool {
+	return len(name) <= 63 && regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$`).MatchString(name)
 }
 
 func sandboxLimits(l *pipeline.Limits) sandbox.Limits {
