@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -296,7 +297,11 @@ func TestXattrsThatAreNotKeptAreWarnedOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, n := range snapshot(t, dirs[0]) {
+	nodes := snapshot(t, mounted(t, dirs)[0])
+	if len(nodes) != 6 {
+		t.Errorf("got %d files", len(nodes))
+	}
+	for path, n := range nodes {
 		want := ""
 		if path == "kept" {
 			want = `user.kept="v\x01\xff"`
@@ -311,7 +316,7 @@ func TestXattrsThatAreNotKeptAreWarnedOf(t *testing.T) {
 	}
 	all := strings.Join(warnings, "\n")
 	for _, want := range []string{"trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.redirect", "security.selinux", "user.huge", "user.on-symlink"} {
-		if strings.Count(all, want) != 1 {
+		if strings.Count(all, strconv.Quote(want)+" is not kept") != 1 {
 			t.Errorf("want one warning of %s in:\n%s", want, all)
 		}
 	}

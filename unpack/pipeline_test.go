@@ -175,7 +175,7 @@ func TestModesDoNotDependOnTheSurroundings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, snapshot(t, dirs[0])); diff != "" {
+		if diff := cmp.Diff(want, snapshot(t, mounted(t, dirs)[0])); diff != "" {
 			t.Errorf("umask %o: tree differs (-plain +got):\n%s", mask, diff)
 		}
 	}
