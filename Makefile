@@ -5,7 +5,7 @@
 BIN := bin/stepexec
 HELLO := fixtures/pipelines/hello
 
-.PHONY: build demo test lint bench setup clean
+.PHONY: build demo test vm lint bench setup clean
 
 build:
 	go build -trimpath -o $(BIN) ./cmd/stepexec
@@ -16,6 +16,10 @@ demo: setup build
 
 test: setup lint
 	./scripts/test.sh
+
+# Only the tests in the virtual machine, which are part of make test.
+vm: setup
+	./scripts/vm/test.sh
 
 lint:
 	./scripts/lint.sh

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,18 +29,26 @@ var (
 
 // Options say with what a plan is run.
 type Options struct {
-	Host    *sandbox.Host
-	Fetcher *Fetcher
-	Grace   time.Duration   // 0: DefaultGrace
-	Roots   []string        // host directories that no mount source below them may leave by a link, beside the workspace
-	Kill    <-chan struct{} // closed: running steps are killed, without the rest of their grace
-	Events  func(Event)     // called one at a time; slow listeners slow the steps, and lose nothing
+	Host     *sandbox.Host
+	Fetcher  *Fetcher
+	Grace    time.Duration   // 0: DefaultGrace
+	Cleanup  time.Duration   // that steps which run always have after a cancel; 0: DefaultCleanup
+	Slots    chan struct{}   // of several runs together: what it holds is how many steps run at once; nil: no limit
+	Parallel int             // steps that run at once, but for services and detached ones; 0: no limit
+	Roots    []string        // host directories that no mount source below them may leave by a link, beside the workspace
+	Kill     <-chan struct{} // closed: running steps are killed, without the rest of their grace
+	Events   func(Event)     // called one at a time; slow listeners slow the steps, and lose nothing
 
 	// Stdin is what a step reads whose input is that of stepexec; nil: such a step
 	// is an error. Stdout and Stderr take what a plan of a single step prints, masked
 	// and as it comes, in place of Line events; nil: events.
 	Stdin          *os.File
 	Stdout, Stderr io.Writer
+
+	// Terminal is the user's, which the terminals of steps are as large as; nil:
+	// they have 80 by 24 characters. A step that reads it as Stdin gets every key,
+	// also Ctrl-C.
+	Terminal *os.File
 }
 
 // Run runs a plan to its end and says how it ended. When ctx ends first,
@@ -47,9 +56,13 @@ type Options struct {
 // for the run but the images is gone when Run returns; the error says what
 // could not be cleared away or written, and does not change the Summary.
 func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
+	plan, giveBack, err := ownWorkspace(plan, o.Host)
+	if err != nil {
+		return Summary{Run: o.Host.ID(), Name: plan.Name, Status: Failed, ExitCode: CodeError}, err
+	}
 	r := newRun(plan, o)
 	began := time.Now()
-	r.emit(Event{Kind: RunStarted, Run: o.Host.ID(), Name: plan.Name})
+	r.emit(Event{Kind: RunStarted, Run: o.Host.ID(), Name: r.name()})
 	if weak := r.mask.Weak(); weak > 0 {
 		r.emit(Event{Kind: Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
 	}
@@ -58,7 +71,11 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, plan.Timeout, errTimeout)
 		defer cancel()
 	}
+	for _, step := range r.leftOut() {
+		r.emit(Event{Kind: StepFinished, Step: step.Step, Result: &step})
+	}
 	r.runAll(ctx)
+	r.keepErr(giveBack())
 	r.keepErr(o.Fetcher.Store.Settle())
 	summary := r.summary(ctx, time.Since(began))
 	r.emit(Event{Kind: RunFinished, Summary: &summary})
@@ -74,6 +91,9 @@ type run struct {
 	nodes  []*node // services first, then steps, as in the plan
 
 	services []*node
+	turns    *turns
+	ahead    chan struct{} // holds as many as are prepared ahead of their turn
+	life     lifetimes
 	removals sync.WaitGroup // of steps that have ended
 
 	mu    sync.Mutex // guards the rest, and keeps events one at a time
@@ -85,27 +105,42 @@ type run struct {
 type node struct {
 	step    *pipeline.PlannedStep
 	id      string // of its sandbox
+	firstID string // of that of its first attempt
 	deps    []*node
+	asked   bool          // for its turn; guarded by turns
+	isAhead bool          // it is one of those that are prepared ahead
+	turn    chan struct{} // closed when it may run
+	tried   []Attempt     // so far
+	needs   []*node       // services that must be ready
 	started chan struct{} // closed once its command runs, or it is decided that it will not
 	runs    bool          // which of the two; set before started is closed
 	ended   chan struct{} // closed once result and failed are final
 	result  StepResult
 	failed  bool // it, or a step it depends on, failed
 	once    sync.Once
+
+	// Of a service and a detached step:
+	stop    func()        // ends serving
+	ready   chan struct{} // closed once it is ready, or it is decided that it will not be; failed is final then
+	settled sync.Once
 }
 
 func newRun(plan *pipeline.Plan, o Options) *run {
 	if o.Grace == 0 {
 		o.Grace = DefaultGrace
 	}
-	r := &run{plan: plan, o: o, mask: logs.NewMask(plan.Secrets)}
+	if o.Cleanup == 0 {
+		o.Cleanup = DefaultCleanup
+	}
+	r := &run{plan: plan, o: o, mask: logs.NewMask(plan.Secrets), ahead: make(chan struct{}, maxAhead)}
 	r.images = newImages(r)
 	byName := map[string]*node{}
 	add := func(step *pipeline.PlannedStep, service bool) {
+		id := fmt.Sprint(len(r.nodes) + 1)
 		n := &node{
-			step: step, id: fmt.Sprint(len(r.nodes) + 1),
-			started: make(chan struct{}), ended: make(chan struct{}),
-			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, Image: step.Image, Status: Pending},
+			step: step, id: id, firstID: id, turn: make(chan struct{}),
+			started: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
+			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, Image: step.Image, Reason: step.Reason, Status: Pending},
 		}
 		r.nodes = append(r.nodes, n)
 		if service {
@@ -123,31 +158,36 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 		for _, name := range n.step.DependsOn {
 			n.deps = append(n.deps, byName[name])
 		}
+		for _, name := range n.step.Needs {
+			n.needs = append(n.needs, byName[name])
+		}
 	}
+	r.turns = newTurns(r.nodes, o.Parallel)
 	return r
 }
 
 // runAll starts a goroutine a node and waits for all. Services outlive the
 // steps, also on an interrupt: a step that is being stopped may need them.
 func (r *run) runAll(ctx context.Context) {
-	stopImages := r.images.prefetch(ctx, r.nodes)
+	var endLifetimes func()
+	r.life, endLifetimes = r.newLifetimes(ctx)
+	defer endLifetimes()
+	stopImages := r.images.prefetch(ctx, r.life.always, r.nodes)
 	defer stopImages()
-	serving, stopServices := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopServices()
-	var services, steps sync.WaitGroup
-	for _, n := range r.services {
-		services.Go(func() { r.runService(ctx, serving, n) })
-	}
-	for _, n := range r.nodes[len(r.services):] {
-		group := &steps
-		if n.step.Detach {
-			group = &services
+	var steps, asking sync.WaitGroup
+	defer asking.Wait()
+	for _, n := range r.nodes {
+		if !n.result.Service {
+			asking.Go(func() { r.await(n) })
 		}
-		group.Go(func() { r.runStep(ctx, serving, n) })
+		if n.isBeside() {
+			r.startBeside(ctx, n)
+		} else {
+			steps.Go(func() { r.runStep(r.life.of(n), context.WithoutCancel(ctx), n) })
+		}
 	}
 	steps.Wait()
-	stopServices()
-	services.Wait()
+	r.stopBeside()
 	r.removals.Wait()
 }
 
@@ -158,11 +198,19 @@ func (r *run) emit(e Event) {
 	if r.o.Events == nil {
 		return
 	}
-	e.Time = time.Now()
+	e.Time, e.Cell = time.Now(), r.plan.Cell
 	if e.Kind != Line { // a line was masked as part of its stream
 		e.Text, e.Error = r.mask.String(e.Text), r.mask.String(e.Error)
 	}
 	r.o.Events(e)
+}
+
+// name is that of the pipeline, with the cell of its matrix.
+func (r *run) name() string {
+	if r.plan.Cell == "" {
+		return r.plan.Name
+	}
+	return r.plan.Name + " (" + r.plan.Cell + ")"
 }
 
 // keepErr keeps an error that is stepexec's own and no step's.
@@ -175,9 +223,12 @@ func (r *run) keepErr(err error) {
 // summary is the run's end. The exit code is that of the step that failed
 // first, unless the run as a whole was ended.
 func (r *run) summary(ctx context.Context, took time.Duration) Summary {
-	s := Summary{Run: r.o.Host.ID(), Name: r.plan.Name, Status: Succeeded, Duration: Millis(took)}
+	s := Summary{Run: r.o.Host.ID(), Name: r.name(), Status: Succeeded, Duration: Millis(took)}
 	for _, n := range r.nodes {
 		s.Steps = append(s.Steps, n.result)
+	}
+	for i, step := range r.leftOut() {
+		s.Steps = slices.Insert(s.Steps, len(r.services)+r.plan.LeftOut[i].Before+i, step)
 	}
 	if r.first != nil {
 		s.Status, s.ExitCode = r.first.Status, r.first.ExitCode
@@ -190,6 +241,15 @@ func (r *run) summary(ctx context.Context, took time.Duration) Summary {
 		s.ExitCode = CodeError // a failure is never green
 	}
 	return s
+}
+
+// leftOut are the results of the steps whose conditions do not hold.
+func (r *run) leftOut() []StepResult {
+	var results []StepResult
+	for _, step := range r.plan.LeftOut {
+		results = append(results, StepResult{Step: step.Name, Image: step.Image, Status: Skipped, Reason: step.Reason})
+	}
+	return results
 }
 
 // cutShort reports whether the end of the run's context ended any step.

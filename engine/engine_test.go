@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -232,5 +233,37 @@ steps:
 	}
 	if pulls != 1 {
 		t.Errorf("%d pulls, want 1", pulls)
+	}
+}
+
+func TestWhatRunsAlwaysHasABoundedTimeAfterACancel(t *testing.T) {
+	b := newBench(t)
+	p, err := pipeline.Parse("pipeline.yml", []byte(`
+steps:
+  - {name: long, image: 'oci:busybox', commands: [sleep 1000]}
+  - {name: tidy, image: 'oci:busybox', when: {status: always}, commands: [sleep 1000]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	summary, err := engine.Run(ctx, plan, engine.Options{
+		Host: b.host, Fetcher: b.fetcher, Cleanup: 200 * time.Millisecond,
+		Events: func(e engine.Event) {
+			if e.Kind == engine.Line && e.Step == "long" {
+				cancel(errors.New("stop"))
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tidy := summary.Steps[1]
+	if tidy.Status != engine.Cancelled || tidy.Error != "stop; the 200ms for what runs always are over" || summary.ExitCode != engine.CodeInterrupted {
+		t.Errorf("%+v, exit code %d", tidy, summary.ExitCode)
 	}
 }

@@ -10,14 +10,16 @@ type Kind string
 
 // The kinds of events, with the fields of Event that they fill beside Time.
 const (
-	RunStarted   Kind = "run_started"   // Run, Name
-	PullStarted  Kind = "pull_started"  // Image
-	PullFinished Kind = "pull_finished" // Image, Digest, Duration, Error
-	StepStarted  Kind = "step_started"  // Step, Image, Service
-	Line         Kind = "line"          // Step, Stream, Text, Partial
-	StepFinished Kind = "step_finished" // Step, Result
-	Warning      Kind = "warning"       // Text, and Step when it is about one
-	RunFinished  Kind = "run_finished"  // Summary
+	RunStarted     Kind = "run_started"     // Run, Name
+	PullStarted    Kind = "pull_started"    // Image
+	PullFinished   Kind = "pull_finished"   // Image, Digest, Duration, Error
+	StepStarted    Kind = "step_started"    // Step, Image, Service
+	Line           Kind = "line"            // Step, Stream, Text, Partial
+	StepRetried    Kind = "step_retried"    // Step, Text
+	StepFinished   Kind = "step_finished"   // Step, Result
+	Warning        Kind = "warning"         // Text, and Step when it is about one
+	MatrixFinished Kind = "matrix_finished" // Text; once, after the last of its runs
+	RunFinished    Kind = "run_finished"    // Summary
 )
 
 // Streams of a step.
@@ -33,6 +35,7 @@ type Event struct {
 	Kind     Kind        `json:"kind"`
 	Run      string      `json:"run,omitempty"`
 	Name     string      `json:"name,omitempty"`
+	Cell     string      `json:"cell,omitempty"` // of the matrix, of which the run is one
 	Step     string      `json:"step,omitempty"`
 	Service  bool        `json:"service,omitempty"`
 	Image    string      `json:"image,omitempty"`
@@ -52,4 +55,11 @@ type Millis time.Duration
 // MarshalJSON gives whole milliseconds.
 func (m Millis) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, time.Duration(m).Milliseconds(), 10), nil
+}
+
+// UnmarshalJSON reads whole milliseconds.
+func (m *Millis) UnmarshalJSON(data []byte) error {
+	ms, err := strconv.ParseInt(string(data), 10, 64)
+	*m = Millis(time.Duration(ms) * time.Millisecond)
+	return err
 }

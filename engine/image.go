@@ -28,6 +28,7 @@ type Image struct {
 	Digest    digest.Digest // of the manifest; "" for rootfs:DIR
 	Platform  string
 	Config    ocispec.Image
+	RawConfig []byte   // Config as the image has it; nil: it has none
 	Lowerdirs []string // lowest first
 	Pulled    bool     // it was resolved now, not taken from an earlier pull
 	Warning   string   // what people should know of it, or ""
@@ -175,7 +176,7 @@ func (f *Fetcher) stored(name string) (image *Image, root digest.Digest, err err
 	if !ok {
 		return nil, "", nil
 	}
-	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, Lowerdirs: lowerdirs}
+	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, RawConfig: record.Config, Lowerdirs: lowerdirs}
 	if err := json.Unmarshal(record.Config, &image.Config); err != nil {
 		return nil, "", fmt.Errorf("read the stored configuration of %s: %w", name, err)
 	}
@@ -219,7 +220,7 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string) (*I
 	}
 	image := &Image{
 		Name: name, Digest: source.Digest, Platform: source.Platform,
-		Config: source.Config, Lowerdirs: lowerdirs, Pulled: true,
+		Config: source.Config, RawConfig: source.RawConfig, Lowerdirs: lowerdirs, Pulled: true,
 	}
 	image.warn(source.Warnings()...)
 	return image, nil

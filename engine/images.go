@@ -35,11 +35,11 @@ func newImages(r *run) *images {
 }
 
 // prefetch fetches images in the order of the steps that need them, but for
-// steps that run only after a failure. The returned function ends it and all
-// other fetches.
-func (im *images) prefetch(ctx context.Context, nodes []*node) (stop func()) {
+// steps that run only after a failure, until ctx ends. The fetches themselves live
+// as long as always; the returned function ends them.
+func (im *images) prefetch(ctx, always context.Context, nodes []*node) (stop func()) {
 	var cancel context.CancelFunc
-	im.ctx, cancel = context.WithCancel(ctx)
+	im.ctx, cancel = context.WithCancel(always)
 	slots := make(chan struct{}, parallelPulls)
 	im.all.Go(func() {
 		for _, n := range nodes {
@@ -48,6 +48,8 @@ func (im *images) prefetch(ctx context.Context, nodes []*node) (stop func()) {
 			}
 			select {
 			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
 			case <-im.ctx.Done():
 				return
 			}

@@ -28,8 +28,9 @@ type output struct {
 	err   error         // of the pump, once done is closed
 }
 
-// newOutput makes the FIFOs of a step in dir. Reading begins with read.
-func (r *run) newOutput(n *node, dir string) (_ *output, err error) {
+// newOutput makes the FIFOs of a step in dir. Reading begins with read; looked is
+// shown what is read, if it is not nil.
+func (r *run) newOutput(n *node, dir string, looked *printed) (_ *output, err error) {
 	o := &output{}
 	defer func() {
 		if err != nil {
@@ -40,6 +41,8 @@ func (r *run) newOutput(n *node, dir string) (_ *output, err error) {
 	if err != nil {
 		return nil, err
 	}
+	into, ends := looked.tee(into, r.mask)
+	o.ends = append(o.ends, ends...)
 	for _, name := range []string{Stdout, Stderr} {
 		fifo, err := logs.NewFIFO(filepath.Join(dir, name))
 		if err != nil {

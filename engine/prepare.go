@@ -12,9 +12,10 @@ import (
 
 // prepared is a step whose container exists and waits to be started.
 type prepared struct {
-	sandbox *sandbox.Sandbox
-	input   *input
-	output  *output
+	sandbox   *sandbox.Sandbox
+	input     *input
+	output    *output
+	readiness *readiness // nil: nobody waits for it to be ready
 }
 
 // remove takes a prepared step away; on nil it does nothing.
@@ -27,9 +28,6 @@ func (p *prepared) remove() error {
 
 // prepare fetches a step's image and makes its container.
 func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
-	if err := checkSupported(n.step); err != nil {
-		return nil, err
-	}
 	began := time.Now()
 	image, err := r.images.get(ctx, n.step)
 	if err != nil {
@@ -41,7 +39,11 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := r.newOutput(n, dir)
+	ready, err := r.newReadiness(n, image)
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.newOutput(n, dir, ready.output())
 	if err != nil {
 		return nil, fmt.Errorf("capture the step's output: %w", err)
 	}
@@ -55,8 +57,8 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, errors.Join(err, in.close(), out.close())
 	}
-	p := &prepared{sandbox: box, input: in, output: out}
-	if err := errors.Join(in.sealed(), out.read()); err != nil {
+	p := &prepared{sandbox: box, input: in, output: out, readiness: ready}
+	if err := errors.Join(in.sealed(), out.read(), ready.checkFree(ctx, box)); err != nil {
 		return nil, errors.Join(err, p.remove())
 	}
 	n.result.Create = Millis(time.Since(began))
@@ -78,12 +80,24 @@ func (r *run) prepareAhead(ctx context.Context, n *node) *prepared {
 	if !r.canPrepareAhead(n) {
 		return nil
 	}
+	select {
+	case r.ahead <- struct{}{}:
+		n.isAhead = true
+	case <-n.turn:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
 	p, err := r.prepare(ctx, n)
 	if err != nil {
 		return nil
 	}
 	return p
 }
+
+// maxAhead bounds how many steps are prepared ahead of their turn: each of them is a
+// process and some mounts.
+const maxAhead = 4
 
 // canPrepareAhead reports whether nothing that runs before a step can change
 // what its container is made of. A command other than a script is looked up
@@ -104,13 +118,4 @@ func (r *run) canPrepareAhead(n *node) bool {
 		}
 	}
 	return true
-}
-
-// hostNames are the names that steps reach the run's services by.
-func (r *run) hostNames() []string {
-	var names []string
-	for _, service := range r.plan.Services {
-		names = append(names, service.Name)
-	}
-	return names
 }

@@ -37,22 +37,25 @@ type StepResult struct {
 	Digest   string    `json:"digest,omitempty"` // of the image's manifest
 	Status   Status    `json:"status"`
 	ExitCode int       `json:"exit_code"`
-	Ignored  bool      `json:"ignored,omitempty"` // it failed, and the pipeline says that it may
+	NotReady bool      `json:"not_ready,omitempty"` // a service or a detached step that was waited for in vain
+	Ignored  bool      `json:"ignored,omitempty"`   // it failed, and the pipeline says that it may
 	OOM      bool      `json:"oom,omitempty"`
-	Error    string    `json:"error,omitempty"` // why, in words; stepexec's own failures have always one
+	Reason   string    `json:"reason,omitempty"` // which of its conditions were met, or why none was
+	Error    string    `json:"error,omitempty"`  // why, in words; stepexec's own failures have always one
 	Started  time.Time `json:"started,omitzero"`
 	Duration Millis    `json:"duration_ms"`         // from start to end of its command
 	Pull     Millis    `json:"pull_ms,omitempty"`   // waiting for its image
 	Create   Millis    `json:"create_ms,omitempty"` // preparing its container
+	Attempts []Attempt `json:"attempts,omitempty"`  // of a step that was tried more than once
 	Usage    *Usage    `json:"usage,omitempty"`     // nil: its command never ran
 }
 
 // bad reports whether the step makes the run fail. A service, or a detached
-// step, does so only when it could not be started.
+// step, does so only when it could not be started or was not ready.
 func (r *StepResult) bad() bool {
 	switch {
 	case r.Service || r.Detached:
-		return r.Status == Failed && r.Started.IsZero()
+		return r.NotReady || r.Status == Failed && r.Started.IsZero()
 	case r.Ignored:
 		return false
 	}

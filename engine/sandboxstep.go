@@ -1,24 +1,11 @@
 package engine
 
 import (
-	"errors"
 	"regexp"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
-
-// checkSupported refuses what sandboxes cannot do yet: to leave it out would run a
-// step as something else than it asks for.
-func checkSupported(step *pipeline.PlannedStep) error {
-	switch {
-	case step.Advanced.TTY:
-		return errors.New("a terminal (tty) is not there yet: leave it out; standard input works without one")
-	case len(step.Security.UIDMap)+len(step.Security.GIDMap) > 0:
-		return errors.New("a user namespace (uidmap, gidmap) is not there yet")
-	}
-	return nil
-}
 
 // sandboxStep is a planned step in the words of package sandbox.
 func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {

@@ -14,41 +14,30 @@ import (
 // where that is safe, waits for what it depends on, runs it and records how it
 // ended.
 //
-// A detached step counts as over once it runs, and goes on until serving ends.
+// A detached step counts as over once it is ready, and goes on until serving ends.
 func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer close(n.ended)
+	defer n.settle(false)
 	defer n.start(false)
 	ahead := r.prepareAhead(ctx, n)
-	for _, service := range r.services {
-		<-service.started
-		n.failed = n.failed || !service.runs
-	}
-	for _, dep := range n.deps {
-		<-dep.over()
-		n.failed = n.failed || dep.failed
-	}
+	defer r.awaitTurn(n, serving)()
 	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
 	if ctx.Err() != nil || !runs {
 		r.keepErr(ahead.remove())
-		r.finish(n, r.notRun(ctx))
+		r.finish(n, r.notRun(ctx, n))
 		return
 	}
 	if n.step.Detach {
 		r.finish(n, r.serve(ctx, serving, n, ahead))
 		return
 	}
-	if n.step.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, errStepTimeout)
-		defer cancel()
-	}
-	r.finish(n, r.execute(ctx, ctx, n, ahead))
+	r.finish(n, r.attempts(ctx, n, ahead))
 }
 
-// over is closed when those who depend on the step may go on.
+// over is closed when those who need a step, or depend on it, may go on.
 func (n *node) over() <-chan struct{} {
-	if n.step.Detach {
-		return n.started
+	if n.isBeside() {
+		return n.ready
 	}
 	return n.ended
 }
@@ -62,10 +51,18 @@ func (n *node) start(runs bool) {
 }
 
 // notRun is the outcome of a step whose command never ran.
-func (r *run) notRun(ctx context.Context) outcome {
-	if ctx.Err() != nil {
+func (r *run) notRun(ctx context.Context, n *node) outcome {
+	switch {
+	case errors.Is(context.Cause(ctx), errFailFast):
+		n.failed = true // what runs after a failure runs after this one
+		n.result.Reason = errFailFast.Error()
+	case ctx.Err() != nil:
 		status, code := endedBy(ctx)
 		return outcome{status: status, code: code}
+	case n.failed:
+		n.result.Reason = "a step before it failed"
+	default:
+		n.result.Reason = "no step before it failed"
 	}
 	return outcome{status: Skipped}
 }
@@ -75,6 +72,18 @@ type outcome struct {
 	status Status
 	code   int
 	err    error
+}
+
+// String says it in words.
+func (o outcome) String() string {
+	text := string(o.status)
+	if o.status == Failed {
+		text += fmt.Sprintf(" with exit code %d", o.code)
+	}
+	if o.err != nil {
+		text += ": " + o.err.Error()
+	}
+	return text
 }
 
 // execute runs a step's command. Its image is fetched and its container made
@@ -90,21 +99,28 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	}
 	r.emit(Event{Kind: StepStarted, Step: n.step.Name, Image: n.step.Image, Service: n.result.Service})
 	began := time.Now()
-	if err := p.sandbox.Start(ctx); err != nil {
+	giveBack, err := r.lendTerminal(n, p.sandbox.Terminal())
+	defer giveBack()
+	if err == nil {
+		err = p.sandbox.Start(ctx)
+	}
+	if err != nil {
 		return failedStart(ctx, errors.Join(err, p.remove()))
 	}
 	p.input.begin()
 	n.result.Status, n.result.Started = Running, began
 	n.start(true)
+	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))
-	err = errors.Join(err, p.output.drain())
+	err = errors.Join(err, p.output.drain(), giveBack())
+	p.readiness.close()
 	r.removals.Go(func() { r.keepErr(p.remove()) }) // 5 ms and more that the next step need not wait for
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
 		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	return ended(running, exit, err)
+	return p.readiness.judge(running, ended(running, exit, err))
 }
 
 // ended says what the end of a step's command means. A command that was told
@@ -146,7 +162,11 @@ func (r *run) finish(n *node, end outcome) {
 		n.result.Error = strings.TrimSpace(r.mask.String(end.err.Error()))
 	}
 	n.result.Ignored = n.step.IgnoreFailure && (end.status == Failed || errors.Is(end.err, errStepTimeout))
-	if n.result.bad() { // of a detached step that has run this is never so, and failed is being read
+	switch {
+	case !n.result.bad():
+	case n.isBeside():
+		n.settle(true)
+	default:
 		n.failed = true
 	}
 	r.mu.Lock()
@@ -154,34 +174,9 @@ func (r *run) finish(n *node, end outcome) {
 		r.first = &n.result
 	}
 	r.mu.Unlock()
+	if n.result.bad() {
+		r.life.fail()
+	}
 	result := n.result
 	r.emit(Event{Kind: StepFinished, Step: n.step.Name, Result: &result})
-}
-
-// runService runs a service until serving ends. The steps do not begin before
-// every service has been started.
-func (r *run) runService(ctx, serving context.Context, n *node) {
-	defer close(n.ended)
-	defer n.start(false)
-	if ctx.Err() != nil {
-		r.finish(n, r.notRun(ctx))
-		return
-	}
-	r.finish(n, r.serve(ctx, serving, n, nil))
-}
-
-// serve executes what runs beside the steps, until serving ends.
-func (r *run) serve(ctx, serving context.Context, n *node, ahead *prepared) outcome {
-	end := r.execute(ctx, serving, n, ahead)
-	if serving.Err() != nil && end.status == Cancelled {
-		return outcome{status: Stopped}
-	}
-	if n.runs && end.status == Failed {
-		what := "service"
-		if n.step.Detach {
-			what = "detached step"
-		}
-		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", what, end.code)})
-	}
-	return end
 }

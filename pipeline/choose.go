@@ -9,9 +9,11 @@ import (
 type choice struct {
 	index     int
 	dependsOn []string
+	decision  Decision
 }
 
-// choose applies Only and Skip and resolves the dependencies of what remains.
+// choose applies Only, Skip and the conditions, and resolves the dependencies of what
+// remains.
 func (pl *planner) choose() []choice {
 	steps := pl.pipeline.Steps
 	pl.checkNames("--only", pl.in.Only)
@@ -25,18 +27,42 @@ func (pl *planner) choose() []choice {
 		pl.fail(Position{}, "no step is left to run", "check --only and --skip", nil)
 	}
 	graph := pl.dependencies()
+	decisions := pl.decide(kept)
 	var chosen []choice
 	for i := range steps {
 		if !kept[i] {
 			continue
 		}
-		c := choice{index: i}
+		c := choice{index: i, decision: decisions[i]}
 		for _, d := range keptBelow(graph, kept, i) {
 			c.dependsOn = append(c.dependsOn, steps[d].Name)
 		}
 		chosen = append(chosen, c)
 	}
 	return chosen
+}
+
+// decide takes the steps out of kept of which no condition holds.
+func (pl *planner) decide(kept []bool) []Decision {
+	steps := pl.pipeline.Steps
+	decisions := make([]Decision, len(steps))
+	planned := 0
+	for i := range steps {
+		if !kept[i] {
+			continue
+		}
+		var err error
+		if decisions[i], err = Decide(steps[i].When, pl.in.Facts); err != nil {
+			pl.addError(err)
+		}
+		if decisions[i].On == (RunOn{}) {
+			kept[i] = false
+			pl.leftOut = append(pl.leftOut, LeftOut{steps[i].Name, pl.in.Cell.Image(steps[i].Image), decisions[i].Reason, planned})
+			continue
+		}
+		planned++
+	}
+	return decisions
 }
 
 func (pl *planner) checkNames(flag string, names []string) {
@@ -56,7 +82,7 @@ func (pl *planner) checkNames(flag string, names []string) {
 // graph of a native file; pipelines from elsewhere are checked here, because a
 // cycle would never start and an unknown name would be a step that did not wait.
 func (pl *planner) dependencies() [][]int {
-	steps := pl.pipeline.Steps
+	steps, services := pl.pipeline.Steps, stepNames(pl.pipeline.Services)
 	indexOf := map[string]int{}
 	for i := range steps {
 		indexOf[steps[i].Name] = i
@@ -69,11 +95,13 @@ func (pl *planner) dependencies() [][]int {
 		}
 		for _, name := range steps[i].DependsOn {
 			to, known := indexOf[name]
-			if !known {
+			switch {
+			case known:
+				graph[i] = append(graph[i], to)
+			case slices.Contains(services, name): // see needs
+			default:
 				pl.fail(steps[i].Position, fmt.Sprintf("step %q depends on %q, which is no step", steps[i].Name, name), "", nil)
-				continue
 			}
-			graph[i] = append(graph[i], to)
 		}
 	}
 	for _, cycle := range cycles(graph) {
@@ -102,4 +130,9 @@ func keptBelow(graph [][]int, kept []bool, step int) []int {
 	}
 	slices.Sort(below)
 	return below
+}
+
+// HasConditions reports whether any step has a condition on more than how others ended.
+func (p *Pipeline) HasConditions() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return len(s.When) > 0 })
 }

@@ -61,7 +61,6 @@ var invalid = []struct {
 	{"deep", syntax, `1:55: nested more than 100 levels deep`},
 	{"depends-on-map", structure, `4:17: steps[0].depends_on: must be a string, not a map`},
 	{"depends-on-self", semantics, `4:17: steps[0].depends_on: a step cannot depend on itself`},
-	{"depends-on-service", semantics, `5:18: steps[0].depends_on[0]: "db" is a service (services run before all steps; remove it from depends_on)`},
 	{"depends-on-unknown", semantics, `6:18: steps[1].depends_on[0]: there is no step "biuld" (did you mean "build"?)`},
 	{"detach-service", structure, `1:27: services.db.detach: is not allowed in a service (services start before the steps and run until the last one ends)
 2:31: steps.a.detach: must be true or false, not a number`},
@@ -105,6 +104,9 @@ var invalid = []struct {
 4:23: steps[0].extra_hosts[1]: "db:host-gateway" is not a name and an address (write it like db:192.0.2.7)`},
 	{"extra-hosts-newline", structure, `4:19: steps[0].extra_hosts."db\n192.0.2.1 evil": "db\n192.0.2.1 evil" is not valid as the name of a host`},
 	{"extra-hosts-string", structure, `4:18: steps[0].extra_hosts: must be a map or a list, not a string`},
+	{"fail-fast-word", structure, `1:12: fail_fast: must be true or false, not a string
+3:18: services.db.retry: is not allowed in a service (services start before the steps and run until the last one ends)
+5:39: steps[0].retry: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)`},
 	{"failure-bool", structure, `4:14: steps[0].failure: must be "fail" or "ignore", not a boolean`},
 	{"failure-unknown", structure, `4:14: steps[0].failure: must be "fail" or "ignore", not "ignored" (did you mean "ignore"?)`},
 	{"gidmap-alone", structure, `4:5: steps[0].gidmap: needs uidmap (a user namespace maps both)`},
@@ -133,6 +135,24 @@ var invalid = []struct {
 7:5: steps[1].imgae: unknown key (did you mean "image"?)
 8:18: steps[1].depends_on[0]: there is no step "z"`},
 	{"map-as-key", syntax, `4:7: a key must be a string`},
+	{"matrix-axis-name", structure, `1:10: matrix.GO-VERSION: "GO-VERSION" is not valid as the name of an axis (the name of an axis is that of a variable: letters, digits and _)`},
+	{"matrix-axis-unknown", semantics, `3:5: steps[0].image: the matrix has no axis "OG" (did you mean "GO"?)
+5:5: steps[0].when.matrix: the matrix has no axis "GOO" (did you mean "GO"?)`},
+	{"matrix-cells", semantics, `1:9: matrix: the matrix has more than the 256 cells allowed`},
+	{"matrix-empty", structure, `1:9: matrix: the matrix has no cells (give it an axis with values, or include)`},
+	{"matrix-exclude-all", semantics, `1:9: matrix: the matrix has no cells (give it an axis with values, or include)`},
+	{"matrix-exclude-unknown", semantics, `1:31: matrix.exclude: GO=3 is no value of an axis
+1:31: matrix.exclude: OS=linux is no value of an axis`},
+	{"matrix-include", structure, `1:20: matrix.include[0]: must be a map from axes to values, not a string
+1:23: matrix.include[1]: must not be empty (give it an axis and its value)
+1:31: matrix.include[2].A: must be a string, not a list
+1:38: matrix.include[3].A-B: "A-B" is not valid as the name of an axis (the name of an axis is that of a variable: letters, digits and _)`},
+	{"matrix-list", structure, `1:9: matrix: must be a map, not a list`},
+	{"matrix-newline", structure, `1:14: matrix.A[0]: must be one line without control characters`},
+	{"matrix-value-twice", structure, `1:21: matrix.GO[2]: the value "1" is already there`},
+	{"matrix-values", structure, `1:9: matrix: the matrix has no cells (give it an axis with values, or include)
+1:14: matrix.GO: must be a list of values (write it like [1.25, 1.26])
+1:24: matrix.OS: must be a list of values (write it like [1.25, 1.26])`},
 	{"memory-huge", semantics, `4:13: steps[0].memory: "999999999999999t" is too much memory`},
 	{"memory-list", structure, `4:13: steps[0].memory: must be an amount of memory, not a list`},
 	{"memory-negative", structure, `4:13: steps[0].memory: "-1" is not an amount of memory (write it like 512MiB, 1g or a number of bytes)`},
@@ -202,6 +222,31 @@ var invalid = []struct {
 	{"pull-docker-word", structure, `4:11: steps[0].pull: must be "always", "missing" or "never", not "if-not-exists"`},
 	{"pull-unknown", structure, `4:11: steps[0].pull: must be "always", "missing" or "never", not "alway" (did you mean "always"?)`},
 	{"read-only-string", structure, `4:16: steps[0].read_only: must be true or false, not a string`},
+	{"ready-exec", structure, `2:40: services[0].ready.exec: must not be empty (write a command or remove it)
+3:40: services[1].ready.exec: must not be empty (give it a value or remove the key)
+4:41: services[2].ready.exec[0]: must not be empty (give it a value or remove the key)`},
+	{"ready-http", structure, `2:41: services[0].ready.http: "localhost:80" is not a URL (write it like http://web:8080/health)
+3:41: services[1].ready.http.url: is required
+4:68: services[2].ready.http.status: must be a whole number from 100 to 599, not 99`},
+	{"ready-log", semantics, "1:41: services.db.ready.log: missing closing ): `ready (` (it is a regular expression; put a backslash in front of what stands for itself)"},
+	{"ready-network", semantics, `2:50: services[0].ready.tcp: needs a network, and the step has none (use exec or log)
+2:61: services[0].ready.http: needs a network, and the step has none (use exec or log)`},
+	{"ready-number", structure, `1:35: services.db.ready: must be a map, none or healthcheck, not a number`},
+	{"ready-step", structure, `5:5: steps[0].ready: only a service, or a step with detach, can be waited for (a step is over when its command has ended; remove it)`},
+	{"ready-tcp-large", semantics, `1:41: services.db.ready.tcp: "db:65536" is not a port (write it like 5432 or db:5432)`},
+	{"ready-tcp", structure, `2:39: services[0].ready.tcp: "0" is not a port (write it like 5432 or db:5432)
+3:39: services[1].ready.tcp: "db" is not a port (write it like 5432 or db:5432)
+4:39: services[2].ready.tcp: "my host" is not the name of a host (write it like 5432 or db:5432)
+5:39: services[3].ready.tcp: must be a port, not a list`},
+	{"ready-unknown", structure, `1:36: services.db.ready.tpc: unknown key (did you mean "tcp"?)`},
+	{"ready-word", structure, `1:35: services.db.ready: must be "none" or "healthcheck", not "soon"`},
+	{"retry-attempts", structure, `4:23: steps[0].retry.attempts: must be a whole number from 1 to 100, not 101`},
+	{"retry-no-attempts", structure, `4:12: steps[0].retry.attempts: is required`},
+	{"retry-number", structure, `4:12: steps[0].retry: must be a map, not a number`},
+	{"retry-on", structure, `4:31: steps[0].retry.on[0]: 0 is not the exit code of a failure (they go from 1 to 255)
+4:34: steps[0].retry.on[1]: must be "error", "oom" or "timeout", not "oops" (did you mean "oom"?)
+4:40: steps[0].retry.on[2]: 256 is not the exit code of a failure (they go from 1 to 255)`},
+	{"retry-on-empty", structure, `4:30: steps[0].retry.on: must not be empty (give it a value or remove the key)`},
 	{"seccomp-bool", structure, `4:14: steps[0].seccomp: must be a string, not a boolean (put it in quotes)`},
 	{"secret-env-equals", structure, `4:30: steps[0].secrets[0].env: the name of a variable must not contain = or NUL`},
 	{"secret-env-twice", semantics, `5:15: steps[0].secrets[0]: the variable A is already set by environment (remove one of the two)`},
@@ -296,10 +341,25 @@ var invalid = []struct {
 	{"volume-no-source", structure, `4:15: steps[0].volumes[0]: the mount has no source (write it like type=bind,src=/etc,dst=/host-etc,options=rbind:ro)`},
 	{"volume-one-part", structure, `4:15: steps[0].volumes[0]: "/a" is not a volume (write it like /etc:/host-etc or /etc:/host-etc:ro)`},
 	{"volume-relative", structure, `4:15: steps[0].volumes[0]: the path "b" in the container is not absolute (begin it with /)`},
+	{"when-empty-list", structure, `4:11: steps[0].when: must not be empty (without any condition the step runs on success)`},
+	{"when-evaluate", semantics, `4:22: steps[0].when.evaluate: not a condition: unexpected token EOF (column 10) (see docs/pipeline.md for the names it may use)`},
+	{"when-evaluate-bool", structure, `4:22: steps[0].when.evaluate: must be a string, not a boolean (put it in quotes)`},
+	{"when-evaluate-name", semantics, `4:22: steps[0].when.evaluate: not a condition: unknown name brnach (column 1) (see docs/pipeline.md for the names it may use)`},
+	{"when-evaluate-nested", semantics, `4:22: steps[0].when.evaluate: not a condition: a predicate inside another one is not allowed (see docs/pipeline.md for the names it may use)`},
+	{"when-evaluate-number", semantics, `4:22: steps[0].when.evaluate: not a condition: expected bool, but got int (see docs/pipeline.md for the names it may use)`},
+	{"when-item", structure, `4:12: steps[0].when[0]: must be a map, not a string`},
+	{"when-match-empty", structure, `4:19: steps[0].when.event: must not be empty (give it include, exclude or both)
+4:29: steps[0].when.path: must not be empty (give it include, exclude or both)`},
+	{"when-match-key", structure, `4:21: steps[0].when.branch.includes: unknown key (did you mean "include"?)`},
+	{"when-match-null", structure, `4:17: steps[0].when.tag: must be a string or a list of strings, not null (give it a value or remove the key)`},
+	{"when-matrix-list", structure, `4:20: steps[0].when.matrix: must be a map, not a list`},
+	{"when-path-on-empty", structure, `4:41: steps[0].when.path.on_empty: must be true or false, not a number`},
+	{"when-pattern", semantics, `4:20: steps[0].when.branch: "feature/[a" is not a pattern (the characters *, ?, [, ] and { have a meaning; \ in front takes it away)`},
+	{"when-pattern-long", semantics, `4:17: steps[0].when.ref: the pattern has more than 8 times { (write a list of patterns)`},
 	{"when-status-always-in-list", structure, `4:21: steps[0].when.status[0]: must be "success" or "failure", not "always"`},
 	{"when-status-empty", structure, `4:20: steps[0].when.status: must not be empty (give it a value or remove the key)`},
-	{"when-string", structure, `4:11: steps[0].when: must be a map, not a string`},
-	{"when-unknown", structure, `4:12: steps[0].when.branch: unknown key`},
+	{"when-string", structure, `4:11: steps[0].when: must be a map or a list, not a string`},
+	{"when-unknown", structure, `4:12: steps[0].when.brnach: unknown key (did you mean "branch"?)`},
 	{"workspace-proc", structure, `1:12: workspace: nothing can be mounted at "/sys/../proc": /proc and /sys belong to the kernel`},
 	{"workspace-relative", structure, `1:12: workspace: the path "src" in the container is not absolute (begin it with /)`},
 	{"workspace-root", structure, `1:12: workspace: nothing can be mounted at / of the container (use image: rootfs:DIR to run in a directory)`},

@@ -20,6 +20,8 @@ type Pipeline struct {
 	EnvFiles    []string
 	Workspace   string        // absolute mount path in the containers
 	Timeout     time.Duration // of the whole run; 0 is none
+	Matrix      Matrix
+	FailFast    bool // the first failure ends the steps that run on success only
 	Steps       []Step
 	Services    []Step
 
@@ -50,8 +52,10 @@ type Step struct {
 	DependsOn   []string // nil is not given, which differs from empty; see [PlannedStep]
 	Detach      bool     // runs beside the steps after it, until the last one has ended
 	Failure     FailurePolicy
-	When        When
+	When        []Condition // any of them must hold; none is on success
+	Retry       Retry
 	Timeout     time.Duration // 0 is none
+	Ready       *Ready        // of a service, or with Detach; nil is not given
 	Stdin       string        // path of a file, or StdinInherited; "" is /dev/null
 	Output      string        // path of a file that takes what it prints, or OutputNone; "" is the log
 	Owner       *Owner        // nil: files in the workspace stay as they are
@@ -125,14 +129,3 @@ const (
 	FailureFail   FailurePolicy = "fail"
 	FailureIgnore FailurePolicy = "ignore"
 )
-
-// When says under which conditions a step runs.
-type When struct {
-	Status RunOn
-}
-
-// RunOn says after what a step runs: as long as all went well, or once
-// something failed, or both. The zero RunOn of a [Step] means on success.
-type RunOn struct {
-	Success, Failure bool
-}

@@ -21,6 +21,7 @@ func Parse(file string, data []byte) (*Pipeline, error) {
 	p := &parser{reader: reader{file: file}, names: map[string]value{}}
 	pipeline := p.pipeline(value{node: root})
 	p.checkDependencies(pipeline)
+	p.checkAxes(pipeline)
 	if err := p.errs.result(); err != nil {
 		return nil, err
 	}
@@ -43,6 +44,8 @@ func (p *parser) topFields(out *Pipeline) fields {
 		"env_file":    func(v value) { out.EnvFiles, out.envFilesAt = p.filled(v, p.word), v.position() },
 		"workspace":   func(v value) { out.Workspace = p.workspace(v) },
 		"timeout":     func(v value) { out.Timeout = p.duration(v) },
+		"matrix":      func(v value) { out.Matrix = p.matrix(v) },
+		"fail_fast":   func(v value) { out.FailFast = p.boolean(v) },
 		"steps":       func(v value) { out.Steps = p.steps(v) },
 		"services":    func(v value) { out.Services = p.services(v) },
 	}
@@ -173,10 +176,9 @@ func (p *parser) checkDependencies(pipeline *Pipeline) {
 				p.wrong(v, "a step cannot depend on itself", "")
 			case known:
 				graph[i] = append(graph[i], to)
-			case slices.Contains(services, v.text):
-				p.wrong(v, fmt.Sprintf("%q is a service", v.text), "services run before all steps; remove it from depends_on")
+			case slices.Contains(services, v.text): // no edge: a service waits for no step
 			default:
-				p.wrong(v, fmt.Sprintf("there is no step %q", v.text), didYouMean(v.text, steps))
+				p.wrong(v, fmt.Sprintf("there is no step %q", v.text), didYouMean(v.text, slices.Concat(steps, services)))
 			}
 		}
 	}

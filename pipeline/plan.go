@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"path"
 	"path/filepath"
@@ -21,6 +22,10 @@ type Inputs struct {
 	Pull        PullPolicy    // over the file's when not ""
 	Platform    string        // over the file's when not "", like linux/arm64
 	Timeout     time.Duration // over the file's when more than 0
+	FailFast    bool          // as in the file
+	Cell        Cell          // one of the pipeline's Cells; nil without a matrix
+	Preview     bool          // nothing will run: *** stands for secrets that are not given
+	Facts       Facts         // what conditions are about
 	Bare        bool          // leave out CI and STEPEXEC…: the step is no part of a pipeline
 
 	// LookupEnv finds the variables that the file takes from the host. It is nil
@@ -38,8 +43,19 @@ type Plan struct {
 	WorkspaceSource string // on the host
 	WorkspacePath   string // in the containers
 	Timeout         time.Duration
+	FailFast        bool
+	Cell            string // of the matrix, in words; "" without one
+	OwnWorkspace    bool   // what is written to the workspace is for this run only
 	Steps, Services []PlannedStep
-	Secrets         []string // every value that was given and is not empty, used or not, for masking
+	LeftOut         []LeftOut // by their conditions
+	Secrets         []string  // every value that was given and is not empty, used or not, for masking
+}
+
+// LeftOut is a step that takes no part, because none of its conditions holds.
+type LeftOut struct {
+	Name, Image string
+	Reason      string // with the values seen
+	Before      int    // how many of the planned steps come before it in the file
 }
 
 // PlannedStep is a step with everything resolved. Zero values mean none, or the
@@ -60,10 +76,14 @@ type PlannedStep struct {
 	Detach                bool
 	IgnoreFailure         bool
 	RunOn                 RunOn
+	Retry                 Retry
+	Reason                string // which conditions were met; "" without any
 	Timeout               time.Duration
-	Stdin                 string // path of a file, or StdinInherited; "" is /dev/null
-	Output                string // path of a file, or OutputNone; "" is the log
-	Owner                 *Owner // nil, or with UID and GID
+	Ready                 *Ready   // of a service or a detached step; nil: by the healthcheck that a service's image may have
+	Needs                 []string // services that must be ready before the step starts
+	Stdin                 string   // path of a file, or StdinInherited; "" is /dev/null
+	Output                string   // path of a file, or OutputNone; "" is the log
+	Owner                 *Owner   // nil, or with UID and GID
 
 	Names    Names
 	Limits   Limits
@@ -79,28 +99,37 @@ type SecretFile struct {
 
 // Plan resolves the pipeline. Steps in a file without any depends_on depend each
 // on the one before; in a file with one, those without start at once. A step that
-// Only or Skip drop hands its own dependencies on to those that depend on it.
+// Only, Skip or its conditions drop hands its own dependencies on to those that
+// depend on it.
 //
 // The error is an [Errors]: names that Only, Skip or a dependency does not find,
 // secrets and variables of the host that are used but not given, files that cannot
 // be read, and variables that no process can be given.
 func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace)}
-	selected := pl.choose()
 	pl.before = append(pl.files(p.EnvFiles, p.envFilesAt, in.Dir), pl.variables(p.Environment)...)
 	pl.after = append(pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"})...)
+	pl.in.Facts.Env, pl.in.Facts.Matrix = byName(pl.after), in.Cell.values()
+	selected := pl.choose()
 
 	plan := &Plan{
 		Name:            pl.name(),
 		WorkspaceSource: in.Workspace,
 		WorkspacePath:   pl.workspace,
 		Timeout:         p.Timeout,
+		FailFast:        p.FailFast || in.FailFast,
+		Cell: in.Cell.String(),
+		OwnWorkspace:    len(in.Cell) > 0,
 		Secrets:         secretValues(in.Secrets),
+		LeftOut:         pl.leftOut,
 	}
 	if in.Timeout > 0 {
 		plan.Timeout = in.Timeout
 	}
 	for i := range p.Services {
+		if len(selected) == 0 {
+			break // nobody needs them
+		}
 		plan.Services = append(plan.Services, pl.step(&p.Services[i]))
 	}
 	for _, s := range selected {
@@ -108,7 +137,8 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		if step.Directory == "" && in.Workspace != "" {
 			step.Directory = pl.workspace
 		}
-		step.DependsOn = s.dependsOn
+		step.DependsOn, step.RunOn, step.Reason = s.dependsOn, s.decision.On, s.decision.Reason
+		step.Needs = p.needs(&p.Steps[s.index])
 		plan.Steps = append(plan.Steps, step)
 	}
 	if err := pl.errs.result(); err != nil {
@@ -132,6 +162,7 @@ type planner struct {
 	pipeline      *Pipeline
 	in            Inputs
 	workspace     string
+	leftOut       []LeftOut
 	before, after []string // environment that all steps share, below and above their own
 	errs          Errors
 }
@@ -146,6 +177,14 @@ func (pl *planner) fail(at Position, message, hint string, cause error) {
 	pl.errs.add(e)
 }
 
+// addError adds an error that lacks the name of the file only.
+func (pl *planner) addError(err error) {
+	var e *Error
+	if errors.As(err, &e) {
+		pl.fail(Position{e.Line, e.Column, e.Key}, e.Message, e.Hint, e.cause)
+	}
+}
+
 // name of the pipeline: that in the file, or that of the file.
 func (pl *planner) name() string {
 	file := filepath.Base(pl.pipeline.File)
@@ -156,7 +195,7 @@ func (pl *planner) name() string {
 func (pl *planner) step(s *Step) PlannedStep {
 	step := PlannedStep{
 		Name:          s.Name,
-		Image:         s.Image,
+		Image:         pl.image(s),
 		Platform:      cmp.Or(pl.in.Platform, s.Platform),
 		Pull:          cmp.Or(pl.in.Pull, s.Pull),
 		Entrypoint:    s.Entrypoint,
@@ -169,8 +208,10 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Mounts:        pl.mounts(s),
 		Detach:        s.Detach,
 		IgnoreFailure: s.Failure == FailureIgnore,
-		RunOn:         cmp.Or(s.When.Status, RunOn{Success: true}),
+		RunOn:         RunOn{Success: true},
+		Retry:         s.Retry,
 		Timeout:       s.Timeout,
+		Ready:         s.Ready,
 		Stdin:         s.Stdin,
 		Output:        s.Output,
 		Names:         s.Names,

@@ -24,6 +24,9 @@ func (pl *planner) environment(s *Step) []string {
 			"STEPEXEC_WORKSPACE=" + pl.workspace,
 		}
 	}
+	for _, v := range pl.in.Cell {
+		own = append(own, v.Axis+"="+v.Value)
+	}
 	entries := map[string]string{}
 	for _, layer := range [][]string{
 		own,
@@ -139,8 +142,21 @@ func (pl *planner) value(v Value, at Position) string {
 
 func (pl *planner) secret(name string, at Position) string {
 	text, given := pl.in.Secrets[name]
+	if !given && pl.in.Preview {
+		return "***"
+	}
 	if !given {
 		pl.fail(at, fmt.Sprintf("secret %q is not given", name), fmt.Sprintf("use --secret %s, or --secret-file", name), nil)
 	}
 	return text
+}
+
+// byName turns entries of NAME=value into a map.
+func byName(entries []string) map[string]string {
+	values := map[string]string{}
+	for _, entry := range entries {
+		name, text, _ := strings.Cut(entry, "=")
+		values[name] = text
+	}
+	return values
 }

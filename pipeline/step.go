@@ -29,6 +29,7 @@ func (p *parser) step(v value, name string, service bool) Step {
 	p.object(v, known)
 	if v.kind == mapKind {
 		p.together(v, s)
+		p.readyTogether(v, s, service)
 	}
 	return *s
 }
@@ -60,7 +61,9 @@ func (p *parser) stepFields(s *Step) fields {
 		"detach":      func(v value) { s.Detach = p.boolean(v) },
 		"failure":     func(v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore")) },
 		"when":        func(v value) { s.When = p.when(v) },
+		"retry":       func(v value) { s.Retry = p.retry(v) },
 		"timeout":     func(v value) { s.Timeout = p.duration(v) },
+		"ready":       func(v value) { s.Ready = p.ready(v) },
 	}
 	for _, more := range []fields{
 		p.nameFields(&s.Names), p.limitFields(&s.Limits), p.securityFields(&s.Security), p.advancedFields(s),
@@ -72,7 +75,7 @@ func (p *parser) stepFields(s *Step) fields {
 
 // refuseInService replaces the keys that have no meaning for a service.
 func (p *parser) refuseInService(known fields) {
-	for _, key := range []string{"depends_on", "when", "failure", "detach"} {
+	for _, key := range []string{"depends_on", "when", "failure", "detach", "retry"} {
 		known[key] = func(v value) {
 			p.misplaced(v, "is not allowed in a service", "services start before the steps and run until the last one ends")
 		}
@@ -99,7 +102,7 @@ func (p *parser) together(v value, s *Step) {
 	} else if shell, given := v.get("shell"); given {
 		p.misplaced(shell, "needs commands", "it is the shell that runs them")
 	}
-	for _, key := range []string{"timeout", "failure"} {
+	for _, key := range []string{"timeout", "failure", "retry"} {
 		if other, given := v.get(key); given && s.Detach {
 			p.misplaced(other, "cannot be combined with detach", "a detached step runs until the other steps have ended, and how it ends fails nothing")
 		}
@@ -184,19 +187,4 @@ func (p *parser) dependsOn(v value) []string {
 		}
 	}
 	return names
-}
-
-func (p *parser) when(v value) When {
-	var w When
-	p.object(v, fields{"status": func(v value) {
-		words := []string{"success", "failure"}
-		if v.kind != listKind {
-			words = append(words, "always")
-		}
-		for _, word := range p.filled(v, func(v value) string { return p.oneOf(v, words...) }) {
-			w.Status.Success = w.Status.Success || word == "success" || word == "always"
-			w.Status.Failure = w.Status.Failure || word == "failure" || word == "always"
-		}
-	}})
-	return w
 }

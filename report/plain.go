@@ -22,15 +22,19 @@ func NewPlain(w io.Writer) *Plain { return &Plain{w: w} }
 func (p *Plain) Event(e engine.Event) {
 	switch e.Kind {
 	case engine.Line:
-		p.printf("[%s] %s\n", e.Step, e.Text)
+		p.printf("[%s] %s\n", label(e), e.Text)
 	case engine.PullFinished:
 		p.pulled(e)
 	case engine.StepStarted:
-		p.printf("[%s] started in %s\n", e.Step, e.Image)
+		p.printf("[%s] started in %s\n", label(e), e.Image)
+	case engine.StepRetried:
+		p.printf("[%s] %s\n", label(e), e.Text)
 	case engine.StepFinished:
-		p.finished(e.Result)
+		p.printf("[%s] %s\n", label(e), sentence(e.Result))
 	case engine.Warning:
 		p.printf("warning: %s%s\n", about(e.Step), e.Text)
+	case engine.MatrixFinished:
+		p.printf("\n%s\n", e.Text)
 	case engine.RunFinished:
 		p.printf("\n")
 		if p.err == nil {
@@ -54,8 +58,12 @@ func (p *Plain) pulled(e engine.Event) {
 	}
 }
 
-func (p *Plain) finished(r *engine.StepResult) {
-	p.printf("[%s] %s\n", r.Step, sentence(r))
+// label says who speaks.
+func label(e engine.Event) string {
+	if e.Cell == "" {
+		return e.Step
+	}
+	return e.Step + " (" + e.Cell + ")"
 }
 
 func about(step string) string {
@@ -76,6 +84,9 @@ func sentence(r *engine.StepResult) string {
 	}
 	if r.Ignored {
 		text += ", ignored"
+	}
+	if r.Status == engine.Skipped && r.Reason != "" {
+		text += ": " + r.Reason
 	}
 	if r.Error != "" {
 		text += ": " + r.Error

@@ -82,7 +82,7 @@ func TestWorkingDirectoryThroughLinksStaysInTheImage(t *testing.T) {
 func TestSecretsAreInNoProcessListAndNoFileOfTheRun(t *testing.T) {
 	const token = "hunter2-hunter2-hunter2"
 	root := t.TempDir()
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	t.Cleanup(func() { must(t, host.Close()) })
 	step := script(t, "echo $TOKEN > /shared/ready; cat /shared/go")
@@ -139,7 +139,7 @@ func TestSecretsOfOneStepAreNotInAnother(t *testing.T) {
 // place. A command that is a script for /proc/self/exe runs that program again,
 // and /proc/1/exe is then a way to the host's file (CVE-2019-5736).
 func TestTheRuntimesProgramCannotBeOverwritten(t *testing.T) {
-	runtime, err := exec.LookPath("runc")
+	runtime, err := exec.LookPath(testRuntime())
 	must(t, err)
 	sum := func() [sha256.Size]byte {
 		data, err := os.ReadFile(runtime)

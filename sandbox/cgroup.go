@@ -92,6 +92,12 @@ func findCgroup(pid int, trees []hierarchy) (cgroup, error) {
 	if err != nil {
 		return cgroup{}, err
 	}
+	// What stepexec is in itself is no group of the container's: a runtime
+	// without the right to make one leaves it there, among a user's programs.
+	own, err := groupsOf("self")
+	if err != nil {
+		return cgroup{}, err
+	}
 	found := cgroup{v1: map[string]string{}}
 	for line := range strings.Lines(string(text)) {
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
@@ -99,7 +105,7 @@ func findCgroup(pid int, trees []hierarchy) (cgroup, error) {
 			return cgroup{}, fmt.Errorf("read %s: unexpected line %q", name, line)
 		}
 		dir := directory(parts[1], parts[2], trees)
-		if dir == "" {
+		if dir == "" || own[parts[1]+":"+parts[2]] {
 			continue
 		}
 		if parts[1] == "" {

@@ -27,9 +27,9 @@ func groups(t *testing.T, path string) []string {
 
 func TestCgroupParentIsMadeAndTakenAway(t *testing.T) {
 	root := t.TempDir()
-	first, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	first, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
-	second, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	second, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	step := func() *sandbox.Step {
 		s := script(t, "cat /proc/1/cgroup")
@@ -62,7 +62,7 @@ func TestCgroupParentOfSomebodyElseStays(t *testing.T) {
 	}
 	must(t, os.Mkdir(dir, 0o755))
 	t.Cleanup(func() { must(t, os.Remove(dir)) })
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: testRuntime()})
 	must(t, err)
 	step := script(t, "true")
 	step.Advanced.CgroupParent = "/stepexec-test-other/ours"
@@ -84,7 +84,7 @@ func TestCgroupParentOfADeadRunIsTakenAway(t *testing.T) {
 	if len(groups(t, "/stepexec-test-dead/builds")) == 0 {
 		t.Fatalf("the dead run left no cgroup, so this test shows nothing: %v, %s", err, out)
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	must(t, host.Leftovers())
 	must(t, host.Close())

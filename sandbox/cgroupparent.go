@@ -39,6 +39,18 @@ func cgroupsPath(parent, containerID string, systemd bool) (string, error) {
 	return filepath.Join("/", parent, cgroupName(containerID)), nil
 }
 
+// cgroupsPath is where the runtime is to put a step. Without root, and without a
+// group that is the user's, it is left to the runtime, which then does without.
+func (h *Host) cgroupsPath(step *Step) (string, error) {
+	parent := step.Advanced.CgroupParent
+	if parent == "" && h.rootless {
+		if parent = h.cgroupParent; parent == "" {
+			return "", nil
+		}
+	}
+	return cgroupsPath(parent, h.containerID(step), h.systemd)
+}
+
 // makeCgroupParent makes the groups above a step's that are missing. The
 // runtime would make them too, but leaves them behind.
 func (h *Host) makeCgroupParent(parent string) error {

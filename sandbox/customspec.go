@@ -25,7 +25,7 @@ func (h *Host) rawSpec(step *Step, rootfs string) (*specs.Spec, error) {
 		spec.Linux = &specs.Linux{}
 	}
 	if spec.Linux.CgroupsPath == "" {
-		spec.Linux.CgroupsPath, err = cgroupsPath(step.Advanced.CgroupParent, h.containerID(step), h.systemd)
+		spec.Linux.CgroupsPath, err = h.cgroupsPath(step)
 	}
 	return spec, err
 }
@@ -66,11 +66,8 @@ func decodeSpec(data []byte) (*specs.Spec, error) {
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, err
 	}
-	switch {
-	case spec.Process == nil || len(spec.Process.Args) == 0:
+	if spec.Process == nil || len(spec.Process.Args) == 0 {
 		return nil, errors.New("process.args is missing: there is no command")
-	case spec.Process.Terminal:
-		return nil, errors.New("process.terminal is true, and there is no terminal (make it false)")
 	}
 	return &spec, nil
 }

@@ -32,7 +32,6 @@ func TestSpecificationsThatCannotRunAreRefused(t *testing.T) {
 		set        func(*sandbox.Advanced)
 	}{
 		{"no process", "process.args is missing", func(a *sandbox.Advanced) { a.Spec = []byte(`{}`) }},
-		{"a terminal", "process.terminal is true", func(a *sandbox.Advanced) { a.Spec = []byte(`{"process":{"terminal":true,"args":["sh"]}}`) }},
 		{"wrong type", "cannot unmarshal", func(a *sandbox.Advanced) { a.Spec = []byte(`{"process":[]}`) }},
 		{"patch that removes the process", "spec_patch: process.args is missing", func(a *sandbox.Advanced) { a.SpecPatch = []byte(`{"process":null}`) }},
 		{"patch of a wrong type", "spec_patch: json: cannot unmarshal", func(a *sandbox.Advanced) { a.SpecPatch = []byte(`{"linux":1}`) }},

@@ -9,8 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // Options say where a Host keeps its state and what it runs steps with.
@@ -26,7 +29,19 @@ type Options struct {
 	// it knows of them; else the runtime makes them by itself.
 	SystemdCgroup bool
 
+	// NoPivot has the runtime enter root file systems by chroot(2) where the
+	// machine's own root is a ramdisk, which pivot_root(2) cannot leave. It is
+	// weaker: what a step may do with CAP_SYS_CHROOT can lead out of it.
+	NoPivot bool
+
 	CDIDirs []string // where CDI specifications are; nil: /etc/cdi and /var/run/cdi
+
+	Warn func(line string) // is told what steps ask for and do not get; nil: nobody
+
+	// Guard is the command line with which this program, executed once more,
+	// calls Guard with the two words that are put behind it. nil: nothing
+	// clears away after a sudden death but the next Open or Reap.
+	Guard []string
 }
 
 // Host is the place on this machine where the sandboxes of one run live:
@@ -42,14 +57,22 @@ type Host struct {
 	dir          string
 	runtime      string // absolute path
 	lock         *os.File
+	guard        *guardProcess // nil: none
 	layers       layers
-	network      *privateNetwork
+	network      runNetwork
 	capabilities []string
 	cdiDirs      []string
 	cgroups      []hierarchy
 	cgroup2      bool  // the machine has cgroup v2 alone
 	systemd      bool  // makes the steps' cgroups
+	noPivot      bool  // see Options
 	leftovers    error // see Leftovers
+
+	rootless     bool        // this process is in a user namespace: its root is some user of the machine
+	delegated    []hierarchy // trees in which steps have groups, when rootless
+	cgroupParent string      // of the steps' groups, when rootless; "": the runtime chooses
+	unlimited    sync.Map    // settings of limits that somebody was warned of
+	warn         func(line string)
 }
 
 // Open makes the run's directories and takes away what runs that died have
@@ -71,20 +94,36 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	var own delegation
+	inUserNamespace := rootless.InNamespace()
+	if inUserNamespace {
+		if own, err = findDelegation(trees); err != nil {
+			return nil, err
+		}
+	}
 	// Init processes outlive `runc create`; as their subreaper stepexec becomes
 	// their parent and gets their exit status (prctl(2), PR_SET_CHILD_SUBREAPER).
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of steps: %w", err)
 	}
-	root, err := filepath.Abs(o.Root)
-	if err != nil {
+	host := &Host{runtime: runtime, capabilities: granted, cdiDirs: o.CDIDirs, cgroup2: hasOnlyCgroup2(), cgroups: trees, systemd: o.SystemdCgroup, noPivot: o.NoPivot,
+		rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn}
+	if host.warn == nil {
+		host.warn = func(string) {}
+	}
+	if err := host.makeDir(ctx, o.Root); err != nil {
 		return nil, err
 	}
-	host := &Host{runtime: runtime, capabilities: granted, cdiDirs: o.CDIDirs, cgroup2: hasOnlyCgroup2(), cgroups: trees, systemd: o.SystemdCgroup}
-	if err := host.makeDir(ctx, filepath.Join(root, "runs")); err != nil {
-		return nil, err
+	// A process of rootless takes all its processes and mounts with it, the guard too.
+	if _, inside := rootless.Inside(); !inside {
+		if host.guard, err = startGuard(o.Guard, host.dir, runtime); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
+		}
 	}
 	host.network = newPrivateNetwork(host.dir, o.NetworkConfig)
+	if host.rootless {
+		host.network = newUserNetwork(host.dir, o.NetworkConfig)
+	}
 	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}}
 	if err := mountPrivate(host.private()); err != nil {
 		return nil, errors.Join(err, host.Close())
@@ -103,41 +142,44 @@ func findRuntime(name string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// makeDir makes and locks the run's directory. The lock on the folder of all
-// runs keeps a run that is just being made from looking like a dead one.
-func (h *Host) makeDir(ctx context.Context, runs string) error {
-	if err := os.MkdirAll(runs, 0o700); err != nil {
+// makeDir makes and locks the run's directory, and reaps the dead ones.
+func (h *Host) makeDir(ctx context.Context, root string) error {
+	if err := os.MkdirAll(filepath.Join(root, "runs"), 0o700); err != nil {
 		return err
 	}
-	all, err := os.Open(runs)
+	all, err := lockRuns(root, unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer all.Close()
-	if err := unix.Flock(int(all.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", runs, err)
-	}
-	h.leftovers = h.reap(ctx, runs)
+	_, h.leftovers = reap(ctx, h.runtime, all.Name())
 	h.id = strings.ToLower(rand.Text()[:10])
-	h.dir = filepath.Join(runs, h.id)
+	h.dir = filepath.Join(all.Name(), h.id)
 	if err := os.MkdirAll(h.private(), 0o700); err != nil {
 		return err
 	}
-	h.lock, err = lockDir(h.dir)
+	h.lock, err = openLocked(h.dir, unix.LOCK_EX|unix.LOCK_NB)
 	return err
 }
 
-// lockDir takes the exclusive lock of a run's directory, or returns
-// unix.EWOULDBLOCK while that run lives.
-func lockDir(dir string) (*os.File, error) {
+// openLocked opens a directory and takes its lock. With unix.LOCK_NB it does
+// not wait but returns unix.EWOULDBLOCK while another process holds the lock:
+// of a run's directory, while that run lives.
+func openLocked(dir string, how int) (*os.File, error) {
 	file, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(err, file.Close())
+	for {
+		err := unix.Flock(int(file.Fd()), how)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), file.Close())
+		}
+		return file, nil
 	}
-	return file, nil
 }
 
 func mountPrivate(dir string) error {
@@ -168,7 +210,7 @@ func (h *Host) Dir(step string) (string, error) {
 // Close removes all that the run has left on this machine. Sandboxes must
 // have been removed before.
 func (h *Host) Close() error {
-	return errors.Join(endRun(h.network), h.lock.Close())
+	return errors.Join(endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
 }
 
 func (h *Host) private() string { return filepath.Join(h.dir, "private") }

@@ -16,11 +16,12 @@ type layers struct {
 	dir string // where they are mounted, a folder each
 
 	mu     sync.Mutex
-	mounts map[string]string // path of the image to its folder
+	mounts map[string]string // path of the image, or path and ids, to its folder
 }
 
-// lowerdirs returns directories for an image's layers: those that are directories, and the others mounted.
-func (l *layers) lowerdirs(all []string) ([]string, error) {
+// lowerdirs returns directories for an image's layers: those that are directories, and the others mounted; for a step
+// with a user namespace all of them mounted with its ids.
+func (l *layers) lowerdirs(all []string, s *Security) ([]string, error) {
 	var dirs []string
 	for _, path := range all {
 		info, err := os.Stat(path)
@@ -34,7 +35,43 @@ func (l *layers) lowerdirs(all []string) ([]string, error) {
 		}
 		dirs = append(dirs, path)
 	}
+	if hasUserNamespace(s) {
+		return l.idmapped(dirs, s)
+	}
 	return dirs, nil
+}
+
+// idmapped returns the directories mounted once more, where what belongs to an id of the container belongs to the one
+// on the host that it is mapped to.
+func (l *layers) idmapped(dirs []string, s *Security) (mapped []string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	namespace, err := newUserNamespace(s)
+	if err != nil {
+		return nil, err
+	}
+	defer namespace.Close()
+	for _, dir := range dirs {
+		key := fmt.Sprint(dir, s.UIDMap, s.GIDMap)
+		if l.mounts[key] == "" {
+			place, err := l.place()
+			if err != nil {
+				return nil, err
+			}
+			if err := mountIDMapped(dir, place, namespace); err != nil {
+				return nil, err
+			}
+			l.mounts[key] = place
+		}
+		mapped = append(mapped, l.mounts[key])
+	}
+	return mapped, nil
+}
+
+// place makes an empty directory to mount at.
+func (l *layers) place() (string, error) {
+	dir := filepath.Join(l.dir, strconv.Itoa(len(l.mounts)+1))
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
 func (l *layers) mount(image string) (string, error) {
@@ -43,8 +80,8 @@ func (l *layers) mount(image string) (string, error) {
 	if dir, ok := l.mounts[image]; ok {
 		return dir, nil
 	}
-	dir := filepath.Join(l.dir, strconv.Itoa(len(l.mounts)+1))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := l.place()
+	if err != nil {
 		return "", err
 	}
 	if err := erofs.MountAt(image, dir); err != nil {

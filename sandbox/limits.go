@@ -49,7 +49,7 @@ func (e *LimitError) Unwrap() error { return e.Err }
 // them joined.
 func (h *Host) limit(spec *specs.Spec, step *Step) error {
 	l := &step.Limits
-	path, pathErr := cgroupsPath(step.Advanced.CgroupParent, h.containerID(step), h.systemd)
+	path, pathErr := h.cgroupsPath(step)
 	cpu, cpuErr := h.cpuLimits(l, step.Advanced.CgroupParent)
 	memory, memoryErr := h.memoryLimits(l)
 	pids, pidsErr := h.pidsLimit(l.Pids)
@@ -63,6 +63,9 @@ func (h *Host) limit(spec *specs.Spec, step *Step) error {
 	spec.Linux.Resources.CPU, spec.Linux.Resources.Memory = cpu, memory
 	spec.Linux.Resources.Pids, spec.Linux.Resources.BlockIO = pids, io
 	spec.Process.Rlimits = rlimits
+	if h.rootless {
+		h.keepDelegated(spec.Linux.Resources, l)
+	}
 	return errors.Join(pathErr, cpuErr, memoryErr, pidsErr, ioErr, rlimitsErr, shmErr)
 }
 

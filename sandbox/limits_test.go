@@ -65,7 +65,7 @@ func TestLimitsAreWhatTheKernelEnforces(t *testing.T) {
 		{"least pids", sandbox.Limits{Pids: 10}, "pids/pids.max 10", "pids.max 10"},
 		{"pids by default", sandbox.Limits{}, "pids/pids.max 16384", "pids.max 16384"},
 		{"pids without limit", sandbox.Limits{Pids: -1}, "pids/pids.max max", "pids.max max"},
-		{"weight of disk access", sandbox.Limits{IOWeight: 300}, "blkio/blkio.bfq.weight 300", ""},
+		{"weight of disk access", sandbox.Limits{IOWeight: 300}, "blkio/blkio.bfq.weight 300", "io.weight default 2930"},
 	}
 	host := openHost(t)
 	step := script(t, "")

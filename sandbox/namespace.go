@@ -52,6 +52,9 @@ func (h *Host) namespaces(step *Step) ([]specs.LinuxNamespace, error) {
 	if err := checkNamespaces(step); err != nil {
 		return nil, err
 	}
+	if path := joined(step, specs.PIDNamespace); path != "" && h.rootless && len(h.delegated) == 0 {
+		return nil, fmt.Errorf("join pid namespace %s: not possible without root and without a cgroup of the step's own, by which its processes could be told from the others and ended", path)
+	}
 	all := []specs.LinuxNamespace{
 		{Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
 		{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},

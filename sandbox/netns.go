@@ -16,9 +16,7 @@ func newNetns(path string) error {
 	if err := writeFile(path, nil, 0o600); err != nil {
 		return err
 	}
-	made := make(chan error)
-	go func() { made <- makeNetns(path) }()
-	if err := <-made; err != nil {
+	if err := onOwnThread(func() error { return makeNetns(path) }); err != nil {
 		return fmt.Errorf("make a network namespace: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil
@@ -33,28 +31,24 @@ func unpinNetns(path string) error {
 	return fmt.Errorf("unmount %s: %w", path, err)
 }
 
-// makeNetns takes its thread into a new network namespace and back. The
-// goroutine ends with its thread locked, and so the thread with it, when there
-// was no way back: nothing else may run in the wrong namespace.
+// onOwnThread runs f on a thread that ends with it: nothing else ever runs in
+// the namespaces that f has joined. Without root there is no way back to the
+// host's.
+func onOwnThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good, so that the thread ends with the goroutine
+		done <- f()
+	}()
+	return <-done
+}
+
+// makeNetns takes its thread into a new network namespace.
 func makeNetns(path string) error {
-	runtime.LockOSThread()
-	const own = "/proc/thread-self/ns/net"
-	host, err := os.Open(own)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer host.Close()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
 		return err
 	}
-	err = errors.Join(prepareNetns(), unix.Mount(own, path, "", unix.MS_BIND, ""))
-	if back := unix.Setns(int(host.Fd()), unix.CLONE_NEWNET); back != nil {
-		return errors.Join(err, fmt.Errorf("return to the host's network namespace: %w", back))
-	}
-	runtime.UnlockOSThread()
-	return err
+	return errors.Join(prepareNetns(), unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
 }
 
 // prepareNetns sets up the calling thread's network namespace. As in docker, a

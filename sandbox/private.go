@@ -34,7 +34,6 @@ const networkLock = "/run/stepexec/network.lock"
 // No step's folder has a plus sign in its name.
 type privateNetwork struct {
 	run    string // the run's ID
-	runDir string
 	dir    string
 	config string // Options.NetworkConfig
 
@@ -49,7 +48,7 @@ type attachment struct {
 }
 
 func newPrivateNetwork(runDir, config string) *privateNetwork {
-	return &privateNetwork{run: filepath.Base(runDir), runDir: runDir, dir: filepath.Join(runDir, "private", "+network"), config: config}
+	return &privateNetwork{run: filepath.Base(runDir), dir: filepath.Join(runDir, "private", "+network"), config: config}
 }
 
 func (n *privateNetwork) netns() string { return filepath.Join(n.dir, "netns") }
@@ -100,7 +99,11 @@ func (n *privateNetwork) plan() (*libcni.NetworkConfigList, error) {
 	if err := os.Mkdir(n.dir, 0o700); err != nil {
 		return nil, err
 	}
-	return list, os.WriteFile(n.record(), record, 0o600)
+	// Whole or not at all: half a record could be neither undone nor passed over.
+	if err := os.WriteFile(n.record()+".new", record, 0o600); err != nil {
+		return nil, err
+	}
+	return list, os.Rename(n.record()+".new", n.record())
 }
 
 func (n *privateNetwork) record() string { return filepath.Join(n.dir, "attachment.json") }
@@ -144,8 +147,11 @@ func (n *privateNetwork) cni() *libcni.CNIConfig {
 	return libcni.NewCNIConfigWithCacheDir(pluginDirs(), filepath.Join(n.dir, "cache"), &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 }
 
+// networkContainer is what CNI plugins know a run as.
+func networkContainer(run string) string { return "stepexec-" + run }
+
 func (n *privateNetwork) runtimeConf() *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{ContainerID: "stepexec-" + n.run, NetNS: n.netns(), IfName: "eth0"}
+	return &libcni.RuntimeConf{ContainerID: networkContainer(n.run), NetNS: n.netns(), IfName: "eth0"}
 }
 
 // down takes the network away, if there is one. After an error isRecorded says

@@ -13,52 +13,99 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Reap clears away what runs below a state root have left whose process has
+// died, and returns their names. The error says what could not be cleared away,
+// or is ErrNoRuntime or ErrPrivilege; what is left can be tried again.
+func Reap(ctx context.Context, o Options) (cleared []string, err error) {
+	runtime, err := findRuntime(o.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckPrivilege(); err != nil {
+		return nil, err
+	}
+	all, err := lockRuns(o.Root, unix.LOCK_EX)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	return reap(ctx, runtime, all.Name())
+}
+
+// lockRuns opens the folder of all runs and waits for its lock. Held
+// exclusively it keeps a run that is just being made from looking like a dead
+// one; held shared, those who only look from each other's way.
+func lockRuns(root string, how int) (*os.File, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	return openLocked(filepath.Join(root, "runs"), how)
+}
+
 // reap takes away the runs whose process is gone: a free lock says so. The
 // error is about runs that could not be taken away; it is no reason not to
 // begin another one.
-func (h *Host) reap(ctx context.Context, runs string) error {
+func reap(ctx context.Context, runtime, runs string) (cleared []string, err error) {
 	entries, err := os.ReadDir(runs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var failed []error
 	for _, entry := range entries {
 		dir := filepath.Join(runs, entry.Name())
-		lock, err := lockDir(dir)
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			continue
+		lock, err := openLocked(dir, unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+			continue // it lives, its guard is at work, or it has just ended
 		}
 		if err == nil {
-			err = errors.Join(h.clearAway(ctx, dir), lock.Close())
+			err = errors.Join(clearAway(ctx, runtime, dir), lock.Close())
 		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("clear away run %s, which died: %w", entry.Name(), err))
+			continue
 		}
+		cleared = append(cleared, entry.Name())
 	}
-	return errors.Join(failed...)
+	return cleared, errors.Join(failed...)
 }
 
-func (h *Host) clearAway(ctx context.Context, dir string) error {
-	if err := h.killContainers(ctx, runtimeRoot(dir)); err != nil {
+// clearAway takes away what a dead run has left: its containers, their groups,
+// its network, its mounts and its directory. Whoever calls it holds the run's
+// lock. It can be called again after an error, and after it was itself killed,
+// wherever it stood.
+func clearAway(ctx context.Context, runtime, dir string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	defer cancel()
+	if err := killProcesses(ctx, dir); err != nil {
 		return err // what is needed to kill them stays
 	}
-	return endRun(newPrivateNetwork(dir, ""))
+	if err := deleteContainers(ctx, runtime, runtimeRoot(dir)); err != nil {
+		return err
+	}
+	if err := removeGroups(dir); err != nil {
+		return err
+	}
+	return endRun(newPrivateNetwork(dir, ""), dir)
 }
 
 // endRun removes a run whose containers are gone: its network and then its
 // directory, unless that holds what is needed to try the network again.
-func endRun(network *privateNetwork) error {
+func endRun(network runNetwork, dir string) error {
 	err := network.down()
 	if network.isRecorded() {
 		return err
 	}
-	return errors.Join(err, removeRun(network.runDir))
+	return errors.Join(err, removeRun(dir))
 }
 
-// killContainers deletes every container of a dead run. Its runtime may have
+// deleteContainers deletes every container of a dead run. Its runtime may have
 // been another one; all of them keep a container's state in a folder that has
 // the container's name.
-func (h *Host) killContainers(ctx context.Context, root string) error {
+func deleteContainers(ctx context.Context, command, root string) error {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -66,7 +113,7 @@ func (h *Host) killContainers(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	runtime := &runc.Runc{Command: h.runtime, Root: root}
+	runtime := &runc.Runc{Command: command, Root: root, Setpgid: true}
 	var failed []error
 	for _, entry := range entries {
 		failed = append(failed, runtime.Delete(ctx, entry.Name(), &runc.DeleteOpts{Force: true}))
@@ -74,9 +121,21 @@ func (h *Host) killContainers(ctx context.Context, root string) error {
 	return errors.Join(failed...)
 }
 
-// removeRun unmounts everything below a run's directory, deepest first, and
-// deletes it.
+// removeRun unmounts everything of a run, deepest first, and deletes its
+// directories.
 func removeRun(dir string) error {
+	mapped := filepath.Join(mappedRoot, filepath.Base(dir))
+	if err := errors.Join(unmountBelow(mapped), unmountBelow(dir)); err != nil {
+		// What is still mounted may be a host directory: never delete into it.
+		return err
+	}
+	if err := removeCgroupParents(dir); err != nil {
+		return err // the list of them stays for the next try
+	}
+	return errors.Join(os.RemoveAll(mapped), os.RemoveAll(dir))
+}
+
+func unmountBelow(dir string) error {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)
@@ -87,12 +146,5 @@ func removeRun(dir string) error {
 			failed = append(failed, fmt.Errorf("unmount %s: %w", m.Mountpoint, err))
 		}
 	}
-	if len(failed) > 0 {
-		// What is still mounted may be a host directory: never delete into it.
-		return errors.Join(failed...)
-	}
-	if err := removeCgroupParents(dir); err != nil {
-		return err // the list of them stays for the next try
-	}
-	return os.RemoveAll(dir)
+	return errors.Join(failed...)
 }

@@ -25,7 +25,7 @@ func TestNextRunClearsAwayOneThatDied(t *testing.T) {
 	if left, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root)); err != nil || len(left) == 0 {
 		t.Fatalf("the dead run left no mounts, so this test shows nothing (%v)", err)
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	must(t, host.Leftovers())
 	must(t, host.Close())
@@ -44,7 +44,7 @@ func TestLeftoversThatStayAreReportedAndDisturbNoRun(t *testing.T) {
 	dead := filepath.Join(root, "runs", "dead", "private", "runtime", "dead-1")
 	must(t, os.MkdirAll(dead, 0o700))
 	write(t, filepath.Join(dead, "state.json"), "not what a runtime writes")
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	defer host.Close()
 	if left := host.Leftovers(); left == nil || !strings.Contains(left.Error(), "clear away run dead") {
@@ -61,7 +61,7 @@ func TestDieWhileAStepRuns(t *testing.T) {
 	if root == "" {
 		return
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	must(t, err)

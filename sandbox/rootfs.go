@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // mountRootfs mounts an overlay of the lowerdirs (lowest first) at target,
@@ -89,6 +91,11 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 	if err := unix.FsconfigSetFlag(fsfd, "volatile"); err != nil {
 		return fmt.Errorf("overlay option volatile: %w", err)
 	}
+	if rootless.InNamespace() {
+		if err := unix.FsconfigSetFlag(fsfd, "userxattr"); err != nil {
+			return fmt.Errorf("overlay option userxattr: %w (Linux 5.11 and newer mount overlays in user namespaces)", err)
+		}
+	}
 	if err := unix.FsconfigCreate(fsfd); err != nil {
 		return fmt.Errorf("create overlay of %d layers: %w", len(lowerdirs), err)
 	}
@@ -130,7 +137,11 @@ func classicOverlay(lowerdirs []string, upper, work, target string) error {
 		names = append(names, name)
 	}
 	slices.Reverse(names[2:])
-	options := "volatile,xino=auto,lowerdir=" + strings.Join(names[2:], ":") + ",upperdir=" + names[1] + ",workdir=" + names[0]
+	options := "volatile,xino=auto,"
+	if rootless.InNamespace() {
+		options += "userxattr,"
+	}
+	options += "lowerdir=" + strings.Join(names[2:], ":") + ",upperdir=" + names[1] + ",workdir=" + names[0]
 	if len(options) >= os.Getpagesize() {
 		return fmt.Errorf("mount overlay of %d layers: more than this kernel takes (6.8 and newer take 500)", len(lowerdirs))
 	}

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/go-runc"
-	"github.com/docker/go-units"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -27,11 +25,15 @@ const runtimeTimeout = 2 * time.Minute
 type Sandbox struct {
 	step    *Step
 	id      string
+	bundle  string // its folder in memory
 	log     string
 	runtime *runc.Runc
+	process *specs.Process // the command, as the runtime was told
+	noPivot bool
 	cgroups []hierarchy
 	cgroup  cgroup
 	init    *os.Process // the container's init process, held by a pidfd
+	term    *Terminal   // nil: none
 	reaped  bool        // init's exit status has been collected
 	release []func() error
 }
@@ -43,30 +45,16 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &Sandbox{step: step, id: h.containerID(step), cgroups: h.cgroups}
+	s := &Sandbox{step: step, id: h.containerID(step), cgroups: h.cgroups, noPivot: h.noPivot}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Remove())
 		}
 	}()
-	dir, err := h.Dir(step.ID)
+	dir, rootfs, err := s.mountRoot(h)
 	if err != nil {
 		return nil, err
 	}
-	s.release = append(s.release, func() error { return os.RemoveAll(dir) })
-	s.log = filepath.Join(dir, "runtime.log")
-	s.runtime = h.newRuntime(s.log)
-
-	rootfs := filepath.Join(dir, "rootfs")
-	lowerdirs, err := h.layers.lowerdirs(step.Lowerdirs)
-	if err != nil {
-		return nil, err
-	}
-	unmount, err := mountRootfs(lowerdirs, filepath.Join(h.dir, "upper", step.ID), rootfs)
-	if err != nil {
-		return nil, err
-	}
-	s.release = append(s.release, unmount)
 	leaveNetwork, err := h.joinNetwork(ctx, step)
 	if err != nil {
 		return nil, err
@@ -86,6 +74,36 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 		return nil, err
 	}
 	return s, s.create(ctx, dir, spec)
+}
+
+// mountRoot makes the step's folder and mounts its root file system there.
+func (s *Sandbox) mountRoot(h *Host) (dir, rootfs string, err error) {
+	dir, err = h.Dir(s.step.ID)
+	if err != nil {
+		return "", "", err
+	}
+	s.release = append(s.release, func() error { return os.RemoveAll(dir) })
+	s.bundle, s.log = dir, filepath.Join(dir, "runtime.log")
+	s.runtime = h.newRuntime(s.log)
+
+	if err := h.checkIDs(s.step); err != nil {
+		return "", "", err
+	}
+	rootfs, removeRootfs, err := h.rootfs(s.step, dir)
+	if err != nil {
+		return "", "", err
+	}
+	s.release = append(s.release, removeRootfs)
+	lowerdirs, err := h.layers.lowerdirs(s.step.Lowerdirs, &s.step.Security)
+	if err != nil {
+		return "", "", err
+	}
+	unmount, err := mountRootfs(lowerdirs, filepath.Join(h.dir, "upper", s.step.ID), rootfs)
+	if err != nil {
+		return "", "", err
+	}
+	s.release = append(s.release, unmount)
+	return dir, rootfs, nil
 }
 
 // specFor checks the image and the mounts' places and builds the spec.
@@ -121,6 +139,15 @@ func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
 // stepFiles writes the files that stepexec gives a step and returns their
 // mounts: hosts, resolv.conf, the script and the secrets.
 func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error) {
+	uid, gid, err := step.Security.owner(who.Uid, who.Gid)
+	if err != nil {
+		return nil, err
+	}
+	if hasUserNamespace(&step.Security) {
+		if err := giveStreams(step, uid, gid); err != nil {
+			return nil, err
+		}
+	}
 	mounts, err := networkFiles(dir, step)
 	if err != nil {
 		return nil, err
@@ -134,64 +161,12 @@ func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error
 	}
 	if len(step.Secrets) > 0 {
 		secrets := filepath.Join(dir, "secrets")
-		if err := writeSecrets(secrets, step.Secrets, who); err != nil {
+		if err := writeSecrets(secrets, step.Secrets, uid, gid); err != nil {
 			return nil, err
 		}
 		mounts = append(mounts, bindFile(secrets, secretsPath, "ro", "noexec"))
 	}
 	return mounts, nil
-}
-
-// create writes config.json, has the runtime create the container and deletes
-// config.json again: it holds the environment, and neither start nor delete
-// need it.
-func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) error {
-	data, err := json.Marshal(spec)
-	if err != nil {
-		return fmt.Errorf("encode OCI spec: %w", err)
-	}
-	config, pidFile := filepath.Join(bundle, "config.json"), filepath.Join(bundle, "pid")
-	if err := os.WriteFile(config, data, 0o600); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
-	defer cancel()
-	s.release = append(s.release, s.deleteContainer)
-	err = s.runtime.Create(ctx, s.id, bundle, &runc.CreateOpts{
-		IO: stdio{in: s.step.Stdin, out: s.step.Stdout, err: s.step.Stderr}, PidFile: pidFile,
-	})
-	if removed := os.Remove(config); removed != nil {
-		return errors.Join(err, removed)
-	}
-	if err != nil {
-		return s.createError(spec.Process.Args[0], err)
-	}
-	pid, err := runc.ReadPidFile(pidFile)
-	if err != nil {
-		return fmt.Errorf("read the container's pid: %w", err)
-	}
-	if s.init, err = os.FindProcess(pid); err != nil {
-		return fmt.Errorf("hold the container's init process: %w", err)
-	}
-	if err := writePidFile(s.step, pid); err != nil {
-		return err
-	}
-	if err := verifyMounts(pid, spec); err != nil {
-		return fmt.Errorf("image %s: %w", s.step.Image, err)
-	}
-	s.cgroup, err = findCgroup(pid, s.cgroups)
-	return err
-}
-
-func (s *Sandbox) createError(command string, err error) error {
-	failure := runtimeError("create container", s.log, err)
-	if tooLittleMemory(failure.Error()) && s.step.Limits.Memory > 0 {
-		return &LimitError{"memory", fmt.Errorf("%s is less than %s needs to start the container here", units.BytesSize(float64(s.step.Limits.Memory)), filepath.Base(s.runtime.Command))}
-	}
-	if code, ok := commandFailure(failure.Error()); ok {
-		return &CommandError{Code: code, Command: command, Image: s.step.Image, Err: failure}
-	}
-	return failure
 }
 
 // Start lets the created container run its command.
@@ -201,8 +176,14 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if err := s.runtime.Start(ctx, s.id); err != nil {
 		return runtimeError("start container", s.log, err)
 	}
+	if s.term != nil {
+		s.term.begin()
+	}
 	return nil
 }
+
+// Terminal is the step's terminal, nil when it has none.
+func (s *Sandbox) Terminal() *Terminal { return s.term }
 
 // Wait waits for the command to end and says how. When ctx ends first, the
 // step gets the image's stop signal and, after the grace, SIGKILL; Wait still
@@ -221,7 +202,7 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the step's process: %w", waitErr), stopErr)
 	}
 	s.reaped = true
-	stopErr = errors.Join(stopErr, giveWorkspace(s.step))
+	stopErr = errors.Join(stopErr, s.term.end(), giveWorkspace(s.step))
 	exit := exitOf(state)
 	err := exit.addCgroup(s.cgroup)
 	return exit, errors.Join(err, stopErr)

@@ -57,7 +57,7 @@ func write(t *testing.T, path, text string) {
 func openHost(t *testing.T) *sandbox.Host {
 	t.Helper()
 	root := t.TempDir()
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, host.Close())
@@ -200,7 +200,7 @@ func TestStepSeesItsImageItsUserAndItsEnvironment(t *testing.T) {
 }
 
 func TestStepUsesTheHostsNetworkByDefault(t *testing.T) {
-	want, err := os.Readlink("/proc/self/ns/net")
+	want, err := os.Readlink("/proc/thread-self/ns/net") // a test may have left the first thread in another
 	must(t, err)
 	got, _, _ := output(t, openHost(t), script(t, "readlink /proc/self/ns/net"))
 	if strings.TrimSpace(got) != want {

@@ -5,20 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/moby/sys/user"
 )
 
 // secretsPath is where a step finds its secrets as files.
 const secretsPath = "/run/secrets"
 
 // writeSecrets writes a step's secrets below dir, which is in memory,
-// readable by the step's user alone.
-func writeSecrets(dir string, secrets []Secret, who *user.ExecUser) error {
+// readable by the step's user alone, whose ids are those of the host.
+func writeSecrets(dir string, secrets []Secret, uid, gid int) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Chown(dir, who.Uid, who.Gid); err != nil {
+	if err := os.Chown(dir, uid, gid); err != nil {
 		return err
 	}
 	for _, secret := range secrets {
@@ -30,7 +28,7 @@ func writeSecrets(dir string, secrets []Secret, who *user.ExecUser) error {
 		if err := writeFile(path, secret.Value, 0o400); err != nil {
 			return err
 		}
-		if err := os.Chown(path, who.Uid, who.Gid); err != nil {
+		if err := os.Chown(path, uid, gid); err != nil {
 			return err
 		}
 	}

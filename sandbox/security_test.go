@@ -239,7 +239,7 @@ func TestCDIDevices(t *testing.T) {
 	specs, library := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(library, "lib.so"), "library\n")
 	write(t, filepath.Join(specs, "example.json"), fmt.Sprintf(cdiSpec, library))
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), CDIDirs: []string{specs}})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: testRuntime(), CDIDirs: []string{specs}})
 	must(t, err)
 	t.Cleanup(func() { must(t, host.Close()) })
 

@@ -41,9 +41,13 @@ func (h *Host) newSpec(step *Step, rootfs string, who *user.ExecUser, files []sp
 			Resources:  &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: step.Security.Privileged, Access: "rwm"}}},
 		},
 	}
+	if step.Advanced.TTY {
+		withTerminal(spec.Process)
+	}
 	if err := h.limit(spec, step); err != nil {
 		return nil, err
 	}
+	h.mapUser(spec, step)
 	return spec, h.secure(spec, step)
 }
 

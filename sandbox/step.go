@@ -44,7 +44,7 @@ type Step struct {
 	Advanced Advanced
 
 	Stdin          *os.File // nil: /dev/null
-	Stdout, Stderr *os.File // write ends, inherited by the container; the caller closes its own
+	Stdout, Stderr *os.File // write ends, inherited by the container; the caller closes its own; with a terminal all output goes to Stdout
 }
 
 // Owner is a user and a group of the host.
@@ -117,7 +117,7 @@ type IDMap struct{ Container, Host, Size uint32 }
 
 // Advanced are the settings of few steps.
 type Advanced struct {
-	TTY          bool              // a terminal as stdin, stdout and stderr
+	TTY          bool              // a terminal as stdin, stdout and stderr; see Terminal
 	Namespaces   map[string]string // to join: type (network, pid, ipc, uts or cgroup) to path
 	Labels       map[string]string // OCI annotations
 	CgroupParent string            // an absolute path, or with Options.SystemdCgroup a slice; "": the root, or system.slice

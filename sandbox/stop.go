@@ -32,7 +32,7 @@ type Stopping struct {
 func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 	sig := stopSignal(s.step.Config.StopSignal)
 	deaf, err := isDeaf(s.init.Pid, sig)
-	if err != nil || s.cgroup.dir == "" || !deaf && s.step.Script == nil {
+	if err != nil || !deaf && s.step.Script == nil {
 		return nil, errors.Join(err, ignoreDone(s.init.Signal(sig)))
 	}
 	others, all, err := s.signalAll(sig)
@@ -84,7 +84,7 @@ const heldAtOnce = 256
 // signalAll sends sig to every process of the step. It returns pidfds of all
 // but process 1, or, when there are too many to be held, all is false.
 func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error) {
-	pids, err := s.cgroup.pids()
+	pids, err := s.pids()
 	if err != nil {
 		return nil, false, err
 	}
@@ -109,7 +109,7 @@ func (s *Sandbox) signalSome(some []int, sig unix.Signal) (others []int, err err
 			held[pid] = fd
 		}
 	}
-	pids, err := s.cgroup.pids()
+	pids, err := s.pids()
 	failed := []error{err}
 	for pid, fd := range held {
 		if pids[pid] {

@@ -13,7 +13,7 @@ import (
 
 func TestUsageOfAStepIsCounted(t *testing.T) {
 	shared := t.TempDir() // a disk, unlike a container's /dev/shm
-	step := script(t, `i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done
+	step := script(t, `i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done
 dd if=/dev/zero of=/dev/shm/memory bs=1M count=40 2>/dev/null
 dd if=/dev/zero of=/shared/file bs=1M count=8 conv=fsync 2>/dev/null
 sleep 0.2 & sleep 0.2 & sleep 0.2 & sleep 0.2 & sleep 0.2 & sleep 0.2 & wait`)
@@ -67,7 +67,7 @@ while [ ! -e /tmp/done ]; do sleep 0.02; done`)
 
 func TestThrottledTimeIsCounted(t *testing.T) {
 	needController(t, "cpu")
-	step := script(t, "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done")
+	step := script(t, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
 	step.Limits.CPUs = 0.1
 	_, _, exit := output(t, openHost(t), step)
 	if exit.Usage.Throttled < 50*time.Millisecond {

@@ -13,6 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// verifyContainer looks at what the runtime has made, before it is started.
+func verifyContainer(pid int, spec *specs.Spec) error {
+	if !hasOwnMounts(spec) {
+		return nil
+	}
+	if spec.Process.Terminal {
+		if err := verifyConsole(pid); err != nil {
+			return err
+		}
+	}
+	return verifyMounts(pid, spec)
+}
+
 // verifyMounts looks at a container that has been created and not started: is
 // everything mounted where it was meant to be? A runtime follows links in the
 // image and in the workspace when it mounts, and some versions of each can be
@@ -21,9 +34,6 @@ import (
 // /dev/null (CVE-2025-31133). What it has done in the end is in the kernel's
 // list, whatever the way.
 func verifyMounts(pid int, spec *specs.Spec) error {
-	if !hasOwnMounts(spec) {
-		return nil
-	}
 	list, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	if err != nil {
 		return fmt.Errorf("verify the container's mounts: %w", err)
@@ -33,15 +43,19 @@ func verifyMounts(pid int, spec *specs.Spec) error {
 	if err != nil {
 		return fmt.Errorf("verify the container's mounts: %w", err)
 	}
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for _, m := range mounts {
+		most := 1
+		if hidesHostCgroups(m, spec) {
+			most = 2
+		}
 		switch {
-		case m.Mountpoint == "/" && seen["/"]:
+		case m.Mountpoint == "/" && seen["/"] > 0:
 			return errors.New("refused: a mount has ended up at / of the container (a link in the image or the workspace leads there)")
-		case isKernelPath(m.Mountpoint) && (seen[m.Mountpoint] || !isMeant(m, spec)):
+		case isKernelPath(m.Mountpoint) && (seen[m.Mountpoint] == most || !isMeant(m, spec)):
 			return fmt.Errorf("refused: a mount has ended up at %s of the container, over the kernel's files (a link in the image or the workspace leads there)", m.Mountpoint)
 		}
-		seen[m.Mountpoint] = true
+		seen[m.Mountpoint]++
 	}
 	return verifyMasks(pid, spec.Linux.MaskedPaths)
 }
@@ -51,6 +65,15 @@ func hasOwnMounts(spec *specs.Spec) bool {
 	return spec.Linux != nil && slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
 		return n.Type == specs.MountNamespace && n.Path == ""
 	})
+}
+
+// hidesHostCgroups tells whether a mount may lie over another of the same place:
+// with the host's /sys in a user namespace come the host's cgroups, and the
+// container's own are mounted over them.
+func hidesHostCgroups(m *mountinfo.Info, spec *specs.Spec) bool {
+	hostSysfs := slices.ContainsFunc(spec.Mounts, func(s specs.Mount) bool { return s.Source == "/sys" && s.Destination == "/sys" })
+	kernels := m.FSType == "cgroup" || m.FSType == "cgroup2" || m.FSType == "tmpfs"
+	return hostSysfs && kernels && (m.Mountpoint == cgroupRoot || strings.HasPrefix(m.Mountpoint, cgroupRoot+"/"))
 }
 
 // isMeant tells whether a mount at or below /proc or /sys is one that the spec

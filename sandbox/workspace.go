@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // maxWorkspaceDepth bounds the descriptors that a tree made by a hostile step
@@ -27,11 +29,18 @@ func giveWorkspace(step *Step) error {
 	if step.WorkspaceOwner == nil || step.Workspace == "" {
 		return nil
 	}
+	if _, ok := rootless.Inside(); ok {
+		return nil // to the user who runs stepexec, and its they are
+	}
 	root, err := os.Open(step.Workspace)
 	if err != nil {
 		return fmt.Errorf("give the workspace to its owner: %w", err)
 	}
-	g := &giver{owner: *step.WorkspaceOwner, names: map[inode]uint64{}}
+	uid, gid, err := step.Security.owner(0, 0)
+	if err != nil {
+		return err
+	}
+	g := &giver{rootUID: uint32(uid), rootGID: uint32(gid), owner: *step.WorkspaceOwner, names: map[inode]uint64{}}
 	err = g.tree(root, 0)
 	if err == nil && len(g.names) > 0 {
 		// Only now is it known which files have all of their names here.
@@ -49,9 +58,10 @@ func giveWorkspace(step *Step) error {
 type inode struct{ device, number uint64 }
 
 type giver struct {
-	owner   Owner
-	names   map[inode]uint64 // files with several names to how many of them are in the workspace
-	counted bool
+	rootUID, rootGID uint32 // of the step, on the host
+	owner            Owner
+	names            map[inode]uint64 // files with several names to how many of them are in the workspace
+	counted          bool
 }
 
 // tree gives away a directory and what is in it, and closes it.
@@ -85,7 +95,7 @@ func (g *giver) entry(dir *os.File, name string, depth int) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	if err == nil && !isDir && st.Uid != 0 {
+	if err == nil && !isDir && st.Uid != g.rootUID {
 		return nil
 	}
 	flags := unix.O_PATH
@@ -122,7 +132,7 @@ func (g *giver) give(file *os.File) error {
 		return &os.PathError{Op: "stat", Path: file.Name(), Err: err}
 	}
 	kind, which := st.Mode&unix.S_IFMT, inode{st.Dev, st.Ino}
-	if st.Uid != 0 || kind == unix.S_IFCHR || kind == unix.S_IFBLK {
+	if st.Uid != g.rootUID || kind == unix.S_IFCHR || kind == unix.S_IFBLK {
 		return nil
 	}
 	if kind != unix.S_IFDIR && st.Nlink > 1 {
@@ -135,7 +145,7 @@ func (g *giver) give(file *os.File) error {
 		}
 	}
 	gid := -1
-	if st.Gid == 0 {
+	if st.Gid == g.rootGID {
 		gid = int(g.owner.GID)
 	}
 	if err := unix.Fchownat(int(file.Fd()), "", int(g.owner.UID), gid, unix.AT_EMPTY_PATH); err != nil {

@@ -24,6 +24,12 @@ need iproute2 /usr/sbin/ip
 need git /usr/bin/git
 need gcc /usr/bin/gcc # the race detector
 need libc6-dev /usr/include/stdlib.h
+# The virtual machine that some tests run in (scripts/vm).
+need qemu-system-x86 /usr/bin/qemu-system-x86_64
+need crun /usr/bin/crun
+need cpio /usr/bin/cpio
+need xz-utils /usr/bin/unxz
+need e2fsprogs /usr/sbin/mkfs.ext4
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // Variable names the environment variable that names the settings file.
@@ -45,7 +47,7 @@ func notThere(err error) bool {
 
 // defaultFile returns "" for a user without a home directory.
 func defaultFile() string {
-	if os.Geteuid() == 0 {
+	if _, inside := rootless.Inside(); os.Geteuid() == 0 && !inside {
 		return "/etc/stepexec/settings.yml"
 	}
 	dir, err := os.UserConfigDir()

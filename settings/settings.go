@@ -13,6 +13,7 @@ type Settings struct {
 	StoreLimit  int64            // bytes that the store's layers may take up on disk; 0: no limit
 	LayerFormat unpack.Format    // "": nothing is said
 	Limits      unpack.Limits    // of one layer; 0 in a field: its default
+	History     History          // which records of runs are kept
 }
 
 // Parse reads settings. File names in them are relative to the folder of file, which is not read. Everything that is
@@ -26,6 +27,7 @@ func Parse(file string, data []byte) (Settings, error) {
 			"store_limit":  func(n *yaml.Node) { s.StoreLimit = parsed(p, n, ParseStoreLimit) },
 			"layer_format": func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
 			"limits":       func(n *yaml.Node) { s.Limits = p.limits(n) },
+			"history":      func(n *yaml.Node) { s.History = p.history(n) },
 		})
 	}
 	if err := p.err(); err != nil {

@@ -191,7 +191,7 @@ func (i *image) finishDir(path string, m metadata, opaque bool) error {
 		return err
 	}
 	if opaque {
-		dir.Xattrs[opaqueXattr] = "y"
+		dir.Xattrs[opaqueXattr()] = "y"
 	}
 	return nil
 }

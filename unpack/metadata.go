@@ -86,12 +86,20 @@ func keepXattr(name string) bool {
 	}
 }
 
+// chownError says what EINVAL means here: an id that this user namespace does not have.
+func chownError(m metadata, err error) error {
+	if errors.Is(err, unix.EINVAL) {
+		err = fmt.Errorf("this user namespace has no uid %d or no gid %d (give the user more subordinate ids in /etc/subuid and /etc/subgid)", m.uid, m.gid)
+	}
+	return failed("chown", err)
+}
+
 // applyFd gives an open file or directory its metadata except the times, in the order that keeps it: chown
 // clears setuid bits and capabilities.
 func (d *directories) applyFd(fd int, path string, m metadata) error {
 	if m.uid != d.uid || m.gid != d.gid {
 		if err := unix.Fchown(fd, m.uid, m.gid); err != nil {
-			return failed("chown", err)
+			return chownError(m, err)
 		}
 	}
 	if err := unix.Fchmod(fd, m.mode); err != nil {
@@ -106,7 +114,7 @@ func (d *directories) applyFd(fd int, path string, m metadata) error {
 func (d *directories) applyFile(f *output) error {
 	if f.meta.uid != d.uid || f.meta.gid != d.gid {
 		if err := unix.Fchown(f.fd, f.meta.uid, f.meta.gid); err != nil {
-			return failed("chown", err)
+			return chownError(f.meta, err)
 		}
 	}
 	if f.mode != f.meta.mode {
@@ -126,7 +134,7 @@ func (d *directories) applyAt(path string, m metadata, chmod bool) error {
 	}
 	if m.uid != d.uid || m.gid != d.gid {
 		if err := unix.Fchownat(parent, base, m.uid, m.gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return failed("chown", err)
+			return chownError(m, err)
 		}
 	}
 	if chmod {

@@ -171,7 +171,7 @@ func step(dir int, name string) (next int, s sight, err error) {
 
 func isOpaque(dir int) (bool, error) {
 	var value [1]byte
-	n, err := unix.Fgetxattr(dir, opaqueXattr, value[:])
+	n, err := unix.Fgetxattr(dir, opaqueXattr(), value[:])
 	switch {
 	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
 		return false, nil

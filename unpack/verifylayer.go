@@ -134,7 +134,7 @@ func (v *verifier) overlayXattrs(path string, isDir bool) error {
 			continue
 		}
 		var value [2]byte
-		if name == opaqueXattr && isDir {
+		if name == opaqueXattr() && isDir {
 			n, err := unix.Lgetxattr(path, name, value[:])
 			if err == nil && bytes.Equal(value[:n], []byte("y")) {
 				continue

@@ -5,8 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // Names of the OCI image-spec, layer.md, section "Whiteouts".
@@ -14,8 +17,16 @@ const (
 	whiteoutPrefix = ".wh."         // removes the lower file whose name follows
 	aufsPrefix     = ".wh..wh."     // aufs' own bookkeeping, which some old images carry
 	opaqueMarker   = ".wh..wh..opq" // removes all that lower layers have in its directory
-	opaqueXattr    = "trusted.overlay.opaque"
 )
+
+// opaqueXattr marks opaque directories for overlayfs. In a user namespace nobody may set trusted attributes; overlays
+// that are mounted there, with the option userxattr, have one of another name. A store belongs to one kind of user.
+var opaqueXattr = sync.OnceValue(func() string {
+	if rootless.InNamespace() {
+		return "user.overlay.opaque"
+	}
+	return "trusted.overlay.opaque"
+})
 
 // whiteout takes the entry if it is a whiteout. Whiteouts are applied by finish, for they concern lower
 // layers only and their place among the other entries must not matter.

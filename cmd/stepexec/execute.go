@@ -11,28 +11,46 @@ import (
 	"github.com/stepexec/stepexec/settings"
 )
 
-// executePlan runs a plan on a host and with a store that it opens, and returns the
-// run's exit code. The options of the engine lack those two alone.
+// executePlan runs a plan on a host and with a store that it opens, keeps a record
+// of the run and returns its exit code. The options of the engine lack host and
+// store alone.
 func executePlan(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, on sandbox.Options, o engine.Options) (code int, err error) {
-	host, err := sandbox.Open(ctx, on)
-	if err != nil {
-		return 0, err
+	err = onHost(ctx, plan, fetcher, s, on, o, func(o engine.Options) error {
+		o, finish := keepRecord(on.Root, plan, s, o)
+		defer finish()
+		summary, err := engine.Run(ctx, plan, o)
+		code = summary.ExitCode
+		return err
+	})
+	if trimErr := trimHistory(on.Root, s); trimErr != nil {
+		sayOnStderr("warning: " + trimErr.Error())
 	}
-	defer func() { err = errors.Join(err, host.Close()) }()
+	return code, err
+}
+
+// onHost opens a host and a store for use and closes them again.
+func onHost(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, on sandbox.Options, o engine.Options, use func(engine.Options) error) (err error) {
 	mask := logs.NewMask(plan.Secrets)
 	say := func(line string) { sayOnStderr(mask.String(line)) }
+	on.Warn = func(line string) { say("warning: " + line) }
+	on.Guard = guardCommand()
+	host, err := sandbox.Open(ctx, on)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
 	if left := host.Leftovers(); left != nil {
 		say("warning: " + left.Error())
 	}
 	store, err := openStore(on.Root, s)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: s.StoreLimit, root: on.Root, runtime: on.Runtime, say: say}
 	fetcher.Store, fetcher.Progress = store, in.progress
 	o.Host, o.Fetcher = host, fetcher
-	summary, err := engine.Run(ctx, plan, o)
+	err = use(o)
 	in.end(ctx)
-	return summary.ExitCode, err
+	return err
 }

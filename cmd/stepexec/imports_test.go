@@ -18,18 +18,21 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 	allowed := map[string][]string{
 		"pipeline":      {},
 		"pull":          {},
-		"unpack":        {"unpack/gunzip", "unpack/erofs"},
+		"rootless":      {},
+		"unpack":        {"rootless", "unpack/gunzip", "unpack/erofs"},
 		"unpack/gunzip": {},
 		"unpack/erofs":  {},
 		"archive":       {"unpack"},
 		"policy":        {},
 		"lockfile":      {},
-		"sandbox":       {"unpack/erofs"},
+		"sandbox":       {"rootless", "unpack/erofs"},
 		"logs":          {},
 		"engine":        {"pipeline", "pull", "unpack", "sandbox", "logs"},
 		"report":        {"engine"},
-		"settings":      {"pull", "unpack"},
-		"cmd/stepexec":  {"archive", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "report"},
+		"record":        {"engine"},
+		"doctor":        {"unpack/erofs", "sandbox"},
+		"settings":      {"pull", "rootless", "unpack"},
+		"cmd/stepexec":  {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report"},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	list.Dir = "../.."

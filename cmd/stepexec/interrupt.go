@@ -7,6 +7,8 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // interrupts are the program's SIGINT, SIGTERM and SIGHUP: the first ends the
@@ -14,12 +16,13 @@ import (
 type interrupts struct {
 	again   chan struct{} // closed by the second signal
 	signals chan os.Signal
+	forget  func() // end the sending to signals
 	done    sync.WaitGroup
 }
 
 func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
 	in := &interrupts{again: make(chan struct{}), signals: make(chan os.Signal, 2)}
-	signal.Notify(in.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	in.forget = rootless.Notify(in.signals)
 	// A closed standard output is an error of writing, not a sudden death that
 	// leaves containers. It must not be ignored: steps would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -37,7 +40,7 @@ func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
 }
 
 func (in *interrupts) stop() {
-	signal.Stop(in.signals)
+	in.forget()
 	close(in.signals)
 	in.done.Wait()
 }

@@ -77,12 +77,12 @@ func lock(ctx context.Context, stdout io.Writer, file string, platforms []string
 
 // lockImages adds all images of the pipeline for the fetcher's platform.
 func lockImages(ctx context.Context, stdout io.Writer, p *pipeline.Pipeline, fetcher *engine.Fetcher, images lockfile.Images) error {
-	for _, step := range slices.Concat(p.Services, p.Steps) {
-		name, ok, err := fetcher.LockName(step.Image)
+	for _, image := range imagesOf(p) {
+		name, ok, err := fetcher.LockName(image.name)
 		if err != nil {
 			return err
 		}
-		fetcher := fetcher.For(step.Platform)
+		fetcher := fetcher.For(image.platform)
 		if !ok || images[name][fetcher.Platform] != "" {
 			continue
 		}
@@ -96,6 +96,19 @@ func lockImages(ctx context.Context, stdout io.Writer, p *pipeline.Pipeline, fet
 		}
 	}
 	return nil
+}
+
+type platformImage struct{ name, platform string }
+
+// imagesOf are the images of a pipeline, in every cell of its matrix.
+func imagesOf(p *pipeline.Pipeline) []platformImage {
+	var images []platformImage
+	for _, cell := range p.Cells() {
+		for _, step := range slices.Concat(p.Services, p.Steps) {
+			images = append(images, platformImage{cell.Image(step.Image), step.Platform})
+		}
+	}
+	return images
 }
 
 // useLock makes the fetcher use the lock file of the pipeline file. When the

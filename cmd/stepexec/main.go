@@ -14,10 +14,17 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/rootless"
 	"github.com/stepexec/stepexec/settings"
 )
 
-func main() { os.Exit(execute()) }
+func main() {
+	if err := rootless.Resume(); err != nil {
+		fmt.Fprintln(os.Stderr, "stepexec:", err)
+		os.Exit(engine.CodeError)
+	}
+	os.Exit(execute())
+}
 
 // execute runs the command line and returns the exit code.
 func execute() int {
@@ -66,6 +73,26 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(kill), newStep(kill), newValidate(), newLock(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newVerify(), newVersion())
+	root.AddCommand(newValidate(), newExplain(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs())
+	for _, cmd := range []*cobra.Command{newRun(kill), newStep(kill), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
+		root.AddCommand(asRoot(cmd))
+	}
 	return root
+}
+
+// asRoot has a command that uses the state root run as root: of the machine, or else
+// of a user namespace, in which layers have files of several users too.
+func asRoot(cmd *cobra.Command) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !rootless.Needed() {
+			return run(cmd, args)
+		}
+		code, err := rootless.Run()
+		if err == nil && code != 0 {
+			err = exitError(code)
+		}
+		return err
+	}
+	return cmd
 }

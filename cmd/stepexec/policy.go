@@ -171,6 +171,7 @@ func (g *guardedPlan) overrides(plan *pipeline.Plan, step *pipeline.PlannedStep)
 	p := g.pipeline
 	add("workspace", p.Workspace != "" && p.Workspace != pipeline.DefaultWorkspace)
 	add("environment of the pipeline", len(p.Environment)+len(p.EnvFiles) > 0)
+	add("matrix", len(p.Matrix.Axes)+len(p.Matrix.Include) > 0) // its axes are variables
 	for _, s := range slices.Concat(p.Services, p.Steps) {
 		if s.Name != step.Name {
 			continue

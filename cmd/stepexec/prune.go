@@ -82,11 +82,8 @@ func openIdleStore(ctx context.Context, root, runtime string) (*unpack.Store, er
 // their containers may still run, and nobody holds the layers these have
 // mounted.
 func clearDeadRuns(ctx context.Context, root, runtime string) error {
-	host, err := sandbox.Open(ctx, sandbox.Options{Root: root, Runtime: runtime})
-	if err != nil {
-		return err
-	}
-	return errors.Join(host.Leftovers(), host.Close())
+	_, err := sandbox.Reap(ctx, sandbox.Options{Root: root, Runtime: runtime})
+	return err
 }
 
 func printFreed(w io.Writer, freed unpack.Freed) error {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/logs"
@@ -19,6 +20,7 @@ import (
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/settings"
 )
 
 // runOptions are the flags of `stepexec run`.
@@ -29,6 +31,9 @@ type runOptions struct {
 	secrets     []string
 	secretFiles []string
 	only, skip  []string
+	matrix      []string
+	facts       factFlags
+	preview     bool // of what would run
 	pull        string
 	platform    string
 	locked      bool
@@ -36,8 +41,11 @@ type runOptions struct {
 	policy      policyFlag
 	root        string
 	runtime     string
+	noPivot     bool
 	output      string
 	timeout     time.Duration
+	parallel    int
+	failFast    bool
 	kill        <-chan struct{}
 }
 
@@ -57,13 +65,25 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 		},
 	}
 	flags := cmd.Flags()
+	o.addPlan(flags)
+	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
+	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
+	flags.StringVar(&o.output, "output", "plain", "how to show the run: plain or json")
+	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
+	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
+	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
+	return cmd
+}
+
+// addPlan adds the flags that say what the steps are, and what they run on.
+func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	flags.StringVar(&o.workspace, "workspace", "", "`directory` shared by all steps (default: the folder of FILE)")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]` for all steps; without a value, from the environment")
 	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables for all steps")
 	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]`; without a value, from the environment")
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of secrets")
-	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
-	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
+	flags.StringArrayVar(&o.matrix, "matrix", nil, "only the cells of the matrix with `AXIS=VALUE` (may be repeated)")
+	o.facts.add(flags)
 	flags.StringVar(&o.pull, "pull", "", "when to pull images: always, missing or never (default: as the file says)")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
 	flags.BoolVar(&o.locked, "locked", false, "fail unless every image is in the lock file (see stepexec lock)")
@@ -72,10 +92,8 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
 	addRuntime(flags, &o.runtime)
-	flags.StringVar(&o.output, "output", "plain", "how to show the run: plain or json")
-	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
+	addNoPivot(flags, &o.noPivot)
 	addRoot(flags, &o.root)
-	return cmd
 }
 
 func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) error {
@@ -83,38 +101,20 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return err
 	}
-	file, err := findFile(args)
+	jobs, err := o.jobs(ctx, args)
 	if err != nil {
 		return err
 	}
-	p, err := parseFile(file)
-	if err != nil {
-		return err
+	var code int
+	if jobs[0].plan.Cell == "" {
+		job := jobs[0]
+		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, o.sandbox(),
+			engine.Options{Roots: job.roots, Kill: o.kill, Parallel: o.parallel, Events: printer.Event, Terminal: usersTerminal()})
+	} else {
+		code, err = (&cellRuns{o: o, print: printer}).run(ctx, jobs)
 	}
-	in, err := o.inputs(file)
-	if err != nil {
-		return err
-	}
-	rules, err := o.policy.load()
-	if err != nil {
-		return err
-	}
-	plan, roots, err := planUnder(rules, p, in)
-	if err != nil {
-		return masked(err, in.Secrets)
-	}
-	s, err := o.settings.load()
-	if err != nil {
-		return err
-	}
-	fetcher := &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
-	if err := useLock(fetcher, plan, file, o.locked); err != nil {
-		return err
-	}
-	code, err := executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime},
-		engine.Options{Roots: roots, Kill: o.kill, Events: printer.Event})
 	if err = errors.Join(err, printer.Err()); err != nil {
-		return masked(err, in.Secrets)
+		return masked(err, jobs[0].secrets)
 	}
 	if code != 0 {
 		return exitError(code)
@@ -122,11 +122,85 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	return nil
 }
 
+// job is a plan with what it takes to run it.
+type job struct {
+	plan     *pipeline.Plan
+	roots    []string
+	fetcher  *engine.Fetcher
+	settings settings.Settings
+	facts    pipeline.Facts
+	secrets  map[string]string
+}
+
+// job plans a pipeline that is a single run.
+func (o *runOptions) job(ctx context.Context, args []string) (job, error) {
+	jobs, err := o.jobs(ctx, args)
+	if err != nil {
+		return job{}, err
+	}
+	if len(jobs) > 1 {
+		return job{}, fmt.Errorf("the matrix has %d cells (choose one: --matrix AXIS=VALUE)", len(jobs))
+	}
+	return jobs[0], nil
+}
+
+// jobs reads the pipeline file that the arguments name and plans it, once for each
+// cell of its matrix.
+func (o *runOptions) jobs(ctx context.Context, args []string) ([]job, error) {
+	file, err := findFile(args)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseFile(file)
+	if err != nil {
+		return nil, err
+	}
+	cells, err := chosenCells(p, o.matrix)
+	if err != nil {
+		return nil, err
+	}
+	in, err := o.inputs(ctx, p, file)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []job
+	for _, cell := range cells {
+		in.Cell = cell
+		j, err := o.plan(p, in, file)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs, nil
+}
+
+// plan plans the pipeline under the policy.
+func (o *runOptions) plan(p *pipeline.Pipeline, in pipeline.Inputs, file string) (j job, err error) {
+	rules, err := o.policy.load()
+	if err != nil {
+		return j, err
+	}
+	j.secrets, j.facts = in.Secrets, in.Facts
+	if j.plan, j.roots, err = planUnder(rules, p, in); err != nil {
+		return j, masked(err, in.Secrets)
+	}
+	if j.settings, err = o.settings.load(); err != nil {
+		return j, err
+	}
+	j.fetcher = &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: pull.Options{Registries: j.settings.Registries}}
+	return j, useLock(j.fetcher, j.plan, file, o.locked)
+}
+
+func (o *runOptions) sandbox() sandbox.Options {
+	return sandbox.Options{Root: o.root, Runtime: o.runtime, NoPivot: o.noPivot}
+}
+
 // inputs is what the flags add to the pipeline file.
-func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
+func (o *runOptions) inputs(ctx context.Context, p *pipeline.Pipeline, file string) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
 		EnvFiles: o.envFiles, Only: o.only, Skip: o.skip,
-		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout, LookupEnv: os.LookupEnv,
+		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout, LookupEnv: os.LookupEnv, Preview: o.preview, FailFast: o.failFast,
 	}
 	switch in.Pull {
 	case "", pipeline.PullAlways, pipeline.PullMissing, pipeline.PullNever:
@@ -135,6 +209,9 @@ func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
 	}
 	if o.timeout < 0 {
 		return in, fmt.Errorf("--timeout %s: must be positive", o.timeout)
+	}
+	if o.parallel < 0 {
+		return in, fmt.Errorf("--parallel %d: must not be negative", o.parallel)
 	}
 	var err error
 	if in.Dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
@@ -147,6 +224,9 @@ func (o *runOptions) inputs(file string) (pipeline.Inputs, error) {
 		}
 	}
 	if in.Environment, err = variables("--env", o.env); err != nil {
+		return in, err
+	}
+	if in.Facts, err = o.facts.facts(ctx, p, in.Dir, o.platform); err != nil {
 		return in, err
 	}
 	in.Secrets, err = o.secretValues()

@@ -63,7 +63,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image": imageCommand, "spoil": spoilCommand, "push": pushCommand,
-			"asnobody": asNobodyCommand, "debian": debianCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "clean": cleanCommand,
+			"asnobody": asNobodyCommand, "debian": debianCommand, "debianservices": debianServicesCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "waitgone": waitgoneCommand, "clean": cleanCommand,
+			"interact": interactCommand,
 		},
 	})
 }
@@ -113,6 +114,12 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 		image.Config.Env = append(image.Config.Env, "FROM_IMAGE=yes")
 		image.Config.Entrypoint = []string{"/bin/sh", "-c"}
 		image.Config.Cmd = []string{"id -un; pwd; echo $FROM_IMAGE"}
+	case "healthy": // with a healthcheck, which go-containerregistry's configuration has a field for
+		image.Config.Cmd = []string{"sh", "-c", "sleep 0.3; echo warm; touch /tmp/warm; exec sleep 1000"}
+		image.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD-SHELL", "test -e /tmp/warm"}, Interval: time.Hour}
+	case "unhealthy":
+		image.Config.Cmd = []string{"sleep", "1000"}
+		image.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "cat", "/no/such/file"}}
 	case "filled", "filled-archive": // with 8 MB that no other image has
 		fill := fixtures.File("fill", 0o644, strings.Repeat(args[1]+"\n", 8e6/(len(args[1])+1)))
 		image.Layers = append(image.Layers, fixtures.Tar(fill))
@@ -149,9 +156,21 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 func debianCommand(ts *testscript.TestScript, _ bool, args []string) {
 	layout, err := fixtures.Debian(context.Background(), "")
 	check(ts, err)
-	path := ts.MkAbs(args[0])
+	link(ts, layout, args[0])
+}
+
+// debianServicesCommand is `debianservices DIR`: a root directory with
+// PostgreSQL and Redis, made once, too.
+func debianServicesCommand(ts *testscript.TestScript, _ bool, args []string) {
+	root, err := fixtures.DebianServices(context.Background(), "")
+	check(ts, err)
+	link(ts, root, args[0])
+}
+
+func link(ts *testscript.TestScript, dir, name string) {
+	path := ts.MkAbs(name)
 	check(ts, os.MkdirAll(filepath.Dir(path), 0o755))
-	check(ts, os.Symlink(layout, path))
+	check(ts, os.Symlink(dir, path))
 }
 
 // fixtureCommand is `fixture NAME DIR`: a copy of a pipeline of the fixtures.
@@ -239,6 +258,20 @@ func waitforCommand(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s did not appear in a minute", args[0])
+		}
+	}
+}
+
+// waitgoneCommand is `waitgone PATTERN`: it waits until no file matches.
+func waitgoneCommand(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		left, err := filepath.Glob(ts.MkAbs(args[0]))
+		check(ts, err)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v stayed for a minute", left)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // addRoot adds the flag that says where stepexec keeps its state.
@@ -17,8 +19,13 @@ func addRuntime(flags *pflag.FlagSet, runtime *string) {
 	flags.StringVar(runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
 }
 
+// addNoPivot adds the flag for machines that run from a ramdisk.
+func addNoPivot(flags *pflag.FlagSet, noPivot *bool) {
+	flags.BoolVar(noPivot, "no-pivot", false, "enter root file systems by chroot: for machines whose own root is a ramdisk; weaker")
+}
+
 func defaultRoot() string {
-	if os.Geteuid() == 0 {
+	if _, inside := rootless.Inside(); os.Geteuid() == 0 && !inside {
 		return "/var/lib/stepexec"
 	}
 	if data := os.Getenv("XDG_DATA_HOME"); data != "" {

@@ -37,6 +37,7 @@ type stepOptions struct {
 	settings    settingsFlags
 	root        string
 	runtime     string
+	noPivot     bool
 	systemd     bool
 	kill        <-chan struct{}
 }
@@ -55,6 +56,7 @@ executed; 127 there is no such command; 130 interrupted; 137 out of memory.`,
 		Example: `  stepexec step alpine cat /etc/os-release
   stepexec step --env PASSWORD=$drone_password \
     --mount type=bind,src=/etc,dst=/host-etc,options=rbind:rw alpine cat /host-etc/hostname
+  stepexec step -it alpine sh
   tar c . | stepexec step -i --memory 1g --network none alpine tar tv`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,6 +88,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
 	addRuntime(flags, &o.runtime)
+	addNoPivot(flags, &o.noPivot)
 	flags.StringVar(&o.runtime, "runc-binary", "runc", "OCI runtime, like --runtime")
 	flags.BoolVar(&o.systemd, "systemd-cgroup", false, "have systemd make the cgroup")
 	flags.BoolVar(&o.systemd, "runc-systemd-cgroup", false, "like --systemd-cgroup")
@@ -205,8 +208,8 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 		return 0, err
 	}
 	fetcher := &engine.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
-	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, SystemdCgroup: o.systemd},
-		engine.Options{Kill: o.kill, Events: sayOfStep, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr})
+	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, NoPivot: o.noPivot, SystemdCgroup: o.systemd},
+		engine.Options{Kill: o.kill, Events: sayOfStep, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Terminal: usersTerminal()})
 }
 
 // sayOfStep tells of what is not plain from the command's own output.

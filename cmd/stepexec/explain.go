@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+func newExplain() *cobra.Command {
+	o := &runOptions{preview: true}
+	cmd := &cobra.Command{
+		Use:   "explain [FILE] [STEP]",
+		Short: "Say why each step runs or not",
+		Long: `Say for each step of a pipeline whether it would run, after what, and because of
+which condition, with the values that the conditions see. With STEP, print what
+the step would run with: image, environment, mounts, limits. Nothing runs and
+nothing is pulled. Secrets are masked, and need not be given.`,
+		Example: `  stepexec explain --branch main --event push
+  stepexec explain ci/pipeline.yml deploy`,
+		Args: cobra.MaximumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, step, err := fileAndStep(args)
+			if err != nil {
+				return err
+			}
+			jobs, err := o.jobs(cmd.Context(), file)
+			if err != nil {
+				return err
+			}
+			for _, job := range jobs {
+				if err := explain(cmd.OutOrStdout(), job, step); err != nil {
+					return masked(err, job.secrets)
+				}
+			}
+			return nil
+		},
+	}
+	o.addPlan(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.only, "only", nil, "as for run: only this `STEP` (may be repeated)")
+	flags.StringArrayVar(&o.skip, "skip", nil, "as for run: leave out this `STEP` (may be repeated)")
+	return cmd
+}
+
+func explain(w io.Writer, j job, step string) (err error) {
+	var text strings.Builder
+	if j.plan.Cell != "" {
+		fmt.Fprintf(&text, "# %s\n", j.plan.Cell)
+	}
+	if step == "" {
+		err = explainAll(&text, j)
+	} else {
+		err = explainStep(&text, j.plan, step)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, logs.NewMask(j.plan.Secrets).String(text.String()))
+	return err
+}
+
+// fileAndStep tells the arguments apart: a single one is a file if there is one of
+// that name.
+func fileAndStep(args []string) (file []string, step string, err error) {
+	switch len(args) {
+	case 0:
+		return nil, "", nil
+	case 2:
+		return args[:1], args[1], nil
+	}
+	info, err := os.Stat(args[0])
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir():
+		return nil, args[0], nil
+	case err != nil:
+		return nil, "", err
+	}
+	return args, "", nil
+}
+
+// explainAll writes what the conditions see, and a line a step.
+func explainAll(w io.Writer, j job) error {
+	f := j.facts
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, fact := range [][2]string{
+		{"branch", f.Branch}, {"tag", f.Tag}, {"event", f.Event}, {"ref", f.Ref}, {"repo", f.Repo},
+		{"instance", f.Instance}, {"platform", f.Platform}, {"cron", f.Cron},
+	} {
+		if fact[1] != "" {
+			fmt.Fprintf(table, "%s\t%s\n", fact[0], fact[1])
+		}
+	}
+	if f.FilesKnown {
+		fmt.Fprintf(table, "changed\t%s\n", strings.Join(f.Files, ", "))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "STEP\tRUNS\tBECAUSE")
+	for _, s := range explained(j.plan) {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.name, s.runs, s.why)
+	}
+	return table.Flush()
+}
+
+type explanation struct{ name, runs, why string }
+
+// explained is in the order of the file.
+func explained(plan *pipeline.Plan) []explanation {
+	var all []explanation
+	for _, s := range plan.Steps {
+		all = append(all, explanation{s.Name, runsOn(s.RunOn), orDash(s.Reason)})
+	}
+	for i, s := range plan.LeftOut {
+		all = slices.Insert(all, s.Before+i, explanation{s.Name, "no", orDash(s.Reason)})
+	}
+	return all
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// runsOn says after what a step runs.
+func runsOn(on pipeline.RunOn) string {
+	switch {
+	case on.Cancel:
+		return "always"
+	case on.Success && on.Failure:
+		return "also after a failure"
+	case on.Failure:
+		return "after a failure"
+	}
+	return "yes"
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// explainStep writes a planned step, or service, as YAML.
+func explainStep(w io.Writer, plan *pipeline.Plan, name string) error {
+	for _, s := range plan.LeftOut {
+		if s.Name == name {
+			_, err := fmt.Fprintf(w, "name: %s\nruns: no\nbecause: %s\n", s.Name, s.Reason)
+			return err
+		}
+	}
+	all := slices.Concat(plan.Services, plan.Steps)
+	i := slices.IndexFunc(all, func(s pipeline.PlannedStep) bool { return s.Name == name })
+	if i < 0 {
+		return fmt.Errorf("explain %s: there is no such step or service in the plan", name)
+	}
+	s := all[i]
+	for i := range s.SecretFiles {
+		s.SecretFiles[i].Value = []byte("***") // a short one is not masked
+	}
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	addPair(root, "runs", scalarNode(runsOn(s.RunOn)))
+	addFields(root, reflect.ValueOf(s))
+	encoder := yaml.NewEncoder(w)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(root); err != nil {
+		return fmt.Errorf("explain %s: %w", name, err)
+	}
+	return encoder.Close()
+}
+
+// addFields adds the fields of a struct that are set, with the names that they have in
+// the file. It goes by reflection so that no key of a step can be forgotten here.
+func addFields(to *yaml.Node, v reflect.Value) {
+	for i := range v.NumField() {
+		name, field := v.Type().Field(i).Name, v.Field(i)
+		switch {
+		case field.IsZero() || name == "RunOn":
+		case field.Kind() == reflect.Struct: // names, limits, security: not levels of the file
+			addFields(to, field)
+		default:
+			addPair(to, keyOf(name), valueNode(field))
+		}
+	}
+}
+
+func addPair(to *yaml.Node, key string, value *yaml.Node) {
+	to.Content = append(to.Content, scalarNode(key), value)
+}
+
+func scalarNode(text string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(text)
+	return n
+}
+
+func valueNode(v reflect.Value) *yaml.Node {
+	if text, ok := v.Interface().([]byte); ok {
+		return scalarNode(string(text))
+	}
+	if text, ok := v.Interface().(fmt.Stringer); ok { // durations, regular expressions
+		return scalarNode(text.String())
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return valueNode(v.Elem())
+	case reflect.Struct:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		addFields(n, v)
+		return n
+	case reflect.Slice:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		for i := range v.Len() {
+			n.Content = append(n.Content, valueNode(v.Index(i)))
+		}
+		return n
+	case reflect.Map:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		values := map[string]reflect.Value{}
+		for it := v.MapRange(); it.Next(); {
+			values[it.Key().String()] = it.Value()
+		}
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			addPair(n, key, valueNode(values[key]))
+		}
+		return n
+	case reflect.String:
+		return scalarNode(v.String())
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v.Interface())}
+}
+
+var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
+
+// keyOf turns CPUQuota into cpu_quota.
+func keyOf(field string) string {
+	field = strings.ReplaceAll(field, "CPUs", "Cpus")
+	switch key := strings.ToLower(wordStart.ReplaceAllString(field, "${1}${3}_${2}${4}")); key {
+	case "env":
+		return "environment"
+	case "reason":
+		return "because"
+	case "uid_map", "gid_map":
+		return strings.ReplaceAll(key, "_", "")
+	default:
+		return key
+	}
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/settings"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// gcOptions are the flags of `stepexec gc`.
+type gcOptions struct {
+	root, runtime string
+	settings      settingsFlags
+}
+
+func newGc() *cobra.Command {
+	o := &gcOptions{}
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "Clear away what killed processes left",
+		Long: `Clear away what runs that were killed have left: containers, mounts, networks and
+directories; layers that were never finished; and records that are older or more
+than the settings say. Every run does so at its start and end: this is for now.
+Images stay: see stepexec prune.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.collect(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	o.settings.add(cmd.Flags())
+	addRuntime(cmd.Flags(), &o.runtime)
+	addRoot(cmd.Flags(), &o.root)
+	return cmd
+}
+
+// collect does all that it can, also when a part of it fails.
+func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
+	s, err := o.settings.load()
+	if err != nil {
+		return err
+	}
+	runs, reapErr := sandbox.Reap(ctx, sandbox.Options{Root: o.root, Runtime: o.runtime})
+	if errors.Is(reapErr, sandbox.ErrNoRuntime) || errors.Is(reapErr, sandbox.ErrPrivilege) {
+		return reapErr
+	}
+	files, sweepErr := o.sweepStore()
+	records, trimErr := o.trim(s)
+	var failed []error
+	say := func(format string, args ...any) {
+		_, err := fmt.Fprintf(stdout, format+"\n", args...)
+		failed = append(failed, err)
+	}
+	for _, run := range runs {
+		say("cleared away run %s", run)
+	}
+	say("cleared away: %d runs, %d unfinished files, %d records", len(runs), files, records)
+	return errors.Join(reapErr, sweepErr, trimErr, errors.Join(failed...))
+}
+
+// sweepStore has the store remove unfinished work, which it does when opened.
+func (o *gcOptions) sweepStore() (removed int, err error) {
+	tmp := filepath.Join(o.root, "tmp")
+	before, err := os.ReadDir(tmp)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	store, err := unpack.OpenStore(o.root)
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range before {
+		if _, err := os.Lstat(filepath.Join(tmp, entry.Name())); errors.Is(err, os.ErrNotExist) {
+			removed++
+		}
+	}
+	return removed, store.Close()
+}
+
+func (o *gcOptions) trim(s settings.Settings) (int, error) {
+	h := s.History.OrDefault()
+	return record.Trim(o.root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
+}

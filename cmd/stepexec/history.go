@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// pastRun is a run as `stepexec history` shows it.
+type pastRun struct {
+	record.Record
+	Status engine.Status `json:"status"`
+}
+
+// died is the status of a run whose process ended before the run did.
+const died engine.Status = "died"
+
+func newHistory() *cobra.Command {
+	var root string
+	var asJSON bool
+	var most int
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "List the runs of which there is a record",
+		Long: `List the runs of which there is a record, the newest first. How many are kept, and
+for how long, is in the settings file.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if most < 0 {
+				return fmt.Errorf("-n %d: must not be negative", most)
+			}
+			runs, damaged := pastRuns(root)
+			if most > 0 && len(runs) > most {
+				runs = runs[:most]
+			}
+			printer := printHistory
+			if asJSON {
+				printer = func(w io.Writer, runs []pastRun) error { return printJSON(w, runs) }
+			}
+			return errors.Join(printer(cmd.OutOrStdout(), runs), damaged)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array, with the plan and the steps' results")
+	cmd.Flags().IntVarP(&most, "number", "n", 0, "list the newest `N` (default: all)")
+	addRoot(cmd.Flags(), &root)
+	return cmd
+}
+
+// pastRuns reads all records. The error is about those that cannot be read.
+func pastRuns(root string) ([]pastRun, error) {
+	records, damaged := record.List(root)
+	runs := []pastRun{}
+	isLive, err := liveNow(root)
+	if err != nil {
+		return nil, errors.Join(damaged, err)
+	}
+	for _, r := range records {
+		status := died
+		switch {
+		case r.Summary != nil:
+			status = r.Summary.Status
+		case isLive(r.Run):
+			status = engine.Running
+		}
+		runs = append(runs, pastRun{r, status})
+	}
+	return runs, damaged
+}
+
+// liveNow tells which runs are going on at this moment.
+func liveNow(root string) (func(run string) bool, error) {
+	live, err := sandbox.ListLive(root)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for _, l := range live {
+		ids[l.ID] = true
+	}
+	return func(run string) bool { return ids[run] }, nil
+}
+
+func printHistory(w io.Writer, runs []pastRun) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "RUN\tPIPELINE\tUSER\tSTARTED\tSTATUS\tEXIT CODE\tDURATION")
+	for _, r := range runs {
+		code, duration := "-", "-"
+		if r.Summary != nil {
+			code = strconv.Itoa(r.Summary.ExitCode)
+			duration = time.Duration(r.Summary.Duration).Round(time.Millisecond).String()
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Run, dash(r.Name), r.User, r.Started.Local().Format(time.DateTime), r.Status, code, duration)
+	}
+	return table.Flush()
+}

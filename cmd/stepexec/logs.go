@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/report"
+)
+
+// logsOptions are the flags of `stepexec logs`.
+type logsOptions struct {
+	root   string
+	follow bool
+	json   bool
+}
+
+func newLogs() *cobra.Command {
+	o := &logsOptions{}
+	cmd := &cobra.Command{
+		Use:   "logs RUN [STEP]",
+		Short: "Show what a run printed",
+		Long: `Show what a run printed, as it was shown when it ran; with STEP what that step
+printed, and nothing else. RUN is the run's id, or the beginning of it.
+
+Of stepexec step there is no output in the record: it belongs to whoever called it.`,
+		Example: `  stepexec logs 4qpj
+  stepexec logs 4qpj build -f`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			step := ""
+			if len(args) > 1 {
+				step = args[1]
+			}
+			return o.show(cmd.Context(), cmd.OutOrStdout(), args[0], step)
+		},
+	}
+	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the run ends")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print events, one line of JSON each, as run --output json does")
+	addRoot(cmd.Flags(), &o.root)
+	return cmd
+}
+
+func (o *logsOptions) show(ctx context.Context, stdout io.Writer, run, step string) error {
+	r, err := findRecord(o.root, run)
+	if err != nil {
+		return err
+	}
+	if step != "" && !slices.ContainsFunc(r.Steps, func(s record.Step) bool { return s.Name == step }) {
+		return fmt.Errorf("run %s has no step %q (its steps: %s)", r.Run, step, strings.Join(stepNames(r), ", "))
+	}
+	isLive := func() bool {
+		live, err := liveNow(o.root)
+		return err == nil && live(r.Run)
+	}
+	live := isLive
+	if !o.follow {
+		live = nil
+	}
+	ended := false
+	each := o.printer(stdout, step)
+	err = r.ReadLog(ctx, live, func(line []byte) error {
+		ended = ended || record.IsKind(line, engine.RunFinished)
+		return each(line)
+	})
+	if err == nil && !ended && !isLive() {
+		sayOnStderr(fmt.Sprintf("run %s died here: its record has no end", r.Run))
+	}
+	return err
+}
+
+func stepNames(r record.Record) []string {
+	var names []string
+	for _, s := range r.Steps {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// findRecord finds the record of the run whose id begins with prefix.
+func findRecord(root, prefix string) (record.Record, error) {
+	r, err := record.Find(root, prefix)
+	if errors.Is(err, record.ErrNotFound) {
+		return r, fmt.Errorf("run %s: %w (stepexec history lists the runs that have one)", prefix, err)
+	}
+	if err != nil {
+		return r, fmt.Errorf("run %s: %w", prefix, err)
+	}
+	return r, nil
+}
+
+// printer returns what prints a line of the log: all of them or a step's, as
+// JSON or as text.
+func (o *logsOptions) printer(w io.Writer, step string) func(line []byte) error {
+	plain := report.NewPlain(w)
+	return func(line []byte) error {
+		if o.json && step == "" {
+			_, err := w.Write(line)
+			return err
+		}
+		if step != "" && !o.json && !record.IsKind(line, engine.Line) {
+			return nil
+		}
+		e, err := record.Decode(line)
+		if err != nil || step != "" && e.Step != step {
+			return err
+		}
+		switch {
+		case o.json:
+			_, err = w.Write(line)
+		case step == "":
+			plain.Event(e)
+			err = plain.Err()
+		case e.Partial:
+			_, err = io.WriteString(w, e.Text)
+		default:
+			_, err = io.WriteString(w, e.Text+"\n")
+		}
+		return err
+	}
+}

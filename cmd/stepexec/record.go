@@ -1,0 +1,84 @@
+package main
+
+import (
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/rootless"
+	"github.com/stepexec/stepexec/settings"
+)
+
+// keepRecord begins the record of a run and has it told of the run's events. A
+// record that cannot be kept is a warning: the run is worth more.
+func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.Options) (_ engine.Options, finish func()) {
+	warn := func(err error) {
+		sayOnStderr("warning: " + logs.NewMask(plan.Secrets).String(err.Error()))
+	}
+	about := recordOf(plan)
+	about.Run = o.Host.ID()
+	writer, err := record.Create(root, about, s.History.OrDefault().MaxSize)
+	if err != nil {
+		warn(err)
+		return o, func() {}
+	}
+	shown := o.Events
+	o.Events = func(e engine.Event) {
+		writer.Event(e)
+		if shown != nil {
+			shown(e)
+		}
+	}
+	return o, func() {
+		if err := writer.Close(); err != nil {
+			warn(err)
+		}
+	}
+}
+
+// recordOf is what a record tells of a plan: no commands and no variables.
+func recordOf(plan *pipeline.Plan) record.Record {
+	mask := logs.NewMask(plan.Secrets)
+	r := record.Record{Name: mask.String(plan.Name), User: userName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), Started: time.Now()}
+	add := func(steps []pipeline.PlannedStep, service bool) {
+		for i := range steps {
+			step := record.Step{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}
+			for _, name := range steps[i].DependsOn {
+				step.DependsOn = append(step.DependsOn, mask.String(name))
+			}
+			r.Steps = append(r.Steps, step)
+		}
+	}
+	add(plan.Services, true)
+	add(plan.Steps, false)
+	return r
+}
+
+func trimHistory(root string, s settings.Settings) error {
+	h := s.History.OrDefault()
+	_, err := record.Trim(root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
+	return err
+}
+
+// ownUID is the user's id on the host, also where stepexec is root of a user
+// namespace.
+func ownUID() int {
+	if uid, inside := rootless.Inside(); inside {
+		return uid
+	}
+	return os.Getuid()
+}
+
+// userName is the name of a user, or the id of one without.
+func userName(uid int) string {
+	id := strconv.Itoa(uid)
+	if known, err := user.LookupId(id); err == nil {
+		return known.Username
+	}
+	return id
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+func newStop() *cobra.Command {
+	var root string
+	var now bool
+	cmd := &cobra.Command{
+		Use:   "stop RUN",
+		Short: "Stop a run that is going on",
+		Long: `Stop a run that is going on, as SIGTERM to its process does: running steps get
+their stop signal and, after the grace, are killed; the others are cancelled.
+stop ends when the run has ended. RUN is its id, or the beginning of it.`,
+		Example: "  stepexec stop 4qpj",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			run, err := findLive(root, args[0])
+			if err != nil {
+				return err
+			}
+			if err := stopRun(cmd.Context(), run, now); err != nil {
+				return fmt.Errorf("stop run %s: %w", run.ID, err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "stopped %s\n", run.ID)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&now, "now", false, "kill running steps at once, without the grace")
+	addRoot(cmd.Flags(), &root)
+	return cmd
+}
+
+// stopRun sends a second signal to have no grace. It is another one: of two that
+// are the same the kernel delivers one.
+func stopRun(ctx context.Context, run sandbox.Live, now bool) error {
+	signals := []unix.Signal{unix.SIGTERM}
+	if now {
+		signals = append(signals, unix.SIGINT)
+	}
+	return run.Stop(ctx, signals...)
+}
+
+// findLive finds the run that is going on whose id begins with prefix.
+func findLive(root, prefix string) (sandbox.Live, error) {
+	live, err := sandbox.ListLive(root)
+	if err != nil {
+		return sandbox.Live{}, err
+	}
+	byID := map[string]sandbox.Live{}
+	var ids []string
+	for _, l := range live {
+		byID[l.ID] = l
+		ids = append(ids, l.ID)
+	}
+	id, err := record.Match(ids, prefix)
+	if errors.Is(err, record.ErrNotFound) {
+		return sandbox.Live{}, fmt.Errorf("run %s: it is not going on (stepexec ps lists those that are)", prefix)
+	}
+	if err != nil {
+		return sandbox.Live{}, fmt.Errorf("run %s: %w", prefix, err)
+	}
+	return byID[id], nil
+}

@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// probeDrain bounds how long the output of a probe's program is read after its
+// end, when something that it has left holds it open.
+const probeDrain = 100 * time.Millisecond
+
+// poll tries until it works or ctx ends.
+func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, box *sandbox.Sandbox) error) func(context.Context, *sandbox.Sandbox) error {
+	return func(ctx context.Context, box *sandbox.Sandbox) error {
+		ticker := time.NewTicker(rd.interval)
+		defer ticker.Stop()
+		for {
+			trying, cancel := context.WithTimeout(ctx, timeout)
+			err := try(trying, box)
+			cancel()
+			if err == nil {
+				return nil
+			}
+			if ctx.Err() == nil || rd.last == nil {
+				rd.last = err
+			}
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+}
+
+func (rd *readiness) tcpProbe(address string) probe {
+	host, port, _ := net.SplitHostPort(address) // the pipeline's parser made it
+	what := "port " + port
+	if host != "" {
+		what += " of " + host
+	}
+	p := probe{what: what + " to accept a connection"}
+	if rd.isOwn(host) {
+		p.port = port
+	}
+	p.wait = rd.poll(tryTimeout, func(ctx context.Context, box *sandbox.Sandbox) error {
+		conn, err := rd.dial(ctx, box, address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return p
+}
+
+// httpProbe waits for an answer. Who answers is not verified, nor a redirect
+// followed: services in a pipeline have certificates of their own making.
+func (rd *readiness) httpProbe(address string, status int) probe {
+	what := address + " to answer with a status of 200 to 399"
+	if status != 0 {
+		what = fmt.Sprintf("%s to answer with status %d", address, status)
+	}
+	p := probe{what: what}
+	if u, err := url.Parse(address); err == nil && rd.isOwn(u.Hostname()) {
+		p.port = u.Port()
+		if p.port == "" {
+			p.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+	}
+	p.wait = rd.poll(tryTimeout, func(ctx context.Context, box *sandbox.Sandbox) error {
+		got, err := rd.get(ctx, box, address)
+		if err != nil {
+			return err
+		}
+		if got == status || status == 0 && got >= 200 && got < 400 {
+			return nil
+		}
+		return fmt.Errorf("status %d", got)
+	})
+	return p
+}
+
+func (rd *readiness) get(ctx context.Context, box *sandbox.Sandbox, address string) (status int, err error) {
+	client := http.Client{
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				return rd.dial(ctx, box, address)
+			},
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+			DisableKeepAlives: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+// execProbe waits for a program in the step's sandbox to succeed.
+func (rd *readiness) execProbe(argv []string, timeout time.Duration) probe {
+	shown := argv
+	if len(argv) == 3 && argv[1] == "-c" {
+		shown = argv[2:]
+	}
+	return probe{
+		what: strings.Join(shown, " ") + " to succeed",
+		wait: rd.poll(timeout, func(ctx context.Context, box *sandbox.Sandbox) error { return rd.exec(ctx, box, argv) }),
+	}
+}
+
+func (rd *readiness) exec(ctx context.Context, box *sandbox.Sandbox, argv []string) (err error) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	var said string // the last line, masked
+	lines := logs.NewLines(func(line []byte, _ bool) { said = string(line) })
+	masked := rd.run.mask.Writer(lines)
+	var copying sync.WaitGroup
+	copying.Go(func() { _, _ = io.Copy(masked, reader) }) // it says what a probe does not need
+	exit, err := box.Exec(ctx, sandbox.ExecOptions{Args: argv, Stdout: writer, Stderr: writer})
+	err = errors.Join(err, writer.Close(), reader.SetReadDeadline(time.Now().Add(probeDrain)))
+	copying.Wait()
+	err = errors.Join(err, masked.Close(), lines.Close())
+	switch {
+	case err != nil:
+		return err
+	case exit.Code == 0:
+		return nil
+	case said == "":
+		return fmt.Errorf("exit code %d", exit.Code)
+	}
+	return fmt.Errorf("exit code %d: %s", exit.Code, said)
+}
+
+// isOwn reports whether a host is the step itself.
+func (rd *readiness) isOwn(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "" || host == "localhost" || host == rd.node.step.Name || err == nil && address.IsLoopback()
+}
+
+// dial connects from the step's network, where the names of services are
+// loopback as they are for the steps.
+func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := rd.resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var failed []error
+	for _, address := range addresses {
+		conn, err := box.Dial(ctx, netip.AddrPortFrom(address, uint16(number)))
+		if err == nil {
+			return conn, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, errors.Join(failed...)
+}
+
+func (rd *readiness) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if rd.isOwn(host) && host != "::1" || slices.Contains(rd.run.hostNames(), host) {
+		host = "127.0.0.1"
+	}
+	for _, extra := range rd.node.step.Names.ExtraHosts {
+		if extra.Name == host {
+			host = extra.Address
+		}
+	}
+	if address, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{address}, nil
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// checkFree makes sure that no probe would take something else for the step: on
+// the host's network the server of another run may listen at the very port, and
+// the steps would work on its data.
+func (rd *readiness) checkFree(ctx context.Context, box *sandbox.Sandbox) error {
+	if rd == nil {
+		return nil
+	}
+	for _, p := range rd.probes {
+		if p.port == "" {
+			continue
+		}
+		conn, err := rd.dial(ctx, box, net.JoinHostPort("", p.port))
+		if err != nil {
+			continue // nothing listens
+		}
+		return errors.Join(fmt.Errorf("something else listens at port %s already, and would be taken for this %s (use another port, or network: private)", p.port, rd.node.role()), conn.Close())
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Attempt says how one of several attempts at a step ended.
+type Attempt struct {
+	Status   Status    `json:"status"`
+	ExitCode int       `json:"exit_code"`
+	OOM      bool      `json:"oom,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Started  time.Time `json:"started,omitzero"`
+	Duration Millis    `json:"duration_ms"`
+}
+
+// attempts runs a step, again and again where it says so. Each attempt has a
+// container of its own and the step's whole time.
+func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
+	retry := n.step.Retry
+	first := n.result
+	for attempt := 1; ; attempt++ {
+		end := r.attempt(ctx, n, ahead)
+		last := attempt >= retry.Attempts || ctx.Err() != nil || !retriable(retry, n, end)
+		if retry.Attempts > 1 && (attempt > 1 || !last) {
+			n.tried = append(n.tried, r.attemptResult(n, end))
+			n.result.Attempts = n.tried
+		}
+		if last {
+			return end
+		}
+		pause := retry.Pause(attempt)
+		r.emit(Event{Kind: StepRetried, Step: n.step.Name, Text: fmt.Sprintf("attempt %d of %d: %s; again in %v", attempt, retry.Attempts, end, pause)})
+		if !sleep(ctx, pause) {
+			return end
+		}
+		first.Attempts = nil
+		n.result, ahead = first, nil
+		n.id = fmt.Sprintf("%s-%d", n.firstID, attempt+1)
+	}
+}
+
+// attempt runs a step once.
+func (r *run) attempt(ctx context.Context, n *node, ahead *prepared) outcome {
+	if n.step.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, errStepTimeout)
+		defer cancel()
+	}
+	return r.execute(ctx, ctx, n, ahead)
+}
+
+// retriable reports whether the end of an attempt is one to try again after.
+func retriable(retry pipeline.Retry, n *node, end outcome) bool {
+	if end.status == Succeeded {
+		return false
+	}
+	if len(retry.Causes)+len(retry.ExitCodes) == 0 {
+		return true
+	}
+	var cause pipeline.RetryCause
+	switch {
+	case end.status == TimedOut:
+		cause = pipeline.CauseTimeout
+	case n.result.OOM:
+		cause = pipeline.CauseOOM
+	case end.code == CodeError && end.err != nil: // and not the command's own 125
+		cause = pipeline.CauseError
+	default:
+		return slices.Contains(retry.ExitCodes, end.code)
+	}
+	return slices.Contains(retry.Causes, cause)
+}
+
+func (r *run) attemptResult(n *node, end outcome) Attempt {
+	a := Attempt{Status: end.status, ExitCode: end.code, OOM: n.result.OOM, Started: n.result.Started, Duration: n.result.Duration}
+	if end.err != nil {
+		a.Error = r.mask.String(end.err.Error())
+	}
+	return a
+}
+
+// sleep waits, and returns false when ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

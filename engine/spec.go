@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Spec returns the OCI runtime specification that a step of a plan would run
+// with, as indented JSON in which secrets are masked. Its image is fetched as
+// Run would; nothing runs and nothing is left but the image.
+func Spec(ctx context.Context, plan *pipeline.Plan, step string, o Options) (_ []byte, err error) {
+	r := newRun(plan, o)
+	i := slices.IndexFunc(r.nodes, func(n *node) bool { return n.step.Name == step })
+	if i < 0 {
+		return nil, unknownStep(r.nodes, step)
+	}
+	n := r.nodes[i]
+	stop := r.images.prefetch(ctx, ctx, nil)
+	defer stop()
+	image, err := r.images.get(ctx, n.step)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, o.Fetcher.Store.Settle()) }()
+	spec, err := o.Host.Spec(ctx, r.sandboxStep(n, image))
+	if err != nil {
+		return nil, err
+	}
+	return maskedJSON(spec, r.mask)
+}
+
+func unknownStep(nodes []*node, step string) error {
+	names := []string{}
+	for _, n := range nodes {
+		names = append(names, n.step.Name)
+	}
+	return fmt.Errorf("no step or service is called %q: there are %q", step, names)
+}
+
+// maskedJSON masks the strings, and only them, so that it stays JSON.
+func maskedJSON(v any, mask *logs.Mask) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode OCI spec: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // masks of 64 bits are no float64
+	var document any
+	if err := decoder.Decode(&document); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	err = encoder.Encode(maskStrings(document, mask))
+	return out.Bytes(), err
+}
+
+func maskStrings(v any, mask *logs.Mask) any {
+	switch v := v.(type) {
+	case string:
+		return mask.String(v)
+	case []any:
+		for i := range v {
+			v[i] = maskStrings(v[i], mask)
+		}
+	case map[string]any:
+		masked := map[string]any{}
+		for key, value := range v {
+			masked[mask.String(key)] = maskStrings(value, mask)
+		}
+		return masked
+	}
+	return v
+}

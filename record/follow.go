@@ -1,0 +1,160 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// ReadLog calls each for every event of the log, as the line of JSON that it is.
+// With live, which tells whether the run goes on, it follows the log until the
+// run has ended, has died or ctx ends; nil: to what is the end now. A last line
+// that is not whole, of a run that died, is left out.
+func (r Record) ReadLog(ctx context.Context, live func() bool, each func(line []byte) error) error {
+	file, err := os.Open(filepath.Join(r.dir, logFile))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var growth *growth
+	if live != nil {
+		if growth, err = watch(file.Name()); err != nil {
+			return err
+		}
+		defer growth.close()
+	}
+	lines := &lines{reader: bufio.NewReaderSize(file, 64<<10)}
+	for last := live == nil; ; {
+		ended, err := lines.pass(each)
+		if err != nil || ended || last {
+			return err
+		}
+		if err := growth.wait(ctx); err != nil {
+			return err
+		}
+		last = !live()
+	}
+}
+
+// lines are the whole lines of a file that may grow.
+type lines struct {
+	reader *bufio.Reader
+	part   []byte // of a line whose end is not there yet
+}
+
+// pass passes on the lines that are there, and reports whether one of them was
+// the last that a log can have.
+func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
+	for {
+		data, err := l.reader.ReadBytes('\n')
+		l.part = append(l.part, data...)
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read the log: %w", err)
+		}
+		if err := each(l.part); err != nil {
+			return false, err
+		}
+		if IsKind(l.part, engine.RunFinished) {
+			return true, nil
+		}
+		l.part = l.part[:0]
+	}
+}
+
+// IsKind reports whether a line of a log is an event of a kind. It does not
+// decode the line, of which there may be millions.
+func IsKind(line []byte, kind engine.Kind) bool {
+	// The kind comes behind the time, in front of whatever a step has printed.
+	head := line[:min(len(line), 80)]
+	return bytes.Contains(head, []byte(`"kind":"`+string(kind)+`"`))
+}
+
+// Decode reads a line of a log.
+func Decode(line []byte) (engine.Event, error) {
+	var e engine.Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		return e, fmt.Errorf("read the log: %w", err)
+	}
+	return e, nil
+}
+
+// Running reads from the log which steps run, services first if they have been
+// started first.
+func (r Record) Running() ([]string, error) {
+	var running []string
+	err := r.ReadLog(context.Background(), nil, func(line []byte) error {
+		started := IsKind(line, engine.StepStarted)
+		if !started && !IsKind(line, engine.StepFinished) {
+			return nil
+		}
+		e, err := Decode(line)
+		if err != nil {
+			return err
+		}
+		running = without(running, e.Step)
+		if started {
+			running = append(running, e.Step)
+		}
+		return nil
+	})
+	return running, err
+}
+
+func without(all []string, one string) []string {
+	var rest []string
+	for _, s := range all {
+		if s != one {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// growth tells when a file grows or is closed by who writes it (inotify(7)).
+type growth struct{ events *os.File }
+
+func watch(path string) (*growth, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", path, err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_MODIFY|unix.IN_CLOSE_WRITE); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch %s: %w", path, err), events.Close())
+	}
+	return &growth{events}, nil
+}
+
+// wait returns when the file may have grown, and else after a second: the
+// death of a run is not told.
+func (g *growth) wait(ctx context.Context) error {
+	if err := g.events.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = g.events.SetReadDeadline(time.Now()) })
+	defer stop()
+	_, err := g.events.Read(make([]byte, 4096))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+func (g *growth) close() { _ = g.events.Close() } // nothing was written to it

@@ -1,0 +1,78 @@
+package record
+
+import (
+	"bufio"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// TestASlowDiskLosesLinesAndSaysSo has a pipe that nobody reads for the disk.
+func TestASlowDiskLosesLinesAndSaysSo(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLog(writer, 0)
+	l.patience = time.Millisecond
+	e := engine.Event{Kind: engine.Line, Text: strings.Repeat("x", 60<<10)}
+	lost := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.lost
+	}
+	written := 0
+	for lost() < 3 { // without end, if it waited for the disk
+		l.addLine(e)
+		written++
+	}
+	if written*len(e.Text) > 3*queueBytes {
+		t.Errorf("%d lines of 60 kB were taken while nobody read", written)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- l.close() }()
+	lines := bufio.NewScanner(reader)
+	lines.Buffer(nil, 1<<20)
+	var last string
+	read := 0
+	for lines.Scan() {
+		last = lines.Text()
+		read++
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(last, "lacks 3 lines") || read != written-3+1 {
+		t.Errorf("%d lines of %d, the last %.200s", read, written, last)
+	}
+}
+
+func TestADiskThatFailsIsReported(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := newLog(writer, 0)
+	e := engine.Event{Kind: engine.Line, Text: strings.Repeat("x", 60<<10)}
+	for range 2 * queueBytes / len(e.Text) {
+		l.addLine(e)
+	}
+	if err := l.close(); err == nil || !strings.Contains(err.Error(), "broken pipe") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func BenchmarkLine(b *testing.B) {
+	e := engine.Event{Time: time.Now(), Kind: engine.Line, Step: "build", Stream: engine.Stdout, Text: strings.Repeat("text ", 16)}
+	var to []byte
+	b.SetBytes(int64(len(e.Text)))
+	for b.Loop() {
+		to = appendLine(to[:0], e)
+	}
+}

@@ -1,0 +1,76 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// Writer keeps the record of one run while the run goes on.
+type Writer struct {
+	record Record
+	log    *log
+}
+
+// Create begins the record of a run, which is marked as not finished. Every text
+// in it must have been masked. maxBytes bounds the log; 0: no bound.
+func Create(root string, r Record, maxBytes int64) (_ *Writer, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("keep a record of the run: %w", err)
+		}
+	}()
+	r.dir = filepath.Join(folder(root), r.Run)
+	if err := os.MkdirAll(folder(root), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(r.dir, logFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(r.dir))
+	}
+	if err := r.save(); err != nil {
+		return nil, errors.Join(err, file.Close(), os.RemoveAll(r.dir))
+	}
+	return &Writer{record: r, log: newLog(file, maxBytes)}, nil
+}
+
+// Event adds an event to the log. It does not wait for the disk, or only for
+// a second when a slow one has fallen far behind; then lines are left out, and the
+// log says so. It is called by one
+// goroutine at a time.
+func (w *Writer) Event(e engine.Event) {
+	if e.Kind == engine.Line {
+		w.log.addLine(e)
+		return
+	}
+	if e.Kind == engine.RunFinished {
+		w.record.Summary = e.Summary
+	}
+	data, err := json.Marshal(e)
+	if err != nil {
+		w.log.fail(err)
+		return
+	}
+	w.log.add(append(data, '\n'))
+}
+
+// Close writes what is left of the log, and how the run ended if that was told.
+// The error says what of the record could not be written.
+func (w *Writer) Close() error {
+	err := w.log.close()
+	if w.record.Summary != nil {
+		w.record.Finished = true
+		err = errors.Join(err, w.record.save())
+	}
+	if err != nil {
+		return fmt.Errorf("keep the record of the run: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/containerd/go-runc"
+	"golang.org/x/sys/unix"
+)
+
+// consoleSocket is where the runtime sends the master to.
+type consoleSocket struct {
+	*runc.Socket
+	dir *os.File
+}
+
+// newConsoleSocket listens in dir, which only stepexec can enter: whoever else
+// could connect would choose what the step's terminal is. The state root may
+// be deeper than the 108 bytes that a socket's name can have (unix(7)), so the
+// path leads there through our own descriptor.
+func newConsoleSocket(dir string) (*consoleSocket, error) {
+	held, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := runc.NewConsoleSocket(fmt.Sprintf("/proc/%d/fd/%d/console", os.Getpid(), held.Fd()))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for the step's terminal: %w", err), held.Close())
+	}
+	return &consoleSocket{socket, held}, nil
+}
+
+func (s *consoleSocket) Close() error {
+	return errors.Join(s.Socket.Close(), s.dir.Close())
+}
+
+// verifyConsole makes sure that the runtime has mounted a terminal at
+// /dev/console, and not what a link had been made to lead to (CVE-2025-52565).
+func verifyConsole(pid int) error {
+	path := fmt.Sprintf("/proc/%d/root/dev/console", pid)
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	const firstMajor, lastMajor = 136, 143 // of pseudo-terminals: devices.txt of the kernel
+	if major := unix.Major(st.Rdev); st.Mode&unix.S_IFMT != unix.S_IFCHR || major < firstMajor || major > lastMajor {
+		return errors.New("refused: /dev/console of the container is no terminal (has something replaced it while the container was made?)")
+	}
+	return nil
+}

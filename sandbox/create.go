@@ -1,0 +1,84 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/go-runc"
+	"github.com/docker/go-units"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// create writes config.json, has the runtime create the container and deletes
+// config.json again: it holds the environment, and neither start nor delete
+// need it.
+func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) error {
+	s.process = spec.Process
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("encode OCI spec: %w", err)
+	}
+	config, pidFile := filepath.Join(bundle, "config.json"), filepath.Join(bundle, "pid")
+	if err := os.WriteFile(config, data, 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	defer cancel()
+	s.release = append(s.release, func() error { return s.term.close() }, s.deleteContainer)
+	err = s.callCreate(ctx, bundle, pidFile, spec.Process.Terminal)
+	if removed := os.Remove(config); removed != nil {
+		return errors.Join(err, removed)
+	}
+	if err != nil {
+		return s.createError(spec.Process.Args[0], err)
+	}
+	pid, err := runc.ReadPidFile(pidFile)
+	if err != nil {
+		return fmt.Errorf("read the container's pid: %w", err)
+	}
+	if s.init, err = os.FindProcess(pid); err != nil {
+		return fmt.Errorf("hold the container's init process: %w", err)
+	}
+	if err := writePidFile(s.step, pid); err != nil {
+		return err
+	}
+	if err := verifyContainer(pid, spec); err != nil {
+		return fmt.Errorf("image %s: %w", s.step.Image, err)
+	}
+	s.cgroup, err = findCgroup(pid, s.cgroups)
+	return err
+}
+
+// callCreate has the runtime create the container, with the step's streams or
+// with a terminal.
+func (s *Sandbox) callCreate(ctx context.Context, bundle, pidFile string, terminal bool) error {
+	opts := &runc.CreateOpts{PidFile: pidFile, NoPivot: s.noPivot}
+	if !terminal {
+		opts.IO = stdio{in: s.step.Stdin, out: s.step.Stdout, err: s.step.Stderr}
+		return s.runtime.Create(ctx, s.id, bundle, opts)
+	}
+	socket, err := newConsoleSocket(bundle)
+	if err != nil {
+		return err
+	}
+	opts.ConsoleSocket = socket
+	if err = s.runtime.Create(ctx, s.id, bundle, opts); err == nil {
+		s.term, err = socket.receive(ctx, s.step)
+	}
+	return errors.Join(err, socket.Close())
+}
+
+func (s *Sandbox) createError(command string, err error) error {
+	failure := runtimeError("create container", s.log, err)
+	if tooLittleMemory(failure.Error()) && s.step.Limits.Memory > 0 {
+		return &LimitError{"memory", fmt.Errorf("%s is less than %s needs to start the container here", units.BytesSize(float64(s.step.Limits.Memory)), filepath.Base(s.runtime.Command))}
+	}
+	if code, ok := commandFailure(failure.Error()); ok {
+		return &CommandError{Code: code, Command: command, Image: s.step.Image, Err: failure}
+	}
+	return failure
+}

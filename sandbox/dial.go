@@ -1,0 +1,43 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dial connects over TCP to an address as the step sees it: from the network
+// that its container has. It may be called until Remove, also before Start.
+func (s *Sandbox) Dial(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
+	if s.step.Advanced.Spec == nil && onHostNetwork(s.step) {
+		return dialTCP(ctx, to)
+	}
+	err = s.inNetwork(func() (err error) {
+		conn, err = dialTCP(ctx, to)
+		return err
+	})
+	return conn, err
+}
+
+func dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	// An address and not a name, so that all happens on the calling thread.
+	return new(net.Dialer).DialContext(ctx, "tcp", to.String())
+}
+
+// inNetwork runs f with its thread in the container's network namespace, which
+// is found by the pidfd of the init process (setns(2)): a pid could be another
+// process's by now.
+func (s *Sandbox) inNetwork(f func() error) error {
+	return onOwnThread(func() error {
+		var joined error
+		err := s.init.WithHandle(func(pidfd uintptr) { joined = unix.Setns(int(pidfd), unix.CLONE_NEWNET) })
+		if err := errors.Join(err, joined); err != nil {
+			return fmt.Errorf("enter the step's network namespace: %w", err)
+		}
+		return f()
+	})
+}

@@ -1,0 +1,198 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/go-runc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ExecOptions say what is executed in a running sandbox. What is not set is as
+// the step's own command has it.
+type ExecOptions struct {
+	Args []string // the program, looked up in the PATH of its environment, and its arguments
+	Env  []string // K=V, on top of the step's
+	User string   // name, uid, name:group, uid:gid
+	Dir  string   // absolute
+
+	Stdin          *os.File // nil: /dev/null
+	Stdout, Stderr *os.File // inherited; nil: /dev/null; with a terminal all output goes to Stdout
+
+	TTY      bool            // a terminal for the three streams
+	Terminal func(*Terminal) // is told of it, to resize it, before the program reads any input; may be nil
+}
+
+// Exec runs one more program in a sandbox that has been started, with the
+// step's user, capabilities and limits, and says how it ended. When ctx ends
+// first, the program and what it has left in its process group are killed. A
+// *CommandError says that the program cannot be executed. Exec must have
+// returned before Remove is called.
+func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
+	if err := ctx.Err(); err != nil {
+		return Exit{}, context.Cause(ctx)
+	}
+	process, err := s.execProcess(o)
+	if err != nil {
+		return Exit{}, err
+	}
+	dir, err := os.MkdirTemp(s.bundle, "exec-") // in memory: the environment has secrets
+	if err != nil {
+		return Exit{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	running, terminal, err := s.startExec(ctx, dir, process, o)
+	defer func() { err = errors.Join(err, terminal.close()) }()
+	if err != nil {
+		return Exit{}, err
+	}
+	return waitExec(ctx, running)
+}
+
+// execProcess is the step's own process, with what o says changed.
+func (s *Sandbox) execProcess(o ExecOptions) (*specs.Process, error) {
+	if len(o.Args) == 0 {
+		return nil, ErrNoCommand
+	}
+	process := *s.process
+	process.Args, process.Terminal = o.Args, false
+	process.Env = slices.Concat(process.Env, o.Env)
+	if o.Dir != "" {
+		if err := checkDirectory(o.Dir); err != nil {
+			return nil, err
+		}
+		process.Cwd = o.Dir
+	}
+	if o.User != "" {
+		who, err := lookupUser(filepath.Join(s.bundle, "rootfs"), o.User)
+		if err != nil {
+			return nil, &UserError{User: o.User, Image: s.step.Image, Err: err}
+		}
+		process.User = processUser(who)
+		process.Env = append(process.Env, "HOME="+who.Home)
+	}
+	process.Env = lastOfEach(process.Env)
+	if o.TTY {
+		withTerminal(&process)
+	}
+	return &process, nil
+}
+
+// lastOfEach leaves one variable of each name, the last: programs differ in
+// which of two they see.
+func lastOfEach(env []string) []string {
+	var kept []string
+	seen := map[string]bool{}
+	for _, variable := range slices.Backward(env) {
+		if name, _, _ := strings.Cut(variable, "="); !seen[name] {
+			seen[name] = true
+			kept = append(kept, variable)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
+}
+
+// startExec has the runtime start the process. The runtime ends as soon as it
+// runs, so that it becomes our child, as the container's init process did. go-runc
+// would write the environment to a disk on the way.
+func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Process, o ExecOptions) (_ *os.Process, t *Terminal, err error) {
+	data, err := json.Marshal(process)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode OCI process: %w", err)
+	}
+	file, pidFile, log := filepath.Join(dir, "process.json"), filepath.Join(dir, "pid"), filepath.Join(dir, "log")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	defer cancel()
+	args := []string{"--root", s.runtime.Root, "--log", log, "--log-format", string(s.runtime.LogFormat)}
+	if s.runtime.SystemdCgroup {
+		args = append(args, "--systemd-cgroup")
+	}
+	args = append(args, "exec", "--detach", "--process", file, "--pid-file", pidFile)
+	var socket *consoleSocket
+	if process.Terminal {
+		if socket, err = newConsoleSocket(dir); err != nil {
+			return nil, nil, err
+		}
+		defer func() { err = errors.Join(err, socket.Close()) }()
+		args = append(args, "--console-socket", socket.Path())
+	}
+	cmd := exec.CommandContext(ctx, s.runtime.Command, append(args, s.id)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // see newRuntime
+	if !process.Terminal {
+		stdio{o.Stdin, o.Stdout, o.Stderr}.Set(cmd)
+	}
+	if err := cmd.Run(); err != nil {
+		return nil, nil, s.execError(log, process.Args[0], err)
+	}
+	pid, err := runc.ReadPidFile(pidFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the program's pid: %w", err)
+	}
+	running, err := os.FindProcess(pid)
+	if err != nil || socket == nil {
+		return running, nil, err
+	}
+	t, err = socket.receive(ctx, &Step{Stdin: o.Stdin, Stdout: o.Stdout})
+	if err != nil {
+		killLeader(running)
+		_, waitErr := running.Wait()
+		return nil, nil, errors.Join(err, waitErr)
+	}
+	if o.Terminal != nil {
+		o.Terminal(t)
+	}
+	t.begin()
+	return running, t, nil
+}
+
+func (s *Sandbox) execError(log, command string, err error) error {
+	failure := runtimeError("execute "+command, log, err)
+	if code, ok := commandFailure(failure.Error()); ok {
+		return &CommandError{Code: code, Command: command, Image: s.step.Image, Err: failure}
+	}
+	return failure
+}
+
+// waitExec waits for a program to end, or kills it.
+func waitExec(ctx context.Context, running *os.Process) (Exit, error) {
+	ended := make(chan struct{})
+	go func() { // it ends with the program
+		defer close(ended)
+		_ = running.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		killLeader(running)
+	}
+	<-ended
+	state, err := running.Wait()
+	if err != nil {
+		return Exit{}, fmt.Errorf("wait for the program: %w", err)
+	}
+	if ctx.Err() != nil {
+		return exitOf(state), context.Cause(ctx)
+	}
+	return exitOf(state), nil
+}
+
+// killLeader kills a program, and what else is in its process group, which the
+// runtimes make it the leader of. It must not have been waited for: its number
+// would be free for another one.
+func killLeader(running *os.Process) {
+	_ = unix.Kill(-running.Pid, unix.SIGKILL) // ESRCH: it is no leader
+	_ = running.Kill()                        // it is dead already
+}

@@ -1,0 +1,105 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Guard waits until the run of a directory is over, which the end of the pipe
+// tells, and clears away what is left of it if its process has died, however
+// that was: a dead process's end of a pipe is closed by the kernel. It is
+// called in a process of its own, with its standard input; see Options.Guard.
+func Guard(ctx context.Context, pipe *os.File, dir, runtime string) error {
+	// Typed by hand, this would delete whatever directory is named.
+	_, err := os.Stat(filepath.Join(dir, "private"))
+	runs, run := filepath.Split(dir)
+	if err != nil || filepath.Base(runs) != "runs" || !regexp.MustCompile(`^[a-z2-7]{10}$`).MatchString(run) {
+		return errors.New("guard a run: only stepexec itself starts a guard")
+	}
+	if _, err := io.Copy(io.Discard, pipe); err != nil {
+		return fmt.Errorf("wait for the end of the run: %w", err)
+	}
+	// With this lock whoever starts now, or removes layers, finds all of the run
+	// or nothing.
+	all, err := lockRuns(filepath.Dir(filepath.Clean(runs)), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	// The dead process's lock goes a moment after its end of the pipe.
+	lock, err := openLocked(dir, unix.LOCK_EX)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // it ended well
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(clearAway(ctx, runtime, dir), lock.Close())
+}
+
+// guardProcess is the process in which Guard waits.
+type guardProcess struct {
+	command *exec.Cmd
+	pipe    *os.File // our end; it is never written to
+}
+
+// startGuard starts the guard of a run; without arguments there is none.
+//
+// It has a session of its own: neither Ctrl-C nor the end of the terminal
+// reaches it. It holds nothing of ours open: not the output, whose reader waits
+// for its end, and not the working directory. And it gets no environment but
+// what it looks programs up by: the rest may hold secrets.
+func startGuard(args []string, dir, runtime string) (*guardProcess, error) {
+	if args == nil {
+		return nil, nil
+	}
+	// Descriptors that stepexec was started with would go on to the guard, and
+	// keep whoever waits for their end waiting.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("keep descriptors to ourselves: %w", err)
+	}
+	in, out, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	command := exec.Command("/proc/self/exe")
+	command.Args = slices.Concat(args, []string{dir, runtime})
+	command.Dir, command.Stdin = "/", in
+	for _, name := range []string{"PATH", "CNI_PATH"} {
+		if value, ok := os.LookupEnv(name); ok {
+			command.Env = append(command.Env, name+"="+value)
+		}
+	}
+	// It hardly runs: more threads and memory for speed would be a waste.
+	command.Env = append(command.Env, "GOMAXPROCS=1", "GOGC=20")
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := command.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the guard of the run: %w", err), out.Close())
+	}
+	return &guardProcess{command, out}, nil
+}
+
+// end ends a guard that is not needed any more; on nil it does nothing.
+func (g *guardProcess) end() error {
+	if g == nil {
+		return nil
+	}
+	err := ignoreDone(g.command.Process.Kill())
+	var killed *exec.ExitError
+	if wait := g.command.Wait(); !errors.As(wait, &killed) {
+		err = errors.Join(err, wait)
+	}
+	return errors.Join(err, g.pipe.Close())
+}

@@ -1,0 +1,170 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoProcess says that the process of a run cannot be found: the run has just
+// ended, or it is in another container.
+var ErrNoProcess = errors.New("its process cannot be seen from here")
+
+// Live is a run whose process lives.
+type Live struct {
+	ID  string
+	UID int // of its user
+	dir string
+}
+
+// ListLive lists the runs below a state root whose process lives: it holds the
+// lock of the run's directory.
+func ListLive(root string) ([]Live, error) {
+	all, err := lockRuns(root, unix.LOCK_SH)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	entries, err := all.ReadDir(-1)
+	if err != nil {
+		return nil, err
+	}
+	var live []Live
+	for _, entry := range entries {
+		run := Live{ID: entry.Name(), dir: filepath.Join(all.Name(), entry.Name())}
+		lock, err := openLocked(run.dir, unix.LOCK_SH|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			err = lock.Close() // dead; its lock was free
+		case errors.Is(err, os.ErrNotExist):
+			err = nil
+		case errors.Is(err, unix.EWOULDBLOCK):
+			var st unix.Stat_t
+			if err = unix.Stat(run.dir, &st); err == nil {
+				run.UID = int(st.Uid)
+				live = append(live, run)
+			}
+			err = ignoreGone(err)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return live, nil
+}
+
+// PID is the process of the run, or ErrNoProcess. The pid may pass on to
+// another process: it is for showing.
+func (l Live) PID() (int, error) {
+	holder, err := l.holder()
+	if err != nil {
+		return 0, err
+	}
+	return outermost(holder)
+}
+
+// Stop sends signals to the run's process and waits until it has ended, or
+// until ctx ends.
+func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
+	pid, err := l.PID()
+	if err != nil {
+		return err
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("hold process %d: %w", pid, err)
+	}
+	defer unix.Close(pidfd)
+	// Now the descriptor holds a process; if that still is the run's, the pid
+	// was not passed on in between.
+	if again, err := l.PID(); err != nil || again != pid {
+		return errors.Join(ErrNoProcess, err)
+	}
+	for _, sig := range signals {
+		if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
+		}
+	}
+	polled := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for ctx.Err() == nil {
+		if n, _ := unix.Poll(polled, 100); n > 0 { // readable: it has ended (pidfd_open(2))
+			return nil
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// holder finds the process that holds the lock of the run's directory, as
+// /proc/locks tells (proc_locks(5)). That is always true, which a file with a
+// pid is not, and it tells the pid that the process has for us.
+func (l Live) holder() (pid int, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(l.dir, &st); err != nil {
+		return 0, errors.Join(ErrNoProcess, ignoreGone(err))
+	}
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 4711 08:01:131 0 EOF
+		if len(words) < 6 || words[1] != "FLOCK" || words[3] != "WRITE" {
+			continue
+		}
+		// The device in front of the inode is not always the one that stat(2)
+		// tells: it is another on btrfs.
+		if !strings.HasSuffix(words[5], ":"+strconv.FormatUint(st.Ino, 10)) {
+			continue
+		}
+		found, err := strconv.Atoi(words[4])
+		if err != nil || found <= 0 {
+			continue // of another process namespace
+		}
+		if pid != 0 && pid != found {
+			return 0, fmt.Errorf("%w: processes %d and %d could both be it", ErrNoProcess, pid, found)
+		}
+		pid = found
+	}
+	if pid == 0 {
+		return 0, ErrNoProcess
+	}
+	return pid, nil
+}
+
+// outermost is the process to send signals to: without root, stepexec is a
+// process in a process namespace that takes them from its parent alone, which
+// is stepexec too.
+func outermost(pid int) (int, error) {
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	status, err := os.ReadFile(filepath.Join(proc, "status"))
+	if err != nil {
+		return 0, errors.Join(ErrNoProcess, ignoreGone(err))
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		fields[name] = strings.TrimSpace(value)
+	}
+	if len(strings.Fields(fields["NSpid"])) < 2 {
+		return pid, nil
+	}
+	// In a container the parent is whatever has started that: no stepexec.
+	own, err := os.Stat(filepath.Join(proc, "exe"))
+	if err != nil {
+		return 0, errors.Join(ErrNoProcess, ignoreGone(err))
+	}
+	parents, err := os.Stat(filepath.Join("/proc", fields["PPid"], "exe"))
+	if err != nil || !os.SameFile(own, parents) {
+		return pid, nil
+	}
+	return strconv.Atoi(fields["PPid"])
+}

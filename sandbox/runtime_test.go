@@ -1,0 +1,10 @@
+package sandbox_test
+
+import (
+	"cmp"
+	"os"
+)
+
+// testRuntime is the OCI runtime that the tests use: what the variable
+// STEPEXEC_TEST_RUNTIME names, else runc.
+func testRuntime() string { return cmp.Or(os.Getenv("STEPEXEC_TEST_RUNTIME"), "runc") }

@@ -1,0 +1,29 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Spec returns the OCI runtime specification that Prepare would give to the
+// runtime, and makes no container. Sources of mounts are as the step names them:
+// Prepare looks at them first, makes those that are asked for and pins those
+// in directories that steps write to. Nothing is left. Errors are those of
+// Prepare that come before the runtime is called.
+func (h *Host) Spec(ctx context.Context, step *Step) (_ *specs.Spec, err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := errors.Join(checkNetwork(step), checkNames(step)); err != nil {
+		return nil, err
+	}
+	s := &Sandbox{step: step, id: h.containerID(step)}
+	defer func() { err = errors.Join(err, s.Remove()) }()
+	dir, rootfs, err := s.mountRoot(h)
+	if err != nil {
+		return nil, err
+	}
+	return h.specFor(step, dir, rootfs)
+}

@@ -1,0 +1,112 @@
+package sandbox_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stepexec/stepexec/rootless"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// withoutRoot skips a test that is about users without root, but for its run as one.
+func withoutRoot(t *testing.T) {
+	t.Helper()
+	if !rootless.InNamespace() {
+		t.Skip("TestRootless runs it")
+	}
+}
+
+func TestStepsWithoutRootCannotMakePackets(t *testing.T) {
+	withoutRoot(t)
+	host := openHost(t)
+	step := privateStep(t, "grep ^CapBnd /proc/self/status")
+	step.Security.Privileged = true
+	stdout, stderr, _ := output(t, host, step)
+	var set uint64
+	if _, err := fmt.Sscanf(stdout, "CapBnd: %x", &set); err != nil || set == 0 || set&(1<<12|1<<13) != 0 { // NET_ADMIN, NET_RAW
+		t.Errorf("%v: a privileged step has %s%s", err, stdout, stderr)
+	}
+	step = privateStep(t, "true")
+	step.Security.CapAdd = []string{"NET_RAW"}
+	if _, err := host.Prepare(t.Context(), step); err == nil || !strings.Contains(err.Error(), "cap_add CAP_NET_RAW: refused") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPublishedPortWithoutRoot(t *testing.T) {
+	withoutRoot(t)
+	host, port := openHost(t), freePort(t)
+	for range 2 { // the port is free again after the step
+		step := privateStep(t, "true")
+		step.Names.Ports = []sandbox.Port{{Host: port, Container: 5432}}
+		_, err := runStep(t, host, step, func(*sandbox.Sandbox) {
+			conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+			must(t, err)
+			if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Errorf("nobody listens, and %d bytes came: %v", n, err)
+			}
+			must(t, conn.Close())
+		})
+		must(t, err)
+	}
+	step := privateStep(t, "true")
+	step.Names.Ports = []sandbox.Port{{Container: 5432, Protocol: "udp"}}
+	if _, err := host.Prepare(t.Context(), step); err == nil || !strings.Contains(err.Error(), "only TCP ports") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSlirp4netnsIsTakenWherePastaIsNot(t *testing.T) {
+	withoutRoot(t)
+	bin := t.TempDir()
+	for _, program := range []string{"runc", "slirp4netns"} {
+		path, err := exec.LookPath(program)
+		if err != nil {
+			t.Skip(err)
+		}
+		must(t, os.Symlink(path, filepath.Join(bin, program)))
+	}
+	t.Setenv("PATH", bin)
+	stdout, stderr, exit := output(t, openHost(t), privateStep(t, "ip -o -4 addr show dev eth0"))
+	if !strings.Contains(stdout, "inet 10.0.2.100/24") || exit.Code != 0 {
+		t.Errorf("exit code %d, got %q: %s", exit.Code, stdout, stderr)
+	}
+	must(t, os.Remove(filepath.Join(bin, "slirp4netns")))
+	_, err := openHost(t).Prepare(t.Context(), privateStep(t, "true"))
+	if err == nil || !strings.Contains(err.Error(), "apt-get install passt or slirp4netns") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCNIConfigurationNeedsRoot(t *testing.T) {
+	withoutRoot(t)
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), NetworkConfig: "/etc/cni/net.d/x.conflist"})
+	must(t, err)
+	if _, err := host.Prepare(t.Context(), privateStep(t, "true")); err == nil || !strings.Contains(err.Error(), "needs root") {
+		t.Errorf("got %v", err)
+	}
+	must(t, host.Close())
+}
+
+func TestLimitsThatAreNotDelegatedAreSaidOnce(t *testing.T) {
+	withoutRoot(t)
+	var said []string
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Warn: func(line string) { said = append(said, line) }})
+	must(t, err)
+	for range 2 {
+		step := script(t, "true")
+		step.Limits.Memory, step.Limits.CPUs = 64<<20, 1
+		if _, stderr, exit := output(t, host, step); exit.Code != 0 {
+			t.Error(stderr)
+		}
+	}
+	must(t, host.Close())
+	if len(said) != 1 || !strings.HasPrefix(said[0], "not limited: cpus, memory: ") {
+		t.Errorf("said %q", said)
+	}
+}

@@ -1,0 +1,274 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
+)
+
+// errMapped is the answer to a user namespace within that of a user without root.
+var errMapped = errors.New("uidmap and gidmap: not possible without root: the whole run is in a user namespace already, and there the layers of images cannot be given to other ids (leave them out, or run stepexec as root)")
+
+// hasUserNamespace tells whether a step has a user namespace of its own.
+func hasUserNamespace(s *Security) bool { return len(s.UIDMap) > 0 || len(s.GIDMap) > 0 }
+
+// checkIDs refuses what a step cannot have in its user namespace, or in that of
+// a user without root.
+func (h *Host) checkIDs(step *Step) error {
+	s := &step.Security
+	if err := h.checkPackets(step); err != nil {
+		return err
+	}
+	if !hasUserNamespace(s) {
+		return checkOwner(step.WorkspaceOwner)
+	}
+	if h.rootless {
+		return errMapped
+	}
+	for key, maps := range map[string][]IDMap{"uidmap": s.UIDMap, "gidmap": s.GIDMap} {
+		if _, ok := hostID(maps, 0); !ok {
+			return fmt.Errorf("%s: has no id for the container's root, 0, which starts it (such as 0:100000:65536)", key)
+		}
+	}
+	return checkOwner(step.WorkspaceOwner)
+}
+
+// checkOwner refuses to give files of the workspace to a user of the host who
+// is not there for a user without root.
+func checkOwner(owner *Owner) error {
+	if self, ok := rootless.Inside(); ok && owner != nil && int(owner.UID) != self {
+		return fmt.Errorf("workspace_owner %d: without root what a step's root makes belongs to you, user %d, and can be given to nobody else (leave it out)", owner.UID, self)
+	}
+	return nil
+}
+
+// hostID is the id on the host of one in a container. Without maps it is the
+// same.
+func hostID(maps []IDMap, id uint32) (uint32, bool) {
+	if len(maps) == 0 {
+		return id, true
+	}
+	for _, m := range maps {
+		if id >= m.Container && id-m.Container < m.Size {
+			return m.Host + id - m.Container, true
+		}
+	}
+	return 0, false
+}
+
+// owner is who on the host a user and group of a step are.
+func (s *Security) owner(uid, gid int) (hostUID, hostGID int, err error) {
+	mappedUID, hasUID := hostID(s.UIDMap, uint32(uid))
+	mappedGID, hasGID := hostID(s.GIDMap, uint32(gid))
+	if !hasUID || !hasGID {
+		return 0, 0, fmt.Errorf("user %d or group %d is not in uidmap and gidmap", uid, gid)
+	}
+	return int(mappedUID), int(mappedGID), nil
+}
+
+// mapUser puts a step's user namespace into its spec, and what is different in
+// one, be it the step's or that of a user without root, in which all of this
+// runs.
+func (h *Host) mapUser(spec *specs.Spec, step *Step) {
+	own := hasUserNamespace(&step.Security)
+	if own {
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		spec.Linux.UIDMappings = specMappings(step.Security.UIDMap)
+		spec.Linux.GIDMappings = specMappings(step.Security.GIDMap)
+	}
+	if !own && !h.rootless {
+		return
+	}
+	// Who mounts a new sysfs must own the network namespace that it shows.
+	if owned := step.Network == NetworkNone || h.rootless && step.Network == NetworkPrivate; !owned || joined(step, specs.NetworkNamespace) != "" {
+		bindSysfs(spec.Mounts)
+	}
+	keepLockedFlags(spec.Mounts)
+	const terminals = 5 // the group of terminals, by an old custom
+	if _, ok := hostID(step.Security.GIDMap, terminals); !ok || h.rootless && !hasGroup(terminals) {
+		dropOption(spec.Mounts, "devpts", fmt.Sprintf("gid=%d", terminals))
+	}
+}
+
+func specMappings(maps []IDMap) []specs.LinuxIDMapping {
+	var all []specs.LinuxIDMapping
+	for _, m := range maps {
+		all = append(all, specs.LinuxIDMapping{ContainerID: m.Container, HostID: m.Host, Size: m.Size})
+	}
+	return all
+}
+
+// bindSysfs shows the host's /sys in place of a new one. It is read-only all
+// through, also where other file systems are mounted in it.
+func bindSysfs(mounts []specs.Mount) {
+	for i, m := range mounts {
+		if m.Type != "sysfs" {
+			continue
+		}
+		options := []string{"rbind", "rprivate", "nosuid", "noexec", "nodev"}
+		if slices.Contains(m.Options, "ro") {
+			options = append(options, "ro", "rro")
+		}
+		mounts[i] = specs.Mount{Destination: m.Destination, Type: "bind", Source: "/sys", Options: options}
+	}
+}
+
+// keepLockedFlags adds to bind mounts what their sources are mounted with: in a
+// user namespace none of that can be taken off again, and runtimes before runc
+// 1.2 do not think of it.
+func keepLockedFlags(mounts []specs.Mount) {
+	for i, m := range mounts {
+		var fs unix.Statfs_t
+		if m.Type != "bind" || unix.Statfs(m.Source, &fs) != nil { // a missing source is made later, or an error then
+			continue
+		}
+		for _, flag := range []struct {
+			bit  int64
+			name string
+		}{
+			{unix.ST_RDONLY, "ro"}, {unix.ST_NOSUID, "nosuid"}, {unix.ST_NODEV, "nodev"}, {unix.ST_NOEXEC, "noexec"},
+			{unix.ST_NOATIME, "noatime"}, {unix.ST_NODIRATIME, "nodiratime"},
+		} {
+			if fs.Flags&flag.bit != 0 && !slices.Contains(mounts[i].Options, flag.name) {
+				mounts[i].Options = append(slices.Clone(mounts[i].Options), flag.name)
+			}
+		}
+	}
+}
+
+func dropOption(mounts []specs.Mount, kind, option string) {
+	for i, m := range mounts {
+		if m.Type == kind {
+			mounts[i].Options = slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return o == option })
+		}
+	}
+}
+
+// hasGroup tells whether this process's user namespace has a group.
+func hasGroup(gid uint32) bool {
+	text, err := os.ReadFile("/proc/self/gid_map")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		var m IDMap
+		if _, err := fmt.Sscan(line, &m.Container, &m.Host, &m.Size); err == nil {
+			if _, ok := hostID([]IDMap{m}, gid); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mountIDMapped mounts a directory at another place with the ids of a user
+// namespace; see mount_setattr(2).
+func mountIDMapped(dir, place string, namespace *os.File) error {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return &os.PathError{Op: "open_tree", Path: dir, Err: err}
+	}
+	defer unix.Close(tree)
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Propagation: unix.MS_PRIVATE, Userns_fd: uint64(namespace.Fd())}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); err != nil {
+		return fmt.Errorf("mount layer %s with the ids of uidmap and gidmap: %w (this needs Linux 5.19, and a file system that can be mounted so, such as ext4, xfs, btrfs or erofs, below --root)", dir, err)
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount layer at %s: %w", place, err)
+	}
+	return nil
+}
+
+// mappedRoot is where the root file systems of steps with user namespaces are
+// mounted: RUN/STEP/fs. Their runtimes have to reach them as the container's
+// root, who may not enter the run's own directory. RUN/STEP lets in that
+// user's group alone: an image has setuid programs, which are nobody else's to
+// run on the host.
+const mappedRoot = "/run/stepexec/rootfs"
+
+// rootfs is where a step's root file system is mounted; dir is the step's.
+func (h *Host) rootfs(step *Step, dir string) (path string, remove func() error, err error) {
+	if !hasUserNamespace(&step.Security) {
+		return filepath.Join(dir, "rootfs"), func() error { return nil }, nil
+	}
+	run := filepath.Join(mappedRoot, h.id)
+	if err := os.MkdirAll(run, 0o711); err != nil {
+		return "", nil, err
+	}
+	// The umask of whoever made them may have narrowed them.
+	for _, parent := range []string{run, mappedRoot, filepath.Dir(mappedRoot)} {
+		if err := os.Chmod(parent, 0o711); err != nil { //nolint:gosec // see mappedRoot
+			return "", nil, err
+		}
+	}
+	place := filepath.Join(run, step.ID)
+	_, group, err := step.Security.owner(0, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	err = errors.Join(os.Mkdir(place, 0o700), os.Chown(place, 0, group), os.Chmod(place, 0o710)) //nolint:gosec // see mappedRoot
+	remove = func() error {
+		return errors.Join(os.Remove(filepath.Join(place, "fs")), os.Remove(place))
+	}
+	return filepath.Join(place, "fs"), remove, err
+}
+
+// giveStreams lets a step's user open its standard streams by name, such as
+// /dev/stdout: pipes of root's are nobody else's to open.
+func giveStreams(step *Step, uid, gid int) error {
+	for _, stream := range []*os.File{step.Stdin, step.Stdout, step.Stderr} {
+		if stream == nil {
+			continue
+		}
+		info, err := stream.Stat()
+		if err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+			err = stream.Chown(uid, gid)
+		}
+		if err != nil {
+			return fmt.Errorf("give the step its streams: %w", err)
+		}
+	}
+	return nil
+}
+
+// newUserNamespace makes a user namespace that has the maps and opens it. A
+// process is needed to make it; it is stopped before it does anything, and
+// killed.
+func newUserNamespace(s *Security) (*os.File, error) {
+	runtime.LockOSThread() // whoever traces a process is a thread
+	defer runtime.UnlockOSThread()
+	child := exec.Command("/proc/self/exe")
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER, Ptrace: true, Pdeathsig: unix.SIGKILL,
+		UidMappings: sysMappings(s.UIDMap), GidMappings: sysMappings(s.GIDMap), GidMappingsEnableSetgroups: true,
+	}
+	if err := child.Start(); err != nil {
+		return nil, fmt.Errorf("make a user namespace with uidmap and gidmap: %w (are they free of overlaps, and is sysctl user.max_user_namespaces above 0?)", err)
+	}
+	namespace, err := os.Open(filepath.Join("/proc", fmt.Sprint(child.Process.Pid), "ns/user"))
+	killed := child.Process.Kill()
+	_ = child.Wait() // says that it was killed
+	if err := errors.Join(err, killed); err != nil {
+		return nil, fmt.Errorf("open the user namespace: %w", err)
+	}
+	return namespace, nil
+}
+
+func sysMappings(maps []IDMap) []syscall.SysProcIDMap {
+	var all []syscall.SysProcIDMap
+	for _, m := range maps {
+		all = append(all, syscall.SysProcIDMap{ContainerID: int(m.Container), HostID: int(m.Host), Size: int(m.Size)})
+	}
+	return all
+}

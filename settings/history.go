@@ -1,0 +1,56 @@
+package settings
+
+import (
+	"errors"
+	"regexp"
+	"strconv"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// History says which records of runs are kept. A zero field means the default.
+type History struct {
+	Keep    int           // runs
+	MaxAge  time.Duration // since a run's end
+	MaxSize int64         // bytes, of all records together
+}
+
+// OrDefault fills in what nothing was said of: 100 runs, 30 days, 1 GB.
+func (h History) OrDefault() History {
+	if h.Keep == 0 {
+		h.Keep = 100
+	}
+	if h.MaxAge == 0 {
+		h.MaxAge = 30 * 24 * time.Hour
+	}
+	if h.MaxSize == 0 {
+		h.MaxSize = 1e9
+	}
+	return h
+}
+
+func (p *parser) history(n *yaml.Node) (h History) {
+	p.object(n, fields{
+		"keep":     func(n *yaml.Node) { h.Keep = int(p.count(n)) },
+		"max_age":  func(n *yaml.Node) { h.MaxAge = parsed(p, n, parseAge) },
+		"max_size": func(n *yaml.Node) { h.MaxSize = parsed(p, n, ParseSize) },
+	})
+	return h
+}
+
+var ageForm = regexp.MustCompile(`^([1-9][0-9]{0,4})([dh])$`)
+
+// parseAge reads days or hours, such as 30d.
+func parseAge(text string) (time.Duration, error) {
+	parts := ageForm.FindStringSubmatch(text)
+	if parts == nil {
+		return 0, errors.New("want a number of days or hours, such as 30d or 12h, not " + quoted(text))
+	}
+	number, err := strconv.Atoi(parts[1])
+	unit := time.Hour
+	if parts[2] == "d" {
+		unit *= 24
+	}
+	return time.Duration(number) * unit, err
+}
