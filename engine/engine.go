@@ -31,13 +31,14 @@ var (
 type Options struct {
 	Host     *sandbox.Host
 	Fetcher  *Fetcher
-	Grace    time.Duration   // 0: DefaultGrace
-	Cleanup  time.Duration   // that steps which run always have after a cancel; 0: DefaultCleanup
-	Slots    chan struct{}   // of several runs together: what it holds is how many steps run at once; nil: no limit
-	Parallel int             // steps that run at once, but for services and detached ones; 0: no limit
-	Roots    []string        // host directories that no mount source below them may leave by a link, beside the workspace
-	Kill     <-chan struct{} // closed: running steps are killed, without the rest of their grace
-	Events   func(Event)     // called one at a time; slow listeners slow the steps, and lose nothing
+	Grace    time.Duration                                // 0: DefaultGrace
+	Cleanup  time.Duration                                // that steps which run always have after a cancel; 0: DefaultCleanup
+	Cache    func(name string) (folder string, err error) // makes a named cache ready; nil: there are none
+	Slots    chan struct{}                                // of several runs together: what it holds is how many steps run at once; nil: no limit
+	Parallel int                                          // steps that run at once, but for services and detached ones; 0: no limit
+	Roots    []string                                     // host directories that no mount source below them may leave by a link, beside the workspace
+	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
+	Events   func(Event)                                  // called one at a time; slow listeners slow the steps, and lose nothing
 
 	// Stdin is what a step reads whose input is that of stepexec; nil: such a step
 	// is an error. Stdout and Stderr take what a plan of a single step prints, masked
@@ -103,21 +104,23 @@ type run struct {
 
 // node is a step, or a service, of a run.
 type node struct {
-	step    *pipeline.PlannedStep
-	id      string // of its sandbox
-	firstID string // of that of its first attempt
-	deps    []*node
-	asked   bool          // for its turn; guarded by turns
-	isAhead bool          // it is one of those that are prepared ahead
-	turn    chan struct{} // closed when it may run
-	tried   []Attempt     // so far
-	needs   []*node       // services that must be ready
-	started chan struct{} // closed once its command runs, or it is decided that it will not
-	runs    bool          // which of the two; set before started is closed
-	ended   chan struct{} // closed once result and failed are final
-	result  StepResult
-	failed  bool // it, or a step it depends on, failed
-	once    sync.Once
+	step      *pipeline.PlannedStep
+	id        string // of its sandbox
+	firstID   string // of that of its first attempt
+	deps      []*node
+	asked     bool          // for its turn; guarded by turns
+	isAhead   bool          // it is one of those that are prepared ahead
+	turn      chan struct{} // closed when it may run
+	tried     []Attempt     // so far
+	exports   exports       // variables for those that depend on it, its own and those it got
+	inherited []string      // NAME=value of those it got, and takes
+	needs     []*node       // services that must be ready
+	started   chan struct{} // closed once its command runs, or it is decided that it will not
+	runs      bool          // which of the two; set before started is closed
+	ended     chan struct{} // closed once result and failed are final
+	result    StepResult
+	failed    bool // it, or a step it depends on, failed
+	once      sync.Once
 
 	// Of a service and a detached step:
 	stop    func()        // ends serving

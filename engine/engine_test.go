@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -265,5 +266,61 @@ steps:
 	tidy := summary.Steps[1]
 	if tidy.Status != engine.Cancelled || tidy.Error != "stop; the 200ms for what runs always are over" || summary.ExitCode != engine.CodeInterrupted {
 		t.Errorf("%+v, exit code %d", tidy, summary.ExitCode)
+	}
+}
+
+// wide is a step that n others depend on, and one that depends on all of them.
+func wide(n int) string {
+	file := "steps:\n  first: {image: 'oci:busybox', depends_on: [], commands: [sleep 0.1]}\n"
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprint("s", i))
+		file += fmt.Sprintf("  s%d: {image: 'oci:busybox', depends_on: first, commands: ['true']}\n", i)
+	}
+	return file + "  last: {image: 'oci:busybox', depends_on: [" + strings.Join(names, ", ") + "], commands: ['true']}\n"
+}
+
+func TestAWidePipelineEndsWithFewStepsAtOnce(t *testing.T) {
+	b := newBench(t)
+	p, err := pipeline.Parse("pipeline.yml", []byte(wide(20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, most := map[string]bool{}, 0
+	var order []string
+	summary, err := engine.Run(t.Context(), plan, engine.Options{
+		Host: b.host, Fetcher: b.fetcher, Parallel: 3,
+		Events: func(e engine.Event) {
+			switch e.Kind {
+			case engine.StepStarted:
+				running[e.Step] = true
+				most = max(most, len(running))
+				order = append(order, e.Step)
+			case engine.StepFinished:
+				delete(running, e.Step)
+			}
+		},
+	})
+	if err != nil || summary.Status != engine.Succeeded {
+		t.Fatalf("%+v, %v", summary, err)
+	}
+	if most > 3 || len(order) != 22 || order[0] != "first" || order[21] != "last" {
+		t.Errorf("%d at once, in the order %v", most, order)
+	}
+}
+
+func TestACancelEndsAWidePipeline(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	summary, _ := newBench(t).run(t, ctx, wide(20), pipeline.Inputs{}, func(e engine.Event) {
+		if e.Kind == engine.StepStarted && e.Step != "first" {
+			cancel(errors.New("stop"))
+		}
+	})
+	if summary.Status != engine.Cancelled || summary.ExitCode != engine.CodeInterrupted {
+		t.Errorf("%s with exit code %d", summary.Status, summary.ExitCode)
 	}
 }

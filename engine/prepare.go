@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -51,7 +52,11 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, errors.Join(err, out.close())
 	}
-	step := r.sandboxStep(n, image)
+	mounts, err := r.mounts(n)
+	if err != nil {
+		return nil, errors.Join(err, in.close(), out.close())
+	}
+	step := r.sandboxStep(n, image, mounts)
 	step.Stdin, step.Stdout, step.Stderr = in.file(), out.fifos[0].Writer(), out.fifos[1].Writer()
 	box, err := r.o.Host.Prepare(ctx, step)
 	if err != nil {
@@ -113,6 +118,9 @@ func (r *run) canPrepareAhead(n *node) bool {
 		return false
 	}
 	for _, m := range n.step.Mounts {
+		if m.Type == pipeline.MountVolume || m.Type == pipeline.MountCache {
+			continue // no step can put anything in the place of their folders
+		}
 		if m.Source != r.plan.WorkspaceSource || filepath.Clean(m.Destination) != r.plan.WorkspacePath {
 			return false
 		}

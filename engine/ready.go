@@ -34,6 +34,7 @@ type readiness struct {
 	waited  *probe             // the one that did not hold
 	last    error              // of its last try
 	ready   bool
+	took    time.Duration // from the start until it was ready
 	tooLate bool
 	lines   []string // the last that were printed before it was stopped for being too late
 }
@@ -115,13 +116,14 @@ func (rd *readiness) begin(ctx, running context.Context, n *node, box *sandbox.S
 	running, stop := context.WithCancelCause(running)
 	watching, over := context.WithTimeoutCause(ctx, rd.timeout, errNotReady)
 	rd.cancel, rd.done = over, make(chan struct{})
+	began := time.Now()
 	go func() {
 		defer close(rd.done)
 		defer rd.printed.stop()
 		err := rd.watch(watching, box)
 		switch {
 		case err == nil:
-			rd.ready = true
+			rd.ready, rd.took = true, time.Since(began)
 			n.settle(false)
 		case errors.Is(err, errNotReady):
 			rd.tooLate, rd.lines = true, rd.printed.last()
@@ -157,7 +159,10 @@ func (rd *readiness) close() {
 // ready by then. The readiness must have been closed.
 func (rd *readiness) judge(running context.Context, end outcome) outcome {
 	switch {
-	case rd == nil || rd.ready:
+	case rd == nil:
+		return end
+	case rd.ready:
+		rd.node.result.Ready = Millis(rd.took)
 		return end
 	case rd.tooLate:
 		rd.node.result.NotReady = true

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,8 +24,9 @@ type Attempt struct {
 // container of its own and the step's whole time.
 func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 	retry := n.step.Retry
-	first := n.result
+	got := n.exports
 	for attempt := 1; ; attempt++ {
+		n.exports = maps.Clone(got)
 		end := r.attempt(ctx, n, ahead)
 		last := attempt >= retry.Attempts || ctx.Err() != nil || !retriable(retry, n, end)
 		if retry.Attempts > 1 && (attempt > 1 || !last) {
@@ -39,10 +41,16 @@ func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 		if !sleep(ctx, pause) {
 			return end
 		}
-		first.Attempts = nil
-		n.result, ahead = first, nil
-		n.id = fmt.Sprintf("%s-%d", n.firstID, attempt+1)
+		n.forget()
+		n.id, ahead = fmt.Sprintf("%s-%d", n.firstID, attempt+1), nil
 	}
+}
+
+// forget takes back what an attempt has left in the result. It leaves what does not
+// change with attempts alone: others read it meanwhile.
+func (n *node) forget() {
+	n.result.Status, n.result.Started, n.result.Duration = Pending, time.Time{}, 0
+	n.result.OOM, n.result.Usage, n.result.Outputs = false, nil, nil
 }
 
 // attempt runs a step once.

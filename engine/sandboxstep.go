@@ -2,19 +2,20 @@ package engine
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
 // sandboxStep is a planned step in the words of package sandbox.
-func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {
+func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbox.Step {
 	step := n.step
 	s := &sandbox.Step{
 		ID: n.id, Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
 		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
-		Env: step.Env, Directory: step.Directory, User: step.User, Network: step.Network,
-		HostNames: r.hostNames(),
+		Env: slices.Concat(n.inherited, step.Env), Directory: step.Directory, User: step.User, Network: step.Network,
+		HostNames: r.hostNames(), Mounts: mounts,
 		Workspace: r.plan.WorkspaceSource, Roots: r.o.Roots,
 		Names:    sandboxNames(step),
 		Limits:   sandboxLimits(&step.Limits),
@@ -23,9 +24,6 @@ func (r *run) sandboxStep(n *node, image *Image) *sandbox.Step {
 	}
 	if step.Owner != nil {
 		s.WorkspaceOwner = &sandbox.Owner{UID: step.Owner.UID, GID: step.Owner.GID}
-	}
-	for _, m := range step.Mounts {
-		s.Mounts = append(s.Mounts, sandbox.Mount(m))
 	}
 	for _, file := range step.SecretFiles {
 		s.Secrets = append(s.Secrets, sandbox.Secret(file))

@@ -29,7 +29,11 @@ func Spec(ctx context.Context, plan *pipeline.Plan, step string, o Options) (_ [
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, o.Fetcher.Store.Settle()) }()
-	spec, err := o.Host.Spec(ctx, r.sandboxStep(n, image))
+	mounts, err := r.mounts(n)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := o.Host.Spec(ctx, r.sandboxStep(n, image, mounts))
 	if err != nil {
 		return nil, err
 	}

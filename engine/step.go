@@ -21,6 +21,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer n.start(false)
 	ahead := r.prepareAhead(ctx, n)
 	defer r.awaitTurn(n, serving)()
+	ahead = r.inherit(n, ahead)
 	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
 	if ctx.Err() != nil || !runs {
 		r.keepErr(ahead.remove())
@@ -115,12 +116,13 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	n.result.Duration = Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain(), giveBack())
 	p.readiness.close()
+	exported, exportErr := r.readExports(n)
 	r.removals.Go(func() { r.keepErr(p.remove()) }) // 5 ms and more that the next step need not wait for
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
 		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	return p.readiness.judge(running, ended(running, exit, err))
+	return r.export(n, exported, exportErr, p.readiness.judge(running, ended(running, exit, err)))
 }
 
 // ended says what the end of a step's command means. A command that was told

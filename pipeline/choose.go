@@ -132,7 +132,12 @@ func keptBelow(graph [][]int, kept []bool, step int) []int {
 	return below
 }
 
-// HasConditions reports whether any step has a condition on more than how others ended.
+// HasConditions reports whether any step has a condition on more than how others ended,
+// for which Plan needs Facts.
 func (p *Pipeline) HasConditions() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return len(s.When) > 0 })
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.ContainsFunc(s.When, Condition.needsFacts) })
+}
+
+func (c Condition) needsFacts() bool {
+	return c.Evaluate != "" || c.Path.given() || slices.ContainsFunc(c.parts(Facts{}), func(p part) bool { return p.match.given() })
 }

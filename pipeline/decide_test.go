@@ -158,3 +158,13 @@ func FuzzDecide(f *testing.F) {
 		}
 	})
 }
+
+func TestOnlyConditionsOnMoreThanStatusNeedFacts(t *testing.T) {
+	for when, want := range map[string]bool{
+		"{}": false, "{status: always}": false, "[{status: failure}, {branch: main}]": true, "{path: a}": true, "{evaluate: 'true'}": true,
+	} {
+		if got := parse(t, "steps: {a: {image: x, when: "+when+"}}").HasConditions(); got != want {
+			t.Errorf("%s: %t", when, got)
+		}
+	}
+}

@@ -32,6 +32,17 @@ var invalid = []struct {
 	{"allow-new-privileges-number", structure, `4:27: steps[0].allow_new_privileges: must be true or false, not a number`},
 	{"apparmor-space", structure, `4:15: steps[0].apparmor: "my profile" is not valid (a profile's name has no spaces)`},
 	{"args-map", structure, `4:11: steps[0].args: must be a string or a list of strings, not a map`},
+	{"cache-item", structure, `4:13: steps[0].cache[0]: "a/b:/c" is not a cache (write it like go-mod:/go/pkg/mod; a name has letters, digits and any of _ . -, at most 100, with a letter or digit first)
+4:23: steps[0].cache[1]: "a" is not a cache (write it like go-mod:/go/pkg/mod; a name has letters, digits and any of _ . -, at most 100, with a letter or digit first)
+4:28: steps[0].cache[2]: must be a string, not a number (put it in quotes)
+4:31: steps[0].cache[3].path: is required
+4:42: steps[0].cache[4].name: is required
+4:61: steps[0].cache[5].name: ".." is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)`},
+	{"cache-proc", semantics, `4:13: steps[0].cache[0]: nothing can be mounted at "/proc/x": /proc and /sys belong to the kernel`},
+	{"cache-relative", structure, `4:13: steps[0].cache[0]: the path "b" in the container is not absolute (begin it with /)
+4:20: steps[0].cache[1]: the path "c" in the container is not absolute (begin it with /)`},
+	{"cache-string", structure, `4:12: steps[0].cache: must be a list, not a string`},
+	{"cache-twice", semantics, `4:21: steps[0].cache[1]: /b is already mounted at line 4`},
 	{"cap-drop-empty", structure, `4:15: steps[0].cap_drop: must not be empty (give it a value or remove the key)`},
 	{"cap-unknown", semantics, `4:15: steps[0].cap_add[0]: "NET_ADMN" is not a capability (did you mean "NET_ADMIN"?)`},
 	{"cgroup-parent-dots", semantics, `4:20: steps[0].cgroup_parent: must not contain ..`},
@@ -341,6 +352,13 @@ var invalid = []struct {
 	{"volume-no-source", structure, `4:15: steps[0].volumes[0]: the mount has no source (write it like type=bind,src=/etc,dst=/host-etc,options=rbind:ro)`},
 	{"volume-one-part", structure, `4:15: steps[0].volumes[0]: "/a" is not a volume (write it like /etc:/host-etc or /etc:/host-etc:ro)`},
 	{"volume-relative", structure, `4:15: steps[0].volumes[0]: the path "b" in the container is not absolute (begin it with /)`},
+	{"volumes-map", structure, `1:10: volumes: must be a list, not a map`},
+	{"volumes-names", structure, `1:11: volumes[0]: "a/b" is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)
+1:16: volumes[1]: must not be empty (give it a value or remove the key)
+1:31: volumes[3]: the volume "x" is already there
+1:34: volumes[4].name: is required
+1:38: volumes[5].name: is required
+1:39: volumes[5].nmae: unknown key (did you mean "name"?)`},
 	{"when-empty-list", structure, `4:11: steps[0].when: must not be empty (without any condition the step runs on success)`},
 	{"when-evaluate", semantics, `4:22: steps[0].when.evaluate: not a condition: unexpected token EOF (column 10) (see docs/pipeline.md for the names it may use)`},
 	{"when-evaluate-bool", structure, `4:22: steps[0].when.evaluate: must be a string, not a boolean (put it in quotes)`},

@@ -21,7 +21,8 @@ type Pipeline struct {
 	Workspace   string        // absolute mount path in the containers
 	Timeout     time.Duration // of the whole run; 0 is none
 	Matrix      Matrix
-	FailFast    bool // the first failure ends the steps that run on success only
+	Volumes     []string // names of folders that the steps of a run share
+	FailFast    bool     // the first failure ends the steps that run on success only
 	Steps       []Step
 	Services    []Step
 
@@ -104,8 +105,8 @@ type SecretUse struct {
 
 // Mount is a bind mount or a tmpfs. ctr and docker call its parts by the same names.
 type Mount struct {
-	Type        string   // "bind" or "tmpfs"
-	Source      string   // path on the host; "tmpfs" for a tmpfs
+	Type        string   // "bind", "tmpfs", MountVolume or MountCache
+	Source      string   // path on the host; "tmpfs" for a tmpfs; the name of a volume or cache
 	Destination string   // absolute, clean path in the container
 	Options     []string // as mount(8) takes them; a bind mount has bind or rbind among them
 	Create      bool     // make the source directory when it is missing

@@ -44,6 +44,7 @@ func (p *parser) topFields(out *Pipeline) fields {
 		"env_file":    func(v value) { out.EnvFiles, out.envFilesAt = p.filled(v, p.word), v.position() },
 		"workspace":   func(v value) { out.Workspace = p.workspace(v) },
 		"timeout":     func(v value) { out.Timeout = p.duration(v) },
+		"volumes":     func(v value) { out.Volumes = p.volumeNames(v) },
 		"matrix":      func(v value) { out.Matrix = p.matrix(v) },
 		"fail_fast":   func(v value) { out.FailFast = p.boolean(v) },
 		"steps":       func(v value) { out.Steps = p.steps(v) },

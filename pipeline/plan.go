@@ -77,6 +77,7 @@ type PlannedStep struct {
 	IgnoreFailure         bool
 	RunOn                 RunOn
 	Retry                 Retry
+	Exports               bool   // it may hand on variables, in the file ExportsPath
 	Reason                string // which conditions were met; "" without any
 	Timeout               time.Duration
 	Ready                 *Ready   // of a service or a detached step; nil: by the healthcheck that a service's image may have
@@ -118,7 +119,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		WorkspacePath:   pl.workspace,
 		Timeout:         p.Timeout,
 		FailFast:        p.FailFast || in.FailFast,
-		Cell: in.Cell.String(),
+		Cell:            in.Cell.String(),
 		OwnWorkspace:    len(in.Cell) > 0,
 		Secrets:         secretValues(in.Secrets),
 		LeftOut:         pl.leftOut,
@@ -137,6 +138,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		if step.Directory == "" && in.Workspace != "" {
 			step.Directory = pl.workspace
 		}
+		step.Exports = pl.exports(&p.Steps[s.index])
 		step.DependsOn, step.RunOn, step.Reason = s.dependsOn, s.decision.On, s.decision.Reason
 		step.Needs = p.needs(&p.Steps[s.index])
 		plan.Steps = append(plan.Steps, step)
@@ -244,6 +246,7 @@ func (pl *planner) mounts(s *Step) []Mount {
 		mounts = append(mounts, Mount{Type: "bind", Source: pl.in.Workspace, Destination: pl.workspace, Options: []string{"rbind", "rw"}})
 	}
 	for _, m := range s.Mounts {
+		m = pl.named(m)
 		if m.Type == "bind" && !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(pl.in.Dir, m.Source)
 		}

@@ -24,6 +24,9 @@ func (pl *planner) environment(s *Step) []string {
 			"STEPEXEC_WORKSPACE=" + pl.workspace,
 		}
 	}
+	if pl.exports(s) {
+		own = append(own, "STEPEXEC_OUTPUT="+ExportsPath)
+	}
 	for _, v := range pl.in.Cell {
 		own = append(own, v.Axis+"="+v.Value)
 	}
@@ -43,6 +46,16 @@ func (pl *planner) environment(s *Step) []string {
 		}
 	}
 	return slices.Sorted(maps.Values(entries))
+}
+
+// ExportsPath is the file in the container that takes the variables for later steps.
+const ExportsPath = "/run/stepexec/output"
+
+// exports reports whether a step may hand on variables: not a service or a detached
+// step, which never ends before others, nor one with a raw specification.
+func (pl *planner) exports(s *Step) bool {
+	isStep := slices.ContainsFunc(pl.pipeline.Steps, func(other Step) bool { return other.Name == s.Name })
+	return isStep && !pl.in.Bare && !s.Detach && s.SpecFile == ""
 }
 
 // files reads env files; relative ones start from dir.

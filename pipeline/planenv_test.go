@@ -55,6 +55,7 @@ steps:
 		"PLUGIN_STEP=step",
 		"SECRET=secret",
 		"STEPEXEC=true",
+		"STEPEXEC_OUTPUT=/run/stepexec/output",
 		"STEPEXEC_PIPELINE=p",
 		"STEPEXEC_STEP=s",
 		"STEPEXEC_WORKSPACE=/workspace",

@@ -56,6 +56,7 @@ func (p *parser) stepFields(s *Step) fields {
 		"mounts":      func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.mount, taken)...) },
 		"volumes":     func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.volume, taken)...) },
 		"tmpfs":       func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.tmpfs, taken)...) },
+		"cache":       func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.cache, taken)...) },
 		"network":     func(v value) { s.Network = p.oneOf(v, "host", "none", "private") },
 		"depends_on":  func(v value) { s.DependsOn = p.dependsOn(v) },
 		"detach":      func(v value) { s.Detach = p.boolean(v) },

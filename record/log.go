@@ -17,6 +17,11 @@ const (
 	// defaultPatience is how long a step's output is held up by a disk that does not
 	// keep up, once each time that it falls behind; then lines are left out.
 	defaultPatience = time.Second
+	// batchBytes and batchTime are how many bytes of lines, and how long, are
+	// gathered to be written at once. On two cores 100 MB of output took 0.4 s
+	// more than without a record; with each line written by itself 0.75 s.
+	batchBytes = 256 << 10
+	batchTime  = 20 * time.Millisecond
 )
 
 // log writes to a file without making those wait who add to it.
@@ -25,6 +30,7 @@ type log struct {
 	patience time.Duration
 	left     int64         // bytes that lines may still have; -1: no bound
 	work     chan struct{} // holds one when there is something to write, closed at the end
+	soon     chan struct{} // holds one when lines are not to be gathered any longer
 	room     chan struct{} // holds one when there may be room again
 	done     chan struct{} // closed when all is written
 
@@ -38,7 +44,7 @@ type log struct {
 }
 
 func newLog(file *os.File, maxBytes int64) *log {
-	l := &log{file: file, patience: defaultPatience, left: -1, work: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &log{file: file, patience: defaultPatience, left: -1, work: make(chan struct{}, 1), soon: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
 	if maxBytes > 0 {
 		l.left = maxBytes
 	}
@@ -53,6 +59,7 @@ func (l *log) add(event []byte) {
 	l.tellLost()
 	l.queue = append(l.queue, event...)
 	signal(l.work)
+	signal(l.soon)
 }
 
 // addLine adds a line of a step's output, unless there is no room for it.
@@ -66,6 +73,7 @@ func (l *log) addLine(e engine.Event) {
 		l.lost++
 		return
 	}
+	waiting := len(l.queue)
 	l.tellLost()
 	before := len(l.queue)
 	l.queue = appendLine(l.queue, e)
@@ -75,7 +83,12 @@ func (l *log) addLine(e engine.Event) {
 			l.warn(e, "the record has no more of the output: it has reached the limit for its size")
 		}
 	}
-	signal(l.work)
+	if waiting == 0 {
+		signal(l.work)
+	}
+	if waiting < batchBytes && len(l.queue) >= batchBytes {
+		signal(l.soon)
+	}
 }
 
 // hasRoom waits a little when the queue is full.
@@ -126,7 +139,14 @@ func (l *log) fail(err error) {
 // write writes what is queued, all at once, until close.
 func (l *log) write() {
 	defer close(l.done)
+	gathered := time.NewTimer(batchTime)
+	defer gathered.Stop()
 	for range l.work {
+		gathered.Reset(batchTime)
+		select {
+		case <-l.soon:
+		case <-gathered.C:
+		}
 		l.mu.Lock()
 		data := l.queue
 		l.queue, l.spare = l.spare[:0], nil
@@ -150,6 +170,7 @@ func (l *log) close() error {
 	l.tellLost()
 	l.mu.Unlock()
 	signal(l.work)
+	signal(l.soon)
 	close(l.work) // what it holds is still received
 	<-l.done
 	return errors.Join(l.failure, l.file.Close())

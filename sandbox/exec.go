@@ -103,37 +103,26 @@ func lastOfEach(env []string) []string {
 }
 
 // startExec has the runtime start the process. The runtime ends as soon as it
-// runs, so that it becomes our child, as the container's init process did. go-runc
-// would write the environment to a disk on the way.
-func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Process, o ExecOptions) (_ *os.Process, t *Terminal, err error) {
-	data, err := json.Marshal(process)
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode OCI process: %w", err)
-	}
-	file, pidFile, log := filepath.Join(dir, "process.json"), filepath.Join(dir, "pid"), filepath.Join(dir, "log")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		return nil, nil, err
-	}
+// runs, so that it becomes our child, as the container's init process did.
+func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Process, o ExecOptions) (_ *os.Process, _ *Terminal, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
-	args := []string{"--root", s.runtime.Root, "--log", log, "--log-format", string(s.runtime.LogFormat)}
-	if s.runtime.SystemdCgroup {
-		args = append(args, "--systemd-cgroup")
+	pidFile, log := filepath.Join(dir, "pid"), filepath.Join(dir, "log")
+	cmd, err := s.execCommand(ctx, dir, pidFile, log, process)
+	if err != nil {
+		return nil, nil, err
 	}
-	args = append(args, "exec", "--detach", "--process", file, "--pid-file", pidFile)
 	var socket *consoleSocket
 	if process.Terminal {
 		if socket, err = newConsoleSocket(dir); err != nil {
 			return nil, nil, err
 		}
 		defer func() { err = errors.Join(err, socket.Close()) }()
-		args = append(args, "--console-socket", socket.Path())
-	}
-	cmd := exec.CommandContext(ctx, s.runtime.Command, append(args, s.id)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // see newRuntime
-	if !process.Terminal {
+		cmd.Args = append(cmd.Args, "--console-socket", socket.Path())
+	} else {
 		stdio{o.Stdin, o.Stdout, o.Stderr}.Set(cmd)
 	}
+	cmd.Args = append(cmd.Args, s.id)
 	if err := cmd.Run(); err != nil {
 		return nil, nil, s.execError(log, process.Args[0], err)
 	}
@@ -145,17 +134,46 @@ func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Proc
 	if err != nil || socket == nil {
 		return running, nil, err
 	}
-	t, err = socket.receive(ctx, &Step{Stdin: o.Stdin, Stdout: o.Stdout})
+	t, err := receiveExec(ctx, socket, o)
 	if err != nil {
 		killLeader(running)
 		_, waitErr := running.Wait()
 		return nil, nil, errors.Join(err, waitErr)
 	}
+	return running, t, nil
+}
+
+// execCommand is the call of the runtime, up to the name of the container.
+// go-runc's would write the environment, with its secrets, to a disk.
+func (s *Sandbox) execCommand(ctx context.Context, dir, pidFile, log string, process *specs.Process) (*exec.Cmd, error) {
+	data, err := json.Marshal(process)
+	if err != nil {
+		return nil, fmt.Errorf("encode OCI process: %w", err)
+	}
+	file := filepath.Join(dir, "process.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return nil, err
+	}
+	args := []string{"--root", s.runtime.Root, "--log", log, "--log-format", string(s.runtime.LogFormat)}
+	if s.runtime.SystemdCgroup {
+		args = append(args, "--systemd-cgroup")
+	}
+	args = append(args, "exec", "--detach", "--process", file, "--pid-file", pidFile)
+	cmd := exec.CommandContext(ctx, s.runtime.Command, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // see newRuntime
+	return cmd, nil
+}
+
+func receiveExec(ctx context.Context, socket *consoleSocket, o ExecOptions) (*Terminal, error) {
+	t, err := socket.receive(ctx, &Step{Stdin: o.Stdin, Stdout: o.Stdout})
+	if err != nil {
+		return nil, err
+	}
 	if o.Terminal != nil {
 		o.Terminal(t)
 	}
 	t.begin()
-	return running, t, nil
+	return t, nil
 }
 
 func (s *Sandbox) execError(log, command string, err error) error {

@@ -60,7 +60,7 @@ type guardProcess struct {
 // reaches it. It holds nothing of ours open: not the output, whose reader waits
 // for its end, and not the working directory. And it gets no environment but
 // what it looks programs up by: the rest may hold secrets.
-func startGuard(args []string, dir, runtime string) (*guardProcess, error) {
+func startGuard(ctx context.Context, args []string, dir, runtime string) (*guardProcess, error) {
 	if args == nil {
 		return nil, nil
 	}
@@ -74,7 +74,7 @@ func startGuard(args []string, dir, runtime string) (*guardProcess, error) {
 		return nil, err
 	}
 	defer in.Close()
-	command := exec.Command("/proc/self/exe")
+	command := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe") // a cancelled run needs it still
 	command.Args = slices.Concat(args, []string{dir, runtime})
 	command.Dir, command.Stdin = "/", in
 	for _, name := range []string{"PATH", "CNI_PATH"} {

@@ -94,6 +94,9 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.SystemdCgroup && rootless.InNamespace() {
+		return nil, fmt.Errorf("%w: --systemd-cgroup needs root: the numbers of processes in a namespace of one's own mean others to systemd", ErrPrivilege)
+	}
 	var own delegation
 	inUserNamespace := rootless.InNamespace()
 	if inUserNamespace {
@@ -116,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	}
 	// A process of rootless takes all its processes and mounts with it, the guard too.
 	if _, inside := rootless.Inside(); !inside {
-		if host.guard, err = startGuard(o.Guard, host.dir, runtime); err != nil {
+		if host.guard, err = startGuard(ctx, o.Guard, host.dir, runtime); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
 		}
 	}

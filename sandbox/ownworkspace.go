@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 )
 
@@ -16,4 +17,14 @@ func (h *Host) OwnWorkspace(folder string) (path string, release func() error, e
 		return "", nil, fmt.Errorf("make a workspace of the run's own from %s: %w", folder, err)
 	}
 	return path, release, nil
+}
+
+// Volume is a folder on disk that the steps of this run share, made when missing and
+// gone with the Host. Whoever a step runs as may write to it.
+func (h *Host) Volume(name string) (string, error) {
+	path := filepath.Join(h.dir, "volumes", filepath.Base(name))
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", err
+	}
+	return path, os.Chmod(path, 0o777) // the run's own folder keeps the host's users out
 }

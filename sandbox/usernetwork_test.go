@@ -71,13 +71,14 @@ func TestSlirp4netnsIsTakenWherePastaIsNot(t *testing.T) {
 		}
 		must(t, os.Symlink(path, filepath.Join(bin, program)))
 	}
+	step, other := privateStep(t, "ip -o -4 addr show dev eth0"), privateStep(t, "true")
 	t.Setenv("PATH", bin)
-	stdout, stderr, exit := output(t, openHost(t), privateStep(t, "ip -o -4 addr show dev eth0"))
+	stdout, stderr, exit := output(t, openHost(t), step)
 	if !strings.Contains(stdout, "inet 10.0.2.100/24") || exit.Code != 0 {
 		t.Errorf("exit code %d, got %q: %s", exit.Code, stdout, stderr)
 	}
 	must(t, os.Remove(filepath.Join(bin, "slirp4netns")))
-	_, err := openHost(t).Prepare(t.Context(), privateStep(t, "true"))
+	_, err := openHost(t).Prepare(t.Context(), other)
 	if err == nil || !strings.Contains(err.Error(), "apt-get install passt or slirp4netns") {
 		t.Errorf("got %v", err)
 	}

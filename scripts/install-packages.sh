@@ -21,6 +21,9 @@ need containerd /usr/bin/containerd /usr/bin/ctr
 need containernetworking-plugins /usr/lib/cni/bridge
 need iptables /usr/sbin/iptables
 need iproute2 /usr/sbin/ip
+need uidmap /usr/bin/newuidmap
+need passt /usr/bin/pasta
+need slirp4netns /usr/bin/slirp4netns
 need git /usr/bin/git
 need gcc /usr/bin/gcc # the race detector
 need libc6-dev /usr/include/stdlib.h

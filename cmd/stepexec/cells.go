@@ -14,6 +14,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
 )
 
 var errOtherCell = errors.New("another cell of the matrix failed, and the pipeline fails fast")
@@ -38,19 +39,20 @@ func chosenCells(p *pipeline.Pipeline, values []string) ([]pipeline.Cell, error)
 // cellRuns are the runs of a matrix: as many at once as there are CPUs, or as many as
 // steps may run at once.
 type cellRuns struct {
-	o      *runOptions
-	print  printer
-	slots  chan struct{} // of steps; nil is no limit
-	mu     sync.Mutex    // guards the rest, and the printer
-	code   int           // of the cell that failed first
-	failed []string
+	on      sandbox.Options
+	options engine.Options // that all have in common
+	print   printer
+	mu      sync.Mutex // guards the rest, and the printer
+	code    int        // of the cell that failed first
+	failed  []string
 }
 
 // run runs all cells to their end and returns the exit code of the one that failed first.
 func (c *cellRuns) run(ctx context.Context, jobs []job) (int, error) {
 	limit := runtime.NumCPU()
-	if c.o.parallel > 0 {
-		limit, c.slots = c.o.parallel, make(chan struct{}, c.o.parallel)
+	c.options.Events = c.event
+	if c.options.Parallel > 0 {
+		limit, c.options.Slots = c.options.Parallel, make(chan struct{}, c.options.Parallel)
 	}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -80,9 +82,9 @@ func (c *cellRuns) run(ctx context.Context, jobs []job) (int, error) {
 }
 
 func (c *cellRuns) cell(ctx context.Context, job job) (int, error) {
-	return executePlan(ctx, job.plan, job.fetcher, job.settings, c.o.sandbox(), engine.Options{
-		Roots: job.roots, Kill: c.o.kill, Parallel: c.o.parallel, Slots: c.slots, Events: c.event,
-	})
+	options := c.options
+	options.Roots = job.roots
+	return executePlan(ctx, job.plan, job.fetcher, job.settings, c.on, options)
 }
 
 func (c *cellRuns) event(e engine.Event) {

@@ -22,7 +22,7 @@ func executePlan(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetch
 		code = summary.ExitCode
 		return err
 	})
-	if trimErr := trimHistory(on.Root, s); trimErr != nil {
+	if _, trimErr := trimHistory(on.Root, s); trimErr != nil {
 		sayOnStderr("warning: " + trimErr.Error())
 	}
 	return code, err

@@ -10,9 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -53,7 +51,7 @@ func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 		return reapErr
 	}
 	files, sweepErr := o.sweepStore()
-	records, trimErr := o.trim(s)
+	records, trimErr := trimHistory(o.root, s)
 	var failed []error
 	say := func(format string, args ...any) {
 		_, err := fmt.Fprintf(stdout, format+"\n", args...)
@@ -86,9 +84,4 @@ func (o *gcOptions) sweepStore() (removed int, err error) {
 		}
 	}
 	return removed, store.Close()
-}
-
-func (o *gcOptions) trim(s settings.Settings) (int, error) {
-	h := s.History.OrDefault()
-	return record.Trim(o.root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
 }

@@ -159,7 +159,8 @@ func (g *guardedPlan) paths(step *pipeline.PlannedStep) []policy.Path {
 func isReadOnly(m pipeline.Mount) bool { return slices.Contains(m.Options, "ro") }
 
 // overrides are the keys by which the pipeline decides what the step's image runs.
-// settings are none: their variables begin with PLUGIN_, and they are what plugins are
+// What earlier steps hand on as variables is none either: privileged steps get none of
+// it. settings are none: their variables begin with PLUGIN_, and they are what plugins are
 // made to read.
 func (g *guardedPlan) overrides(plan *pipeline.Plan, step *pipeline.PlannedStep) []string {
 	var keys []string

@@ -19,6 +19,7 @@ import (
 type pruneOptions struct {
 	root, runtime string
 	all           bool
+	caches        bool
 	olderThan     time.Duration
 	keep          string
 }
@@ -42,6 +43,7 @@ What a run that lives uses stays. What killed runs left is cleared away first.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all", false, "remove all images that are not in use")
 	flags.DurationVar(&o.olderThan, "older-than", 0, "remove images that were not used for this `time`, such as 72h")
+	flags.BoolVar(&o.caches, "caches", false, "remove the named caches of pipelines, too; with --older-than, those not used for that time")
 	flags.StringVar(&o.keep, "keep-storage", "", "remove images until the store takes up no more than `SIZE`, such as 20GB")
 	cmd.MarkFlagsMutuallyExclusive("all", "older-than")
 	cmd.MarkFlagsMutuallyExclusive("all", "keep-storage")
@@ -67,7 +69,16 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	freed, err := store.Prune(ctx, options)
-	return errors.Join(err, printFreed(stdout, freed))
+	err = errors.Join(err, printFreed(stdout, freed))
+	if o.caches {
+		removed, cachesErr := pruneCaches(o.root, o.olderThan)
+		for _, name := range removed {
+			_, printErr := fmt.Fprintf(stdout, "removed cache %s\n", name)
+			err = errors.Join(err, printErr)
+		}
+		err = errors.Join(err, cachesErr)
+	}
+	return err
 }
 
 // openIdleStore opens the store, once what killed runs left is cleared away.

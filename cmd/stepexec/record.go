@@ -59,10 +59,10 @@ func recordOf(plan *pipeline.Plan) record.Record {
 	return r
 }
 
-func trimHistory(root string, s settings.Settings) error {
+// trimHistory removes the records that the settings say not to keep.
+func trimHistory(root string, s settings.Settings) (removed int, err error) {
 	h := s.History.OrDefault()
-	_, err := record.Trim(root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
-	return err
+	return record.Trim(root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
 }
 
 // ownUID is the user's id on the host, also where stepexec is root of a user

@@ -9,8 +9,20 @@ import (
 // TestRootless runs the command line's tests once more, as a user without root.
 func TestRootless(t *testing.T) {
 	rootlesstest.Again(t, map[string]string{
-		"TestNothingIsLeftWhateverIsKilled":               "such a run has no guard: its processes and mounts die with its namespaces",
-		"TestScripts/crash":                               "such a run has no guard: its processes and mounts die with its namespaces",
-		"TestPackagesImportOnlyWhatTheArchitectureAllows": "it has nothing to do with users",
-	}, "testdata", "../../fixtures/pipelines")
+		"TestPackagesImportOnlyWhatTheArchitectureAllows": "it is about the code",
+		"TestNothingIsLeftWhateverIsKilled":               "it counts what root's runs leave on the host",
+		"TestScripts/crash":                               "the guard dies with the run's process namespace; the next start removes the directories",
+		"TestScripts/spoilt":                              "it fills a file system of its own",
+		"TestScripts/settings":                            "it makes root's settings file",
+		"TestScripts/badinput":                            "it takes privileges away",
+		"TestScripts/cproject":                            "the Debian image is made by root",
+		"TestScripts/failure":                             "it limits memory, and no cgroup is delegated to the user",
+		"TestScripts/retry":                               "it limits memory, and no cgroup is delegated to the user",
+		"TestScripts/spec":                                "it limits memory, and no cgroup is delegated to the user",
+		"TestScripts/servicesdatabase":                    "the Debian image is made by root",
+		"TestScripts/doctor":                              "it expects what root has",
+		"TestScripts/stepcontainer":                       "it gives the workspace to another user",
+		"TestScripts/record":                              "it expects root's name",
+		"TestScripts/recordlive":                          "it expects root's name",
+	}, "testdata", "../../fixtures/pipelines", "../../docs")
 }

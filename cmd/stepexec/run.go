@@ -105,15 +105,16 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return err
 	}
+	caches := newCaches(o.root)
+	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
 	var code int
-	if jobs[0].plan.Cell == "" {
-		job := jobs[0]
-		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, o.sandbox(),
-			engine.Options{Roots: job.roots, Kill: o.kill, Parallel: o.parallel, Events: printer.Event, Terminal: usersTerminal()})
+	if job := jobs[0]; job.plan.Cell == "" {
+		options.Roots, options.Events, options.Terminal = job.roots, printer.Event, usersTerminal()
+		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, o.sandbox(), options)
 	} else {
-		code, err = (&cellRuns{o: o, print: printer}).run(ctx, jobs)
+		code, err = (&cellRuns{on: o.sandbox(), options: options, print: printer}).run(ctx, jobs)
 	}
-	if err = errors.Join(err, printer.Err()); err != nil {
+	if err = errors.Join(err, printer.Err(), caches.close()); err != nil {
 		return masked(err, jobs[0].secrets)
 	}
 	if code != 0 {
@@ -184,6 +185,9 @@ func (o *runOptions) plan(p *pipeline.Pipeline, in pipeline.Inputs, file string)
 	j.secrets, j.facts = in.Secrets, in.Facts
 	if j.plan, j.roots, err = planUnder(rules, p, in); err != nil {
 		return j, masked(err, in.Secrets)
+	}
+	if err := checkCaches(rules, j.plan, o.root); err != nil {
+		return j, err
 	}
 	if j.settings, err = o.settings.load(); err != nil {
 		return j, err

@@ -61,6 +61,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("STEPEXEC_SETTINGS", "/dev/null") // and not this machine's
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %s", name)
+			}
+			return os.Geteuid() == 0, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image": imageCommand, "spoil": spoilCommand, "push": pushCommand,
 			"asnobody": asNobodyCommand, "debian": debianCommand, "debianservices": debianServicesCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "waitgone": waitgoneCommand, "clean": cleanCommand,

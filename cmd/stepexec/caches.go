@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
+)
+
+// caches are the named caches of a state root: ROOT/caches/NAME/data. Runs share them,
+// also at the same time. While one uses a cache it has a shared lock on
+// ROOT/caches/NAME, whose time of modification says when it was used last.
+type caches struct {
+	root string
+	mu   sync.Mutex
+	held map[string]*os.File
+}
+
+func newCaches(root string) *caches { return &caches{root: root, held: map[string]*os.File{}} }
+
+func cachesDir(root string) string { return filepath.Join(root, "caches") }
+
+// folder is a cache's folder, made when missing and held until close.
+func (c *caches) folder(name string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dir := filepath.Join(cachesDir(c.root), filepath.Base(name))
+	data := filepath.Join(dir, "data")
+	if c.held[name] != nil {
+		return data, nil
+	}
+	for {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+		lock, err := lockCache(dir, unix.LOCK_SH)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has just been pruned
+		}
+		if err != nil {
+			return "", err
+		}
+		c.held[name] = lock
+		now := time.Now()
+		return data, errors.Join(os.MkdirAll(data, 0o700), os.Chmod(data, 0o777), os.Chtimes(dir, now, now))
+	}
+}
+
+// lockCache locks a cache that is still at its name; fs.ErrNotExist says that it is not.
+func lockCache(dir string, how int) (*os.File, error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), how); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the cache %s: %w", filepath.Base(dir), err), file.Close())
+	}
+	mine, err := file.Stat()
+	there, statErr := os.Stat(dir)
+	if err := errors.Join(err, statErr); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if !os.SameFile(mine, there) {
+		return nil, errors.Join(fs.ErrNotExist, file.Close())
+	}
+	return file, nil
+}
+
+func (c *caches) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var failed []error
+	for _, file := range c.held {
+		failed = append(failed, file.Close())
+	}
+	c.held = nil
+	return errors.Join(failed...)
+}
+
+// pruneCaches removes the caches that nobody uses now and nobody has used for so long,
+// and returns their names.
+func pruneCaches(root string, olderThan time.Duration) (removed []string, err error) {
+	entries, err := os.ReadDir(cachesDir(root))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var failed []error
+	for _, entry := range entries {
+		dir := filepath.Join(cachesDir(root), entry.Name())
+		lock, err := lockCache(dir, unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		info, err := lock.Stat()
+		if err == nil && time.Since(info.ModTime()) >= olderThan {
+			if err = os.RemoveAll(dir); err == nil {
+				removed = append(removed, entry.Name())
+			}
+		}
+		failed = append(failed, err, lock.Close())
+	}
+	return removed, errors.Join(failed...)
+}
+
+// checkCaches asks the policy for the caches of the plan: what one pipeline puts there,
+// another one runs.
+func checkCaches(rules *policy.Policy, plan *pipeline.Plan, root string) error {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
+	var denied []error
+	for _, step := range slices.Concat(plan.Services, plan.Steps) {
+		for _, m := range step.Mounts {
+			if m.Type != pipeline.MountCache {
+				continue
+			}
+			if _, err := rules.HostPath("", filepath.Join(cachesDir(root), m.Source), true); err != nil {
+				denied = append(denied, fmt.Errorf("step %s: the cache %s is not allowed by the policy: %w", step.Name, m.Source, err))
+			}
+		}
+	}
+	return errors.Join(denied...)
+}

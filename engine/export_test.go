@@ -1,0 +1,4 @@
+package engine
+
+// ParseExports is parseExports.
+var ParseExports = parseExports
