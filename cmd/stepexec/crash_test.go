@@ -18,7 +18,7 @@ import (
 	"github.com/stepexec/stepexec/fixtures"
 )
 
-var kills = flag.Int("kills", 60, "how many runs TestNothingIsLeftWhateverIsKilled kills")
+var kills = flag.Int("kills", 25, "how many runs TestNothingIsLeftWhateverIsKilled kills")
 
 // Two pipelines, one with a network of its own: %s is the network, %d a time that
 // no other process sleeps.

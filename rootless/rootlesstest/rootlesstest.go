@@ -99,7 +99,7 @@ func Again(t *testing.T, needRoot map[string]string, files ...string) {
 		}
 		skip = append(skip, strings.Join(parts, "/"))
 	}
-	run := Command(t, "./test", "-test.skip", strings.Join(skip, "|"), "-test.timeout", "10m")
+	run := Command(t, "./test", "-test.v", "-test.skip", strings.Join(skip, "|"), "-test.timeout", "10m")
 	// The tests find their files where they are in the repository.
 	repository := filepath.Join(filepath.Dir(run.Dir), "tmp/repository")
 	run.Dir = filepath.Join(repository, here)
@@ -107,9 +107,13 @@ func Again(t *testing.T, needRoot map[string]string, files ...string) {
 	for _, file := range files {
 		copied(t, file, filepath.Join(run.Dir, file))
 	}
-	if out, err := run.CombinedOutput(); err != nil {
+	out, err := run.CombinedOutput()
+	if err != nil {
 		t.Errorf("as a user without root: %v\n%s", err, out)
+		return
 	}
+	ended := regexp.MustCompile(`(?m)^\s*--- (PASS|SKIP): .*$`).FindAllString(string(out), -1)
+	t.Logf("as a user without root:\n%s", strings.Join(ended, "\n"))
 }
 
 func copied(t *testing.T, from, to string) {
