@@ -118,8 +118,12 @@ func TestExecHasATerminalWhenAsked(t *testing.T) {
 		defer typed.Close()
 		defer theirs.Close()
 		got, exit, err := execute(t, s, sandbox.ExecOptions{
-			Stdin: typed, Args: []string{"sh", "-c", "tty; stty size"}, TTY: true,
-			Terminal: func(terminal *sandbox.Terminal) { must(t, terminal.Resize(100, 50)) },
+			Stdin: typed, Args: []string{"sh", "-c", "read go; tty; stty size"}, TTY: true,
+			Terminal: func(terminal *sandbox.Terminal) {
+				must(t, terminal.Resize(100, 50)) // an exec begins at once: its program may be ahead until it reads
+				_, err := theirs.Write([]byte("\n"))
+				must(t, err)
+			},
 		})
 		if err != nil || exit.Code != 0 || !strings.Contains(got, "/dev/pts/") || !strings.Contains(got, "50 100") {
 			t.Errorf("got %q, %+v, %v", got, exit, err)
