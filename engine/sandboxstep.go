@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -34,7 +34,8 @@ func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbo
 func sandboxNames(step *pipeline.PlannedStep) sandbox.Names {
 	n := &step.Names
 	names := sandbox.Names{Hostname: n.Hostname, DNS: n.DNS, DNSSearch: n.DNSSearch, DNSOptions: n.DNSOptions}
-	if n.Hostname == "" && step.Network != sandbox.NetworkHost && isHostname(step.Name) {
+	isLabel := pipeline.IsHostName(step.Name) && !strings.Contains(step.Name, ".")
+	if n.Hostname == "" && step.Network != sandbox.NetworkHost && isLabel {
 		names.Hostname = step.Name // of the host's network, the host's
 	}
 	for _, host := range n.ExtraHosts {
@@ -44,11 +45,6 @@ func sandboxNames(step *pipeline.PlannedStep) sandbox.Names {
 		names.Ports = append(names.Ports, sandbox.Port(port))
 	}
 	return names
-}
-
-// isHostname knows what may be one label of a host name, RFC 1123.
-func isHostname(name string) bool {
-	return len(name) <= 63 && regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$`).MatchString(name)
 }
 
 func sandboxLimits(l *pipeline.Limits) sandbox.Limits {

@@ -117,3 +117,18 @@ func FuzzFlags(f *testing.F) {
 		}
 	})
 }
+
+func TestGPUsAreNamedAsCDIDevices(t *testing.T) {
+	for text, want := range map[string]string{
+		"all": "nvidia.com/gpu=all", "0": "nvidia.com/gpu=0", "0,1": "nvidia.com/gpu=0 nvidia.com/gpu=1",
+		"device=GPU-3a23": "nvidia.com/gpu=GPU-3a23", "": "", "0,": "", "count=2": "", "a=b": "", "x/y": "",
+	} {
+		step, err := pipeline.ParseStep([]pipeline.Flag{
+			{Name: "--name", Key: "name", Value: "a"}, {Name: "IMAGE", Key: "image", Value: "x"},
+			{Name: "--gpus", Key: "gpus", Value: strings.Split(text, ",")},
+		})
+		if (err == nil) != (want != "") || err == nil && strings.Join(step.Security.CDI, " ") != want {
+			t.Errorf("gpus %q are %v, %v; want %q", text, step.Security.CDI, err, want)
+		}
+	}
+}

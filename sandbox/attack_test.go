@@ -70,9 +70,9 @@ func TestWorkingDirectoryCannotBeADescriptor(t *testing.T) {
 func TestWorkingDirectoryThroughLinksStaysInTheImage(t *testing.T) {
 	sentinel := t.TempDir()
 	step := script(t, "pwd -P; : > made")
-	must(t, os.Symlink("../../../../../../../../.."+sentinel, filepath.Join(step.Lowerdirs[0], "work")))
+	must(t, os.Symlink("../../../../../../../../.."+sentinel, filepath.Join(step.Lowerdirs[0], "job")))
 	must(t, os.MkdirAll(filepath.Join(step.Lowerdirs[0], sentinel), 0o755))
-	step.Directory = "/work/sub"
+	step.Directory = "/job/sub"
 	got, stderr, _ := output(t, openHost(t), step)
 	if left, _ := os.ReadDir(sentinel); len(left) > 0 || got != filepath.Join(sentinel, "sub")+"\n" {
 		t.Errorf("the step was in %q, the host's directory holds %v; %s", got, left, stderr)

@@ -11,22 +11,6 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 )
 
-// GPUs names the devices that the setting gpus asks for, in the words of the
-// Container Device Interface: "all" is every GPU, and a list of indexes or
-// UUIDs, such as 0,1, with or without docker's device= before it, is these.
-// They are nvidia.com/gpu devices; nvidia-ctk cdi generate describes them.
-func GPUs(text string) ([]string, error) {
-	var names []string
-	for id := range strings.SplitSeq(strings.TrimPrefix(text, "device="), ",") {
-		id = strings.TrimSpace(id)
-		if id == "" || strings.ContainsAny(id, "=/ ") {
-			return nil, fmt.Errorf("gpus %q: must be all, or indexes or UUIDs of GPUs such as 0,1", text)
-		}
-		names = append(names, "nvidia.com/gpu="+id)
-	}
-	return names, nil
-}
-
 // injectCDI adds what the host's CDI specifications say about devices: nodes,
 // mounts, variables and hooks. The specifications are the host administrator's,
 // in /etc/cdi and /var/run/cdi.

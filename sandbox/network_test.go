@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/rootless"
@@ -350,11 +349,7 @@ func TestNamesOfAStep(t *testing.T) {
 	must(t, err)
 	resolv, err := os.ReadFile("/etc/resolv.conf")
 	must(t, err)
-	tests := []struct {
-		name, script string
-		change       func(*sandbox.Step)
-		want         string
-	}{
+	tests := []printing{
 		{"host's name on its network", "hostname; echo $HOSTNAME", nil, hostname + "\n" + hostname + "\n"},
 		{"own name on the host's network", "hostname; echo $HOSTNAME; grep -c own.example /etc/hosts", func(s *sandbox.Step) { s.Names.Hostname = "own.example" },
 			"own.example\nown.example\n1\n"},
@@ -372,19 +367,7 @@ func TestNamesOfAStep(t *testing.T) {
 			s.Network, s.User = sandbox.NetworkPrivate, "builder"
 		}, "answer\n"},
 	}
-	host := openHost(t)
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			step := script(t, test.script)
-			if test.change != nil {
-				test.change(step)
-			}
-			stdout, stderr, exit := output(t, host, step)
-			if diff := cmp.Diff(test.want, stdout); diff != "" || exit.Code != 0 {
-				t.Errorf("code %d, stderr %q, output (-want +got):\n%s", exit.Code, stderr, diff)
-			}
-		})
-	}
+	assertPrints(t, tests)
 }
 
 func TestPrepareRefusesNamesThatAreNone(t *testing.T) {

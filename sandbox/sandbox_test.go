@@ -148,11 +148,7 @@ func TestStepRunsItsScriptAndReportsHowItEnded(t *testing.T) {
 }
 
 func TestStepSeesItsImageItsUserAndItsEnvironment(t *testing.T) {
-	tests := []struct {
-		name, script string
-		change       func(*sandbox.Step)
-		want         string
-	}{
+	tests := []printing{
 		{"root by default", "id -u; echo $HOME; pwd", nil, "0\n/root\n/\n"},
 		{"user by name, with its groups", "id -u; id -g; id -G; echo $HOME", func(s *sandbox.Step) { s.User = "builder" }, "1000\n1000\n1000 1500\n/home/builder\n"},
 		{"image's user", "id -u", func(s *sandbox.Step) { s.Config.User = "builder" }, "1000\n"},
@@ -184,6 +180,18 @@ func TestStepSeesItsImageItsUserAndItsEnvironment(t *testing.T) {
 		{"privileged", "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t' ' '; test -w /proc/sys/kernel/hostname && echo rw", func(s *sandbox.Step) { s.Security.Privileged = true },
 			"NoNewPrivs: 0\nSeccomp: 0\nrw\n"},
 	}
+	assertPrints(t, tests)
+}
+
+// printing is what a script prints in a step, which succeeds.
+type printing struct {
+	name, script string
+	change       func(*sandbox.Step)
+	want         string
+}
+
+func assertPrints(t *testing.T, tests []printing) {
+	t.Helper()
 	host := openHost(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

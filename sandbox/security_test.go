@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/sandbox"
@@ -118,11 +117,7 @@ func TestSecuritySettingsTakeEffect(t *testing.T) {
 	profile := filepath.Join(t.TempDir(), "no-mkdir.json")
 	write(t, profile, noMkdir)
 	const status = "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status | tr -s '\\t' ' ' | tr '\\n' ' ';"
-	tests := []struct {
-		name, script string
-		change       func(*sandbox.Step)
-		want         string
-	}{
+	tests := []printing{
 		{"default profile", status + "unshare -m true 2>/dev/null || echo refused", nil, "NoNewPrivs: 1 Seccomp: 2 refused\n"},
 		{"default by name", status, func(s *sandbox.Step) { s.Security.Seccomp = "default" }, "NoNewPrivs: 1 Seccomp: 2 "},
 		{"default profile opens for a capability", "unshare -m true && echo works", func(s *sandbox.Step) { s.Security.CapAdd = []string{"SYS_ADMIN"} }, "works\n"},
@@ -142,19 +137,7 @@ func TestSecuritySettingsTakeEffect(t *testing.T) {
 			s.User, s.Security.CapAdd = "builder", []string{"NET_ADMIN"}
 		}, "CapBnd: 00000000a80435fb\n"},
 	}
-	host := openHost(t)
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			step := script(t, test.script)
-			if test.change != nil {
-				test.change(step)
-			}
-			stdout, stderr, exit := output(t, host, step)
-			if diff := cmp.Diff(test.want, stdout); diff != "" || exit.Code != 0 {
-				t.Errorf("code %d, stderr %q, output (-want +got):\n%s", exit.Code, stderr, diff)
-			}
-		})
-	}
+	assertPrints(t, tests)
 }
 
 func TestReadOnlyRootLeavesMountsWritable(t *testing.T) {
@@ -260,18 +243,6 @@ func TestCDIDevices(t *testing.T) {
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want %q in it", err, want)
-		}
-	}
-}
-
-func TestGPUsAreNamedAsCDIDevices(t *testing.T) {
-	for text, want := range map[string]string{
-		"all": "nvidia.com/gpu=all", "0": "nvidia.com/gpu=0", "0, 1": "nvidia.com/gpu=0 nvidia.com/gpu=1",
-		"device=GPU-3a23": "nvidia.com/gpu=GPU-3a23", "": "", "0,": "", "count=2": "", "a=b": "", "x/y": "",
-	} {
-		got, err := sandbox.GPUs(text)
-		if strings.Join(got, " ") != want || (err == nil) != (want != "") {
-			t.Errorf("gpus %q are %v, %v; want %q", text, got, err, want)
 		}
 	}
 }

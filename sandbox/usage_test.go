@@ -67,7 +67,7 @@ while [ ! -e /tmp/done ]; do sleep 0.02; done`)
 
 func TestThrottledTimeIsCounted(t *testing.T) {
 	needController(t, "cpu")
-	step := script(t, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")
+	step := script(t, "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done")
 	step.Limits.CPUs = 0.1
 	_, _, exit := output(t, openHost(t), step)
 	if exit.Usage.Throttled < 50*time.Millisecond {

@@ -179,22 +179,27 @@ func (st *stack) fix(ctx context.Context, t *tree, plan fixPlan) error {
 
 // fixDir copies the metadata that the merged directory is to have.
 func (st *stack) fixDir(t *tree, path string) error {
-	_, source, err := st.directory(path)
-	if err != nil {
-		return err
-	}
-	if source < 0 {
-		return unix.ENOTDIR
-	}
-	root, err := st.layers[source].root()
-	if err != nil {
-		return err
-	}
-	m, err := dirMetadata(root, path)
+	m, err := st.shownMetadata(path)
 	if err != nil {
 		return err
 	}
 	return t.sink.finishDir(path, m, false)
+}
+
+// shownMetadata is the metadata that the merged directory is to have.
+func (st *stack) shownMetadata(path string) (metadata, error) {
+	_, source, err := st.directory(path)
+	if err != nil {
+		return metadata{}, err
+	}
+	if source < 0 {
+		return metadata{}, unix.ENOTDIR
+	}
+	root, err := st.layers[source].root()
+	if err != nil {
+		return metadata{}, err
+	}
+	return dirMetadata(root, path)
 }
 
 // fixLink copies the target of a link up, once, and links all its names that are in the plan, and the target

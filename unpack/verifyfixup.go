@@ -116,18 +116,7 @@ func (st *stack) sameFile(v visited, source place) error {
 
 // sameDir compares a directory of the fix-up layer with the one whose metadata it is to show.
 func (st *stack) sameDir(fixup int, path string) error {
-	_, source, err := st.directory(path)
-	if err != nil {
-		return err
-	}
-	if source < 0 {
-		return unix.ENOTDIR
-	}
-	root, err := st.layers[source].root()
-	if err != nil {
-		return err
-	}
-	want, err := dirMetadata(root, path)
+	want, err := st.shownMetadata(path)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -26,6 +29,25 @@ type intake struct {
 
 	mu     sync.Mutex
 	layers map[string][]digest.Digest // that were unpacked, by image
+}
+
+// takeIn opens the store and has fetch put images into it, which are on disk when
+// takeIn returns.
+func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, fetch func(*engine.Fetcher) error) (err error) {
+	store, err := openStore(root, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	in := &intake{store: store, limit: s.StoreLimit, root: root, runtime: runtime, say: sayOnStderr}
+	if err := fetch(&engine.Fetcher{Store: store, Platform: platform, Progress: in.progress}); err != nil {
+		return err
+	}
+	if err := store.Settle(); err != nil {
+		return err
+	}
+	in.end(ctx)
+	return nil
 }
 
 // progress is for engine.Fetcher.

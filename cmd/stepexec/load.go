@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -43,7 +42,7 @@ An archive can claim any name: load only what you trust.`,
 	return cmd
 }
 
-func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, names []string) (err error) {
+func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, names []string) error {
 	if err := sandbox.CheckPrivilege(); err != nil {
 		return err
 	}
@@ -51,24 +50,12 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, n
 	if err != nil {
 		return err
 	}
-	store, err := openStore(o.root, s)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	in := &intake{store: store, limit: s.StoreLimit, root: o.root, runtime: o.runtime, say: sayOnStderr}
-	fetcher := &engine.Fetcher{Store: store, Platform: o.platform, Progress: in.progress}
 	if len(names) == 0 {
 		names = []string{""}
 	}
-	if err := load(ctx, stdout, fetcher, file, names); err != nil {
-		return err
-	}
-	if err := store.Settle(); err != nil {
-		return err
-	}
-	in.end(ctx)
-	return nil
+	return takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) error {
+		return load(ctx, stdout, fetcher, file, names)
+	})
 }
 
 func load(ctx context.Context, stdout io.Writer, fetcher *engine.Fetcher, file string, tags []string) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -45,7 +44,7 @@ and its credential helpers: docker login REGISTRY.`,
 	return cmd
 }
 
-func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) (err error) {
+func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) error {
 	if err := sandbox.CheckPrivilege(); err != nil {
 		return err
 	}
@@ -53,28 +52,17 @@ func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) (
 	if err != nil {
 		return err
 	}
-	store, err := openStore(o.root, s)
+	var image *engine.Image
+	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) (err error) {
+		fetcher.Options = pull.Options{Registries: s.Registries}
+		if image, err = fetcher.Fetch(ctx, name, pipeline.PullAlways); err == nil && image.Warning != "" {
+			sayOnStderr("warning: " + image.Warning)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	in := &intake{store: store, limit: s.StoreLimit, root: o.root, runtime: o.runtime, say: sayOnStderr}
-	fetcher := &engine.Fetcher{
-		Store: store, Platform: o.platform, Options: pull.Options{Registries: s.Registries}, Progress: in.progress,
-	}
-	image, err := fetcher.Fetch(ctx, name, pipeline.PullAlways)
-	if err != nil {
-		return err
-	}
-	if image.Warning != "" {
-		sayOnStderr("warning: " + image.Warning)
-	}
-	if err := store.Settle(); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(stdout, "%s\n%s\n", image.Name, image.Digest); err != nil {
-		return err
-	}
-	in.end(ctx)
-	return nil
+	_, err = fmt.Fprintf(stdout, "%s\n%s\n", image.Name, image.Digest)
+	return err
 }
