@@ -63,7 +63,7 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 	}
 	r := newRun(plan, o)
 	began := time.Now()
-	r.emit(Event{Kind: RunStarted, Run: o.Host.ID(), Name: r.name()})
+	r.emit(Event{Kind: RunStarted, Version: EventVersion, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
 	if weak := r.mask.Weak(); weak > 0 {
 		r.emit(Event{Kind: Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
 	}
@@ -143,7 +143,7 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 		n := &node{
 			step: step, id: id, firstID: id, turn: make(chan struct{}),
 			started: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
-			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, Image: step.Image, Reason: step.Reason, Status: Pending},
+			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: Pending},
 		}
 		r.nodes = append(r.nodes, n)
 		if service {
@@ -250,7 +250,7 @@ func (r *run) summary(ctx context.Context, took time.Duration) Summary {
 func (r *run) leftOut() []StepResult {
 	var results []StepResult
 	for _, step := range r.plan.LeftOut {
-		results = append(results, StepResult{Step: step.Name, Image: step.Image, Status: Skipped, Reason: step.Reason})
+		results = append(results, StepResult{Step: step.Name, File: r.plan.File, Line: step.Line, Image: step.Image, Status: Skipped, Reason: step.Reason})
 	}
 	return results
 }

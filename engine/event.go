@@ -10,8 +10,9 @@ type Kind string
 
 // The kinds of events, with the fields of Event that they fill beside Time.
 const (
-	RunStarted     Kind = "run_started"     // Run, Name
+	RunStarted     Kind = "run_started"     // Run, Name, Version, Steps
 	PullStarted    Kind = "pull_started"    // Image
+	PullProgress   Kind = "pull_progress"   // Image, Progress; at most ten a second for an image
 	PullFinished   Kind = "pull_finished"   // Image, Digest, Duration, Error
 	StepStarted    Kind = "step_started"    // Step, Image, Service
 	Line           Kind = "line"            // Step, Stream, Text, Partial
@@ -20,7 +21,12 @@ const (
 	Warning        Kind = "warning"         // Text, and Step when it is about one
 	MatrixFinished Kind = "matrix_finished" // Text; once, after the last of its runs
 	RunFinished    Kind = "run_finished"    // Summary
+	Failure        Kind = "failure"         // Error, File, Line, Column; stepexec itself failed, outside of any step
 )
+
+// EventVersion is the version of the form of events. What is added does not change
+// it; what would break a reader does.
+const EventVersion = 1
 
 // Streams of a step.
 const (
@@ -33,6 +39,7 @@ const (
 type Event struct {
 	Time     time.Time   `json:"time"`
 	Kind     Kind        `json:"kind"`
+	Version  int         `json:"version,omitempty"` // EventVersion
 	Run      string      `json:"run,omitempty"`
 	Name     string      `json:"name,omitempty"`
 	Cell     string      `json:"cell,omitempty"` // of the matrix, of which the run is one
@@ -45,8 +52,23 @@ type Event struct {
 	Partial  bool        `json:"partial,omitempty"` // the line goes on in the next event
 	Duration Millis      `json:"duration_ms,omitempty"`
 	Error    string      `json:"error,omitempty"`
+	Steps    int         `json:"steps,omitempty"` // of the run, with those that are left out, without services
+	Progress *Progress   `json:"progress,omitempty"`
+	File     string      `json:"file,omitempty"` // that is wrong
+	Line     int         `json:"line,omitempty"`
+	Column   int         `json:"column,omitempty"`
 	Result   *StepResult `json:"result,omitempty"`
 	Summary  *Summary    `json:"summary,omitempty"`
+}
+
+// Progress says how far an image is that is fetched and unpacked at the same time.
+// Layers that are there already do not count.
+type Progress struct {
+	Bytes      int64 `json:"bytes"`           // compressed, that were read and unpacked
+	Total      int64 `json:"total,omitempty"` // of all layers; 0: not known
+	Rate       int64 `json:"rate"`            // bytes a second, of the last seconds
+	Layers     int   `json:"layers"`
+	LayersDone int   `json:"layers_done"`
 }
 
 // Millis is a duration that JSON shows as whole milliseconds.

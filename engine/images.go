@@ -97,7 +97,10 @@ func (im *images) start(step *pipeline.PlannedStep) *fetch {
 func (im *images) fetch(step *pipeline.PlannedStep) (*Image, error) {
 	began := time.Now()
 	im.run.emit(Event{Kind: PullStarted, Image: step.Image})
-	image, err := im.run.o.Fetcher.For(step.Platform).Fetch(im.ctx, step.Image, step.Pull)
+	fetcher := im.run.o.Fetcher.For(step.Platform)
+	meter := newMeter(func(p Progress) { im.run.emit(Event{Kind: PullProgress, Image: step.Image, Progress: &p}) })
+	fetcher.Progress = meter.tee(fetcher.Progress)
+	image, err := fetcher.Fetch(im.ctx, step.Image, step.Pull)
 	end := Event{Kind: PullFinished, Image: step.Image, Duration: Millis(time.Since(began))}
 	if err != nil {
 		end.Error = err.Error()

@@ -33,6 +33,8 @@ type StepResult struct {
 	Step     string            `json:"step"`
 	Service  bool              `json:"service,omitempty"`
 	Detached bool              `json:"detached,omitempty"` // it ran beside the steps after it
+	File     string            `json:"file,omitempty"`     // that the step stands in, as the user named it
+	Line     int               `json:"line,omitempty"`
 	Image    string            `json:"image"`
 	Digest   string            `json:"digest,omitempty"` // of the image's manifest
 	Status   Status            `json:"status"`

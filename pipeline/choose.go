@@ -57,7 +57,9 @@ func (pl *planner) decide(kept []bool) []Decision {
 		}
 		if decisions[i].On == (RunOn{}) {
 			kept[i] = false
-			pl.leftOut = append(pl.leftOut, LeftOut{steps[i].Name, pl.in.Cell.Image(steps[i].Image), decisions[i].Reason, planned})
+			pl.leftOut = append(pl.leftOut, LeftOut{
+				Name: steps[i].Name, Line: steps[i].Line, Image: pl.in.Cell.Image(steps[i].Image), Reason: decisions[i].Reason, Before: planned,
+			})
 			continue
 		}
 		planned++

@@ -124,8 +124,8 @@ steps:
   - {name: deploy, image: y, when: {branch: main}, secrets: [missing]}
   - {name: tell, image: x, when: {status: [failure]}}`, pipeline.Inputs{Facts: pipeline.Facts{Branch: "x"}})
 	want := []pipeline.LeftOut{
-		{Name: "first", Image: "x", Reason: `branch is "x", not "main"`},
-		{Name: "deploy", Image: "y", Reason: `branch is "x", not "main"`, Before: 1},
+		{Name: "first", Line: 4, Image: "x", Reason: `branch is "x", not "main"`},
+		{Name: "deploy", Line: 6, Image: "y", Reason: `branch is "x", not "main"`, Before: 1},
 	}
 	if diff := cmp.Diff(want, got.LeftOut); diff != "" {
 		t.Error(diff)

@@ -40,6 +40,7 @@ type Inputs struct {
 // Plan is a pipeline with everything resolved.
 type Plan struct {
 	Name            string
+	File            string // it was read from, for messages; "" for none
 	WorkspaceSource string // on the host
 	WorkspacePath   string // in the containers
 	Timeout         time.Duration
@@ -54,6 +55,7 @@ type Plan struct {
 // LeftOut is a step that takes no part, because none of its conditions holds.
 type LeftOut struct {
 	Name, Image string
+	Line        int    // in the file; 0: not known
 	Reason      string // with the values seen
 	Before      int    // how many of the planned steps come before it in the file
 }
@@ -62,6 +64,7 @@ type LeftOut struct {
 // image's own.
 type PlannedStep struct {
 	Name, Image, Platform string
+	Line                  int        // in the file; 0: not known
 	Pull                  PullPolicy // "" is PullMissing
 	Script                []byte     // nil when the step has no commands
 	Shell                 []string   // argv in front of the script's path, like /bin/sh -e
@@ -115,6 +118,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 
 	plan := &Plan{
 		Name:            pl.name(),
+		File:            p.File,
 		WorkspaceSource: in.Workspace,
 		WorkspacePath:   pl.workspace,
 		Timeout:         p.Timeout,
@@ -197,6 +201,7 @@ func (pl *planner) name() string {
 func (pl *planner) step(s *Step) PlannedStep {
 	step := PlannedStep{
 		Name:          s.Name,
+		Line:          s.Position.Line,
 		Image:         pl.image(s),
 		Platform:      cmp.Or(pl.in.Platform, s.Platform),
 		Pull:          cmp.Or(pl.in.Pull, s.Pull),

@@ -46,6 +46,9 @@ func Create(root string, r Record, maxBytes int64) (_ *Writer, err error) {
 // log says so. It is called by one
 // goroutine at a time.
 func (w *Writer) Event(e engine.Event) {
+	if e.Kind == engine.PullProgress {
+		return // of interest only while it goes on
+	}
 	if e.Kind == engine.Line {
 		w.log.addLine(e)
 		return
