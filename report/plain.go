@@ -6,23 +6,30 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
 )
 
 // Plain writes events as lines that people read: a step's output behind the
 // step's name, and what stepexec does in between.
 type Plain struct {
-	w   io.Writer
-	err error
+	w       io.Writer
+	streams map[streamOf]*logs.Sanitizer
+	err     error
 }
 
+// streamOf is one of the two streams of a step.
+type streamOf struct{ step, cell, stream string }
+
 // NewPlain returns a Plain that writes to w.
-func NewPlain(w io.Writer) *Plain { return &Plain{w: w} }
+func NewPlain(w io.Writer) *Plain {
+	return &Plain{w: w, streams: map[streamOf]*logs.Sanitizer{}}
+}
 
 // Event writes one event. After a failed write it writes nothing more.
 func (p *Plain) Event(e engine.Event) {
 	switch e.Kind {
 	case engine.Line:
-		p.printf("[%s] %s\n", label(e), e.Text)
+		p.printf("[%s] %s\n", label(e), p.sanitizer(e).Line(e.Text))
 	case engine.PullFinished:
 		p.pulled(e)
 	case engine.StepStarted:
@@ -50,6 +57,17 @@ func (p *Plain) printf(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.w, format, args...)
 	}
+}
+
+// sanitizer is that of the stream that a line belongs to.
+func (p *Plain) sanitizer(e engine.Event) *logs.Sanitizer {
+	of := streamOf{e.Step, e.Cell, e.Stream}
+	s := p.streams[of]
+	if s == nil {
+		s = &logs.Sanitizer{}
+		p.streams[of] = s
+	}
+	return s
 }
 
 func (p *Plain) pulled(e engine.Event) {

@@ -28,7 +28,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"sandbox":       {"rootless", "unpack/erofs"},
 		"logs":          {},
 		"engine":        {"pipeline", "pull", "unpack", "sandbox", "logs"},
-		"report":        {"engine"},
+		"report":        {"engine", "logs"},
 		"record":        {"engine"},
 		"doctor":        {"unpack/erofs", "sandbox"},
 		"settings":      {"pull", "rootless", "unpack"},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
 )
@@ -99,7 +100,7 @@ func findRecord(root, prefix string) (record.Record, error) {
 // printer returns what prints a line of the log: all of them or a step's, as
 // JSON or as text.
 func (o *logsOptions) printer(w io.Writer, step string) func(line []byte) error {
-	plain := report.NewPlain(w)
+	plain, sanitizers := report.NewPlain(w), map[string]*logs.Sanitizer{engine.Stdout: {}, engine.Stderr: {}}
 	return func(line []byte) error {
 		if o.json && step == "" {
 			_, err := w.Write(line)
@@ -119,9 +120,9 @@ func (o *logsOptions) printer(w io.Writer, step string) func(line []byte) error 
 			plain.Event(e)
 			err = plain.Err()
 		case e.Partial:
-			_, err = io.WriteString(w, e.Text)
+			_, err = io.WriteString(w, sanitizers[e.Stream].Line(e.Text))
 		default:
-			_, err = io.WriteString(w, e.Text+"\n")
+			_, err = io.WriteString(w, sanitizers[e.Stream].Line(e.Text)+"\n")
 		}
 		return err
 	}
