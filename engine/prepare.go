@@ -114,6 +114,9 @@ func (r *run) canPrepareAhead(n *node) bool {
 	if len(n.deps) == 0 || n.step.Script == nil || !n.step.RunOn.Success {
 		return false
 	}
+	if readsStart(n.step) {
+		return false
+	}
 	if n.step.Stdin != "" || filepath.IsAbs(n.step.Output) || filepath.IsAbs(n.step.Security.Seccomp) {
 		return false
 	}

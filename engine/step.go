@@ -21,7 +21,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer n.start(false)
 	ahead := r.prepareAhead(ctx, n)
 	defer r.awaitTurn(n, serving)()
-	ahead = r.inherit(n, ahead)
+	ahead = r.renew(n, r.inherit(n, ahead))
 	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
 	if ctx.Err() != nil || !runs {
 		r.keepErr(ahead.remove())

@@ -55,11 +55,14 @@ func (r *reader) environmentList(v value) []Variable {
 func (r *reader) variable(v value) Value {
 	switch v.kind {
 	case mapKind:
+		if _, run := v.get("from_run"); run {
+			return Value{FromRun: r.fromRun(v)}
+		}
 		return Value{FromSecret: r.fromSecret(v)}
 	case nullKind:
 		r.wrong(v, "has no value", `write "" for an empty one`)
 	case listKind:
-		r.wrong(v, "must be a string, a number, true or false, or {from_secret: NAME}, not a list", "")
+		r.wrong(v, "must be a string, a number, true or false, {from_secret: NAME} or {from_run: FACT}, not a list", "")
 	default:
 		return Value{Text: r.scalar(v)}
 	}
@@ -91,6 +94,13 @@ func (r *reader) fromSecret(v value) string {
 		r.missing(v, "from_secret")
 	}
 	return name
+}
+
+// fromRun reads {from_run: FACT}.
+func (r *reader) fromRun(v value) RunFact {
+	fact := ""
+	r.object(v, fields{"from_run": func(v value) { fact = r.oneOf(v, string(RunStatus), string(RunStarted)) }})
+	return RunFact(fact)
 }
 
 // SecretDirectory is where the secrets of a step are, as files in memory.

@@ -99,12 +99,13 @@ var invalid = []struct {
 	{"env-file-map", structure, `1:11: env_file: must be a string or a list of strings, not a map`},
 	{"environment-bad-secret", structure, `5:10: steps[0].environment.A.from_secret: is required
 5:11: steps[0].environment.A.from_secrets: unknown key (did you mean "from_secret"?)`},
+	{"environment-bad-fact", structure, `5:21: steps[0].environment.A.from_run: must be "status" or "started", not "colour"`},
 	{"environment-empty-name", structure, `4:19: steps[0].environment."": the name of a variable must not be empty`},
 	{"environment-equals", structure, `4:19: steps[0].environment."A=B": the name of a variable must not contain = or NUL`},
 	{"environment-list", structure, `4:24: steps[0].environment[1]: the variable A is already set in this list (remove one of the two)
 4:29: steps[0].environment[2]: the name of a variable must not be empty
 4:33: steps[0].environment[3]: must be a string, not a number (write NAME=value, or NAME for the host's value)`},
-	{"environment-list-value", structure, `5:10: steps[0].environment.A: must be a string, a number, true or false, or {from_secret: NAME}, not a list`},
+	{"environment-list-value", structure, `5:10: steps[0].environment.A: must be a string, a number, true or false, {from_secret: NAME} or {from_run: FACT}, not a list`},
 	{"environment-nul", semantics, `4:22: steps[0].environment.A: must not contain a NUL byte`},
 	{"environment-null", structure, `5:9: steps[0].environment.A: has no value (write "" for an empty one)`},
 	{"environment-secret-and-more", structure, `5:27: steps[0].environment.A.default: unknown key`},

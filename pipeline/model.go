@@ -82,6 +82,22 @@ type Value struct {
 	Text       string
 	FromSecret string // the secret whose value takes the place of Text; "" is none
 	FromHost   bool   // the value that the variable has for stepexec itself takes the place of Text
+	FromRun    RunFact
+}
+
+// RunFact is what is known of a run only when a step's turn comes. "" is none.
+type RunFact string
+
+// The facts of a run.
+const (
+	RunStatus  RunFact = "status"  // success, or failure once a step that the step depends on failed
+	RunStarted RunFact = "started" // when the step's container was made, in Unix seconds
+)
+
+// RunVariable is a variable whose value is a fact of the run.
+type RunVariable struct {
+	Name string
+	Fact RunFact
 }
 
 // Setting is one value of a plugin's settings, or a part of one. It is a scalar

@@ -64,12 +64,13 @@ type LeftOut struct {
 // image's own.
 type PlannedStep struct {
 	Name, Image, Platform string
-	Line                  int        // in the file; 0: not known
-	Pull                  PullPolicy // "" is PullMissing
-	Script                []byte     // nil when the step has no commands
-	Shell                 []string   // argv in front of the script's path, like /bin/sh -e
-	Entrypoint, Args      []string   // nil is the image's
-	Env                   []string   // NAME=value, sorted, every name once
+	Line                  int           // in the file; 0: not known
+	Pull                  PullPolicy    // "" is PullMissing
+	Script                []byte        // nil when the step has no commands
+	Shell                 []string      // argv in front of the script's path, like /bin/sh -e
+	Entrypoint, Args      []string      // nil is the image's
+	Env                   []string      // NAME=value, sorted, every name once
+	FromRun               []RunVariable // none of them in Env
 	SecretFiles           []SecretFile
 	Directory             string // absolute path in the container; "" is the image's
 	User                  string // "" is the image's
@@ -207,7 +208,6 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Pull:          cmp.Or(pl.in.Pull, s.Pull),
 		Entrypoint:    s.Entrypoint,
 		Args:          s.Args,
-		Env:           pl.environment(s),
 		SecretFiles:   pl.secretFiles(s),
 		Directory:     pl.directory(s.Directory),
 		User:          s.User,
@@ -226,6 +226,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Security:      s.Security,
 		Advanced:      s.Advanced,
 	}
+	step.Env, step.FromRun = fromRun(pl.environment(s))
 	pl.hostFiles(&step, s)
 	if len(s.Commands) > 0 {
 		step.Shell = s.Shell

@@ -20,12 +20,13 @@ var update = flag.Bool("update", false, "write the plans of the valid fixtures a
 // nothing of what is not set.
 type plannedStep struct {
 	pipeline.PlannedStep
-	Script      string            `json:",omitempty"`
-	SecretFiles map[string]string `json:",omitempty"`
-	Names       pipeline.Names    `json:",omitzero"`
-	Limits      pipeline.Limits   `json:",omitzero"`
-	Security    pipeline.Security `json:",omitzero"`
-	Advanced    advanced          `json:",omitzero"`
+	Script      string                 `json:",omitempty"`
+	SecretFiles map[string]string      `json:",omitempty"`
+	FromRun     []pipeline.RunVariable `json:",omitempty"`
+	Names       pipeline.Names         `json:",omitzero"`
+	Limits      pipeline.Limits        `json:",omitzero"`
+	Security    pipeline.Security      `json:",omitzero"`
+	Advanced    advanced               `json:",omitzero"`
 }
 
 type advanced struct {
@@ -44,7 +45,7 @@ func readable(steps []pipeline.PlannedStep) []plannedStep {
 		more := advanced{Spec: string(s.Advanced.Spec), SpecPatch: string(s.Advanced.SpecPatch)}
 		more.Advanced = s.Advanced
 		more.Advanced.Spec, more.Advanced.SpecPatch = nil, nil
-		out = append(out, plannedStep{s, string(s.Script), files, s.Names, s.Limits, s.Security, more})
+		out = append(out, plannedStep{s, string(s.Script), files, s.FromRun, s.Names, s.Limits, s.Security, more})
 	}
 	return out
 }

@@ -89,6 +89,10 @@ func (pl *planner) plugin(settings []Setting) []string {
 func (pl *planner) variables(variables []Variable) []string {
 	var entries []string
 	for _, v := range variables {
+		if v.Value.FromRun != "" {
+			entries = append(entries, v.Name+"="+runMark+string(v.Value.FromRun))
+			continue
+		}
 		text := ""
 		if v.Value.FromHost {
 			text = pl.hostVariable(v.Name, v.Position)
@@ -98,6 +102,22 @@ func (pl *planner) variables(variables []Variable) []string {
 		entries = append(entries, pl.checked([]string{v.Name + "=" + text}, v.Position)...)
 	}
 	return entries
+}
+
+// runMark is in front of a fact of the run among values, none of which has a NUL.
+const runMark = "\x00"
+
+// fromRun takes the variables that are facts of the run out of the others.
+func fromRun(entries []string) (others []string, facts []RunVariable) {
+	for _, entry := range entries {
+		name, value, _ := strings.Cut(entry, "=")
+		if fact, found := strings.CutPrefix(value, runMark); found {
+			facts = append(facts, RunVariable{name, RunFact(fact)})
+		} else {
+			others = append(others, entry)
+		}
+	}
+	return others, facts
 }
 
 func (pl *planner) hostVariable(name string, at Position) string {

@@ -24,6 +24,7 @@ need iproute2 /usr/sbin/ip
 need uidmap /usr/bin/newuidmap
 need passt /usr/bin/pasta
 need slirp4netns /usr/bin/slirp4netns
+need protobuf-compiler /usr/bin/protoc # go generate
 need git /usr/bin/git
 need gcc /usr/bin/gcc # the race detector
 need libc6-dev /usr/include/stdlib.h

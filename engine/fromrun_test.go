@@ -1,0 +1,45 @@
+package engine_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// The container of the last step is made while the first one runs, when all is well yet.
+func TestVariablesTellOfTheRun(t *testing.T) {
+	_, events := newBench(t).run(t, t.Context(), `
+environment:
+  RESULT: {from_run: status}
+  SINCE: {from_run: started}
+steps:
+  - {name: good, image: 'oci:busybox', commands: [echo $RESULT]}
+  - {name: bad, image: 'oci:busybox', commands: [sleep 1.1, exit 3]}
+  - {name: report, image: 'oci:busybox', when: {status: [success, failure]}, commands: [echo $RESULT, echo $SINCE]}
+`, pipeline.Inputs{}, nil)
+	said := map[string][]string{}
+	var started time.Time
+	for _, e := range events {
+		switch {
+		case e.Kind == engine.Line && !strings.HasPrefix(e.Text, "+ "):
+			said[e.Step] = append(said[e.Step], e.Text)
+		case e.Kind == engine.StepStarted && e.Step == "report":
+			started = e.Time
+		}
+	}
+	if got := strings.Join(said["good"], " "); got != "success" {
+		t.Errorf("good said %q", got)
+	}
+	report := said["report"]
+	if len(report) != 2 || report[0] != "failure" {
+		t.Fatalf("report said %q", report)
+	}
+	since, err := strconv.ParseInt(report[1], 10, 64)
+	if late := started.Unix() - since; err != nil || late < 0 || late > 1 {
+		t.Errorf("report began at %d and was told %q", started.Unix(), report[1])
+	}
+}
