@@ -1,11 +1,18 @@
 package report
 
 import (
+	_ "embed"
 	"encoding/json"
 	"io"
 
 	"github.com/stepexec/stepexec/engine"
 )
+
+//go:embed events.schema.json
+var eventSchema []byte
+
+// EventSchema returns the JSON Schema (draft 2020-12) of the lines that JSON writes.
+func EventSchema() []byte { return append([]byte(nil), eventSchema...) }
 
 // JSON writes every event as one line of JSON (NDJSON), in the form of
 // engine.Event.

@@ -3,85 +3,149 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
+
+	"github.com/morikuni/aec"
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/logs"
 )
 
+// plainTail is how many lines of a failed step are repeated at the end.
+const plainTail = 20
+
 // Plain writes events as lines that people read: a step's output behind the
-// step's name, and what stepexec does in between.
+// step's name, and what stepexec does in between. At the end it repeats the last
+// lines of steps that failed.
 type Plain struct {
-	w       io.Writer
-	streams map[streamOf]*logs.Sanitizer
-	err     error
+	Style Style // set it before the first event
+
+	w      io.Writer
+	err    error
+	stamps stamps
+	paint  palette
+	tails  Tails
+	cleans map[streamOf]*logs.Sanitizer
+	open   string // whose line has not ended yet; "" none
+	buffer []byte // of line
 }
 
 // streamOf is one of the two streams of a step.
 type streamOf struct{ step, cell, stream string }
 
-// NewPlain returns a Plain that writes to w.
+// NewPlain returns a Plain that writes to w, without colours of its own and times.
 func NewPlain(w io.Writer) *Plain {
-	return &Plain{w: w, streams: map[streamOf]*logs.Sanitizer{}}
+	return &Plain{w: w, tails: Tails{Max: plainTail}, cleans: map[streamOf]*logs.Sanitizer{}}
 }
 
 // Event writes one event. After a failed write it writes nothing more.
 func (p *Plain) Event(e engine.Event) {
+	p.stamps.times, p.paint.on = p.Style.Times, p.Style.Colour
+	p.stamps.event(e)
+	p.tails.Event(e)
 	switch e.Kind {
 	case engine.Line:
-		p.printf("[%s] %s\n", label(e), p.sanitizer(e).Line(e.Text))
+		p.line(e)
 	case engine.PullFinished:
 		p.pulled(e)
 	case engine.StepStarted:
-		p.printf("[%s] started in %s\n", label(e), e.Image)
+		p.say(e, "started in "+e.Image)
 	case engine.StepRetried:
-		p.printf("[%s] %s\n", label(e), e.Text)
+		p.say(e, p.paint.warn(clean(e.Text)))
 	case engine.StepFinished:
-		p.printf("[%s] %s\n", label(e), sentence(e.Result))
+		p.say(e, p.paint.ended(e.Result))
 	case engine.Warning:
-		p.printf("warning: %s%s\n", about(e.Step), e.Text)
+		p.printf("%s%s %s%s\n", p.stamps.of(e), p.paint.warn("warning:"), about(e.Step), clean(e.Text))
 	case engine.MatrixFinished:
 		p.printf("\n%s\n", e.Text)
 	case engine.RunFinished:
 		p.printf("\n")
-		if p.err == nil {
-			p.err = Summary(p.w, e.Summary)
-		}
+		p.finish(e)
 	}
 }
 
 // Err is the first error of writing, or nil.
 func (p *Plain) Err() error { return p.err }
 
+// printf begins a new line, also where another one is open.
 func (p *Plain) printf(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
+	if p.err != nil {
+		return
 	}
+	if p.open != "" {
+		p.open, format = "", "\n"+format
+	}
+	_, p.err = fmt.Fprintf(p.w, format, args...)
 }
 
-// sanitizer is that of the stream that a line belongs to.
-func (p *Plain) sanitizer(e engine.Event) *logs.Sanitizer {
+func (p *Plain) say(e engine.Event, text string) {
+	p.printf("%s%s %s\n", p.stamps.of(e), p.paint.label(Label(e)), text)
+}
+
+// line writes a line of a step, or a piece of one. What continues a piece follows it
+// directly, unless something else has been written in between.
+func (p *Plain) line(e engine.Event) {
+	if p.err != nil {
+		return
+	}
+	label := Label(e)
+	whose := ""
+	if p.open != "" || e.Partial {
+		whose = e.Stream + " of " + label
+	}
+	b := p.buffer[:0]
+	if goesOn := p.open != "" && p.open == whose; !goesOn || strings.Contains(e.Text, "\r") {
+		b = append(b, p.between(goesOn)...)
+		b = append(b, p.stamps.of(e)...)
+		b = append(b, p.paint.label(label)...)
+		b = append(b, ' ')
+	}
+	b = append(b, p.clean(e)...)
+	if p.open = whose; !e.Partial {
+		p.open = ""
+		b = append(b, '\n')
+	}
+	p.buffer = b
+	_, p.err = p.w.Write(b)
+}
+
+// between is what stands between an open line and what comes next. What a step writes
+// over its own line, such as a progress bar, is written over it on a terminal.
+func (p *Plain) between(overwrites bool) string {
+	switch {
+	case p.open == "":
+		return ""
+	case overwrites && p.Style.Terminal:
+		return "\r" + aec.EraseLine(aec.EraseModes.Tail).String()
+	}
+	return "\n"
+}
+
+// clean is a line without what a terminal would obey.
+func (p *Plain) clean(e engine.Event) string {
 	of := streamOf{e.Step, e.Cell, e.Stream}
-	s := p.streams[of]
+	s := p.cleans[of]
 	if s == nil {
 		s = &logs.Sanitizer{}
-		p.streams[of] = s
+		p.cleans[of] = s
 	}
-	return s
+	return s.Line(e.Text)
 }
 
 func (p *Plain) pulled(e engine.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
-		p.printf("image %s ready after %s\n", e.Image, short(e.Duration))
+		p.printf("%simage %s ready after %s\n", p.stamps.of(e), e.Image, Duration(e.Duration))
 	}
 }
 
-// label says who speaks.
-func label(e engine.Event) string {
-	if e.Cell == "" {
-		return e.Step
+func (p *Plain) finish(e engine.Event) {
+	if p.err == nil {
+		p.err = p.tails.WriteFailures(p.w, e.Cell, e.Summary, p.paint.red)
 	}
-	return e.Step + " (" + e.Cell + ")"
+	if p.err == nil {
+		p.err = Summary(p.w, e.Summary)
+	}
 }
 
 func about(step string) string {
@@ -89,37 +153,4 @@ func about(step string) string {
 		return ""
 	}
 	return step + ": "
-}
-
-// sentence says how a step ended.
-func sentence(r *engine.StepResult) string {
-	text := string(r.Status)
-	if r.Status == engine.Failed {
-		text += fmt.Sprintf(" with exit code %d", r.ExitCode)
-	}
-	if !r.Started.IsZero() {
-		text += " after " + short(r.Duration)
-	}
-	if r.Ignored {
-		text += ", ignored"
-	}
-	if r.Status == engine.Skipped && r.Reason != "" {
-		text += ": " + r.Reason
-	}
-	if r.Error != "" {
-		text += ": " + r.Error
-	}
-	return text
-}
-
-// short is a duration as people say it.
-func short(m engine.Millis) string {
-	d := time.Duration(m)
-	switch {
-	case d >= time.Minute:
-		return d.Round(time.Second).String()
-	case d >= time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Millisecond).String()
 }

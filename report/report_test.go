@@ -26,7 +26,7 @@ func events() []engine.Event {
 		{Step: "push", Image: "golang", Status: engine.Skipped},
 	}
 	return []engine.Event{
-		{Kind: engine.RunStarted, Time: at, Run: "r1", Name: "ci"},
+		{Kind: engine.RunStarted, Version: engine.EventVersion, Time: at, Run: "r1", Name: "ci"},
 		{Kind: engine.Warning, Time: at, Text: "a secret is short"},
 		{Kind: engine.PullStarted, Time: at, Image: "golang"},
 		{Kind: engine.PullFinished, Time: at, Image: "golang", Digest: "sha256:12", Duration: ms(2500)},
@@ -58,6 +58,10 @@ image golang ready after 2.5s
 [lint] failed with exit code 3 after 12ms, ignored
 [test] failed with exit code 137 after 300ms: out of memory
 [push] skipped
+
+step test failed: out of memory; it printed nothing
+
+step slow was stopped: the step's time is over; it printed nothing
 
 STEP   STATUS                  EXIT CODE  DURATION
 db     stopped                 -          1m1s

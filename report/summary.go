@@ -21,7 +21,7 @@ func Summary(w io.Writer, s *engine.Summary) error {
 			code = strconv.Itoa(r.ExitCode)
 		}
 		if !r.Started.IsZero() {
-			duration = short(r.Duration)
+			duration = Duration(r.Duration)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Step, status(r), code, duration)
 	}
@@ -48,7 +48,7 @@ func verdict(s *engine.Summary) string {
 	if s.Status != engine.Succeeded {
 		text += fmt.Sprintf(" with exit code %d", s.ExitCode)
 	}
-	text += " after " + short(s.Duration)
+	text += " after " + Duration(s.Duration)
 	if s.Error != "" {
 		text += ": " + s.Error
 	}

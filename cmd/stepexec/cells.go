@@ -41,8 +41,8 @@ func chosenCells(p *pipeline.Pipeline, values []string) ([]pipeline.Cell, error)
 type cellRuns struct {
 	on      sandbox.Options
 	options engine.Options // that all have in common
-	print   printer
-	mu      sync.Mutex // guards the rest, and the printer
+	print   display
+	mu      sync.Mutex // guards the rest, and the display
 	code    int        // of the cell that failed first
 	failed  []string
 }

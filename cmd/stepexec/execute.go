@@ -16,22 +16,23 @@ import (
 // store alone.
 func executePlan(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, on sandbox.Options, o engine.Options) (code int, err error) {
 	err = onHost(ctx, plan, fetcher, s, on, o, func(o engine.Options) error {
-		o, finish := keepRecord(on.Root, plan, s, o)
+		o, finish := keepRecord(on.Root, plan, s, o, sayOr(on.Warn))
 		defer finish()
 		summary, err := engine.Run(ctx, plan, o)
 		code = summary.ExitCode
 		return err
 	})
 	if _, trimErr := trimHistory(on.Root, s); trimErr != nil {
-		sayOnStderr("warning: " + trimErr.Error())
+		sayOr(on.Warn)("warning: " + trimErr.Error())
 	}
 	return code, err
 }
 
-// onHost opens a host and a store for use and closes them again.
+// onHost opens a host and a store for use and closes them again. Lines of stepexec's
+// own go to on.Warn, or else to stderr.
 func onHost(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, on sandbox.Options, o engine.Options, use func(engine.Options) error) (err error) {
-	mask := logs.NewMask(plan.Secrets)
-	say := func(line string) { sayOnStderr(mask.String(line)) }
+	mask, show := logs.NewMask(plan.Secrets), sayOr(on.Warn)
+	say := func(line string) { show(mask.String(line)) }
 	on.Warn = func(line string) { say("warning: " + line) }
 	on.Guard = guardCommand()
 	host, err := sandbox.Open(ctx, on)
@@ -53,4 +54,12 @@ func onHost(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s
 	err = use(o)
 	in.end(ctx)
 	return err
+}
+
+// sayOr shows a line by show, or else on stderr.
+func sayOr(show func(line string)) func(line string) {
+	if show == nil {
+		return sayOnStderr
+	}
+	return show
 }

@@ -49,6 +49,11 @@ func execute() int {
 	} else {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
 	}
+	return codeOf(ctx)
+}
+
+// codeOf is the exit code of an error.
+func codeOf(ctx context.Context) int {
 	if ctx.Err() != nil {
 		return engine.CodeInterrupted
 	}
@@ -73,7 +78,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newValidate(), newExplain(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs())
+	root.AddCommand(newValidate(), newSchema(), newExplain(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs())
 	for _, cmd := range []*cobra.Command{newRun(kill), newStep(kill), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
 		root.AddCommand(asRoot(cmd))
 	}

@@ -16,9 +16,9 @@ import (
 
 // keepRecord begins the record of a run and has it told of the run's events. A
 // record that cannot be kept is a warning: the run is worth more.
-func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.Options) (_ engine.Options, finish func()) {
+func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.Options, say func(line string)) (_ engine.Options, finish func()) {
 	warn := func(err error) {
-		sayOnStderr("warning: " + logs.NewMask(plan.Secrets).String(err.Error()))
+		say("warning: " + logs.NewMask(plan.Secrets).String(err.Error()))
 	}
 	about := recordOf(plan)
 	about.Run = o.Host.ID()

@@ -18,7 +18,6 @@ import (
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
-	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
 )
@@ -42,7 +41,7 @@ type runOptions struct {
 	root        string
 	runtime     string
 	noPivot     bool
-	output      string
+	output      outputFlags
 	timeout     time.Duration
 	parallel    int
 	failFast    bool
@@ -68,7 +67,7 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	o.addPlan(flags)
 	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
-	flags.StringVar(&o.output, "output", "plain", "how to show the run: plain or json")
+	o.output.add(cmd)
 	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
@@ -97,30 +96,47 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 }
 
 func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) error {
-	printer, err := newPrinter(o.output, stdout)
+	display, err := o.output.open(stdout)
 	if err != nil {
 		return err
 	}
-	jobs, err := o.jobs(ctx, args)
+	code, err := o.show(ctx, display, args)
 	if err != nil {
+		code = codeOf(ctx)
+		for _, failure := range failures(err) {
+			display.Event(failure)
+		}
+	}
+	if err = errors.Join(err, display.End(code)); err != nil {
 		return err
-	}
-	caches := newCaches(o.root)
-	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
-	var code int
-	if job := jobs[0]; job.plan.Cell == "" {
-		options.Roots, options.Events, options.Terminal = job.roots, printer.Event, usersTerminal()
-		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, o.sandbox(), options)
-	} else {
-		code, err = (&cellRuns{on: o.sandbox(), options: options, print: printer}).run(ctx, jobs)
-	}
-	if err = errors.Join(err, printer.Err(), caches.close()); err != nil {
-		return masked(err, jobs[0].secrets)
 	}
 	if code != 0 {
 		return exitError(code)
 	}
 	return nil
+}
+
+// show runs the pipeline, shows it and returns its exit code.
+func (o *runOptions) show(ctx context.Context, display display, args []string) (int, error) {
+	jobs, err := o.jobs(ctx, args)
+	if err != nil {
+		return 0, err
+	}
+	on := o.sandbox()
+	on.Warn = display.Say
+	caches := newCaches(o.root)
+	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
+	var code int
+	if job := jobs[0]; job.plan.Cell == "" {
+		options.Roots, options.Events, options.Terminal = job.roots, display.Event, usersTerminal()
+		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, on, options)
+	} else {
+		code, err = (&cellRuns{on: on, options: options, print: display}).run(ctx, jobs)
+	}
+	if err = errors.Join(err, caches.close()); err != nil {
+		return code, masked(err, jobs[0].secrets)
+	}
+	return code, nil
 }
 
 // job is a plan with what it takes to run it.
@@ -251,22 +267,6 @@ func workspaceDir(name string) (string, error) {
 		return "", fmt.Errorf("--workspace %s: not a directory", name)
 	}
 	return dir, nil
-}
-
-// printer shows a run's events.
-type printer interface {
-	Event(engine.Event)
-	Err() error
-}
-
-func newPrinter(name string, w io.Writer) (printer, error) {
-	switch name {
-	case "plain":
-		return report.NewPlain(w), nil
-	case "json":
-		return report.NewJSON(w), nil
-	}
-	return nil, fmt.Errorf("--output %s: must be plain or json", name)
 }
 
 // masked is an error in whose text no secret is left.

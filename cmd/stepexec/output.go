@@ -1,0 +1,157 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/console"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/report"
+)
+
+// display shows a run. Its methods are called one at a time.
+type display interface {
+	Event(engine.Event)
+
+	// Say shows a line of stepexec's own that is no event, without a newline.
+	Say(line string)
+
+	// End is called last, with the exit code that the program will have. The error is
+	// the first one of showing.
+	End(exitCode int) error
+}
+
+// outputFlags say how a run is shown.
+type outputFlags struct {
+	format string
+	times  string
+}
+
+func outputFormats() []string { return []string{"tty", "plain", "json", "quiet"} }
+
+func (o *outputFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.format, "output", "", "how to show the run: `FORMAT` "+inWords(outputFormats())+" (default: tty on a terminal, else plain)")
+	o.addTimes(flags)
+	complete(cmd, "output", outputFormats()...)
+	complete(cmd, "timestamps", "wall", "elapsed")
+}
+
+func (o *outputFlags) addTimes(flags *pflag.FlagSet) {
+	flags.StringVar(&o.times, "timestamps", "", "put the time in front of lines: `wall` clock, or elapsed since the run began")
+	flags.Lookup("timestamps").NoOptDefVal = string(report.Wall)
+}
+
+// open makes what the flags ask for.
+func (o *outputFlags) open(w io.Writer) (display, error) {
+	if o.format != "" && !slices.Contains(outputFormats(), o.format) {
+		return nil, fmt.Errorf("--output %s: must be %s", o.format, inWords(outputFormats()))
+	}
+	style, err := o.style(w)
+	if err != nil {
+		return nil, err
+	}
+	switch o.format {
+	case "json":
+		return said{report.NewJSON(w)}, nil
+	case "quiet":
+		return silent{report.NewQuiet(w)}, nil
+	}
+	plain := report.NewPlain(w)
+	plain.Style = style
+	return said{plain}, nil
+}
+
+func (o *outputFlags) style(w io.Writer) (report.Style, error) {
+	style := report.Style{Times: report.Times(o.times), Terminal: terminalOf(w) != nil}
+	if !slices.Contains([]report.Times{report.NoTimes, report.Wall, report.Elapsed}, style.Times) {
+		return style, fmt.Errorf("--timestamps=%s: must be wall or elapsed", o.times)
+	}
+	style.Colour = colours(style.Terminal, os.Getenv)
+	return style, nil
+}
+
+// colours follows no-color.org and bixense.com/clicolors: NO_COLOR turns colours
+// off, CLICOLOR_FORCE on where there is no terminal.
+func colours(terminal bool, env func(string) string) bool {
+	isSet := func(name string) bool { return env(name) != "" && env(name) != "0" }
+	switch {
+	case env("NO_COLOR") != "":
+		return false
+	case isSet("CLICOLOR_FORCE"):
+		return true
+	}
+	return terminal && env("TERM") != "dumb" && env("CLICOLOR") != "0"
+}
+
+// terminalOf is the terminal that w writes to, or nil.
+func terminalOf(w io.Writer) console.Console {
+	file, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	terminal, err := console.ConsoleFromFile(file)
+	if err != nil {
+		return nil
+	}
+	return terminal
+}
+
+// said is a display whose output does not mind lines on stderr.
+type said struct{ printer }
+
+func (said) Say(line string)   { sayOnStderr(line) }
+func (s said) End(_ int) error { return s.Err() }
+
+// silent says nothing when all goes well, not even warnings.
+type silent struct{ printer }
+
+func (silent) Say(string)        {}
+func (s silent) End(_ int) error { return s.Err() }
+
+// printer writes events.
+type printer interface {
+	Event(engine.Event)
+	Err() error
+}
+
+// failures are the events that tell of an error outside of any step.
+func failures(err error) []engine.Event {
+	var invalid pipeline.Errors
+	if !errors.As(err, &invalid) {
+		return []engine.Event{{Kind: engine.Failure, Time: time.Now(), Error: err.Error()}}
+	}
+	var events []engine.Event
+	for _, e := range invalid {
+		without := *e
+		without.File, without.Line, without.Column = "", 0, 0
+		events = append(events, engine.Event{
+			Kind: engine.Failure, Time: time.Now(), File: e.File, Line: e.Line, Column: e.Column, Error: without.Error(),
+		})
+	}
+	return events
+}
+
+// inWords is a list as people write it: a, b or c.
+func inWords(list []string) string {
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " or " + list[last]
+}
+
+// complete has the shell offer the values of a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(cmp.Or(err, errors.New(flag))) // there is no such flag: a mistake in this package
+	}
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/report"
+)
+
+func newSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema {events|pipeline}",
+		Short: "Print the JSON Schema of a format",
+		Long: `Print the JSON Schema (draft 2020-12) of what stepexec run --output json writes, a
+line an event, or of the pipeline file.`,
+		Example:   "  stepexec schema events > events.schema.json\n  stepexec schema pipeline > pipeline.schema.json",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"events", "pipeline"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			schema := report.EventSchema()
+			if args[0] == "pipeline" {
+				schema = pipeline.Schema()
+			}
+			_, err := cmd.OutOrStdout().Write(schema)
+			return err
+		},
+	}
+}

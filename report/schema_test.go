@@ -1,0 +1,100 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+)
+
+func compileSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(report.EventSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource("events.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("events.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func TestEventSchemaAcceptsWhatJSONWrites(t *testing.T) {
+	schema := compileSchema(t)
+	for _, e := range events() {
+		var line bytes.Buffer
+		j := report.NewJSON(&line)
+		j.Event(e)
+		event, err := jsonschema.UnmarshalJSON(&line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(event); err != nil {
+			t.Errorf("%+v: %v", e, err)
+		}
+	}
+}
+
+func TestEventSchemaRefusesWhatIsNoEvent(t *testing.T) {
+	schema := compileSchema(t)
+	for _, line := range []string{
+		`{"kind":"line","step":"a","stream":"stdout"}`,
+		`{"time":"2026-11-23T12:00:00Z","kind":"line","step":"a","stream":"stdin"}`,
+		`{"time":"2026-11-23T12:00:00Z","kind":"line","stream":"stdout"}`,
+		`{"time":"2026-11-23T12:00:00Z","kind":"run_started","version":2,"run":"a"}`,
+		`{"time":"yesterday","kind":"warning","text":"a"}`,
+		`{"time":"2026-11-23T12:00:00Z","kind":"step_finished","step":"a","result":{"step":"a","image":"x","status":"good","exit_code":0,"duration_ms":1}}`,
+	} {
+		event, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if schema.Validate(event) == nil {
+			t.Errorf("accepted: %s", line)
+		}
+	}
+}
+
+// TestEventSchemaHasEveryField holds the schema to the types, in both directions.
+func TestEventSchemaHasEveryField(t *testing.T) {
+	var document struct {
+		Properties map[string]any
+		Defs       map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	if err := json.Unmarshal(report.EventSchema(), &document); err != nil {
+		t.Fatal(err)
+	}
+	for name, of := range map[string]any{
+		"": engine.Event{}, "result": engine.StepResult{}, "summary": engine.Summary{},
+		"progress": engine.Progress{}, "usage": engine.Usage{}, "attempt": engine.Attempt{},
+	} {
+		properties := document.Properties
+		if name != "" {
+			properties = document.Defs[name].Properties
+		}
+		var fields []string
+		for field := range reflect.TypeOf(of).Fields() {
+			tag, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			fields = append(fields, tag)
+		}
+		slices.Sort(fields)
+		if diff := cmp.Diff(fields, slices.Sorted(maps.Keys(properties))); diff != "" {
+			t.Errorf("%T, and what the schema has (-type +schema):\n%s", of, diff)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package report
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/morikuni/aec"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// Times says what stands in front of lines.
+type Times string
+
+// What can stand in front of lines.
+const (
+	NoTimes Times = ""
+	Wall    Times = "wall"    // the time of day, local
+	Elapsed Times = "elapsed" // seconds since the run began
+)
+
+// Style is how text is shown.
+type Style struct {
+	Colour   bool
+	Terminal bool // "\r" moves the cursor
+	Times    Times
+}
+
+// stamps writes times in front of lines.
+type stamps struct {
+	times Times
+	began map[string]time.Time // of the runs, by cell
+}
+
+func (s *stamps) event(e engine.Event) {
+	if e.Kind == engine.RunStarted {
+		if s.began == nil {
+			s.began = map[string]time.Time{}
+		}
+		s.began[e.Cell] = e.Time
+	}
+}
+
+func (s *stamps) of(e engine.Event) string {
+	switch s.times {
+	case Wall:
+		return e.Time.Local().Format("15:04:05.000 ")
+	case Elapsed:
+		var since time.Duration
+		if began, ok := s.began[e.Cell]; ok {
+			since = e.Time.Sub(began)
+		}
+		return fmt.Sprintf("%8.3f ", since.Seconds())
+	}
+	return ""
+}
+
+// palette gives every step a colour. Red and green say how something ended.
+type palette struct {
+	on    bool
+	given map[string]aec.ANSI
+}
+
+func (p *palette) label(name string) string {
+	label := "[" + name + "]"
+	if !p.on {
+		return label
+	}
+	if p.given == nil {
+		p.given = map[string]aec.ANSI{}
+	}
+	if _, ok := p.given[name]; !ok {
+		colours := []aec.ANSI{aec.CyanF, aec.YellowF, aec.MagentaF, aec.BlueF, aec.LightCyanF, aec.LightYellowF, aec.LightMagentaF, aec.LightBlueF}
+		p.given[name] = colours[len(p.given)%len(colours)]
+	}
+	return p.given[name].Apply(label)
+}
+
+func (p *palette) red(text string) string  { return p.paint(aec.RedF, text) }
+func (p *palette) dim(text string) string  { return p.paint(aec.Faint, text) }
+func (p *palette) warn(text string) string { return p.paint(aec.YellowF, text) }
+
+func (p *palette) paint(colour aec.ANSI, text string) string {
+	if !p.on {
+		return text
+	}
+	return colour.Apply(text)
+}
+
+// ended says how a step ended, in its colour.
+func (p *palette) ended(r *engine.StepResult) string {
+	text := Ended(r)
+	switch {
+	case r.Status == engine.Succeeded:
+		return p.paint(aec.GreenF, text)
+	case isFailure(r):
+		return p.red(text)
+	case r.Ignored:
+		return p.warn(text)
+	}
+	return p.dim(text)
+}

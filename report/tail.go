@@ -1,0 +1,132 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+)
+
+// maxTailLine bounds what is kept of a line, in bytes.
+const maxTailLine = 4 << 10
+
+// Tail keeps the last lines of a step, as a terminal would have left them: of what is
+// written over after a "\r", as a progress bar, the last state.
+type Tail struct {
+	Max   int    // lines that are kept
+	Total int    // lines that there were
+	open  string // stream of the last line, while that may go on
+	lines []string
+}
+
+// Add adds a Line event.
+func (t *Tail) Add(e engine.Event) {
+	text := e.Text
+	if t.open == e.Stream && t.open != "" {
+		text = t.lines[len(t.lines)-1] + text
+	} else {
+		t.Total++
+		if len(t.lines) == t.Max {
+			t.lines = append(t.lines[:0], t.lines[1:]...)
+		}
+		t.lines = append(t.lines, "")
+	}
+	t.lines[len(t.lines)-1] = shortened(overwritten(text))
+	t.open = ""
+	if e.Partial {
+		t.open = e.Stream
+	}
+}
+
+// Lines returns the last lines, with the control characters that they have.
+func (t *Tail) Lines() []string { return t.lines }
+
+// overwritten is what a terminal shows of a line in the end, provided that each state is
+// as long as the one before.
+func overwritten(line string) string {
+	line = strings.TrimRight(line, "\r")
+	return line[strings.LastIndexByte(line, '\r')+1:]
+}
+
+func shortened(line string) string {
+	if len(line) <= maxTailLine {
+		return line
+	}
+	return strings.ToValidUTF8(line[:maxTailLine], "") + "…"
+}
+
+// Tails keeps the last lines of all steps of a run.
+type Tails struct {
+	Max   int // lines of a step
+	tails map[string]*Tail
+}
+
+// Event looks at an event.
+func (t *Tails) Event(e engine.Event) {
+	switch e.Kind {
+	case engine.StepStarted: // also a further attempt
+		if t.tails == nil {
+			t.tails = map[string]*Tail{}
+		}
+		t.tails[Label(e)] = &Tail{Max: t.Max}
+	case engine.Line:
+		if tail := t.tails[Label(e)]; tail != nil {
+			tail.Add(e)
+		}
+	case engine.StepFinished:
+		if e.Result != nil && !isFailure(e.Result) {
+			delete(t.tails, Label(e))
+		}
+	}
+}
+
+// Of returns the last lines of a step that a run of the cell had, or none.
+func (t *Tails) Of(cell, step string) *Tail {
+	if tail := t.tails[Label(engine.Event{Cell: cell, Step: step})]; tail != nil {
+		return tail
+	}
+	return &Tail{}
+}
+
+// mostFailures is how many failed steps are told at the end; all are in the summary.
+const mostFailures = 5
+
+// WriteFailures writes why steps failed, each with its last lines, which are marked so
+// that nobody takes them for new ones.
+func (t *Tails) WriteFailures(w io.Writer, cell string, s *engine.Summary, mark func(string) string) error {
+	var text strings.Builder
+	told := 0
+	for i := range s.Steps {
+		r := &s.Steps[i]
+		if !isFailure(r) {
+			continue
+		}
+		if told++; told > mostFailures {
+			fmt.Fprint(&text, "more steps failed: see the table\n\n")
+			break
+		}
+		t.writeFailure(&text, cell, r, mark)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+func (t *Tails) writeFailure(w *strings.Builder, cell string, r *engine.StepResult, mark func(string) string) {
+	tail := t.Of(cell, r.Step)
+	fmt.Fprint(w, mark(Verdict(r)))
+	switch n := len(tail.lines); {
+	case n == 0 && !r.Started.IsZero():
+		fmt.Fprint(w, "; it printed nothing")
+	case n > 0 && n < tail.Total:
+		fmt.Fprintf(w, "; the last %d of its %d lines:", n, tail.Total)
+	case n > 0:
+		fmt.Fprint(w, "; what it printed:")
+	}
+	fmt.Fprintln(w)
+	for _, line := range tail.lines {
+		fmt.Fprintf(w, "%s %s\n", mark(r.Step+" |"), logs.Sanitize(line))
+	}
+	fmt.Fprintln(w)
+}

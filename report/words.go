@@ -1,0 +1,103 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+)
+
+// Label says whose an event is: the step's name, with the cell of a matrix.
+func Label(e engine.Event) string {
+	if e.Cell == "" {
+		return e.Step
+	}
+	return e.Step + " (" + e.Cell + ")"
+}
+
+// Ended says in a few words how a step ended, for a line that names the step
+// already.
+func Ended(r *engine.StepResult) string {
+	text := string(r.Status)
+	switch {
+	case stepexecsOwn(r) && r.Started.IsZero():
+		text = fmt.Sprintf("could not be run by stepexec (exit code %d)", r.ExitCode)
+	case stepexecsOwn(r):
+		text = fmt.Sprintf("could not be finished by stepexec (exit code %d)", r.ExitCode)
+	case r.Status == engine.Failed:
+		text += fmt.Sprintf(" with exit code %d", r.ExitCode)
+	}
+	if !r.Started.IsZero() {
+		text += " after " + Duration(r.Duration)
+	}
+	if r.Ignored {
+		text += ", ignored"
+	}
+	if r.Status == engine.Skipped && r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	if r.Error != "" {
+		text += ": " + clean(r.Error)
+	}
+	return text
+}
+
+// Verdict is a sentence on a step that did not end well: what happened to it, and
+// whether that was its own doing or stepexec's.
+func Verdict(r *engine.StepResult) string {
+	what := "step " + r.Step
+	if r.Service {
+		what = "service " + r.Step
+	}
+	switch {
+	case r.NotReady:
+		return what + " was not ready: " + clean(r.Error)
+	case stepexecsOwn(r) && r.Started.IsZero():
+		return "stepexec could not run " + what + ": " + clean(r.Error)
+	case stepexecsOwn(r):
+		return "stepexec could not finish " + what + ": " + clean(r.Error)
+	case r.Status == engine.TimedOut:
+		return what + " was stopped: " + clean(r.Error)
+	case r.Status == engine.Cancelled:
+		return what + " was cancelled: " + clean(r.Error)
+	case r.Error != "":
+		return what + " failed: " + clean(r.Error)
+	}
+	return fmt.Sprintf("%s failed: its command ended with exit code %d", what, r.ExitCode)
+}
+
+// stepexecsOwn reports whether stepexec failed and not the step. A command that
+// ends with the same code has no error.
+func stepexecsOwn(r *engine.StepResult) bool {
+	return r.Status == engine.Failed && r.ExitCode == engine.CodeError && r.Error != "" && !r.NotReady
+}
+
+// isFailure reports whether something is to be said about a step at the end. What was
+// cancelled with the whole run is not worth it.
+func isFailure(r *engine.StepResult) bool {
+	return (r.Status == engine.Failed || r.Status == engine.TimedOut) && !r.Ignored
+}
+
+// Duration is a duration as people say it.
+func Duration(m engine.Millis) string {
+	d := time.Duration(m)
+	switch {
+	case d >= time.Minute:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// clean is a text of several lines without what a terminal would obey: an error may
+// quote what a step has printed.
+func clean(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = logs.Sanitize(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
