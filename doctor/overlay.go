@@ -18,7 +18,7 @@ func (m *Machine) overlay(context.Context) Result {
 		return ok("tried with the container")
 	}
 	if err := m.tryOverlay(2); err != nil {
-		return fail(err.Error(), "modprobe overlay; or name a directory on ext4, xfs or btrfs with --root")
+		return warn(err.Error()+": images are copied for every step", "modprobe overlay; or name a directory on ext4, xfs or btrfs with --root")
 	}
 	return ok("mounted and written to")
 }

@@ -57,7 +57,7 @@ type Options struct {
 // for the run but the images is gone when Run returns; the error says what
 // could not be cleared away or written, and does not change the Summary.
 func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
-	plan, giveBack, err := ownWorkspace(plan, o.Host)
+	plan, giveBack, err := ownWorkspace(ctx, plan, o.Host)
 	if err != nil {
 		return Summary{Run: o.Host.ID(), Name: plan.Name, Status: Failed, ExitCode: CodeError}, err
 	}

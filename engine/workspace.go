@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,12 +13,12 @@ import (
 // ownWorkspace returns the plan with a workspace of its own in the place of the one
 // that it shares with the other cells of its matrix: of two that build in the same
 // folder at once, each could test what the other has made.
-func ownWorkspace(plan *pipeline.Plan, host *sandbox.Host) (*pipeline.Plan, func() error, error) {
+func ownWorkspace(ctx context.Context, plan *pipeline.Plan, host *sandbox.Host) (*pipeline.Plan, func() error, error) {
 	shared := plan.WorkspaceSource
 	if !plan.OwnWorkspace || shared == "" {
 		return plan, func() error { return nil }, nil
 	}
-	own, release, err := host.OwnWorkspace(shared)
+	own, release, err := host.OwnWorkspace(ctx, shared)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -54,7 +54,10 @@ func (h *Host) cgroupsPath(step *Step) (string, error) {
 // makeCgroupParent makes the groups above a step's that are missing. The
 // runtime would make them too, but leaves them behind.
 func (h *Host) makeCgroupParent(parent string) error {
-	if parent == "" || parent == "/" || h.systemd {
+	if h.systemd {
+		parent = slicePath(parent) // systemd makes and removes it, but who clears away has to find it
+	}
+	if parent == "" || parent == "/" {
 		return nil
 	}
 	list, err := os.OpenFile(filepath.Join(h.dir, cgroupParents), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -62,7 +65,7 @@ func (h *Host) makeCgroupParent(parent string) error {
 		return err
 	}
 	_, err = list.WriteString(parent + "\n") // first, so that a run which dies now leaves nothing unknown
-	if err := errors.Join(err, list.Close()); err != nil {
+	if err := errors.Join(err, list.Close()); err != nil || h.systemd {
 		return err
 	}
 	for _, tree := range h.cgroups {
@@ -75,6 +78,22 @@ func (h *Host) makeCgroupParent(parent string) error {
 		}
 	}
 	return nil
+}
+
+// slicePath is where systemd has the group of a slice: a-b.slice lies in a.slice
+// (systemd.slice(5)).
+func slicePath(slice string) string {
+	name, ok := strings.CutSuffix(slice, ".slice")
+	if !ok {
+		return ""
+	}
+	path := "/"
+	for i, letter := range name {
+		if letter == '-' {
+			path += name[:i] + ".slice/"
+		}
+	}
+	return path + slice
 }
 
 func makeCgroup(dir string) error {

@@ -90,7 +90,7 @@ func (h *Host) keepDelegated(r *specs.LinuxResources, l *Limits) {
 		if !asked {
 			return
 		}
-		if _, said := h.unlimited.LoadOrStore(setting, true); !said {
+		if _, said := h.told.LoadOrStore(setting, true); !said {
 			missing = append(missing, setting)
 		}
 	}

@@ -21,6 +21,11 @@ type Options struct {
 	Root    string // state root, shared by all runs
 	Runtime string // name or path of an OCI runtime with runc's command line; "": runc
 
+	// RuntimeRoot is where the runtime keeps the state of containers, so that other
+	// programs find them there. Some runtimes keep the environment in it. "": in
+	// memory that only the run can read.
+	RuntimeRoot string
+
 	// NetworkConfig is a CNI configuration list (.conflist) for private
 	// networks; "": a bridge of the run's own, with masquerading.
 	NetworkConfig string
@@ -50,6 +55,7 @@ type Options struct {
 //	ROOT/runs/ID/upper/    what the steps write outside their mounts
 //	ROOT/runs/ID/layers/   layers of images that are not directories, mounted
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
+//	ROOT/runs/ID/runtime   a link to the runtime's state, see runtimeRoot
 //
 // What holds a secret is in the tmpfs only, so that it never reaches a disk.
 type Host struct {
@@ -71,7 +77,7 @@ type Host struct {
 	rootless     bool        // this process is in a user namespace: its root is some user of the machine
 	delegated    []hierarchy // trees in which steps have groups, when rootless
 	cgroupParent string      // of the steps' groups, when rootless; "": the runtime chooses
-	unlimited    sync.Map    // settings of limits that somebody was warned of
+	told         sync.Map    // what somebody was warned of
 	warn         func(line string)
 }
 
@@ -129,6 +135,9 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	}
 	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}}
 	if err := mountPrivate(host.private()); err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	if err := host.makeRuntimeRoot(o.RuntimeRoot); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
 	return host, nil
@@ -214,6 +223,13 @@ func (h *Host) Dir(step string) (string, error) {
 // have been removed before.
 func (h *Host) Close() error {
 	return errors.Join(endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
+}
+
+// tell warns of something once a run.
+func (h *Host) tell(about, line string) {
+	if _, told := h.told.LoadOrStore(about, true); !told {
+		h.warn(line)
+	}
 }
 
 func (h *Host) private() string { return filepath.Join(h.dir, "private") }

@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containerd/go-runc"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/rootless"
 )
 
 // Reap clears away what runs below a state root have left whose process has
@@ -83,7 +86,7 @@ func clearAway(ctx context.Context, runtime, dir string) error {
 	if err := killProcesses(ctx, dir); err != nil {
 		return err // what is needed to kill them stays
 	}
-	if err := deleteContainers(ctx, runtime, runtimeRoot(dir)); err != nil {
+	if err := deleteContainers(ctx, runtime, dir); err != nil {
 		return err
 	}
 	if err := removeGroups(dir); err != nil {
@@ -104,8 +107,9 @@ func endRun(network runNetwork, dir string) error {
 
 // deleteContainers deletes every container of a dead run. Its runtime may have
 // been another one; all of them keep a container's state in a folder that has
-// the container's name.
-func deleteContainers(ctx context.Context, command, root string) error {
+// the container's name. Other folders there are other runs'.
+func deleteContainers(ctx context.Context, command, dir string) error {
+	root := runtimeRoot(dir)
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -116,6 +120,9 @@ func deleteContainers(ctx context.Context, command, root string) error {
 	runtime := &runc.Runc{Command: command, Root: root, Setpgid: true}
 	var failed []error
 	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), filepath.Base(dir)+"-") {
+			continue
+		}
 		failed = append(failed, runtime.Delete(ctx, entry.Name(), &runc.DeleteOpts{Force: true}))
 	}
 	return errors.Join(failed...)
@@ -124,15 +131,23 @@ func deleteContainers(ctx context.Context, command, root string) error {
 // removeRun unmounts everything of a run, deepest first, and deletes its
 // directories.
 func removeRun(dir string) error {
-	mapped := filepath.Join(mappedRoot, filepath.Base(dir))
-	if err := errors.Join(unmountBelow(mapped), unmountBelow(dir)); err != nil {
+	if err := unmountBelow(dir); err != nil {
 		// What is still mounted may be a host directory: never delete into it.
 		return err
+	}
+	if !rootless.InNamespace() { // there it is root's folder, which may be closed to the user
+		mapped := filepath.Join(mappedRoot, filepath.Base(dir))
+		if err := unmountBelow(mapped); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(mapped); err != nil {
+			return err
+		}
 	}
 	if err := removeCgroupParents(dir); err != nil {
 		return err // the list of them stays for the next try
 	}
-	return errors.Join(os.RemoveAll(mapped), os.RemoveAll(dir))
+	return os.RemoveAll(dir)
 }
 
 func unmountBelow(dir string) error {

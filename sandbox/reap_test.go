@@ -15,8 +15,10 @@ import (
 
 func TestNextRunClearsAwayOneThatDied(t *testing.T) {
 	root := t.TempDir()
+	state := filepath.Join(t.TempDir(), "runtime")
+	must(t, os.MkdirAll(filepath.Join(state, "somebody-else"), 0o700))
 	child := exec.Command(os.Args[0], "-test.run=^TestDieWhileAStepRuns$")
-	child.Env = append(os.Environ(), "SANDBOX_DIE_IN="+root, "SANDBOX_ROOTFS="+busybox(t))
+	child.Env = append(os.Environ(), "SANDBOX_DIE_IN="+root, "SANDBOX_ROOTFS="+busybox(t), "SANDBOX_RUNTIME_ROOT="+state)
 	out, err := child.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !strings.Contains(string(out), "about to die") {
@@ -33,15 +35,17 @@ func TestNextRunClearsAwayOneThatDied(t *testing.T) {
 	must(t, err)
 	runs, err := os.ReadDir(filepath.Join(root, "runs"))
 	must(t, err)
+	states, err := os.ReadDir(state)
+	must(t, err)
 	procs, err := exec.Command("pgrep", "-f", "sleep 98765").Output()
-	if len(mounts) > 0 || len(runs) > 0 || err == nil {
-		t.Errorf("left behind: mounts %v, runs %v, processes %s", mounts, runs, procs)
+	if len(mounts) > 0 || len(runs) > 0 || err == nil || len(states) != 1 {
+		t.Errorf("left behind: mounts %v, runs %v, processes %s, of the runtime %v", mounts, runs, procs, states)
 	}
 }
 
 func TestLeftoversThatStayAreReportedAndDisturbNoRun(t *testing.T) {
 	root := t.TempDir()
-	dead := filepath.Join(root, "runs", "dead", "private", "runtime", "dead-1")
+	dead := filepath.Join(root, "runs", "dead", "runtime", "dead-1")
 	must(t, os.MkdirAll(dead, 0o700))
 	write(t, filepath.Join(dead, "state.json"), "not what a runtime writes")
 	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
@@ -61,7 +65,7 @@ func TestDieWhileAStepRuns(t *testing.T) {
 	if root == "" {
 		return
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeRoot: os.Getenv("SANDBOX_RUNTIME_ROOT")})
 	must(t, err)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	must(t, err)

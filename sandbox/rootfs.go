@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +15,10 @@ import (
 )
 
 // mountRootfs mounts an overlay of the lowerdirs (lowest first) at target,
-// with a fresh upper directory below upper. The returned release unmounts it
-// and deletes the upper directory.
-func mountRootfs(lowerdirs []string, upper, target string) (release func() error, err error) {
+// with a fresh upper directory below upper. Where the kernel refuses that, the
+// upper directory becomes a copy of them, and is mounted itself. The returned
+// release unmounts it and deletes the upper directory.
+func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, target string) (release func() error, err error) {
 	fs, work := filepath.Join(upper, "fs"), filepath.Join(upper, "work")
 	for _, dir := range []string{target, fs, work} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -28,7 +30,14 @@ func mountRootfs(lowerdirs []string, upper, target string) (release func() error
 	if err := copyOwner(lowerdirs[len(lowerdirs)-1], fs); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(upper))
 	}
-	if err := mountOverlay(lowerdirs, fs, work, target); err != nil {
+	err = mountOverlay(lowerdirs, fs, work, target)
+	if refusesOverlay(err) {
+		h.tell("overlay", fmt.Sprintf("images are copied for every step, which takes time and space: %v (keep the state root on ext4, xfs or btrfs: --root)", err))
+		if err = copyLayers(ctx, lowerdirs, fs); err == nil {
+			err = unix.Mount(fs, target, "", unix.MS_BIND, "")
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mount the image's root file system: %w", err), os.RemoveAll(upper))
 	}
 	return func() error {

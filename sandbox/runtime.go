@@ -16,7 +16,25 @@ import (
 	"github.com/containerd/go-runc"
 )
 
-func runtimeRoot(runDir string) string { return filepath.Join(runDir, "private", "runtime") }
+// runtimeRoot is the folder of the runtime's state: a link to Options.RuntimeRoot,
+// or else into the run's memory. By the link whoever clears away after the run
+// finds the state, and knows the calls of the runtime that are this run's.
+func runtimeRoot(runDir string) string { return filepath.Join(runDir, "runtime") }
+
+// makeRuntimeRoot makes the folder, which other runs may use too, and the link to it.
+func (h *Host) makeRuntimeRoot(dir string) error {
+	if dir == "" {
+		dir = filepath.Join(h.private(), "runtime")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the runtime's state: %w", err)
+	}
+	return os.Symlink(dir, runtimeRoot(h.dir))
+}
 
 // newRuntime drives the OCI runtime for one container; log is where it writes
 // its messages as JSON lines. It gets a process group of its own: a Ctrl-C in

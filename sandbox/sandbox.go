@@ -51,7 +51,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 			err = errors.Join(err, s.Remove())
 		}
 	}()
-	dir, rootfs, err := s.mountRoot(h)
+	dir, rootfs, err := s.mountRoot(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 }
 
 // mountRoot makes the step's folder and mounts its root file system there.
-func (s *Sandbox) mountRoot(h *Host) (dir, rootfs string, err error) {
+func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, err error) {
 	dir, err = h.Dir(s.step.ID)
 	if err != nil {
 		return "", "", err
@@ -98,7 +98,7 @@ func (s *Sandbox) mountRoot(h *Host) (dir, rootfs string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	unmount, err := mountRootfs(lowerdirs, filepath.Join(h.dir, "upper", s.step.ID), rootfs)
+	unmount, err := h.mountRootfs(ctx, lowerdirs, filepath.Join(h.dir, "upper", s.step.ID), rootfs)
 	if err != nil {
 		return "", "", err
 	}

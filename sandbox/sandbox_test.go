@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -283,5 +285,63 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 	_, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: "no-such-runtime"})
 	if !errors.Is(err, sandbox.ErrNoRuntime) || !strings.Contains(err.Error(), "--runtime") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestStepRunsWhereTheKernelRefusesOverlays has its state root on an overlay, over
+// which the kernel mounts no other.
+func TestStepRunsWhereTheKernelRefusesOverlays(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"lower", "upper", "work", "root"} {
+		must(t, os.Mkdir(filepath.Join(dir, name), 0o755))
+	}
+	root := filepath.Join(dir, "root")
+	must(t, unix.Mount("overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", dir)))
+	defer unix.Unmount(root, unix.MNT_DETACH)
+	var warned []string
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), Warn: func(line string) { warned = append(warned, line) }})
+	must(t, err)
+	for range 2 { // what the first one writes, the second does not see
+		stdout, _, exit := output(t, host, script(t, "test ! -e /bin/made; echo > /bin/made; mount | grep -c ' / '; stat -c %u /home/builder"))
+		if stdout != "1\n1000\n" || exit.Code != 0 {
+			t.Errorf("exit code %d, output %q", exit.Code, stdout)
+		}
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "images are copied for every step") {
+		t.Errorf("warnings: %q", warned)
+	}
+	must(t, host.Close())
+	if left, err := os.ReadDir(filepath.Join(root, "runs")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestStateOfTheRuntimeIsWhereItIsAskedFor(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "made", "state")
+	must(t, os.MkdirAll(filepath.Join(state, "somebody-else"), 0o700))
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: testRuntime(), RuntimeRoot: state})
+	must(t, err)
+	_, err = runStep(t, host, script(t, "exit 3"), func(s *sandbox.Sandbox) {
+		runtime := testRuntime()
+		if runtime == "" {
+			runtime = "runc"
+		}
+		out, err := exec.Command(runtime, "--root", state, "state", host.ID()+"-1").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), `"created"`) {
+			t.Errorf("%s state: %v: %s", runtime, err, out)
+		}
+		must(t, s.Start(t.Context()))
+		exit, err := s.Wait(t.Context(), sandbox.Stopping{})
+		must(t, err)
+		if exit.Code != 3 {
+			t.Errorf("exit code %d", exit.Code)
+		}
+	})
+	must(t, err)
+	must(t, host.Close())
+	left, err := os.ReadDir(state)
+	must(t, err)
+	if len(left) != 1 || left[0].Name() != "somebody-else" {
+		t.Errorf("left in the runtime's root: %v", left)
 	}
 }

@@ -21,7 +21,7 @@ func (h *Host) Spec(ctx context.Context, step *Step) (_ *specs.Spec, err error) 
 	}
 	s := &Sandbox{step: step, id: h.containerID(step)}
 	defer func() { err = errors.Join(err, s.Remove()) }()
-	dir, rootfs, err := s.mountRoot(h)
+	dir, rootfs, err := s.mountRoot(ctx, h)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,8 @@ type runOptions struct {
 	policy      policyFlag
 	root        string
 	runtime     string
+	runtimeRoot string
+	systemd     bool
 	noPivot     bool
 	output      outputFlags
 	timeout     time.Duration
@@ -91,6 +93,8 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
 	addRuntime(flags, &o.runtime)
+	addRuntimeRoot(flags, &o.runtimeRoot)
+	addSystemdCgroup(flags, &o.systemd)
 	addNoPivot(flags, &o.noPivot)
 	addRoot(flags, &o.root)
 }
@@ -213,7 +217,7 @@ func (o *runOptions) plan(p *pipeline.Pipeline, in pipeline.Inputs, file string)
 }
 
 func (o *runOptions) sandbox() sandbox.Options {
-	return sandbox.Options{Root: o.root, Runtime: o.runtime, NoPivot: o.noPivot}
+	return sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, SystemdCgroup: o.systemd, NoPivot: o.noPivot}
 }
 
 // inputs is what the flags add to the pipeline file.

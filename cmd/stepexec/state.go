@@ -19,6 +19,16 @@ func addRuntime(flags *pflag.FlagSet, runtime *string) {
 	flags.StringVar(runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
 }
 
+// addRuntimeRoot adds the flag that says where the runtime keeps its state.
+func addRuntimeRoot(flags *pflag.FlagSet, root *string) {
+	flags.StringVar(root, "runtime-root", "", "`directory` of the runtime's state, for other programs to look at (default: in memory that only stepexec can read)")
+}
+
+// addSystemdCgroup adds the flag for machines whose cgroups are systemd's alone to make.
+func addSystemdCgroup(flags *pflag.FlagSet, systemd *bool) {
+	flags.BoolVar(systemd, "systemd-cgroup", false, "have systemd make the cgroups of containers")
+}
+
 // addNoPivot adds the flag for machines that run from a ramdisk.
 func addNoPivot(flags *pflag.FlagSet, noPivot *bool) {
 	flags.BoolVar(noPivot, "no-pivot", false, "enter root file systems by chroot: for machines whose own root is a ramdisk; weaker")

@@ -30,6 +30,7 @@ type stepOptions struct {
 	workspace   string
 	entrypoint  *string
 	rootfs      bool
+	detach      bool
 	propagation string
 	pidFile     string
 	platform    string
@@ -37,6 +38,7 @@ type stepOptions struct {
 	settings    settingsFlags
 	root        string
 	runtime     string
+	runtimeRoot string
 	noPivot     bool
 	systemd     bool
 	kill        <-chan struct{}
@@ -75,6 +77,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables")
 	flags.StringArrayVar(&o.secrets, "secret", nil, "`NAME[=VALUE]` or NAME[,type=env][,target=T]: a file below /run/secrets, or a variable; masked in the output; without a value, from the environment")
 	flags.StringVar(&o.workspace, "workspace", "", "`directory` to mount at /workspace and to work in (default: none)")
+	flags.BoolVarP(&o.detach, "detach", "d", false, "print the run's id once the command has started, and leave it running: see stepexec ps, logs and stop")
 	flags.Func("entrypoint", "`PROGRAM` in place of the image's entrypoint; \"\" for none", func(program string) error {
 		o.entrypoint = &program
 		return nil
@@ -90,7 +93,9 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	addRuntime(flags, &o.runtime)
 	addNoPivot(flags, &o.noPivot)
 	flags.StringVar(&o.runtime, "runc-binary", "runc", "OCI runtime, like --runtime")
-	flags.BoolVar(&o.systemd, "systemd-cgroup", false, "have systemd make the cgroup")
+	addRuntimeRoot(flags, &o.runtimeRoot)
+	flags.StringVar(&o.runtimeRoot, "runc-root", "", "`directory` of the runtime's state, like --runtime-root")
+	addSystemdCgroup(flags, &o.systemd)
 	flags.BoolVar(&o.systemd, "runc-systemd-cgroup", false, "like --systemd-cgroup")
 	addRoot(flags, &o.root)
 	addNoEffect(flags)
@@ -105,7 +110,11 @@ func addNoEffect(flags *pflag.FlagSet) {
 		flags.BoolFuncP(name, short, why, func(string) error { return errors.New(why) })
 		flags.Lookup(name).Hidden = true
 	}
-	refuse("detach", "d", "there is no daemon that would look after the command: put & behind it, or write a pipeline with services")
+	for _, name := range []string{"snapshotter", "snapshotter-label", "remap-labels"} {
+		refuse(name, "", "there are no snapshotters: layers are mounted with overlayfs, or copied where the kernel has none; see --layer-format")
+	}
+	refuse("rdt-class", "", "classes of cache and memory bandwidth are not supported: see --cpuset-cpus, --cpus and --memory")
+	refuse("runtime-config-path", "", "a runtime has no configuration here: give --runtime a script that calls it with its options")
 	refuse("init", "", "there is no init program to put in front: use an image that has one; all processes are killed when the command ends")
 }
 
@@ -143,6 +152,9 @@ func (o *stepOptions) plan(args []string) (*pipeline.Plan, pipeline.Inputs, erro
 	}
 	if step.Directory != "" && !path.IsAbs(step.Directory) && in.Workspace == "" {
 		return nil, in, fmt.Errorf("--cwd %s: must be an absolute path without --workspace", step.Directory)
+	}
+	if o.detach && step.Stdin == pipeline.StdinInherited {
+		return nil, in, errors.New("--detach: nobody could type: leave out --interactive")
 	}
 	step.Secrets, step.Timeout, step.Advanced.PidFile = uses, o.timeout, o.pidFile
 	if step.Advanced.SpecPatch, err = o.specPatch(); err != nil {
@@ -208,8 +220,11 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 		return 0, err
 	}
 	fetcher := &engine.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
-	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, NoPivot: o.noPivot, SystemdCgroup: o.systemd},
-		engine.Options{Kill: o.kill, Events: sayOfStep, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Terminal: usersTerminal()})
+	options := engine.Options{Kill: o.kill, Events: sayOfStep, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Terminal: usersTerminal()}
+	if o.detach { // what the command prints is in the record
+		options = engine.Options{Kill: o.kill, Events: tellStarted(sayOfStep)}
+	}
+	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd}, options)
 }
 
 // sayOfStep tells of what is not plain from the command's own output.

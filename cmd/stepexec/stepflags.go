@@ -91,6 +91,8 @@ func stepFlags() []stepFlag {
 		{"memory-swap", "", "memory_swap", size, "limit of memory and swap together: `SIZE`, or -1"},
 		{"pids-limit", "", "pids", number, "limit: `N` processes and threads"},
 		{"blkio-weight", "", "io_weight", number, "weight `N` among others, 10 to 1000"},
+		{"pids", "", "pids", number, "limit: `N`, like --pids-limit"},
+		{"io-weight", "", "io_weight", number, "weight `N`, like --blkio-weight"},
 		{"shm-size", "", "shm_size", size, "`SIZE` of /dev/shm"},
 		{"ulimit", "", "ulimits", pairs, "`NAME=SOFT[:HARD]`, such as nofile=1024"},
 

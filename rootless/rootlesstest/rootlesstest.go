@@ -30,6 +30,7 @@ for file in subuid subgid; do echo "stepexec-test:$FIRST:65536" > "$0/$file"; do
 for file in passwd group subuid subgid; do
 	test -e /etc/$file && mount --bind "$0/$file" /etc/$file
 done
+mkdir -p -m 0711 /run/stepexec && mount -t tmpfs -o mode=0700 none /run/stepexec
 if test -e /dev/net/tun; then
 	mknod -m 666 "$0/tun" c 10 200 && mount --bind "$0/tun" /dev/net/tun
 fi

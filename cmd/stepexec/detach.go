@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// detachedStage is the environment variable of a process that detach has started.
+const detachedStage = "_STEPEXEC_DETACHED"
+
+// detachedLine begins the last line that such a process prints: the run's id follows.
+const detachedLine = "stepexec detached "
+
+func isDetached() bool { return os.Getenv(detachedStage) != "" }
+
+// detachable has a command with the flag --detach go on in a process of its own.
+func detachable(cmd *cobra.Command) *cobra.Command {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if wanted, err := cmd.Flags().GetBool("detach"); err != nil || !wanted || isDetached() {
+			return run(cmd, args)
+		}
+		return detach(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+// detach runs this command line once more, in a session of its own, and prints the
+// run's id as soon as its step has started. When that does not come to pass it
+// returns the exit code. Nothing but stepexec itself looks after the run then.
+func detach(ctx context.Context, stdout, stderr io.Writer) error {
+	in, out, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	child := exec.Command("/proc/self/exe") // it outlives ctx
+	child.Args, child.Env = os.Args, append(os.Environ(), detachedStage+"=1")
+	child.Stdout, child.Stderr = out, out
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = child.Start()
+	out.Close()
+	if err != nil {
+		return fmt.Errorf("start stepexec in the background: %w", err)
+	}
+	forget := context.AfterFunc(ctx, func() { _ = child.Process.Signal(unix.SIGTERM) }) // it has ended already, or says why
+	defer forget()
+	for lines := bufio.NewReader(in); ; {
+		line, err := lines.ReadString('\n')
+		if run, started := strings.CutPrefix(line, detachedLine); started {
+			_, err := io.WriteString(stdout, run)
+			return err
+		}
+		if _, err := io.WriteString(stderr, line); err != nil {
+			return err
+		}
+		if err != nil {
+			break // the end: the command was not started
+		}
+	}
+	if err := child.Wait(); child.ProcessState == nil {
+		return err
+	}
+	if code := child.ProcessState.ExitCode(); code > 0 {
+		return exitError(code)
+	}
+	return fmt.Errorf("stepexec in the background ended before the command was started: %v", child.ProcessState)
+}
+
+// tellStarted passes events on, and prints the run's id when its step starts. From
+// then on nobody listens.
+func tellStarted(next func(engine.Event)) func(engine.Event) {
+	var run string
+	return func(e engine.Event) {
+		if e.Kind == engine.RunStarted {
+			run = e.Run
+		}
+		next(e)
+		if e.Kind != engine.StepStarted {
+			return
+		}
+		fmt.Println(detachedLine + run)
+		if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+			for fd := range 3 {
+				_ = unix.Dup3(int(null.Fd()), fd, 0) // else the stream ends nowhere, which is the same
+			}
+			_ = null.Close() // nothing was written to it
+		}
+	}
+}
