@@ -111,6 +111,8 @@ type node struct {
 	asked     bool          // for its turn; guarded by turns
 	isAhead   bool          // it is one of those that are prepared ahead
 	turn      chan struct{} // closed when it may run
+	waitedFor string        // the step that it waited for last; final when turn is closed
+	eligible  time.Time     // when that was over; final when turn is closed
 	tried     []Attempt     // so far
 	exports   exports       // variables for those that depend on it, its own and those it got
 	inherited []string      // NAME=value of those it got, and takes
@@ -163,6 +165,11 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 		}
 		for _, name := range n.step.Needs {
 			n.needs = append(n.needs, byName[name])
+		}
+		for _, before := range n.before() {
+			if name := before.result.Step; !slices.Contains(n.result.DependsOn, name) {
+				n.result.DependsOn = append(n.result.DependsOn, name)
+			}
 		}
 	}
 	r.turns = newTurns(r.nodes, o.Parallel)

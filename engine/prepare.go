@@ -30,6 +30,7 @@ func (p *prepared) remove() error {
 // prepare fetches a step's image and makes its container.
 func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	began := time.Now()
+	n.result.Prepared = began
 	image, err := r.images.get(ctx, n.step)
 	if err != nil {
 		return nil, err

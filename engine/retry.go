@@ -49,7 +49,7 @@ func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 // forget takes back what an attempt has left in the result. It leaves what does not
 // change with attempts alone: others read it meanwhile.
 func (n *node) forget() {
-	n.result.Status, n.result.Started, n.result.Duration = Pending, time.Time{}, 0
+	n.result.Status, n.result.Started, n.result.Duration, n.result.Start = Pending, time.Time{}, 0, 0
 	n.result.OOM, n.result.Usage, n.result.Outputs = false, nil, nil
 }
 

@@ -109,7 +109,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 		return failedStart(ctx, errors.Join(err, p.remove()))
 	}
 	p.input.begin()
-	n.result.Status, n.result.Started = Running, began
+	n.result.Status, n.result.Started, n.result.Start = Running, began, Millis(time.Since(began))
 	n.start(true)
 	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})

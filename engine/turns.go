@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 )
 
 // turns bounds how many steps run at once. Of those that could run, the first in
@@ -83,8 +84,12 @@ func (n *node) isOver() bool {
 // steps have theirs at once: they run beside the others for as long as those.
 func (r *run) await(n *node) {
 	for _, before := range n.before() {
-		<-before.over()
+		if !before.isOver() {
+			<-before.over()
+			n.waitedFor = before.result.Step // it ended last so far
+		}
 	}
+	n.eligible = time.Now()
 	if n.step.Detach {
 		close(n.turn)
 		return
@@ -97,6 +102,7 @@ func (r *run) await(n *node) {
 func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 	select {
 	case <-n.turn:
+		n.result.WaitedFor, n.result.Eligible = n.waitedFor, n.eligible
 	case <-serving.Done(): // only of a detached step; the others have all ended
 	}
 	if n.isAhead {
@@ -110,6 +116,7 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 	if n.step.Detach {
 		return func() {}
 	}
+	defer func() { n.result.Queue = Millis(time.Since(n.eligible).Truncate(time.Millisecond)) }()
 	if r.o.Slots == nil {
 		return r.turns.give
 	}

@@ -63,13 +63,13 @@ step test failed: out of memory; it printed nothing
 
 step slow was stopped: the step's time is over; it printed nothing
 
-STEP   STATUS                  EXIT CODE  DURATION
-db     stopped                 -          1m1s
-build  succeeded               0          1.2s
-lint   failed (ignored)        3          12ms
-test   failed (out of memory)  137        300ms
-slow   timed out               124        5s
-push   skipped                 -          -
+STEP   STATUS                  EXIT  QUEUE  PULL  START  RUN ms  CPU ms  MEMORY  IMAGE
+db     stopped                    -      0     0      0   61400       -       -  -
+build  succeeded                  0      0     0      0    1240       -       -  -
+lint   failed (ignored)           3      0     0      0      12       -       -  -
+test   failed (out of memory)   137      0     0      0     300       -       -  -
+slow   timed out                124      0     0      0    5000       -       -  -
+push   skipped                    -      -     -      -       -       -       -  -
 
 ci: failed with exit code 137 after 1m15s
 `

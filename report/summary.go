@@ -3,33 +3,131 @@ package report
 import (
 	"fmt"
 	"io"
+	"os"
 	"strconv"
-	"text/tabwriter"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/docker/go-units"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/engine"
 )
 
 // Summary writes how a run and each of its steps ended: a table, and one line
-// for the whole.
+// for the whole. On a terminal the table is no wider than that.
 func Summary(w io.Writer, s *engine.Summary) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "STEP\tSTATUS\tEXIT CODE\tDURATION")
-	for i := range s.Steps {
-		r := &s.Steps[i]
-		code, duration := "-", "-"
-		if r.Status != engine.Skipped && r.Status != engine.Cancelled && r.Status != engine.Stopped {
-			code = strconv.Itoa(r.ExitCode)
-		}
-		if !r.Started.IsZero() {
-			duration = Duration(r.Duration)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.Step, status(r), code, duration)
-	}
-	if err := table.Flush(); err != nil {
+	return SummaryWithin(w, s, terminalWidth(w))
+}
+
+// SummaryWithin is Summary for a width in characters, for which it leaves out columns;
+// 0: none are left out. Steps and how they ended are never left out.
+func SummaryWithin(w io.Writer, s *engine.Summary, width int) error {
+	_, err := fmt.Fprintf(w, "%s\n%s\n", table(columns, s.Steps, width), verdict(s))
+	if err != nil {
 		return fmt.Errorf("write the summary: %w", err)
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", verdict(s))
-	return err
+	return nil
+}
+
+// column is one of the table's. The one with the highest dispensable is left out
+// first, and 0 never.
+type column struct {
+	title       string
+	left        bool // aligned
+	dispensable int
+	cell        func(*engine.StepResult) string
+}
+
+var columns = []column{
+	{"STEP", true, 0, func(r *engine.StepResult) string { return plain(r.Step) }},
+	{"STATUS", true, 0, status},
+	{"EXIT", false, 0, exitCode},
+	{"QUEUE", false, 4, func(r *engine.StepResult) string { return millis(r, r.Queue) }},
+	{"PULL", false, 2, func(r *engine.StepResult) string { return millis(r, r.Pull) }},
+	{"START", false, 3, func(r *engine.StepResult) string { return millis(r, r.Create, r.Start) }},
+	{"RUN ms", false, 0, func(r *engine.StepResult) string { return millis(r, r.Duration, -r.Start) }},
+	{"CPU ms", false, 5, func(r *engine.StepResult) string {
+		if r.Usage == nil {
+			return "-"
+		}
+		return millis(r, r.Usage.User, r.Usage.System)
+	}},
+	{"MEMORY", false, 1, func(r *engine.StepResult) string {
+		if r.Usage == nil {
+			return "-"
+		}
+		return memory(r.Usage.PeakMemory)
+	}},
+	{"IMAGE", true, 6, func(r *engine.StepResult) string { return shortDigest(r.Digest) }},
+}
+
+// table is the steps as lines of aligned columns.
+func table(columns []column, steps []engine.StepResult, width int) string {
+	cells := make([][]string, len(columns))
+	widths := make([]int, len(columns))
+	total := -2
+	for i, c := range columns {
+		cells[i] = append(cells[i], c.title)
+		for j := range steps {
+			cells[i] = append(cells[i], c.cell(&steps[j]))
+		}
+		for _, text := range cells[i] {
+			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+		}
+		total += 2 + widths[i]
+	}
+	shown := make([]bool, len(columns))
+	for i := range shown {
+		shown[i] = true
+	}
+	for width > 0 && total > width {
+		least := -1
+		for i, c := range columns {
+			if shown[i] && c.dispensable > 0 && (least < 0 || c.dispensable > columns[least].dispensable) {
+				least = i
+			}
+		}
+		if least < 0 {
+			break
+		}
+		shown[least] = false
+		total -= 2 + widths[least]
+	}
+	var b strings.Builder
+	for j := range len(steps) + 1 {
+		var line strings.Builder
+		for i, c := range columns {
+			if !shown[i] {
+				continue
+			}
+			if line.Len() > 0 {
+				line.WriteString("  ")
+			}
+			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cells[i][j]))
+			if c.left {
+				line.WriteString(cells[i][j] + space)
+			} else {
+				line.WriteString(space + cells[i][j])
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+// terminalWidth is the width of the terminal that w is; 0: it is none.
+func terminalWidth(w io.Writer) int {
+	file, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
 }
 
 func status(r *engine.StepResult) string {
@@ -41,6 +139,41 @@ func status(r *engine.StepResult) string {
 		text += " (ignored)"
 	}
 	return text
+}
+
+// exitCode is a step's exit code, where it has one that says something.
+func exitCode(r *engine.StepResult) string {
+	switch r.Status {
+	case engine.Succeeded, engine.Failed, engine.TimedOut:
+		return strconv.Itoa(r.ExitCode)
+	}
+	return "-"
+}
+
+// millis is the sum of durations of a step that ran. Each counts in whole
+// milliseconds, so that a run and its record give the same.
+func millis(r *engine.StepResult, parts ...engine.Millis) string {
+	if r.Started.IsZero() {
+		return "-"
+	}
+	var sum int64
+	for _, m := range parts {
+		sum += time.Duration(m).Milliseconds()
+	}
+	return strconv.FormatInt(sum, 10)
+}
+
+func memory(bytes int64) string {
+	return units.CustomSize("%.4g %s", float64(bytes), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
+}
+
+// shortDigest is as much of a digest as tells images apart.
+func shortDigest(digest string) string {
+	_, hex, _ := strings.Cut(digest, ":")
+	if hex == "" {
+		return "-"
+	}
+	return hex[:min(12, len(hex))]
 }
 
 func verdict(s *engine.Summary) string {

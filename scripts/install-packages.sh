@@ -34,6 +34,10 @@ need crun /usr/bin/crun
 need cpio /usr/bin/cpio
 need xz-utils /usr/bin/unxz
 need e2fsprogs /usr/sbin/mkfs.ext4
+# The browser that HTML reports are tested in.
+need chromium /usr/bin/chromium
+need chromium-driver /usr/bin/chromedriver
+need fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then

@@ -1,0 +1,69 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+func TestResultsTellWhatWasWaitedFor(t *testing.T) {
+	summary, _ := newBench(t).run(t, t.Context(), `
+services:
+  db: {image: 'oci:busybox', commands: ['sleep 0.3; echo up; exec sleep 1000'], ready: {log: up, timeout: 1m}}
+steps:
+  - {name: quick, image: 'oci:busybox', depends_on: [], commands: ['true']}
+  - {name: slow, image: 'oci:busybox', depends_on: [], commands: [sleep 0.5]}
+  - {name: last, image: 'oci:busybox', depends_on: [quick, slow], commands: ['true']}
+`, pipeline.Inputs{}, nil)
+	byName := map[string]engine.StepResult{}
+	for _, r := range summary.Steps {
+		byName[r.Step] = r
+	}
+	for name, want := range map[string]struct {
+		dependsOn []string
+		waitedFor string
+	}{
+		"db":    {},
+		"quick": {[]string{"db"}, "db"},
+		"last":  {[]string{"db", "quick", "slow"}, "slow"},
+	} {
+		r := byName[name]
+		if diff := cmp.Diff(want.dependsOn, r.DependsOn); diff != "" || r.WaitedFor != want.waitedFor {
+			t.Errorf("%s waited for %q; depends on (-want +got):\n%s", name, r.WaitedFor, diff)
+		}
+		if r.Prepared.IsZero() || r.Started.Before(r.Prepared) || r.Start <= 0 || r.Start > r.Duration {
+			t.Errorf("%s: prepared %v, started %v, which took %v of %v", name, r.Prepared, r.Started, r.Start, r.Duration)
+		}
+	}
+	last, slow := byName["last"], byName["slow"]
+	if last.Eligible.Before(slow.Started) || last.Started.Before(last.Eligible) || last.Queue > engine.Millis(last.Started.Sub(last.Eligible)) {
+		t.Errorf("eligible %v, started %v, queued for %v", last.Eligible, last.Started, last.Queue)
+	}
+}
+
+func TestResultsTellTheTimeInTheQueue(t *testing.T) {
+	b := newBench(t)
+	p, err := pipeline.Parse("pipeline.yml", []byte(`
+steps:
+  - {name: first, image: 'oci:busybox', depends_on: [], commands: [sleep 0.3]}
+  - {name: second, image: 'oci:busybox', depends_on: [], commands: ['true']}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Parallel: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := summary.Steps[0], summary.Steps[1]
+	if second.Queue < first.Duration || second.WaitedFor != "" {
+		t.Errorf("queued for %v while the first ran for %v; waited for %q", second.Queue, first.Duration, second.WaitedFor)
+	}
+}

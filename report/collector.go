@@ -1,0 +1,123 @@
+package report
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// Collector gathers the events of a run, or of the runs of a matrix, for a
+// report. Its methods are called by one goroutine at a time.
+type Collector struct {
+	runs   []*Run
+	byCell map[string]*Run
+	steps  map[*Run]map[string]*Step
+	keep   keeper
+}
+
+// NewCollector returns a Collector that keeps up to maxLogBytes of logs, after
+// compression; 0: DefaultLogBytes.
+func NewCollector(maxLogBytes int) *Collector {
+	if maxLogBytes <= 0 {
+		maxLogBytes = DefaultLogBytes
+	}
+	return &Collector{byCell: map[string]*Run{}, steps: map[*Run]map[string]*Step{}, keep: keeper{most: maxLogBytes}}
+}
+
+// Plan begins a run of which the plan is known, so that also steps of which no
+// event tells are in the report. The events that follow are that run's.
+func (c *Collector) Plan(id, name string, started time.Time, steps []engine.StepResult) {
+	run := c.begin("", id, name, started)
+	for _, s := range steps {
+		step := c.step(run, s.Step)
+		step.StepResult = s
+		step.Status = engine.Pending
+	}
+}
+
+// Event adds an event.
+func (c *Collector) Event(e engine.Event) {
+	run := c.byCell[e.Cell]
+	switch {
+	case e.Kind == engine.MatrixFinished:
+		return
+	case e.Kind == engine.RunStarted && run != nil && run.ID == e.Run: // Plan was called
+		run.Started = e.Time
+		return
+	case e.Kind == engine.RunStarted || run == nil:
+		run = c.begin(e.Cell, e.Run, e.Name, e.Time)
+	}
+	switch e.Kind {
+	case engine.PullFinished:
+		run.Images = append(run.Images, Image{Name: e.Image, Digest: e.Digest, Duration: e.Duration, Error: e.Error})
+	case engine.Warning:
+		text := e.Text
+		if e.Step != "" {
+			text = e.Step + ": " + text
+		}
+		run.Warnings = append(run.Warnings, text)
+	case engine.StepStarted:
+		s := c.step(run, e.Step)
+		s.Image, s.Service, s.Status, s.Started = e.Image, e.Service, engine.Running, e.Time
+	case engine.Line:
+		c.keep.add(c.step(run, e.Step).Log, e)
+	case engine.StepRetried:
+		s := c.step(run, e.Step)
+		s.Retries = append(s.Retries, e.Text)
+		s.Status = engine.Pending
+	case engine.StepFinished:
+		if e.Result != nil {
+			c.step(run, e.Step).StepResult = *e.Result
+		}
+	case engine.RunFinished:
+		if e.Summary != nil {
+			c.finish(run, e.Summary)
+		}
+	}
+}
+
+// begin begins a run.
+func (c *Collector) begin(cell, id, name string, started time.Time) *Run {
+	run := &Run{ID: id, Name: name, Status: engine.Running, Started: started}
+	c.runs = append(c.runs, run)
+	c.byCell[cell], c.steps[run] = run, map[string]*Step{}
+	return run
+}
+
+func (c *Collector) step(run *Run, name string) *Step {
+	s := c.steps[run][name]
+	if s == nil {
+		s = &Step{StepResult: engine.StepResult{Step: name, Status: engine.Pending}, Log: c.keep.newLog()}
+		c.steps[run][name] = s
+		run.Steps = append(run.Steps, s)
+	}
+	return s
+}
+
+// finish takes over how a run ended. The steps come in the order of the file then.
+func (c *Collector) finish(run *Run, s *engine.Summary) {
+	run.ID, run.Name, run.Finished = s.Run, s.Name, true
+	run.Status, run.ExitCode, run.Error, run.Duration = s.Status, s.ExitCode, s.Error, s.Duration
+	run.Steps = nil
+	for _, result := range s.Steps {
+		step := c.step(run, result.Step)
+		step.StepResult = result
+		if !slices.Contains(run.Steps, step) {
+			run.Steps = append(run.Steps, step)
+		}
+	}
+}
+
+// Report is the report on what was told so far. The Collector is of no use any
+// more after it.
+func (c *Collector) Report() *Report {
+	r := &Report{Made: time.Now(), Runs: c.runs}
+	for _, run := range r.Runs {
+		for _, s := range run.Steps {
+			c.keep.press(s.Log)
+		}
+		run.markCritical()
+	}
+	return r
+}

@@ -1,0 +1,210 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+const (
+	// DefaultLogBytes bounds the logs of a report, compressed: what a browser still
+	// opens at once, and 100 MB and more of what builds print (docs/reports.md).
+	DefaultLogBytes = 48 << 20
+	// A piece of a log is what a page unpacks and shows at a time.
+	pieceBytes = 64 << 10
+	pieceLines = 500
+)
+
+// Log is what a step printed: compressed pieces of it. Where a report has too much
+// of logs, pieces are missing from the middle.
+type Log struct {
+	Lines int
+	Bytes int64 // of text, without line ends
+
+	base   time.Time // of its first line
+	pieces []piece
+	open   []byte // encoded lines of the last piece
+	lines  int    // in open
+	size   int    // of all pieces
+}
+
+// piece is some lines of a log; data is nil where they are missing.
+type piece struct {
+	lines int
+	data  []byte
+}
+
+// Line is a line of a log.
+type Line struct {
+	After   time.Duration // the first line of its log
+	Stream  string
+	Text    string
+	Partial bool // it goes on in the next line of its stream
+	Missing int  // in place of a line: so many are missing here
+}
+
+// keeper keeps logs within a bound.
+type keeper struct {
+	most int // bytes of all logs together
+	used int
+	logs []*Log
+	gzip *gzip.Writer
+	into bytes.Buffer
+}
+
+func (k *keeper) newLog() *Log {
+	l := &Log{}
+	k.logs = append(k.logs, l)
+	return l
+}
+
+// add adds a Line event. A line is kept as a letter for its stream, upper case if it
+// goes on in the next, the milliseconds since the first line, a space and the text.
+func (k *keeper) add(l *Log, e engine.Event) {
+	if l.Lines == 0 {
+		l.base = e.Time
+	}
+	l.Lines, l.Bytes, l.lines = l.Lines+1, l.Bytes+int64(len(e.Text)), l.lines+1
+	letter := byte('o')
+	if e.Stream == engine.Stderr {
+		letter = 'e'
+	}
+	if e.Partial {
+		letter -= 'a' - 'A'
+	}
+	l.open = append(l.open, letter)
+	l.open = strconv.AppendInt(l.open, e.Time.Sub(l.base).Milliseconds(), 10)
+	l.open = append(l.open, ' ')
+	l.open = append(l.open, strings.ReplaceAll(strings.ToValidUTF8(e.Text, "\uFFFD"), "\n", " ")...)
+	l.open = append(l.open, '\n')
+	if len(l.open) >= pieceBytes || l.lines >= pieceLines {
+		k.press(l)
+	}
+}
+
+// press compresses the last piece of a log.
+func (k *keeper) press(l *Log) {
+	if l.lines == 0 {
+		return
+	}
+	if k.gzip == nil {
+		k.gzip, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+	}
+	k.into.Reset()
+	k.gzip.Reset(&k.into)
+	_, _ = k.gzip.Write(l.open) // a buffer takes everything
+	_ = k.gzip.Close()
+	data := bytes.Clone(k.into.Bytes())
+	l.pieces = append(l.pieces, piece{l.lines, data})
+	l.open, l.lines = l.open[:0], 0
+	l.size += len(data)
+	for k.used += len(data); k.used > k.most; {
+		k.used -= k.largest().dropMiddle()
+	}
+}
+
+func (k *keeper) largest() *Log {
+	largest := k.logs[0]
+	for _, l := range k.logs {
+		if l.size > largest.size {
+			largest = l
+		}
+	}
+	return largest
+}
+
+// dropMiddle drops the middle one of the pieces that are there, so that the head stays
+// and the tail moves on.
+func (l *Log) dropMiddle() (freed int) {
+	var there []int
+	for i := range l.pieces {
+		if l.pieces[i].data != nil {
+			there = append(there, i)
+		}
+	}
+	i := there[len(there)/2]
+	freed = len(l.pieces[i].data)
+	l.size -= freed
+	l.pieces[i].data = nil
+	if i+1 < len(l.pieces) && l.pieces[i+1].data == nil {
+		l.pieces[i].lines += l.pieces[i+1].lines
+		l.pieces = append(l.pieces[:i+1], l.pieces[i+2:]...)
+	}
+	if i > 0 && l.pieces[i-1].data == nil {
+		l.pieces[i-1].lines += l.pieces[i].lines
+		l.pieces = append(l.pieces[:i], l.pieces[i+1:]...)
+	}
+	return freed
+}
+
+// Missing is how many lines are missing.
+func (l *Log) Missing() (lines int) {
+	for i := range l.pieces {
+		if l.pieces[i].data == nil {
+			lines += l.pieces[i].lines
+		}
+	}
+	return lines
+}
+
+// read returns the lines of a piece.
+func (p piece) read() ([]Line, error) {
+	if p.data == nil {
+		return []Line{{Missing: p.lines}}, nil
+	}
+	unpack, err := gzip.NewReader(bytes.NewReader(p.data))
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(unpack)
+	if err != nil {
+		return nil, err
+	}
+	var lines []Line
+	for text := range strings.Lines(string(data)) {
+		line, err := decodeLine(strings.TrimSuffix(text, "\n"))
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
+func decodeLine(text string) (l Line, err error) {
+	head, text, found := strings.Cut(text, " ")
+	if !found || head == "" {
+		return l, fmt.Errorf("a line of the log is damaged: %q", head)
+	}
+	ms, err := strconv.ParseInt(head[1:], 10, 64)
+	l = Line{After: time.Duration(ms) * time.Millisecond, Stream: engine.Stdout, Text: text}
+	switch head[0] {
+	case 'O':
+		l.Partial = true
+	case 'e':
+		l.Stream = engine.Stderr
+	case 'E':
+		l.Stream, l.Partial = engine.Stderr, true
+	}
+	return l, err
+}
+
+// Tail returns the last lines of a log, up to most.
+func (l *Log) Tail(most int) ([]Line, error) {
+	var tail []Line
+	for i := len(l.pieces) - 1; i >= 0 && len(tail) < most; i-- {
+		lines, err := l.pieces[i].read()
+		if err != nil {
+			return nil, err
+		}
+		tail = append(lines, tail...)
+	}
+	return tail[max(0, len(tail)-most):], nil
+}

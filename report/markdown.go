@@ -1,0 +1,204 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// A Markdown report repeats the last lines of so many steps that failed, so many of
+// each and so much of a line: hosts of code show no more than 1 MB of Markdown.
+const (
+	markdownSteps     = 20
+	markdownLines     = 30
+	markdownLineBytes = 500
+)
+
+// WriteMarkdown writes a report as GitHub flavoured Markdown: a table of the steps,
+// and the last lines of those that failed. Whatever steps are called and print is
+// text in it and nothing else: no markup, link or mention.
+func WriteMarkdown(w io.Writer, r *Report) error {
+	m := &markdown{Writer: bufio.NewWriter(w)}
+	for _, run := range r.Runs {
+		m.run(run)
+	}
+	if r.Error != "" {
+		m.print("**stepexec:** ", escape(r.Error), "\n")
+	}
+	if m.err == nil {
+		m.err = m.Flush()
+	}
+	if m.err != nil {
+		return fmt.Errorf("write the report: %w", m.err)
+	}
+	return nil
+}
+
+type markdown struct {
+	*bufio.Writer
+	repeated int // steps of which lines were repeated
+	err      error
+}
+
+func (m *markdown) print(texts ...string) {
+	for _, text := range texts {
+		_, _ = m.WriteString(text) // Flush tells
+	}
+}
+
+func (m *markdown) run(r *Run) {
+	m.print("## ", escape(r.Name), ": ", escape(r.verdict()), "\n\n")
+	m.print("| Step | Status | Exit | Queue | Pull | Start | Run | CPU | Memory | Image |\n")
+	m.print("|---|---|--:|--:|--:|--:|--:|--:|--:|---|\n")
+	for _, s := range r.Steps {
+		m.row(s)
+	}
+	m.print("\n")
+	for _, s := range r.Steps {
+		if s.isBad() || s.Status == engine.Failed || s.Error != "" {
+			m.failure(s)
+		}
+	}
+	if len(r.Warnings) > 0 {
+		m.print("Warnings:\n\n")
+		for _, text := range r.Warnings[:min(len(r.Warnings), markdownSteps)] {
+			m.print("- ", escape(cut(text, markdownLineBytes)), "\n")
+		}
+		m.print("\n")
+	}
+}
+
+func (m *markdown) row(s *Step) {
+	name := escape(s.Step)
+	if s.isBad() {
+		name = "**" + name + "**"
+	}
+	if s.Service {
+		name += " (service)"
+	}
+	state := escape(status(&s.StepResult))
+	if icon := icons[s.Status]; icon != "" {
+		state = icon + " " + state
+	}
+	cpu, peak := "-", "-"
+	if s.Usage != nil {
+		cpu, peak = Duration(s.Usage.User+s.Usage.System), memory(s.Usage.PeakMemory)
+	}
+	image := escape(s.Image)
+	if s.Digest != "" {
+		image += " " + escape(shortDigest(s.Digest))
+	}
+	m.print("| ", strings.Join([]string{name, state, exitCode(&s.StepResult), took(s, s.Queue), took(s, s.Pull),
+		took(s, s.Create+s.Start), took(s, s.Duration-s.Start), cpu, peak, image}, " | "), " |\n")
+}
+
+var icons = map[engine.Status]string{
+	engine.Succeeded: "✅", engine.Failed: "❌", engine.TimedOut: "⏱️", engine.Cancelled: "🚫", Died: "💀",
+}
+
+func took(s *Step, m engine.Millis) string {
+	if s.Started.IsZero() {
+		return "-"
+	}
+	return Duration(m)
+}
+
+// failure tells why a step failed, with its last lines.
+func (m *markdown) failure(s *Step) {
+	m.print("**", escape(s.Step), "** ", escape(Ended(&s.StepResult)), "\n\n")
+	if m.repeated++; m.repeated > markdownSteps {
+		return
+	}
+	lines, err := s.Log.Tail(markdownLines)
+	if err != nil {
+		m.err = err
+		return
+	}
+	if len(lines) == 0 {
+		return
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString(cut(line.String(), markdownLineBytes) + "\n")
+	}
+	fence := strings.Repeat("`", max(3, longestRun(text.String(), '`')+1))
+	m.print("<details><summary>its last ", plural(len(lines), "line"), " of ", strconv.Itoa(s.Log.Lines), "</summary>\n\n")
+	m.print(fence, "text\n", text.String(), fence, "\n\n</details>\n\n")
+}
+
+// String is the line as text.
+func (l Line) String() string {
+	if l.Missing > 0 {
+		return fmt.Sprintf("[%s missing here: the report's limit for logs]", plural(l.Missing, "line"))
+	}
+	return plain(l.Text)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// longestRun is how often a character comes in a row at most.
+func longestRun(text string, c byte) (longest int) {
+	run := 0
+	for i := range len(text) {
+		if text[i] != c {
+			run = 0
+			continue
+		}
+		run++
+		longest = max(longest, run)
+	}
+	return longest
+}
+
+// escape makes a text mean nothing in Markdown: what could begin markup, HTML, a
+// link, a mention or an emoji is a character reference, which never does.
+func escape(text string) string {
+	var b strings.Builder
+	for _, r := range plain(text) {
+		switch {
+		case r == '@':
+			b.WriteString("&#64;\u200b") // hosts look for mentions after the references are resolved
+		case r == '\t':
+			b.WriteByte(' ')
+		case r >= 0x80 || r == ' ' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || slices.Contains([]rune("-,()/="), r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, "&#%d;", r)
+		}
+	}
+	return b.String()
+}
+
+// verdict says how the run ended.
+func (r *Run) verdict() string {
+	text := string(r.Status)
+	if r.Status != engine.Succeeded && r.Status != engine.Running {
+		text += fmt.Sprintf(" with exit code %d", r.ExitCode)
+	}
+	if r.Finished {
+		text += " after " + Duration(r.Duration)
+	}
+	if r.Error != "" {
+		text += ": " + r.Error
+	}
+	return text
+}
+
+// FromSummary is the report on a run of which no more is known than its end.
+func FromSummary(s *engine.Summary, at time.Time) *Report {
+	c := NewCollector(0)
+	c.Event(engine.Event{Kind: engine.RunStarted, Time: at.Add(-time.Duration(s.Duration)), Run: s.Run, Name: s.Name})
+	c.Event(engine.Event{Kind: engine.RunFinished, Time: at, Summary: s})
+	return c.Report()
+}

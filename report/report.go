@@ -1,0 +1,116 @@
+package report
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// Report is what is known of one run, or of the runs of a matrix, after it has
+// ended, has died or while it goes on. A Collector makes it.
+type Report struct {
+	Made  time.Time
+	Runs  []*Run
+	Error string // of stepexec, outside of any step; masked
+}
+
+// Run is one run of a report.
+type Run struct {
+	ID       string
+	Name     string // of the pipeline, with the cell of its matrix
+	Status   engine.Status
+	ExitCode int
+	Error    string
+	Started  time.Time
+	Duration engine.Millis // 0 unless finished
+	Finished bool          // false: it goes on, or has died
+	Steps    []*Step       // services first, then steps, as in the file
+	Images   []Image
+	Warnings []string
+}
+
+// Image is what it took a run to have an image.
+type Image struct {
+	Name     string        `json:"image"`
+	Digest   string        `json:"digest,omitempty"`
+	Duration engine.Millis `json:"duration_ms"`
+	Error    string        `json:"error,omitempty"`
+}
+
+// Step is one step of a report.
+type Step struct {
+	engine.StepResult
+	Log      *Log
+	Retries  []string // how each attempt but the last ended, in words
+	Critical bool     // it is in the chain of steps that took the run's time
+}
+
+// Died is the status of a run whose process ended before the run did, and of the
+// steps that ran then.
+const Died engine.Status = "died"
+
+// MarkDied says that the runs that have not finished never will.
+func (r *Report) MarkDied() {
+	for _, run := range r.Runs {
+		if run.Finished {
+			continue
+		}
+		run.Status, run.ExitCode, run.Error = Died, engine.CodeError, "stepexec was killed before the run's end"
+		for _, s := range run.Steps {
+			if s.Status == engine.Running {
+				s.Status = Died
+			}
+		}
+	}
+}
+
+// Status is that of all runs together: of the first that did not succeed.
+func (r *Report) Status() engine.Status {
+	for _, run := range r.Runs {
+		if run.Status != engine.Succeeded {
+			return run.Status
+		}
+	}
+	if r.Error != "" || len(r.Runs) == 0 {
+		return engine.Failed
+	}
+	return engine.Succeeded
+}
+
+// end is when a step's command ended.
+func (s *Step) end() time.Time { return s.Started.Add(time.Duration(s.Duration)) }
+
+// isBeside reports whether the run did not wait for a step's end.
+func (s *Step) isBeside() bool { return s.Service || s.Detached }
+
+// isBad reports whether it is a step that a reader looks for first.
+func (s *Step) isBad() bool {
+	switch s.Status {
+	case engine.Failed, engine.TimedOut:
+		return !s.Ignored
+	case engine.Cancelled:
+		return !s.Started.IsZero()
+	}
+	return s.Status == Died
+}
+
+// markCritical marks the chain of steps that took the run's time: the step that
+// ended last, the one that it waited for last, and so on.
+func (r *Run) markCritical() {
+	var last *Step
+	for _, s := range r.Steps {
+		if !s.isBeside() && !s.Started.IsZero() && (last == nil || s.end().After(last.end())) {
+			last = s
+		}
+	}
+	for last != nil && !last.Critical {
+		last.Critical = true
+		before := last.WaitedFor
+		i := slices.IndexFunc(r.Steps, func(s *Step) bool { return s.Step == before })
+		if i < 0 {
+			return
+		}
+		last = r.Steps[i]
+	}
+}

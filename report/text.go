@@ -1,0 +1,115 @@
+package report
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// plain is a text of a step without what only a terminal understands: no escape
+// sequences, no control characters but tabs, no characters that XML 1.0 lacks or
+// that turn the direction of the text around them. Of what a carriage return
+// overwrites the last is left, as on a terminal.
+func plain(text string) string {
+	text = strings.TrimRight(text, "\r")
+	text = text[strings.LastIndexByte(text, '\r')+1:]
+	if isPlain(text) {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		if n := escapeLength(text[i:]); n > 0 {
+			i += n
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(text[i:])
+		i += n
+		switch {
+		case r == '\t' || isXML(r) && !unicode.IsControl(r) && !isBidi(r):
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteByte(' ')
+		case r >= 0x80: // what is not there would read like something else
+			b.WriteRune(utf8.RuneError)
+		}
+	}
+	return b.String()
+}
+
+// isPlain reports whether a text is printable ASCII.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// escapeLength is how long the escape sequence is that a text begins with
+// (ECMA-48: CSI, the strings OSC, DCS, SOS, PM and APC, and the short ones).
+func escapeLength(text string) int {
+	if text[0] != 0x1b {
+		return 0
+	}
+	if len(text) == 1 {
+		return 1
+	}
+	switch c := text[1]; c {
+	case '[':
+		for i := 2; i < len(text); i++ {
+			if text[i] >= 0x40 && text[i] <= 0x7e {
+				return i + 1
+			}
+			if text[i] < 0x20 || text[i] > 0x3f {
+				return i
+			}
+		}
+		return len(text)
+	case ']', 'P', 'X', '^', '_':
+		for i := 2; i < len(text); i++ {
+			if text[i] == 0x07 {
+				return i + 1
+			}
+			if text[i] == 0x1b {
+				if strings.HasPrefix(text[i:], "\x1b\\") {
+					return i + 2
+				}
+				return i
+			}
+		}
+		return len(text)
+	default:
+		if c < 0x20 || c > 0x7e {
+			return 1
+		}
+		for i := 1; i < len(text); i++ { // ESC, intermediates, final
+			if text[i] < 0x20 || text[i] > 0x2f {
+				return min(i+1, len(text))
+			}
+		}
+		return len(text)
+	}
+}
+
+// isXML reports whether XML 1.0 has a character (section 2.2).
+func isXML(r rune) bool {
+	return r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000 && r <= 0x10ffff
+}
+
+// isBidi reports whether a character changes the direction of others: with those a
+// name can look like another one.
+func isBidi(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
+}
+
+// cut is a text of at most so many bytes, whole characters.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most] + "…"
+}
