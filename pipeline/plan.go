@@ -24,9 +24,14 @@ type Inputs struct {
 	Timeout     time.Duration // over the file's when more than 0
 	FailFast    bool          // as in the file
 	Cell        Cell          // one of the pipeline's Cells; nil without a matrix
+	Among       string        // its name, where it is one of several pipelines that run together
 	Preview     bool          // nothing will run: *** stands for secrets that are not given
 	Facts       Facts         // what conditions are about
 	Bare        bool          // leave out CI and STEPEXEC…: the step is no part of a pipeline
+
+	// Base are the variables of a step, or a service, below everything in the file:
+	// what a CI server tells it. nil is none.
+	Base func(step string) []Variable
 
 	// LookupEnv finds the variables that the file takes from the host. It is nil
 	// where none may be taken: what starts stepexec may have secrets in its own.
@@ -45,7 +50,7 @@ type Plan struct {
 	WorkspacePath   string // in the containers
 	Timeout         time.Duration
 	FailFast        bool
-	Cell            string // of the matrix, in words; "" without one
+	Cell            string // which of several runs it is: its name among several pipelines, the cell of its matrix
 	OwnWorkspace    bool   // what is written to the workspace is for this run only
 	Steps, Services []PlannedStep
 	LeftOut         []LeftOut // by their conditions
@@ -124,8 +129,8 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		WorkspacePath:   pl.workspace,
 		Timeout:         p.Timeout,
 		FailFast:        p.FailFast || in.FailFast,
-		Cell:            in.Cell.String(),
-		OwnWorkspace:    len(in.Cell) > 0,
+		Cell:            in.label(),
+		OwnWorkspace:    in.label() != "",
 		Secrets:         secretValues(in.Secrets),
 		LeftOut:         pl.leftOut,
 	}
@@ -152,6 +157,14 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		return nil, err
 	}
 	return plan, nil
+}
+
+// label says which of several runs it is, in words.
+func (in *Inputs) label() string {
+	if in.Among == "" || len(in.Cell) == 0 {
+		return in.Among + in.Cell.String()
+	}
+	return in.Among + ": " + in.Cell.String()
 }
 
 func secretValues(secrets map[string]string) []string {

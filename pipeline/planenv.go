@@ -24,6 +24,9 @@ func (pl *planner) environment(s *Step) []string {
 			"STEPEXEC_WORKSPACE=" + pl.workspace,
 		}
 	}
+	if pl.in.Base != nil {
+		own = append(own, pl.variables(pl.in.Base(s.Name))...)
+	}
 	if pl.exports(s) {
 		own = append(own, "STEPEXEC_OUTPUT="+ExportsPath)
 	}

@@ -139,7 +139,7 @@ const (
 )
 
 // pattern reads a pattern of doublestar.
-func (p *parser) pattern(v value) string {
+func (p *reader) pattern(v value) string {
 	text := p.notEmpty(v)
 	switch {
 	case len(text) > maxPattern:

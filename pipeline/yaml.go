@@ -47,15 +47,49 @@ func (l *loader) fail(line, column int, message, hint string) {
 	l.errs.add(&Error{File: l.file, Line: line, Column: column, Message: message, Hint: hint})
 }
 
-// document checks the bytes and returns the root of the only document, or nil
-// after reporting why there is none.
-func (l *loader) document(data []byte) *yaml.Node {
+// loadAll returns the roots of the documents of a file.
+func loadAll(file string, data []byte) ([]*node, Errors) {
+	l := &loader{file: file, done: map[*yaml.Node]*node{}}
+	if !l.checked(data) {
+		return nil, l.errs
+	}
+	var roots []*node
+	for decoder := yaml.NewDecoder(bytes.NewReader(data)); len(l.errs) == 0; {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			l.syntax(err, data)
+			break
+		}
+		root := l.convert(document.Content[0])
+		if l.cost += root.cost; l.cost > maxCost {
+			l.tooMuch(root)
+		}
+		roots = append(roots, root)
+	}
+	return roots, l.errs
+}
+
+// checked reports whether the bytes can be YAML at all.
+func (l *loader) checked(data []byte) bool {
 	if len(data) > maxFileSize {
 		l.fail(1, 1, fmt.Sprintf("the file has %d bytes, more than the %d allowed", len(data), maxFileSize), "")
-		return nil
+		return false
 	}
 	if e := checkText(data); e != nil {
 		l.fail(e.Line, e.Column, e.Message, e.Hint)
+		return false
+	}
+	return true
+}
+
+// document checks the bytes and returns the root of the only document, or nil
+// after reporting why there is none.
+func (l *loader) document(data []byte) *yaml.Node {
+	if !l.checked(data) {
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))

@@ -37,6 +37,9 @@ nothing is pulled. Secrets are masked, and need not be given.`,
 			if err != nil {
 				return err
 			}
+			if step != "" {
+				jobs = withStep(jobs, step)
+			}
 			for _, job := range jobs {
 				if err := explain(cmd.OutOrStdout(), job, step); err != nil {
 					return masked(err, job.secrets)
@@ -80,12 +83,24 @@ func fileAndStep(args []string) (file []string, step string, err error) {
 	}
 	info, err := os.Stat(args[0])
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir():
+	case errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && !isFormatFolder(args[0]):
 		return nil, args[0], nil
 	case err != nil:
 		return nil, "", err
 	}
 	return args, "", nil
+}
+
+// withStep are the runs that have a step of that name: all of them when none has.
+func withStep(jobs []job, step string) []job {
+	with := slices.DeleteFunc(slices.Clone(jobs), func(j job) bool {
+		return !slices.ContainsFunc(slices.Concat(j.plan.Services, j.plan.Steps), func(s pipeline.PlannedStep) bool { return s.Name == step }) &&
+			!slices.ContainsFunc(j.plan.LeftOut, func(s pipeline.LeftOut) bool { return s.Name == step })
+	})
+	if len(with) == 0 {
+		return jobs
+	}
+	return with
 }
 
 // explainAll writes what the conditions see, and a line a step.

@@ -36,22 +36,37 @@ func (f *factFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.base, "changed-since", "", "git `commit` since which files have changed, for when: path")
 }
 
-// facts are those of the flags; what they leave open is taken from the variables of the CI,
-// and then from the git checkout in dir. Nothing is asked when no step has a condition on it.
+// facts are those that the conditions of a native pipeline are about. Nothing is asked
+// when no step has one.
 func (f *factFlags) facts(ctx context.Context, p *pipeline.Pipeline, dir, platform string) (pipeline.Facts, error) {
+	if !p.HasConditions() {
+		facts := f.given
+		facts.Platform = cmp.Or(platform, engine.HostPlatform())
+		return facts, f.check()
+	}
+	return f.ask(ctx, dir, platform, "manual")
+}
+
+func (f *factFlags) check() error {
+	if f.base != "" && len(f.changed) > 0 {
+		return fmt.Errorf("--changed-since %s: cannot be combined with --changed", f.base)
+	}
+	return nil
+}
+
+// ask returns the facts of the flags; what they leave open is taken from the variables of
+// the CI, and then from the git checkout in dir. The event is for when none is known.
+func (f *factFlags) ask(ctx context.Context, dir, platform, event string) (pipeline.Facts, error) {
 	facts := f.given
 	facts.Platform = cmp.Or(platform, engine.HostPlatform())
-	if f.base != "" && len(f.changed) > 0 {
-		return facts, fmt.Errorf("--changed-since %s: cannot be combined with --changed", f.base)
-	}
-	if !p.HasConditions() {
-		return facts, nil
+	if err := f.check(); err != nil {
+		return facts, err
 	}
 	if facts.Event == "" {
 		facts.Event = eventOfFlags(facts)
 	}
 	git := gitCheckout{dir}
-	facts.Event = cmp.Or(facts.Event, eventOfCI(), "manual")
+	facts.Event = cmp.Or(facts.Event, eventOfCI(), event)
 	refOfCI(&facts)
 	git.fill(ctx, &facts)
 	facts.Ref = cmp.Or(facts.Ref, refOf(facts))

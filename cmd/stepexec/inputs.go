@@ -1,34 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
-
-// defaultFiles are where `run` and `validate` look without FILE.
-func defaultFiles() []string { return []string{"pipeline.yml", "pipeline.yaml", ".stepexec.yml"} }
-
-// findFile is the pipeline file that the arguments name, or the default one.
-func findFile(args []string) (string, error) {
-	if len(args) > 0 {
-		return args[0], nil
-	}
-	for _, name := range defaultFiles() {
-		_, err := os.Stat(name)
-		if err == nil {
-			return name, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("no pipeline file: there is none of %s in the working directory (name one: stepexec run FILE)", strings.Join(defaultFiles(), ", "))
-}
 
 func parseFile(file string) (*pipeline.Pipeline, error) {
 	data, err := os.ReadFile(file)

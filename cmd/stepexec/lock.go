@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -32,7 +31,7 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 		Example: "  stepexec lock\n  stepexec lock ci/pipeline.yml --platform linux/amd64 --platform linux/arm64",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := findFile(args)
+			from, err := (&runOptions{}).load(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
@@ -40,7 +39,7 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 			if err != nil {
 				return err
 			}
-			return lock(cmd.Context(), cmd.OutOrStdout(), file, platforms, pull.Options{Registries: s.Registries})
+			return lock(cmd.Context(), cmd.OutOrStdout(), &from, platforms, pull.Options{Registries: s.Registries})
 		},
 	}
 	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "lock for this platform, such as linux/arm64; may be repeated (default: those of the lock file, else this machine's)")
@@ -49,12 +48,8 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 	return cmd
 }
 
-func lock(ctx context.Context, stdout io.Writer, file string, platforms []string, options pull.Options) error {
-	p, err := parseFile(file)
-	if err != nil {
-		return err
-	}
-	path := lockfile.Path(file)
+func lock(ctx context.Context, stdout io.Writer, from *source, platforms []string, options pull.Options) error {
+	path := lockfile.Path(from.file)
 	if len(platforms) == 0 {
 		old, err := lockfile.Read(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -67,9 +62,11 @@ func lock(ctx context.Context, stdout io.Writer, file string, platforms []string
 	}
 	images := lockfile.Images{}
 	for _, platform := range platforms {
-		fetcher := &engine.Fetcher{Dir: filepath.Dir(file), Platform: platform, Options: options}
-		if err := lockImages(ctx, stdout, p, fetcher, images); err != nil {
-			return err
+		fetcher := &engine.Fetcher{Dir: from.dir, Platform: platform, Options: options}
+		for _, w := range from.set.Workflows {
+			if err := lockImages(ctx, stdout, w.Pipeline, fetcher, images); err != nil {
+				return err
+			}
 		}
 	}
 	return lockfile.Write(path, images)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +32,7 @@ type runOptions struct {
 	secretFiles []string
 	only, skip  []string
 	matrix      []string
+	pipelines   pipelineFlags
 	facts       factFlags
 	preview     bool // of what would run
 	pull        string
@@ -84,6 +86,7 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]`; without a value, from the environment")
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of secrets")
 	flags.StringArrayVar(&o.matrix, "matrix", nil, "only the cells of the matrix with `AXIS=VALUE` (may be repeated)")
+	o.pipelines.add(flags)
 	o.facts.add(flags)
 	flags.StringVar(&o.pull, "pull", "", "when to pull images: always, missing or never (default: as the file says)")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
@@ -135,7 +138,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 		options.Roots, options.Events, options.Terminal = job.roots, display.Event, usersTerminal()
 		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, on, options)
 	} else {
-		code, err = (&cellRuns{on: on, options: options, print: display}).run(ctx, jobs)
+		code, err = (&severalRuns{on: on, options: options, print: display}).run(ctx, jobs)
 	}
 	if err = errors.Join(err, caches.close()); err != nil {
 		return code, masked(err, jobs[0].secrets)
@@ -145,6 +148,10 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 
 // job is a plan with what it takes to run it.
 type job struct {
+	workflow  string         // its pipeline, where there are several
+	dependsOn []string       // other pipelines that must have ended
+	runOn     pipeline.RunOn // how; zero is on success
+
 	plan     *pipeline.Plan
 	roots    []string
 	fetcher  *engine.Fetcher
@@ -160,37 +167,60 @@ func (o *runOptions) job(ctx context.Context, args []string) (job, error) {
 		return job{}, err
 	}
 	if len(jobs) > 1 {
-		return job{}, fmt.Errorf("the matrix has %d cells (choose one: --matrix AXIS=VALUE)", len(jobs))
+		return job{}, fmt.Errorf("it is %d runs (choose one: --pipeline NAME, or --matrix AXIS=VALUE)", len(jobs))
 	}
 	return jobs[0], nil
 }
 
-// jobs reads the pipeline file that the arguments name and plans it, once for each
-// cell of its matrix.
+// jobs reads the pipeline file that the arguments name and plans it: once for each of
+// its pipelines that are to run, and each cell of their matrix.
 func (o *runOptions) jobs(ctx context.Context, args []string) ([]job, error) {
-	file, err := findFile(args)
+	from, err := o.load(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	p, err := parseFile(file)
-	if err != nil {
-		return nil, err
+	for _, warning := range from.set.Warnings {
+		sayOnStderr("warning: " + warning.Error())
 	}
-	cells, err := chosenCells(p, o.matrix)
-	if err != nil {
-		return nil, err
-	}
-	in, err := o.inputs(ctx, p, file)
+	workflows, err := from.chosen(o.pipelines.names)
 	if err != nil {
 		return nil, err
 	}
 	var jobs []job
-	for _, cell := range cells {
-		in.Cell = cell
-		j, err := o.plan(p, in, file)
+	for i := range workflows {
+		more, err := o.workflowJobs(ctx, &from, &workflows[i], len(workflows) > 1)
 		if err != nil {
 			return nil, err
 		}
+		jobs = append(jobs, more...)
+	}
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("--matrix %s: there is no such cell", strings.Join(o.matrix, ", "))
+	}
+	return jobs, nil
+}
+
+// workflowJobs plans a pipeline in each cell of its matrix.
+func (o *runOptions) workflowJobs(ctx context.Context, from *source, w *pipeline.Workflow, several bool) ([]job, error) {
+	cells, err := chosenCells(w, o.matrix)
+	if err != nil {
+		return nil, err
+	}
+	in, err := o.inputs(ctx, w, from)
+	if err != nil {
+		return nil, err
+	}
+	if several {
+		in.Among = w.Name
+	}
+	var jobs []job
+	for _, cell := range cells {
+		in.Cell = cell
+		j, err := o.plan(w.Pipeline, in, from.file)
+		if err != nil {
+			return nil, err
+		}
+		j.workflow, j.dependsOn, j.runOn = w.Name, w.DependsOn, w.RunOn
 		jobs = append(jobs, j)
 	}
 	return jobs, nil
@@ -221,10 +251,10 @@ func (o *runOptions) sandbox() sandbox.Options {
 }
 
 // inputs is what the flags add to the pipeline file.
-func (o *runOptions) inputs(ctx context.Context, p *pipeline.Pipeline, file string) (pipeline.Inputs, error) {
+func (o *runOptions) inputs(ctx context.Context, w *pipeline.Workflow, from *source) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
 		EnvFiles: o.envFiles, Only: o.only, Skip: o.skip,
-		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout, LookupEnv: os.LookupEnv, Preview: o.preview, FailFast: o.failFast,
+		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout, LookupEnv: os.LookupEnv, Base: w.Variables, Preview: o.preview, FailFast: o.failFast,
 	}
 	switch in.Pull {
 	case "", pipeline.PullAlways, pipeline.PullMissing, pipeline.PullNever:
@@ -238,7 +268,7 @@ func (o *runOptions) inputs(ctx context.Context, p *pipeline.Pipeline, file stri
 		return in, fmt.Errorf("--parallel %d: must not be negative", o.parallel)
 	}
 	var err error
-	if in.Dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
+	if in.Dir, err = filepath.Abs(from.dir); err != nil {
 		return in, err
 	}
 	in.Workspace = in.Dir
@@ -250,10 +280,17 @@ func (o *runOptions) inputs(ctx context.Context, p *pipeline.Pipeline, file stri
 	if in.Environment, err = variables("--env", o.env); err != nil {
 		return in, err
 	}
-	if in.Facts, err = o.facts.facts(ctx, p, in.Dir, o.platform); err != nil {
+	if from.build != nil {
+		in.Facts = from.build.Facts
+	} else if in.Facts, err = o.facts.facts(ctx, w.Pipeline, in.Dir, o.platform); err != nil {
 		return in, err
 	}
-	in.Secrets, err = o.secretValues()
+	given, err := o.secretValues()
+	in.Secrets = maps.Clone(from.set.Secrets)
+	if in.Secrets == nil {
+		in.Secrets = map[string]string{}
+	}
+	maps.Copy(in.Secrets, given)
 	return in, err
 }
 

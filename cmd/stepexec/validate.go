@@ -23,16 +23,23 @@ for editors.`,
 				_, err := cmd.OutOrStdout().Write(pipeline.Schema())
 				return err
 			}
-			file, err := findFile(args)
+			from, err := (&runOptions{}).load(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			p, err := parseFile(file)
-			if err != nil {
-				return err
+			for _, warning := range from.set.Warnings {
+				sayOnStderr("warning: " + warning.Error())
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d steps, %d services\n", file, len(p.Steps), len(p.Services))
-			return err
+			for _, w := range from.set.Workflows {
+				what := from.file
+				if len(from.set.Workflows) > 1 {
+					what += ": " + w.Name
+				}
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d steps, %d services\n", what, len(w.Steps), len(w.Services)); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the pipeline format")

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// build is what a build of the checkout in dir would be told by a CI server: the facts
+// of flags, the CI's own variables and git, and what git knows of the commit. The event
+// is that of a build on the command line when nothing says another.
+func (f *factFlags) build(ctx context.Context, dir, platform, event string) (pipeline.Build, error) {
+	facts, err := f.ask(ctx, dir, platform, event)
+	b := pipeline.Build{Facts: facts, Number: 1, Created: time.Now(), Started: time.Now(), System: pipeline.System{Host: facts.Instance, Proto: "https"}}
+	if err != nil {
+		return b, err
+	}
+	git := gitCheckout{dir}
+	git.fillCommit(ctx, &b)
+	git.fillRepository(ctx, &b.Repository)
+	owner, name, found := cutLast(facts.Repo, "/")
+	if !found {
+		owner, name = "", facts.Repo
+	}
+	b.Repository.Owner, b.Repository.Name, b.Repository.Trusted = owner, name, true // it is the user's own
+	b.Branch = cmp.Or(b.Branch, b.Repository.DefaultBranch)                         // of a tag
+	b.SourceBranch = b.Branch
+	b.TargetBranch = b.Branch
+	b.Sender = b.Author.Login
+	return b, nil
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(text, separator string) (before, after string, found bool) {
+	i := strings.LastIndex(text, separator)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(separator):], true
+}
+
+// fillCommit adds what git knows of the commit that is checked out.
+func (g gitCheckout) fillCommit(ctx context.Context, b *pipeline.Build) {
+	out, err := g.git(ctx, "log", "-1", "--no-show-signature", "--format=%H%x00%P%x00%an%x00%ae%x00%ct%x00%B", "HEAD")
+	parts := strings.SplitN(out, "\x00", 6)
+	if err != nil || len(parts) < 6 {
+		return
+	}
+	b.Commit = parts[0]
+	b.Before, _, _ = strings.Cut(parts[1], " ")
+	b.Author.Name, b.Author.Email, b.Message = parts[2], parts[3], strings.TrimRight(parts[5], "\n")
+	b.Author.Login, _, _ = strings.Cut(parts[3], "@")
+	if seconds, err := strconv.ParseInt(parts[4], 10, 64); err == nil {
+		b.CommitTime = time.Unix(seconds, 0)
+	}
+}
+
+// fillRepository adds what git knows of where the checkout comes from.
+func (g gitCheckout) fillRepository(ctx context.Context, r *pipeline.Repository) {
+	remote := g.line(ctx, "remote", "get-url", "origin")
+	host, path := hostOfRemote(remote), repositoryOf(remote)
+	if host != "" && path != "" {
+		r.CloneURL, r.SSHURL = fmt.Sprintf("https://%s/%s.git", host, path), fmt.Sprintf("git@%s:%s.git", host, path)
+		r.Link = fmt.Sprintf("https://%s/%s", host, path)
+	}
+	head := g.line(ctx, "symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+	r.DefaultBranch = cmp.Or(strings.TrimPrefix(head, "origin/"), g.line(ctx, "symbolic-ref", "--quiet", "--short", "HEAD"))
+}
+
+// hostOfRemote is the host of https://user@host/path or git@host:path; "" of a path.
+func hostOfRemote(remote string) string {
+	_, rest, isURL := strings.Cut(remote, "://")
+	end := "/"
+	if !isURL {
+		rest, end = remote, ":"
+	}
+	host, _, found := strings.Cut(rest, end)
+	if !found || strings.HasPrefix(remote, "/") || strings.HasPrefix(remote, ".") {
+		return ""
+	}
+	if _, after, hasUser := cutLast(host, "@"); hasUser {
+		host = after
+	}
+	return host
+}

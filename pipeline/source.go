@@ -1,0 +1,88 @@
+package pipeline
+
+// Source is a YAML file of another format while it is read into a [Pipeline]. It has the
+// limits, the anchors and merge keys and the messages of native files: what is wrong is
+// noted with its line, column and key, and reading goes on.
+type Source struct{ reader }
+
+// Node is a part of a [Source] with the way to it.
+type Node struct{ value }
+
+// Entry is a key of a map with its value.
+type Entry struct {
+	Name string
+	Node
+}
+
+// ReadSource returns the documents of a file. Those that are empty are left out.
+func ReadSource(file string, data []byte) (*Source, []Node) {
+	roots, errs := loadAll(file, data)
+	s := &Source{reader{file: file, errs: errs}}
+	var documents []Node
+	for _, root := range roots {
+		if root.kind != nullKind {
+			documents = append(documents, Node{value{node: root}})
+		}
+	}
+	return s, documents
+}
+
+// Err is an [Errors] with everything that is wrong, sorted, or nil.
+func (s *Source) Err() error { return s.errs.result() }
+
+// Wrong notes what is wrong with a value, at the value.
+func (s *Source) Wrong(n Node, message, hint string) { s.wrong(n.value, message, hint) }
+
+// Misplaced notes what is wrong with a key, at the key.
+func (s *Source) Misplaced(n Node, message, hint string) { s.misplaced(n.value, message, hint) }
+
+// Missing notes that a map lacks a key.
+func (s *Source) Missing(n Node, key string) { s.missing(n.value, key) }
+
+// Report notes an error about a value.
+func (s *Source) Report(n Node, err error) { s.report(n.value, err) }
+
+// WrongType notes that a value is not what was wanted, such as "a string".
+func (s *Source) WrongType(n Node, want string) { s.wrongType(n.value, want) }
+
+// Text is the text of a string, number or boolean as it is in the file.
+func (s *Source) Text(n Node) string { return s.scalar(n.value) }
+
+// Pattern is the text of a pattern as [Match] has it.
+func (s *Source) Pattern(n Node) string { return s.pattern(n.value) }
+
+// Kind is null, string, number, boolean, list or map.
+func (n Node) Kind() string { return string(n.kind) }
+
+// Raw is the text of a scalar as it is in the file, and "" of the others.
+func (n Node) Raw() string { return n.text }
+
+// Position is that of the key.
+func (n Node) Position() Position { return n.position() }
+
+// Items are those of a list, and nil of everything else.
+func (n Node) Items() []Node {
+	var items []Node
+	for i := range n.items {
+		items = append(items, Node{n.item(i)})
+	}
+	return items
+}
+
+// Entries are those of a map in the order of the file, and nil of everything else.
+func (n Node) Entries() []Entry {
+	var entries []Entry
+	for _, p := range n.pairs {
+		entries = append(entries, Entry{p.name, Node{n.field(p)}})
+	}
+	return entries
+}
+
+// Get returns the value of a key.
+func (n Node) Get(key string) (Node, bool) {
+	v, found := n.get(key)
+	return Node{v}, found
+}
+
+// DidYouMean is a hint that names the candidate which word may be a slip of, or "".
+func DidYouMean(word string, candidates []string) string { return didYouMean(word, candidates) }
