@@ -15,6 +15,7 @@ import (
 type Inputs struct {
 	Dir         string   // absolute folder of the file: relative env files and mount sources start from it
 	Workspace   string   // absolute folder on the host, mounted at Pipeline.Workspace; "" mounts none
+	OwnFolder   bool     // the workspace is a folder that the run makes for itself, not Workspace
 	Environment []string // NAME=value, over everything in the file
 	EnvFiles    []string // over everything in the file, below Environment; relative ones are not looked for in Dir
 	Secrets     map[string]string
@@ -145,7 +146,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	}
 	for _, s := range selected {
 		step := pl.step(&p.Steps[s.index])
-		if step.Directory == "" && in.Workspace != "" {
+		if step.Directory == "" && (in.Workspace != "" || in.OwnFolder) {
 			step.Directory = pl.workspace
 		}
 		step.Exports = pl.exports(&p.Steps[s.index])
@@ -261,7 +262,10 @@ func (pl *planner) directory(dir string) string {
 // mounts puts the workspace first, or what the step mounts in its place.
 func (pl *planner) mounts(s *Step) []Mount {
 	var mounts []Mount
-	if pl.in.Workspace != "" {
+	switch {
+	case pl.in.OwnFolder:
+		mounts = append(mounts, Mount{Type: MountVolume, Source: WorkspaceVolume, Destination: pl.workspace, Options: []string{"rbind", "rw"}})
+	case pl.in.Workspace != "":
 		mounts = append(mounts, Mount{Type: "bind", Source: pl.in.Workspace, Destination: pl.workspace, Options: []string{"rbind", "rw"}})
 	}
 	for _, m := range s.Mounts {

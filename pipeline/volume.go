@@ -14,6 +14,10 @@ const (
 	MountCache  = "cache"  // a folder that survives runs
 )
 
+// WorkspaceVolume is the name of the volume that is the workspace of a run with a folder
+// of its own. No file can name a volume so.
+const WorkspaceVolume = ".workspace"
+
 var (
 	volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 	volumeRule = "letters, digits and any of _ . -, at most 100, with a letter or digit first"
