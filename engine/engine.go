@@ -96,6 +96,7 @@ type run struct {
 	ahead    chan struct{} // holds as many as are prepared ahead of their turn
 	life     lifetimes
 	removals sync.WaitGroup // of steps that have ended
+	removing chan struct{}  // holds as many as these are
 
 	mu    sync.Mutex // guards the rest, and keeps events one at a time
 	first *StepResult
@@ -117,12 +118,12 @@ type node struct {
 	exports   exports       // variables for those that depend on it, its own and those it got
 	inherited []string      // NAME=value of those it got, and takes
 	needs     []*node       // services that must be ready
-	started   chan struct{} // closed once its command runs, or it is decided that it will not
-	runs      bool          // which of the two; set before started is closed
+	begun     chan struct{} // closed once its turn has come, or it is prepared ahead of that
+	beginning sync.Once
+	runs      bool          // its command has run
 	ended     chan struct{} // closed once result and failed are final
 	result    StepResult
 	failed    bool // it, or a step it depends on, failed
-	once      sync.Once
 
 	// Of a service and a detached step:
 	stop    func()        // ends serving
@@ -137,14 +138,14 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 	if o.Cleanup == 0 {
 		o.Cleanup = DefaultCleanup
 	}
-	r := &run{plan: plan, o: o, mask: logs.NewMask(plan.Secrets), ahead: make(chan struct{}, maxAhead)}
+	r := &run{plan: plan, o: o, mask: logs.NewMask(plan.Secrets), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
 	r.images = newImages(r)
 	byName := map[string]*node{}
 	add := func(step *pipeline.PlannedStep, service bool) {
 		id := fmt.Sprint(len(r.nodes) + 1)
 		n := &node{
 			step: step, id: id, firstID: id, turn: make(chan struct{}),
-			started: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
+			begun: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
 			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: Pending},
 		}
 		r.nodes = append(r.nodes, n)

@@ -1,4 +1,12 @@
 package engine
 
-// ParseExports is parseExports.
-var ParseExports = parseExports
+// What the package's own tests look at.
+var (
+	ParseExports = parseExports
+	IsFixed      = isFixed
+)
+
+const (
+	MaxAhead    = maxAhead
+	MaxRemovals = maxRemovals
+)

@@ -125,9 +125,8 @@ func refusedExport(name string) bool {
 }
 
 // inherit gives a step the variables of those before it. Of one name that of the later
-// step in the file counts, and what the step has anyway is not changed. What was prepared
-// ahead has none of them, and is made anew.
-func (r *run) inherit(n *node, ahead *prepared) *prepared {
+// step in the file counts, and what the step has anyway is not changed.
+func (r *run) inherit(n *node) {
 	n.exports = exports{}
 	for _, before := range n.deps {
 		for name, e := range before.exports {
@@ -137,7 +136,7 @@ func (r *run) inherit(n *node, ahead *prepared) *prepared {
 		}
 	}
 	if n.step.Security.Privileged || n.step.Advanced.Spec != nil {
-		return ahead // it takes nothing from the others
+		return // it takes nothing from the others
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.exports)) {
 		if slices.ContainsFunc(n.step.Env, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
@@ -146,11 +145,6 @@ func (r *run) inherit(n *node, ahead *prepared) *prepared {
 		}
 		n.inherited = append(n.inherited, name+"="+n.exports[name].value)
 	}
-	if len(n.inherited) == 0 {
-		return ahead
-	}
-	r.keepErr(ahead.remove())
-	return nil
 }
 
 func (r *run) index(n *node) int { return slices.Index(r.nodes, n) }

@@ -27,15 +27,11 @@ func (n *node) fromRun() []string {
 	return entries
 }
 
-// renew removes what was prepared ahead where the run has failed since: the step would
-// be told that all went well.
-func (r *run) renew(n *node, ahead *prepared) *prepared {
+// toldOtherwise reports whether the run has failed since a step was prepared ahead,
+// which would be told that all went well.
+func toldOtherwise(n *node) bool {
 	tellsStatus := func(v pipeline.RunVariable) bool { return v.Fact == pipeline.RunStatus }
-	if !n.failed || !slices.ContainsFunc(n.step.FromRun, tellsStatus) {
-		return ahead
-	}
-	r.keepErr(ahead.remove())
-	return nil
+	return n.failed && slices.ContainsFunc(n.step.FromRun, tellsStatus)
 }
 
 // readsStart reports whether the step's script has the name of a variable with the time

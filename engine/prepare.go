@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -25,6 +23,19 @@ func (p *prepared) remove() error {
 		return nil
 	}
 	return errors.Join(p.sandbox.Remove(), p.input.close(), p.output.close())
+}
+
+// maxRemovals bounds how many steps that have ended are being removed while others run.
+const maxRemovals = 4
+
+// removeLater removes what a step ran in while the next steps run: it takes 5 ms
+// and more. It waits while there is too much to be removed.
+func (r *run) removeLater(p *prepared) {
+	r.removing <- struct{}{}
+	r.removals.Go(func() {
+		defer func() { <-r.removing }()
+		r.keepErr(p.remove())
+	})
 }
 
 // prepare fetches a step's image and makes its container.
@@ -69,65 +80,4 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	}
 	n.result.Create = Millis(time.Since(began))
 	return p, nil
-}
-
-// prepareAhead prepares a step while the steps it depends on still run, so
-// that its turn costs no more than a start. It returns nil when that is not
-// safe or did not work; the step is then prepared at its turn, and an error
-// that stays comes up there.
-func (r *run) prepareAhead(ctx context.Context, n *node) *prepared {
-	for _, dep := range n.deps {
-		select {
-		case <-dep.started:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	if !r.canPrepareAhead(n) {
-		return nil
-	}
-	select {
-	case r.ahead <- struct{}{}:
-		n.isAhead = true
-	case <-n.turn:
-		return nil
-	case <-ctx.Done():
-		return nil
-	}
-	p, err := r.prepare(ctx, n)
-	if err != nil {
-		return nil
-	}
-	return p
-}
-
-// maxAhead bounds how many steps are prepared ahead of their turn: each of them is a
-// process and some mounts.
-const maxAhead = 4
-
-// canPrepareAhead reports whether nothing that runs before a step can change
-// what its container is made of. A command other than a script is looked up
-// when the container is made, maybe in a mount; and a running step could
-// replace a source that lies in the workspace by a link to somewhere else on
-// the host. The same goes for the files that it reads from, prints to and is
-// confined by.
-func (r *run) canPrepareAhead(n *node) bool {
-	if len(n.deps) == 0 || n.step.Script == nil || !n.step.RunOn.Success {
-		return false
-	}
-	if readsStart(n.step) {
-		return false
-	}
-	if n.step.Stdin != "" || filepath.IsAbs(n.step.Output) || filepath.IsAbs(n.step.Security.Seccomp) {
-		return false
-	}
-	for _, m := range n.step.Mounts {
-		if m.Type == pipeline.MountVolume || m.Type == pipeline.MountCache {
-			continue // no step can put anything in the place of their folders
-		}
-		if m.Source != r.plan.WorkspaceSource || filepath.Clean(m.Destination) != r.plan.WorkspacePath {
-			return false
-		}
-	}
-	return true
 }

@@ -38,7 +38,6 @@ func (r *run) stopBeside() {
 func (r *run) runService(ctx, serving context.Context, n *node) {
 	defer close(n.ended)
 	defer n.settle(false)
-	defer n.start(false)
 	if ctx.Err() != nil {
 		r.finish(n, r.notRun(ctx, n))
 		return

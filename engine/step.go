@@ -18,16 +18,17 @@ import (
 func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer close(n.ended)
 	defer n.settle(false)
-	defer n.start(false)
 	ahead := r.prepareAhead(ctx, n)
 	defer r.awaitTurn(n, serving)()
-	ahead = r.renew(n, r.inherit(n, ahead))
+	n.begin()
+	r.inherit(n)
 	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
 	if ctx.Err() != nil || !runs {
 		r.keepErr(ahead.remove())
 		r.finish(n, r.notRun(ctx, n))
 		return
 	}
+	ahead = r.asForeseen(n, ahead)
 	if n.step.Detach {
 		r.finish(n, r.serve(ctx, serving, n, ahead))
 		return
@@ -41,14 +42,6 @@ func (n *node) over() <-chan struct{} {
 		return n.ready
 	}
 	return n.ended
-}
-
-// start tells those who wait for it that the step runs, or that it will not.
-func (n *node) start(runs bool) {
-	n.once.Do(func() {
-		n.runs = runs
-		close(n.started)
-	})
 }
 
 // notRun is the outcome of a step whose command never ran.
@@ -110,14 +103,14 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	}
 	p.input.begin()
 	n.result.Status, n.result.Started, n.result.Start = Running, began, Millis(time.Since(began))
-	n.start(true)
+	n.runs = true
 	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain(), giveBack())
 	p.readiness.close()
 	exported, exportErr := r.readExports(n)
-	r.removals.Go(func() { r.keepErr(p.remove()) }) // 5 ms and more that the next step need not wait for
+	r.removeLater(p)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
 		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})

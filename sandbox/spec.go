@@ -8,7 +8,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// DefaultPath is the PATH of a step when neither it nor its image has one.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // newSpec builds the OCI runtime spec of a step from its parts, each of which
 // owns one subject. files are the mounts of stepexec's own files.
@@ -64,7 +65,7 @@ func workingDirectory(step *Step) string {
 // environment lays the step's variables over the image's; PATH, HOME and
 // HOSTNAME are filled in where neither sets them.
 func environment(step *Step, home, hostname string) []string {
-	env := []string{"PATH=" + defaultPath, "HOSTNAME=" + hostname, "HOME=" + home}
+	env := []string{"PATH=" + DefaultPath, "HOSTNAME=" + hostname, "HOME=" + home}
 	at := map[string]int{"PATH": 0, "HOSTNAME": 1, "HOME": 2}
 	for _, variable := range slices.Concat(step.Config.Env, step.Env) {
 		name, _, _ := strings.Cut(variable, "=")
