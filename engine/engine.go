@@ -114,6 +114,7 @@ type node struct {
 	turn      chan struct{} // closed when it may run
 	waitedFor string        // the step that it waited for last; final when turn is closed
 	eligible  time.Time     // when that was over; final when turn is closed
+	granted   time.Time     // when it got its turn; final when turn is closed
 	tried     []Attempt     // so far
 	exports   exports       // variables for those that depend on it, its own and those it got
 	inherited []string      // NAME=value of those it got, and takes

@@ -54,6 +54,7 @@ func (t *turns) grant() {
 		case n.asked:
 			t.waiting = append(t.waiting[:i], t.waiting[i+1:]...)
 			t.free--
+			n.granted = time.Now()
 			close(n.turn)
 		case n.canAsk():
 			return // it is about to, and comes before those after it
@@ -116,11 +117,14 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 	if n.step.Detach {
 		return func() {}
 	}
-	defer func() { n.result.Queue = Millis(time.Since(n.eligible).Truncate(time.Millisecond)) }()
+	queue := n.granted.Sub(n.eligible)
+	defer func() { n.result.Queue = Millis(queue.Truncate(time.Millisecond)) }()
 	if r.o.Slots == nil {
 		return r.turns.give
 	}
+	asked := time.Now()
 	r.o.Slots <- struct{}{}
+	queue += time.Since(asked)
 	return func() {
 		<-r.o.Slots
 		r.turns.give()

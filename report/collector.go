@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ type Collector struct {
 	byCell map[string]*Run
 	steps  map[*Run]map[string]*Step
 	keep   keeper
+	failed string
 }
 
 // NewCollector returns a Collector that keeps up to maxLogBytes of logs, after
@@ -26,9 +28,9 @@ func NewCollector(maxLogBytes int) *Collector {
 }
 
 // Plan begins a run of which the plan is known, so that also steps of which no
-// event tells are in the report. The events that follow are that run's.
-func (c *Collector) Plan(id, name string, started time.Time, steps []engine.StepResult) {
-	run := c.begin("", id, name, started)
+// event tells are in the report. The events with this cell are that run's.
+func (c *Collector) Plan(cell, id, name string, started time.Time, steps []engine.StepResult) {
+	run := c.begin(cell, id, name, started)
 	for _, s := range steps {
 		step := c.step(run, s.Step)
 		step.StepResult = s
@@ -41,6 +43,9 @@ func (c *Collector) Event(e engine.Event) {
 	run := c.byCell[e.Cell]
 	switch {
 	case e.Kind == engine.MatrixFinished:
+		return
+	case e.Kind == engine.Failure:
+		c.fail(e)
 		return
 	case e.Kind == engine.RunStarted && run != nil && run.ID == e.Run: // Plan was called
 		run.Started = e.Time
@@ -75,6 +80,18 @@ func (c *Collector) Event(e engine.Event) {
 			c.finish(run, e.Summary)
 		}
 	}
+}
+
+// fail adds a failure of stepexec's own.
+func (c *Collector) fail(e engine.Event) {
+	text := e.Error
+	if e.File != "" {
+		text = fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
+	}
+	if c.failed != "" {
+		text = c.failed + "\n" + text
+	}
+	c.failed = text
 }
 
 // begin begins a run.
@@ -112,7 +129,7 @@ func (c *Collector) finish(run *Run, s *engine.Summary) {
 // Report is the report on what was told so far. The Collector is of no use any
 // more after it.
 func (c *Collector) Report() *Report {
-	r := &Report{Made: time.Now(), Runs: c.runs}
+	r := &Report{Made: time.Now(), Runs: c.runs, Error: c.failed}
 	for _, run := range r.Runs {
 		for _, s := range run.Steps {
 			c.keep.press(s.Log)

@@ -89,7 +89,9 @@ func story() *report.Report {
 // were read by eye.
 func TestReportsOfARunInWhichEverythingHappens(t *testing.T) {
 	for name, write := range map[string]func(io.Writer, *report.Report) error{
-		"story.md": report.WriteMarkdown,
+		"story.md":   report.WriteMarkdown,
+		"story.xml":  report.WriteJUnit,
+		"story.json": report.WriteJSON,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

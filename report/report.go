@@ -50,10 +50,11 @@ type Step struct {
 // steps that ran then.
 const Died engine.Status = "died"
 
-// MarkDied says that the runs that have not finished never will.
-func (r *Report) MarkDied() {
+// MarkDied says that the runs that have not finished never will, but for those that
+// live.
+func (r *Report) MarkDied(lives func(run string) bool) {
 	for _, run := range r.Runs {
-		if run.Finished {
+		if run.Finished || lives(run.ID) {
 			continue
 		}
 		run.Status, run.ExitCode, run.Error = Died, engine.CodeError, "stepexec was killed before the run's end"

@@ -164,7 +164,7 @@ func millis(r *engine.StepResult, parts ...engine.Millis) string {
 }
 
 func memory(bytes int64) string {
-	return units.CustomSize("%.4g %s", float64(bytes), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
+	return units.CustomSize("%.1f %s", float64(bytes), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
 }
 
 // shortDigest is as much of a digest as tells images apart.

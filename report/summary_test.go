@@ -21,19 +21,19 @@ func TestSummaryLeavesOutColumnsThatDoNotFit(t *testing.T) {
 		{Step: "push", Status: engine.Skipped},
 	}}
 	for width, want := range map[int]string{
-		0: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms  CPU ms   MEMORY  IMAGE
-db      stopped                    -      0   400     45    8985    2250  300 MiB  5f1a2b3c4d5e
-build   succeeded                  0    120   800     51   64984    2250  300 MiB  5f1a2b3c4d5e
-test ü  failed (out of memory)   137      0     0     12    4988    2250  300 MiB  5f1a2b3c4d5e
-push    skipped                    -      -     -      -       -       -        -  -
+		0: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms  CPU ms     MEMORY  IMAGE
+db      stopped                    -      0   400     45    8985    2250  300.0 MiB  5f1a2b3c4d5e
+build   succeeded                  0    120   800     51   64984    2250  300.0 MiB  5f1a2b3c4d5e
+test ü  failed (out of memory)   137      0     0     12    4988    2250  300.0 MiB  5f1a2b3c4d5e
+push    skipped                    -      -     -      -       -       -          -  -
 
 ci: failed with exit code 137 after 1m15s
 `,
-		80: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms   MEMORY
-db      stopped                    -      0   400     45    8985  300 MiB
-build   succeeded                  0    120   800     51   64984  300 MiB
-test ü  failed (out of memory)   137      0     0     12    4988  300 MiB
-push    skipped                    -      -     -      -       -        -
+		80: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms     MEMORY
+db      stopped                    -      0   400     45    8985  300.0 MiB
+build   succeeded                  0    120   800     51   64984  300.0 MiB
+test ü  failed (out of memory)   137      0     0     12    4988  300.0 MiB
+push    skipped                    -      -     -      -       -          -
 
 ci: failed with exit code 137 after 1m15s
 `,

@@ -29,7 +29,7 @@ func newLogs() *cobra.Command {
 		Use:   "logs RUN [STEP]",
 		Short: "Show what a run printed",
 		Long: `Show what a run printed, as it was shown when it ran; with STEP what that step
-printed, and nothing else. RUN is the run's id, or the beginning of it.
+printed, and nothing else. RUN is the run's id, or the beginning of it, or latest.
 
 Of stepexec step there is no output in the record: it belongs to whoever called it.`,
 		Example: `  stepexec logs 4qpj
@@ -86,7 +86,18 @@ func stepNames(r record.Record) []string {
 }
 
 // findRecord finds the record of the run whose id begins with prefix.
+// With the prefix latest it is the one that began last.
 func findRecord(root, prefix string) (record.Record, error) {
+	if prefix == "latest" {
+		all, err := record.List(root)
+		if len(all) > 0 {
+			return all[0], nil // whether the others can be read does not matter
+		}
+		if err == nil {
+			err = fmt.Errorf("there is %w of a run yet", record.ErrNotFound)
+		}
+		return record.Record{}, err
+	}
 	r, err := record.Find(root, prefix)
 	if errors.Is(err, record.ErrNotFound) {
 		return r, fmt.Errorf("run %s: %w (stepexec history lists the runs that have one)", prefix, err)

@@ -46,6 +46,7 @@ type runOptions struct {
 	systemd     bool
 	noPivot     bool
 	output      outputFlags
+	reports     reportFlags
 	timeout     time.Duration
 	parallel    int
 	failFast    bool
@@ -61,6 +62,7 @@ func newRun(kill <-chan struct{}) *cobra.Command {
 pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 		Example: `  stepexec run
   stepexec run ci/pipeline.yml --only build --env CC=clang
+  stepexec run --report report.html --report junit=out/steps.xml
   drone_password=... stepexec run deploy.yml --secret drone_password`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -71,6 +73,7 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	o.addPlan(flags)
 	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
+	o.reports.add(flags)
 	o.output.add(cmd)
 	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
@@ -103,10 +106,15 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 }
 
 func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) error {
-	display, err := o.output.open(stdout)
+	reports, err := o.reports.open()
 	if err != nil {
 		return err
 	}
+	shown, err := o.output.open(stdout)
+	if err != nil {
+		return errors.Join(err, reports.close())
+	}
+	display := reported{shown, reports}
 	code, err := o.show(ctx, display, args)
 	if err != nil {
 		code = codeOf(ctx)

@@ -9,17 +9,20 @@ import (
 
 func newSchema() *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema {events|pipeline}",
+		Use:   "schema {events|pipeline|report}",
 		Short: "Print the JSON Schema of a format",
 		Long: `Print the JSON Schema (draft 2020-12) of what stepexec run --output json writes, a
-line an event, or of the pipeline file.`,
+line an event, of the pipeline file, or of a report in JSON.`,
 		Example:   "  stepexec schema events > events.schema.json\n  stepexec schema pipeline > pipeline.schema.json",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"events", "pipeline"},
+		ValidArgs: []string{"events", "pipeline", "report"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			schema := report.EventSchema()
-			if args[0] == "pipeline" {
+			switch args[0] {
+			case "pipeline":
 				schema = pipeline.Schema()
+			case "report":
+				schema = report.Schema()
 			}
 			_, err := cmd.OutOrStdout().Write(schema)
 			return err

@@ -35,6 +35,7 @@ type stepOptions struct {
 	pidFile     string
 	platform    string
 	timeout     time.Duration
+	reports     reportFlags
 	settings    settingsFlags
 	root        string
 	runtime     string
@@ -87,6 +88,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.pidFile, "pid-file", "", "`FILE` to write the command's pid to")
 	flags.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the command may take, such as 10m")
+	o.reports.add(flags)
 	o.settings.add(flags)
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
@@ -123,8 +125,16 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 	if err != nil {
 		return masked(err, in.Secrets)
 	}
-	code, err := o.execute(ctx, plan, in.Dir, stdout, stderr)
+	reports, err := o.reports.open()
 	if err != nil {
+		return err
+	}
+	code, err := o.execute(ctx, plan, in.Dir, stdout, stderr, reports)
+	if err != nil {
+		code = engine.CodeError
+		reports.event(engine.Event{Kind: engine.Failure, Time: time.Now(), Error: masked(err, in.Secrets).Error()})
+	}
+	if err := errors.Join(err, reports.write(code, sayOnStderr)); err != nil {
 		return masked(err, in.Secrets)
 	}
 	if code != 0 {
@@ -214,15 +224,23 @@ func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, e
 }
 
 // execute runs the plan and returns the command's exit code.
-func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir string, stdout, stderr io.Writer) (int, error) {
+func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir string, stdout, stderr io.Writer, reports *reports) (code int, err error) {
 	s, err := o.settings.load()
 	if err != nil {
 		return 0, err
 	}
 	fetcher := &engine.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
-	options := engine.Options{Kill: o.kill, Events: sayOfStep, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Terminal: usersTerminal()}
+	say := func(e engine.Event) {
+		reports.event(e)
+		sayOfStep(e)
+	}
+	options := engine.Options{Kill: o.kill, Events: say, Stdin: os.Stdin, Terminal: usersTerminal()}
+	var endOut, endErr func() error
+	options.Stdout, endOut = reports.tee(stdout, plan.Steps[0].Name, engine.Stdout)
+	options.Stderr, endErr = reports.tee(stderr, plan.Steps[0].Name, engine.Stderr)
+	defer func() { err = errors.Join(err, endOut(), endErr()) }()
 	if o.detach { // what the command prints is in the record
-		options = engine.Options{Kill: o.kill, Events: tellStarted(sayOfStep)}
+		options = engine.Options{Kill: o.kill, Events: tellStarted(say)}
 	}
 	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd}, options)
 }

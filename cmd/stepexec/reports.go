@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/report"
+)
+
+// reportFlags say which reports are written at the end of a run.
+type reportFlags struct{ files []string }
+
+func (o *reportFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&o.files, "report", nil, "write a report to `[KIND=]FILE` at the end: html, json, junit or markdown, or as FILE ends: .html, .json, .xml, .md (may be repeated)")
+}
+
+// open opens the files of the reports.
+func (o *reportFlags) open() (*reports, error) {
+	r := &reports{}
+	if len(o.files) > 0 {
+		r.collector = report.NewCollector(0)
+	}
+	for _, text := range o.files {
+		file, err := openReport(text)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("--report %s: %w", text, err), r.close())
+		}
+		r.files = append(r.files, file)
+	}
+	return r, nil
+}
+
+// reports are the reports of a run.
+type reports struct {
+	files     []*reportFile
+	mu        sync.Mutex        // guards collector
+	collector *report.Collector // nil: there are no reports
+}
+
+// event tells the reports of an event.
+func (r *reports) event(e engine.Event) {
+	if r.collector == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.collector.Event(e)
+}
+
+// tee has what is written to w also in the reports, as a stream of a step. The returned
+// function adds the last line if it has no end.
+func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error) {
+	if r.collector == nil {
+		return w, func() error { return nil }
+	}
+	lines := logs.NewLines(func(line []byte, partial bool) {
+		r.event(engine.Event{Kind: engine.Line, Time: time.Now(), Step: step, Stream: stream, Text: string(line), Partial: partial})
+	})
+	return io.MultiWriter(w, lines), lines.Close
+}
+
+// write writes all reports that can be written, and closes the files. When the run
+// itself has failed its exit code says so, and that a report could not be written is
+// told alone.
+func (r *reports) write(code int, say func(string)) error {
+	if len(r.files) == 0 {
+		return nil
+	}
+	made := r.collector.Report()
+	var failed []error
+	for _, file := range r.files {
+		if err := file.write(made); err != nil {
+			failed = append(failed, fmt.Errorf("write the report %s: %w", file.name, err))
+		}
+	}
+	err := errors.Join(errors.Join(failed...), r.close())
+	if err == nil || code == 0 {
+		return err
+	}
+	say(err.Error())
+	return nil
+}
+
+func (r *reports) close() error {
+	var failed []error
+	for _, file := range r.files {
+		failed = append(failed, file.close())
+	}
+	return errors.Join(failed...)
+}
+
+// reported is a display of a run that has reports, too.
+type reported struct {
+	display
+	reports *reports
+}
+
+func (r reported) Event(e engine.Event) {
+	r.reports.event(e)
+	r.display.Event(e)
+}
+
+// End writes the reports, and then ends the display.
+func (r reported) End(code int) error {
+	err := r.reports.write(code, r.Say)
+	if err != nil {
+		code = engine.CodeError
+	}
+	return errors.Join(err, r.display.End(code))
+}

@@ -1,0 +1,114 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// JSONVersion is that of the form of the JSON report. It grows when a field goes or
+// means something else; new fields may come at any time.
+const JSONVersion = 1
+
+// jsonTail is how many of a step's last lines a JSON report has.
+const jsonTail = 50
+
+//go:embed report.schema.json
+var reportSchema []byte
+
+// Schema is the JSON Schema of the JSON report.
+func Schema() []byte { return slices.Clone(reportSchema) }
+
+type jsonReport struct {
+	Version int           `json:"version"`
+	Made    time.Time     `json:"made"`
+	Status  engine.Status `json:"status"`
+	Error   string        `json:"error,omitempty"`
+	Runs    []jsonRun     `json:"runs"`
+}
+
+type jsonRun struct {
+	Run      string        `json:"run"`
+	Name     string        `json:"name"`
+	Status   engine.Status `json:"status"`
+	ExitCode int           `json:"exit_code"`
+	Error    string        `json:"error,omitempty"`
+	Finished bool          `json:"finished"`
+	Started  time.Time     `json:"started,omitzero"`
+	Duration engine.Millis `json:"duration_ms"`
+	Warnings []string      `json:"warnings,omitempty"`
+	Images   []Image       `json:"images,omitempty"`
+	Steps    []jsonStep    `json:"steps"`
+}
+
+type jsonStep struct {
+	engine.StepResult
+	Critical bool     `json:"critical,omitempty"`
+	Cause    string   `json:"cause,omitempty"` // of a failure: step or stepexec
+	Retries  []string `json:"retries,omitempty"`
+	Log      *jsonLog `json:"log,omitempty"`
+}
+
+type jsonLog struct {
+	Lines int        `json:"lines"`
+	Bytes int64      `json:"bytes"`
+	Tail  []jsonLine `json:"tail"`
+}
+
+type jsonLine struct {
+	Stream  string `json:"stream"`
+	Text    string `json:"text"`
+	Partial bool   `json:"partial,omitempty"`
+}
+
+// WriteJSON writes a report as one JSON document, in the form of Schema. Of what
+// steps printed it has the last lines: the whole is in the events of `stepexec logs`.
+func WriteJSON(w io.Writer, r *Report) error {
+	out := jsonReport{Version: JSONVersion, Made: r.Made, Status: r.Status(), Error: r.Error, Runs: []jsonRun{}}
+	for _, run := range r.Runs {
+		j := jsonRun{
+			Run: run.ID, Name: run.Name, Status: run.Status, ExitCode: run.ExitCode, Error: run.Error, Finished: run.Finished,
+			Started: run.Started, Duration: run.Duration, Warnings: run.Warnings, Images: run.Images, Steps: []jsonStep{},
+		}
+		for _, s := range run.Steps {
+			step, err := jsonOf(s)
+			if err != nil {
+				return fmt.Errorf("write the report: %w", err)
+			}
+			j.Steps = append(j.Steps, step)
+		}
+		out.Runs = append(out.Runs, j)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(out); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func jsonOf(s *Step) (jsonStep, error) {
+	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Retries: s.Retries}
+	if s.Status == engine.Failed {
+		j.Cause = "step"
+		if stepexecsOwn(&s.StepResult) {
+			j.Cause = "stepexec"
+		}
+	}
+	if s.Log.Lines == 0 {
+		return j, nil
+	}
+	lines, err := s.Log.Tail(jsonTail)
+	j.Log = &jsonLog{Lines: s.Log.Lines, Bytes: s.Log.Bytes, Tail: []jsonLine{}}
+	for _, line := range lines {
+		if line.Missing == 0 {
+			j.Log.Tail = append(j.Log.Tail, jsonLine{line.Stream, line.Text, line.Partial})
+		}
+	}
+	return j, err
+}

@@ -1,0 +1,245 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// A JUnit report has the first and the last lines of what a step printed: CI servers
+// keep it in memory, and GitLab reads no more than 30 MB.
+const (
+	junitHead      = 100
+	junitTail      = 200
+	junitLineBytes = 2000
+)
+
+type junitSuites struct {
+	XMLName xml.Name `xml:"testsuites"`
+	Name    string   `xml:"name,attr,omitempty"`
+	junitCounts
+	Suites []junitSuite `xml:"testsuite"`
+}
+
+type junitCounts struct {
+	Tests    int    `xml:"tests,attr"`
+	Failures int    `xml:"failures,attr"`
+	Errors   int    `xml:"errors,attr"`
+	Skipped  int    `xml:"skipped,attr"`
+	Time     string `xml:"time,attr"`
+}
+
+type junitSuite struct {
+	Name string `xml:"name,attr"`
+	junitCounts
+	Timestamp string      `xml:"timestamp,attr,omitempty"` // UTC, without a zone, as the schema of Jenkins' plugin has it
+	Cases     []junitCase `xml:"testcase"`
+	SystemErr string      `xml:"system-err,omitempty"` // warnings
+}
+
+type junitCase struct {
+	Name      string       `xml:"name,attr"`
+	Class     string       `xml:"classname,attr"`
+	Time      string       `xml:"time,attr"`
+	Failure   *junitResult `xml:"failure"`
+	Error     *junitResult `xml:"error"`
+	Skipped   *junitResult `xml:"skipped"`
+	SystemOut string       `xml:"system-out,omitempty"`
+}
+
+type junitResult struct {
+	Message string `xml:"message,attr,omitempty"`
+	Type    string `xml:"type,attr,omitempty"`
+	Text    string `xml:",chardata"`
+}
+
+// WriteJUnit writes a report as JUnit XML, as Jenkins and GitLab read it: a test suite
+// a run and a test case a step. A failure is the step's own, an error is stepexec's,
+// which could not run it or ended it.
+func WriteJUnit(w io.Writer, r *Report) error {
+	all := junitSuites{}
+	var took time.Duration
+	for _, run := range r.Runs {
+		suite, err := junitRun(run)
+		if err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		all.Suites = append(all.Suites, suite)
+		took += time.Duration(run.Duration)
+	}
+	if r.Error != "" || len(r.Runs) == 0 {
+		all.Suites = append(all.Suites, junitOfError(r.Error))
+	}
+	for _, s := range all.Suites {
+		all.Tests += s.Tests
+		all.Failures += s.Failures
+		all.Errors += s.Errors
+		all.Skipped += s.Skipped
+	}
+	all.Time = seconds(engine.Millis(took))
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	encoder := xml.NewEncoder(w)
+	encoder.Indent("", "  ")
+	if err := encoder.Encode(all); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+func junitRun(run *Run) (junitSuite, error) {
+	suite := junitSuite{Name: plain(run.Name)}
+	suite.Time = seconds(run.Duration)
+	if !run.Started.IsZero() {
+		suite.Timestamp = run.Started.UTC().Format("2006-01-02T15:04:05")
+	}
+	for _, s := range run.Steps {
+		test, err := junitStep(run, s)
+		if err != nil {
+			return suite, err
+		}
+		suite.add(test)
+	}
+	for _, text := range run.Warnings {
+		suite.SystemErr += "warning: " + plain(text) + "\n"
+	}
+	if run.Error != "" && suite.Failures+suite.Errors == 0 {
+		suite.add(junitCase{Name: "stepexec", Class: suite.Name, Time: "0.000", Error: &junitResult{Message: plain(run.Error), Type: string(run.Status)}})
+	}
+	return suite, nil
+}
+
+// junitOfError is a suite for a run that did not come to have steps.
+func junitOfError(text string) junitSuite {
+	suite := junitSuite{Name: "stepexec"}
+	suite.Time = "0.000"
+	suite.add(junitCase{Name: "stepexec", Class: "stepexec", Time: "0.000", Error: &junitResult{Message: plain(text), Type: "error"}})
+	return suite
+}
+
+func (s *junitSuite) add(c junitCase) {
+	s.Cases = append(s.Cases, c)
+	s.Tests++
+	switch {
+	case c.Failure != nil:
+		s.Failures++
+	case c.Error != nil:
+		s.Errors++
+	case c.Skipped != nil:
+		s.Skipped++
+	}
+}
+
+func junitStep(run *Run, s *Step) (junitCase, error) {
+	c := junitCase{Name: plain(s.Step), Class: plain(run.Name), Time: seconds(s.Duration)}
+	result := &junitResult{Message: plain(Ended(&s.StepResult)), Type: string(s.Status)}
+	switch s.Status {
+	case engine.Succeeded, engine.Stopped:
+	case engine.Skipped, engine.Pending:
+		result.Type = ""
+		c.Skipped = result
+	case engine.Failed:
+		result.Type = failureType(&s.StepResult)
+		switch {
+		case s.Ignored:
+			result.Type = ""
+			c.Skipped = result // a failure that is allowed must not turn the build red
+		case !stepexecsOwn(&s.StepResult):
+			c.Failure = result
+		default:
+			c.Error = result
+		}
+	case engine.TimedOut:
+		if s.Ignored {
+			c.Skipped = result
+		} else {
+			c.Failure = result
+		}
+	case engine.Cancelled:
+		if s.Started.IsZero() {
+			c.Skipped = result
+		} else {
+			c.Error = result
+		}
+	default: // running, died
+		c.Error = result
+	}
+	var err error
+	if c.SystemOut, err = junitOutput(s.Log); err != nil {
+		return c, err
+	}
+	if c.Failure != nil || c.Error != nil {
+		if result.Text, err = s.Log.tailText(markdownLines, junitLineBytes); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func failureType(r *engine.StepResult) string {
+	switch {
+	case r.OOM:
+		return "out of memory"
+	case !stepexecsOwn(r):
+		return "exit code " + strconv.Itoa(r.ExitCode)
+	}
+	return "stepexec"
+}
+
+// junitOutput is the first and the last lines.
+func junitOutput(l *Log) (string, error) {
+	if l.Lines <= junitHead+junitTail {
+		return l.tailText(junitHead+junitTail, junitLineBytes)
+	}
+	head, err := l.head(junitHead)
+	if err != nil {
+		return "", err
+	}
+	tail, err := l.tailText(junitTail, junitLineBytes)
+	left := l.Lines - junitHead - junitTail
+	return textOf(head, junitLineBytes) + fmt.Sprintf("[%s left out here]\n", plural(left, "line")) + tail, err
+}
+
+// head returns the first lines of a log, up to most.
+func (l *Log) head(most int) ([]Line, error) {
+	var head []Line
+	for _, p := range l.pieces {
+		if len(head) >= most || p.data == nil {
+			break
+		}
+		lines, err := p.read()
+		if err != nil {
+			return nil, err
+		}
+		head = append(head, lines...)
+	}
+	return head[:min(most, len(head))], nil
+}
+
+// tailText is the last lines of a log as text.
+func (l *Log) tailText(most, lineBytes int) (string, error) {
+	lines, err := l.Tail(most)
+	return textOf(lines, lineBytes), err
+}
+
+// textOf is lines as text, each of at most so many bytes.
+func textOf(lines []Line, lineBytes int) string {
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(cut(line.String(), lineBytes) + "\n")
+	}
+	return b.String()
+}
+
+// seconds is whole milliseconds, so that a run and its record give the same.
+func seconds(m engine.Millis) string {
+	ms := time.Duration(m).Milliseconds()
+	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
+}

@@ -1,0 +1,178 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+)
+
+// everyReport calls f with reports on runs in every state.
+func everyReport(t *testing.T, f func(t *testing.T, r *report.Report)) {
+	t.Helper()
+	for name, make := range map[string]func() *report.Report{
+		"of a run in which everything happens": story,
+		"of nothing":                           func() *report.Report { return report.NewCollector(0).Report() },
+		"of a failure before any run": func() *report.Report {
+			c := report.NewCollector(0)
+			c.Event(engine.Event{Kind: engine.Failure, Error: "no such key " + hostile, File: "pipeline.yml", Line: 3, Column: 1})
+			return c.Report()
+		},
+		"of a run that died":    func() *report.Report { return half(true) },
+		"of a run that goes on": func() *report.Report { return half(false) },
+	} {
+		t.Run(name, func(t *testing.T) { f(t, make()) })
+	}
+}
+
+// half is the report on a run of which two steps have begun.
+func half(died bool) *report.Report {
+	c := report.NewCollector(0)
+	c.Plan("cell", "4qpjm4ppoc", "ci", start, []engine.StepResult{{Step: "build", Image: "golang"}, {Step: "test", Image: "golang", DependsOn: []string{"build"}}, {Step: "push", Image: "alpine"}})
+	for _, e := range []engine.Event{
+		{Kind: engine.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "ci"},
+		{Kind: engine.StepStarted, Time: at(10), Step: "build", Image: "golang"},
+		{Kind: engine.Line, Time: at(20), Step: "build", Stream: engine.Stdout, Text: "compiling"},
+		{Kind: engine.StepFinished, Time: at(30), Step: "build", Result: &engine.StepResult{Step: "build", Image: "golang", Status: engine.Succeeded, Started: at(10), Duration: ms(20)}},
+		{Kind: engine.StepStarted, Time: at(40), Step: "test", Image: "golang"},
+	} {
+		e.Cell = "cell"
+		c.Event(e)
+	}
+	r := c.Report()
+	r.MarkDied(func(string) bool { return !died })
+	return r
+}
+
+func TestEveryReportInJSONFitsItsSchema(t *testing.T) {
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(report.Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource("report.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("report.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	everyReport(t, func(t *testing.T, r *report.Report) {
+		var out bytes.Buffer
+		if err := report.WriteJSON(&out, r); err != nil {
+			t.Fatal(err)
+		}
+		value, err := jsonschema.UnmarshalJSON(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(value); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestEveryJUnitReportIsXMLWithRightCounts(t *testing.T) {
+	everyReport(t, func(t *testing.T, r *report.Report) {
+		var out bytes.Buffer
+		if err := report.WriteJUnit(&out, r); err != nil {
+			t.Fatal(err)
+		}
+		counts := map[string]int{}
+		decoder := xml.NewDecoder(bytes.NewReader(out.Bytes()))
+		decoder.Strict = true
+		want := map[string]string{}
+		for {
+			token, err := decoder.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, out.Bytes())
+			}
+			if element, ok := token.(xml.StartElement); ok {
+				counts[element.Name.Local]++
+				if element.Name.Local == "testsuites" {
+					for _, a := range element.Attr {
+						want[a.Name.Local] = a.Value
+					}
+				}
+			}
+		}
+		for attribute, element := range map[string]string{"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"} {
+			if want[attribute] != fmt.Sprint(counts[element]) {
+				t.Errorf("%s=%q, and %d of %s", attribute, want[attribute], counts[element], element)
+			}
+		}
+		if r.Status() != engine.Succeeded && r.Status() != engine.Running && counts["failure"]+counts["error"] == 0 {
+			t.Errorf("%s, and all is green:\n%s", r.Status(), out.Bytes())
+		}
+	})
+}
+
+func TestLogsKeepHeadAndTailWithinTheirBound(t *testing.T) {
+	c := report.NewCollector(100_000)
+	c.Event(engine.Event{Kind: engine.RunStarted, Time: start, Run: "r", Name: "ci"})
+	const lines = 20_000
+	for i := range lines {
+		// What does not compress well.
+		text := fmt.Sprintf("%d %x", i, uint64(i)*0x9e3779b97f4a7c15)
+		c.Event(engine.Event{Kind: engine.Line, Time: at(i), Step: "loud", Stream: engine.Stdout, Text: text})
+	}
+	c.Event(engine.Event{Kind: engine.Line, Time: at(lines), Step: "quiet", Stream: engine.Stdout, Text: "one line"})
+	r := c.Report()
+	loud, quiet := r.Runs[0].Steps[0].Log, r.Runs[0].Steps[1].Log
+	if loud.Lines != lines || loud.Missing() == 0 || quiet.Missing() != 0 {
+		t.Errorf("%d lines, %d missing; of the other %d missing", loud.Lines, loud.Missing(), quiet.Missing())
+	}
+	all, err := loud.Tail(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gaps, shown := 0, 0
+	for i, line := range all {
+		if line.Missing > 0 {
+			gaps++
+			shown += line.Missing
+			continue
+		}
+		if !strings.HasPrefix(line.Text, fmt.Sprint(shown, " ")) || line.After != time.Duration(shown)*time.Millisecond {
+			t.Fatalf("line %d is %+v, after %d lines", i, line, shown)
+		}
+		shown++
+	}
+	if gaps != 1 || shown != lines || all[0].Missing > 0 || all[len(all)-1].Missing > 0 {
+		t.Errorf("%d gaps, %d lines with those that are missing", gaps, shown)
+	}
+}
+
+func TestAReportThatCannotBeWrittenIsAnError(t *testing.T) {
+	everyReport(t, func(t *testing.T, r *report.Report) {
+		for _, kind := range report.Kinds() {
+			if err := report.Write(&fullWriter{writes: 1}, report.Kind(kind), r); !errors.Is(err, errFull) && len(r.Runs)+len(r.Error) > 0 {
+				t.Errorf("%s: error %v", kind, err)
+			}
+		}
+	})
+}
+
+func TestKindOfAFile(t *testing.T) {
+	for file, want := range map[string]report.Kind{"a.html": report.KindHTML, "b/a.XML": report.KindJUnit, "a.json": report.KindJSON, "a.md": report.KindMarkdown} {
+		if kind, err := report.KindOf(file); err != nil || kind != want {
+			t.Errorf("%s: %s, %v", file, kind, err)
+		}
+	}
+	if _, err := report.KindOf("report"); err == nil {
+		t.Error("a name without an ending was accepted")
+	}
+}
