@@ -98,9 +98,10 @@ type run struct {
 	removals sync.WaitGroup // of steps that have ended
 	removing chan struct{}  // holds as many as these are
 
-	mu    sync.Mutex // guards the rest, and keeps events one at a time
-	first *StepResult
-	err   error
+	mu     sync.Mutex // guards the rest, and keeps events one at a time
+	first  *StepResult
+	halted string // why no further step begins; "" is that they do
+	err    error
 }
 
 // node is a step, or a service, of a run.

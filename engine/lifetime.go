@@ -21,18 +21,14 @@ type lifetimes struct {
 	normal context.Context // of those that run on success only: to the first failure, where the pipeline fails fast
 	run    context.Context // of those that run after a failure
 	always context.Context // of those that run also after the run was cancelled: a while longer
-	fail   func()          // ends normal, where the pipeline fails fast
+	fail   func()          // ends normal, where the pipeline or the step fails fast
 }
 
 // newLifetimes makes the contexts of a run. end must be called.
 func (r *run) newLifetimes(ctx context.Context) (l lifetimes, end func()) {
 	l.run = ctx
 	normal, endNormal := context.WithCancelCause(ctx)
-	l.normal, l.fail = normal, func() {
-		if r.plan.FailFast {
-			endNormal(errFailFast)
-		}
-	}
+	l.normal, l.fail = normal, func() { endNormal(errFailFast) }
 	always, endAlways := context.WithCancelCause(context.WithoutCancel(ctx))
 	l.always = always
 	watched := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 	n.begin()
 	r.inherit(n)
 	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
-	if ctx.Err() != nil || !runs {
+	if ctx.Err() != nil || !runs || r.isHalted() != "" {
 		r.keepErr(ahead.remove())
 		r.finish(n, r.notRun(ctx, n))
 		return
@@ -34,6 +35,13 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 		return
 	}
 	r.finish(n, r.attempts(ctx, n, ahead))
+}
+
+// isHalted says why no step may begin any more; "" is that they may.
+func (r *run) isHalted() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.halted
 }
 
 // over is closed when those who need a step, or depend on it, may go on.
@@ -55,6 +63,8 @@ func (r *run) notRun(ctx context.Context, n *node) outcome {
 		return outcome{status: status, code: code}
 	case n.failed:
 		n.result.Reason = "a step before it failed"
+	case r.isHalted() != "":
+		n.result.Reason = r.isHalted()
 	default:
 		n.result.Reason = "no step before it failed"
 	}
@@ -115,12 +125,12 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	if exit.OOM && exit.Code == 0 {
 		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	return r.export(n, exported, exportErr, p.readiness.judge(running, ended(running, exit, err)))
+	return r.export(n, exported, exportErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun)))
 }
 
 // ended says what the end of a step's command means. A command that was told
 // to stop has not succeeded, whatever its exit code.
-func ended(ctx context.Context, exit sandbox.Exit, err error) outcome {
+func ended(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
 	switch {
 	case err != nil:
 		return outcome{Failed, CodeError, err}
@@ -129,6 +139,8 @@ func ended(ctx context.Context, exit sandbox.Exit, err error) outcome {
 		return outcome{status, code, context.Cause(ctx)}
 	case exit.Code == 0:
 		return outcome{status: Succeeded}
+	case !exit.OOM && slices.Contains(endsRun, exit.Code):
+		return outcome{status: Succeeded, code: exit.Code}
 	case exit.OOM:
 		return outcome{Failed, CodeOOM, fmt.Errorf("out of memory: %v", exit.OutOfMemory)}
 	case exit.Signal != 0:
@@ -165,12 +177,17 @@ func (r *run) finish(n *node, end outcome) {
 		n.failed = true
 	}
 	r.mu.Lock()
+	if end.status == Succeeded && end.code != 0 && r.halted == "" {
+		r.halted = fmt.Sprintf("step %s ended the run with exit code %d", n.step.Name, end.code)
+	}
 	if r.first == nil && n.result.bad() {
 		r.first = &n.result
 	}
 	r.mu.Unlock()
 	if n.result.bad() {
-		r.life.fail()
+		if r.plan.FailFast || n.step.FailsFast {
+			r.life.fail()
+		}
 	}
 	result := n.result
 	r.emit(Event{Kind: StepFinished, Step: n.step.Name, Result: &result})

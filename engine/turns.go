@@ -114,6 +114,7 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 			n.failed = n.failed || before.failed
 		}
 	}
+	n.failed = n.failed || r.plan.StopOnFailure && r.hasFailed()
 	if n.step.Detach {
 		return func() {}
 	}
@@ -129,4 +130,11 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 		<-r.o.Slots
 		r.turns.give()
 	}
+}
+
+// hasFailed reports whether any step has made the run fail by now.
+func (r *run) hasFailed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first != nil
 }

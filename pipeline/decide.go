@@ -12,6 +12,9 @@ import (
 type Facts struct {
 	Branch, Tag, Event, Ref, Repo, Instance, Platform, Cron string
 
+	Action string // of a pull request's event, such as opened
+	Deploy string // name of the environment that is deployed to
+
 	Files      []string // changed ones, relative to the root of the repository
 	FilesKnown bool     // false: Files says nothing, and conditions on paths hold
 
@@ -95,8 +98,8 @@ type part struct {
 
 func (c *Condition) parts(f Facts) []part {
 	parts := []part{
-		{"branch", f.Branch, c.Branch}, {"tag", f.Tag, c.Tag}, {"event", f.Event, c.Event}, {"ref", f.Ref, c.Ref},
-		{"repo", f.Repo, c.Repo}, {"instance", f.Instance, c.Instance}, {"platform", f.Platform, c.Platform}, {"cron", f.Cron, c.Cron},
+		{"branch", f.Branch, c.Branch}, {"tag", f.Tag, c.Tag}, {"event", f.Event, c.Event}, {"action", f.Action, c.Action}, {"ref", f.Ref, c.Ref},
+		{"repo", f.Repo, c.Repo}, {"instance", f.Instance, c.Instance}, {"platform", f.Platform, c.Platform}, {"cron", f.Cron, c.Cron}, {"deploy", f.Deploy, c.Deploy},
 	}
 	for _, axis := range c.Matrix {
 		parts = append(parts, part{"matrix " + axis.Axis, f.Matrix[axis.Axis], axis.Match})

@@ -158,6 +158,15 @@ func (r *reader) secret(v value) SecretUse {
 	return use
 }
 
+// pullSecrets reads names of secrets.
+func (r *reader) pullSecrets(v value) []SecretUse {
+	var uses []SecretUse
+	for _, entry := range r.entries(v) {
+		uses = append(uses, SecretUse{Position: entry.position(), Name: r.matching(entry, secretName, secretRule)})
+	}
+	return uses
+}
+
 // secretFile reads a name, or a path directly below /run/secrets.
 func (r *reader) secretFile(v value) string {
 	text := r.word(v)

@@ -27,7 +27,7 @@ func (f Facts) variables() map[string]any {
 	}
 	return map[string]any{
 		"branch": f.Branch, "tag": f.Tag, "event": f.Event, "ref": f.Ref, "repo": f.Repo,
-		"instance": f.Instance, "platform": f.Platform, "cron": f.Cron, "files": f.Files,
+		"instance": f.Instance, "platform": f.Platform, "cron": f.Cron, "action": f.Action, "deploy": f.Deploy, "files": f.Files,
 		"matrix": matrix, "env": env,
 		"CI_COMMIT_BRANCH": f.Branch, "CI_COMMIT_TAG": f.Tag, "CI_PIPELINE_EVENT": f.Event, "CI_COMMIT_REF": f.Ref,
 		"CI_REPO": f.Repo, "CI_SYSTEM_HOST": f.Instance, "CI_SYSTEM_PLATFORM": f.Platform,

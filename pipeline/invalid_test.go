@@ -95,6 +95,7 @@ var invalid = []struct {
 	{"duplicate-merge", syntax, `5:5: duplicate key "<<", first at line 4 (to merge several maps write <<: [*a, *b])`},
 	{"empty", syntax, `1:1: the file is empty (a pipeline needs at least steps)`},
 	{"entrypoint-empty", structure, `4:17: steps[0].entrypoint: must not be empty (give it a value or remove the key)`},
+	{"ends-run-zero", structure, `4:16: steps[0].ends_run[0]: must be a whole number from 1 to 255, not 0`},
 	{"env-file-empty", structure, `1:11: env_file: must not be empty (give it a value or remove the key)`},
 	{"env-file-map", structure, `1:11: env_file: must be a string or a list of strings, not a map`},
 	{"environment-bad-secret", structure, `5:10: steps[0].environment.A.from_secret: is required
@@ -119,8 +120,8 @@ var invalid = []struct {
 	{"fail-fast-word", structure, `1:12: fail_fast: must be true or false, not a string
 3:18: services.db.retry: is not allowed in a service (services start before the steps and run until the last one ends)
 5:39: steps[0].retry: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)`},
-	{"failure-bool", structure, `4:14: steps[0].failure: must be "fail" or "ignore", not a boolean`},
-	{"failure-unknown", structure, `4:14: steps[0].failure: must be "fail" or "ignore", not "ignored" (did you mean "ignore"?)`},
+	{"failure-bool", structure, `4:14: steps[0].failure: must be "fail", "ignore" or "cancel", not a boolean`},
+	{"failure-unknown", structure, `4:14: steps[0].failure: must be "fail", "ignore" or "cancel", not "ignored" (did you mean "ignore"?)`},
 	{"gidmap-alone", structure, `4:5: steps[0].gidmap: needs uidmap (a user namespace maps both)`},
 	{"gpus-path", semantics, `4:11: steps[0].gpus: "/dev/nvidia0" is not a GPU (write all, a number from 0, a UUID, or a CDI name)`},
 	{"hostname-long", structure, `4:15: steps[0].hostname: has 74 characters, and Linux takes 64 at most`},

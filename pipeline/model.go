@@ -23,8 +23,12 @@ type Pipeline struct {
 	Matrix      Matrix
 	Volumes     []string // names of folders that the steps of a run share
 	FailFast    bool     // the first failure ends the steps that run on success only
-	Steps       []Step
-	Services    []Step
+	// StopOnFailure lets no step begin that runs on success once any has failed, whether it
+	// depends on that or not; those that run after a failure do.
+	StopOnFailure bool
+	PullSecrets   []SecretUse // by Name alone: each holds a docker config.json for the registries of the images
+	Steps         []Step
+	Services      []Step
 
 	envFilesAt Position
 }
@@ -53,6 +57,7 @@ type Step struct {
 	DependsOn   []string // nil is not given, which differs from empty; see [PlannedStep]
 	Detach      bool     // runs beside the steps after it, until the last one has ended
 	Failure     FailurePolicy
+	EndsRun     []int       // exit codes with which the step has succeeded and no further one begins
 	When        []Condition // any of them must hold; none is on success
 	Retry       Retry
 	Timeout     time.Duration // 0 is none
@@ -145,4 +150,5 @@ type FailurePolicy string
 const (
 	FailureFail   FailurePolicy = "fail"
 	FailureIgnore FailurePolicy = "ignore"
+	FailureCancel FailurePolicy = "cancel" // it ends the others, as with FailFast
 )

@@ -47,8 +47,11 @@ func (p *parser) topFields(out *Pipeline) fields {
 		"volumes":     func(v value) { out.Volumes = p.volumeNames(v) },
 		"matrix":      func(v value) { out.Matrix = p.matrix(v) },
 		"fail_fast":   func(v value) { out.FailFast = p.boolean(v) },
-		"steps":       func(v value) { out.Steps = p.steps(v) },
-		"services":    func(v value) { out.Services = p.services(v) },
+
+		"stop_on_failure":    func(v value) { out.StopOnFailure = p.boolean(v) },
+		"image_pull_secrets": func(v value) { out.PullSecrets = p.pullSecrets(v) },
+		"steps":              func(v value) { out.Steps = p.steps(v) },
+		"services":           func(v value) { out.Services = p.services(v) },
 	}
 }
 

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"path/filepath"
@@ -51,8 +53,10 @@ type Plan struct {
 	WorkspacePath   string // in the containers
 	Timeout         time.Duration
 	FailFast        bool
-	Cell            string // which of several runs it is: its name among several pipelines, the cell of its matrix
-	OwnWorkspace    bool   // what is written to the workspace is for this run only
+	StopOnFailure   bool
+	RegistryConfigs [][]byte // docker config.json files with credentials for the images; their text is secret
+	Cell            string   // which of several runs it is: its name among several pipelines, the cell of its matrix
+	OwnWorkspace    bool     // what is written to the workspace is for this run only
 	Steps, Services []PlannedStep
 	LeftOut         []LeftOut // by their conditions
 	Secrets         []string  // every value that was given and is not empty, used or not, for masking
@@ -85,6 +89,8 @@ type PlannedStep struct {
 	DependsOn             []string // all of them names of planned steps
 	Detach                bool
 	IgnoreFailure         bool
+	FailsFast             bool  // a failure of it ends the others, as with FailFast of the plan
+	EndsRun               []int // exit codes with which it has succeeded and no further step begins
 	RunOn                 RunOn
 	Retry                 Retry
 	Exports               bool   // it may hand on variables, in the file ExportsPath
@@ -130,6 +136,8 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		WorkspacePath:   pl.workspace,
 		Timeout:         p.Timeout,
 		FailFast:        p.FailFast || in.FailFast,
+		StopOnFailure:   p.StopOnFailure,
+		RegistryConfigs: pl.registryConfigs(),
 		Cell:            in.label(),
 		OwnWorkspace:    in.label() != "",
 		Secrets:         secretValues(in.Secrets),
@@ -146,7 +154,8 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	}
 	for _, s := range selected {
 		step := pl.step(&p.Steps[s.index])
-		if step.Directory == "" && (in.Workspace != "" || in.OwnFolder) {
+		beside := step.Detach && step.Script == nil // as a service, it has the image's
+		if step.Directory == "" && (in.Workspace != "" || in.OwnFolder) && !beside {
 			step.Directory = pl.workspace
 		}
 		step.Exports = pl.exports(&p.Steps[s.index])
@@ -229,6 +238,8 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Mounts:        pl.mounts(s),
 		Detach:        s.Detach,
 		IgnoreFailure: s.Failure == FailureIgnore,
+		FailsFast:     s.Failure == FailureCancel,
+		EndsRun:       s.EndsRun,
 		RunOn:         RunOn{Success: true},
 		Retry:         s.Retry,
 		Timeout:       s.Timeout,
@@ -280,6 +291,23 @@ func (pl *planner) mounts(s *Step) []Mount {
 		mounts = append(mounts, m)
 	}
 	return mounts
+}
+
+// registryConfigs are the values of the pull secrets.
+func (pl *planner) registryConfigs() [][]byte {
+	var configs [][]byte
+	for _, use := range pl.pipeline.PullSecrets {
+		text := pl.secret(use.Name, use.Position)
+		if pl.in.Preview && text == unknownSecret {
+			continue
+		}
+		if !json.Valid([]byte(text)) {
+			pl.fail(use.Position, fmt.Sprintf("secret %q is not a docker config.json", use.Name), "docker login writes one", nil)
+			continue
+		}
+		configs = append(configs, []byte(text))
+	}
+	return configs
 }
 
 func (pl *planner) secretFiles(s *Step) []SecretFile {

@@ -57,7 +57,7 @@ func TestPlansOfValidFiles(t *testing.T) {
 		LookupEnv: func(name string) (string, bool) { return "host's " + name, true },
 		Secrets: map[string]string{
 			"api": "S-api", "db_password": "S-db", "deploy_token": "S-deploy", "drone_password": "S-drone",
-			"netrc": "S-netrc\n", "npm": "S-npm", "registry_password": `S-"registry"`, "ssh": "S-ssh", "unused": "S-unused", "empty": "",
+			"registry_config": "{}", "netrc": "S-netrc\n", "npm": "S-npm", "registry_password": `S-"registry"`, "ssh": "S-ssh", "unused": "S-unused", "empty": "",
 		},
 	}
 	for _, file := range fixtures(t, "valid") {

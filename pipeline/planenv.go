@@ -176,10 +176,13 @@ func (pl *planner) value(v Value, at Position) string {
 	return v.Text
 }
 
+// unknownSecret stands for a secret that is not given, in a preview.
+const unknownSecret = "***"
+
 func (pl *planner) secret(name string, at Position) string {
 	text, given := pl.in.Secrets[name]
 	if !given && pl.in.Preview {
-		return "***"
+		return unknownSecret
 	}
 	if !given {
 		pl.fail(at, fmt.Sprintf("secret %q is not given", name), fmt.Sprintf("use --secret %s, or --secret-file", name), nil)

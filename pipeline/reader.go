@@ -183,6 +183,21 @@ func (r *reader) list(v value, read func(value) string) []string {
 	return texts
 }
 
+// entries are the items of a list that must have some, or the value alone.
+func (r *reader) entries(v value) []value {
+	if v.kind != listKind {
+		return []value{v}
+	}
+	if len(v.items) == 0 {
+		r.wrong(v, "must not be empty", "give it a value or remove the key")
+	}
+	var entries []value
+	for i := range v.items {
+		entries = append(entries, v.item(i))
+	}
+	return entries
+}
+
 // filled is list for keys that make no sense with an empty list.
 func (r *reader) filled(v value, read func(value) string) []string {
 	if v.kind == listKind && len(v.items) == 0 {

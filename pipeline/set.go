@@ -51,7 +51,6 @@ type Build struct {
 	Author                     Person
 	PullRequest                int64
 	PullRequestTitle           string
-	Deploy                     string // name of the environment that is deployed to
 
 	Repository Repository
 	System     System

@@ -60,7 +60,8 @@ func (p *parser) stepFields(s *Step) fields {
 		"network":     func(v value) { s.Network = p.oneOf(v, "host", "none", "private") },
 		"depends_on":  func(v value) { s.DependsOn = p.dependsOn(v) },
 		"detach":      func(v value) { s.Detach = p.boolean(v) },
-		"failure":     func(v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore")) },
+		"failure":     func(v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore", "cancel")) },
+		"ends_run":    func(v value) { s.EndsRun = p.exitCodes(v) },
 		"when":        func(v value) { s.When = p.when(v) },
 		"retry":       func(v value) { s.Retry = p.retry(v) },
 		"timeout":     func(v value) { s.Timeout = p.duration(v) },
@@ -76,7 +77,7 @@ func (p *parser) stepFields(s *Step) fields {
 
 // refuseInService replaces the keys that have no meaning for a service.
 func (p *parser) refuseInService(known fields) {
-	for _, key := range []string{"depends_on", "when", "failure", "detach", "retry"} {
+	for _, key := range []string{"depends_on", "when", "failure", "ends_run", "detach", "retry"} {
 		known[key] = func(v value) {
 			p.misplaced(v, "is not allowed in a service", "services start before the steps and run until the last one ends")
 		}
@@ -103,7 +104,7 @@ func (p *parser) together(v value, s *Step) {
 	} else if shell, given := v.get("shell"); given {
 		p.misplaced(shell, "needs commands", "it is the shell that runs them")
 	}
-	for _, key := range []string{"timeout", "failure", "retry"} {
+	for _, key := range []string{"timeout", "failure", "ends_run", "retry"} {
 		if other, given := v.get(key); given && s.Detach {
 			p.misplaced(other, "cannot be combined with detach", "a detached step runs until the other steps have ended, and how it ends fails nothing")
 		}
@@ -113,6 +114,15 @@ func (p *parser) together(v value, s *Step) {
 	p.portsTogether(v, s)
 	p.mapsTogether(v)
 	p.advancedTogether(v, s)
+}
+
+// exitCodes reads one, or a list, of those that are not 0.
+func (p *parser) exitCodes(v value) []int {
+	var codes []int
+	for _, entry := range p.entries(v) {
+		codes = append(codes, int(p.whole(entry, 1, 255)))
+	}
+	return codes
 }
 
 var platformForm = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/v[0-9]+)?$`)

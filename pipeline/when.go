@@ -11,7 +11,7 @@ import (
 type Condition struct {
 	Position
 
-	Branch, Tag, Event, Ref, Repo, Instance, Platform, Cron Match
+	Branch, Tag, Event, Action, Ref, Repo, Instance, Platform, Cron, Deploy Match
 
 	Path     PathMatch
 	Matrix   []AxisMatch
@@ -74,8 +74,8 @@ func (p *parser) condition(v value) Condition {
 		"status":   func(v value) { c.Status = p.status(v) },
 	}
 	for key, match := range map[string]*Match{
-		"branch": &c.Branch, "tag": &c.Tag, "event": &c.Event, "ref": &c.Ref,
-		"repo": &c.Repo, "instance": &c.Instance, "platform": &c.Platform, "cron": &c.Cron,
+		"branch": &c.Branch, "tag": &c.Tag, "event": &c.Event, "action": &c.Action, "ref": &c.Ref,
+		"repo": &c.Repo, "instance": &c.Instance, "platform": &c.Platform, "cron": &c.Cron, "deploy": &c.Deploy,
 	} {
 		known[key] = func(v value) { *match = p.match(v) }
 	}

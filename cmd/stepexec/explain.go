@@ -109,7 +109,7 @@ func explainAll(w io.Writer, j job) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, fact := range [][2]string{
 		{"branch", f.Branch}, {"tag", f.Tag}, {"event", f.Event}, {"ref", f.Ref}, {"repo", f.Repo},
-		{"instance", f.Instance}, {"platform", f.Platform}, {"cron", f.Cron},
+		{"instance", f.Instance}, {"platform", f.Platform}, {"cron", f.Cron}, {"action", f.Action}, {"deploy", f.Deploy},
 	} {
 		if fact[1] != "" {
 			fmt.Fprintf(table, "%s\t%s\n", fact[0], fact[1])

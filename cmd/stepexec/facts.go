@@ -32,6 +32,8 @@ func (f *factFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&g.Repo, "repo", "", "`repository` that when: sees, such as owner/name")
 	flags.StringVar(&g.Instance, "instance", "", "`host` of the CI server that when: sees")
 	flags.StringVar(&g.Cron, "cron", "", "`name` of the cron job that when: sees")
+	flags.StringVar(&g.Action, "action", "", "`action` of the event that when: sees, such as opened")
+	flags.StringVar(&g.Deploy, "deploy", "", "`name` of the environment deployed to, that when: sees")
 	flags.StringArrayVar(&f.changed, "changed", nil, "`FILE` that has changed, for when: path (may be repeated; default: those of the last commit)")
 	flags.StringVar(&f.base, "changed-since", "", "git `commit` since which files have changed, for when: path")
 }
@@ -136,6 +138,8 @@ func refOfCI(f *pipeline.Facts) {
 	f.Repo = cmp.Or(f.Repo, firstVariable("CI_REPO", "DRONE_REPO", "GITHUB_REPOSITORY"))
 	f.Instance = cmp.Or(f.Instance, firstVariable("CI_SYSTEM_HOST", "DRONE_SYSTEM_HOST"), hostOf(os.Getenv("GITHUB_SERVER_URL")))
 	f.Cron = cmp.Or(f.Cron, firstVariable("CI_PIPELINE_CRON", "DRONE_CRON"))
+	f.Deploy = cmp.Or(f.Deploy, firstVariable("CI_PIPELINE_DEPLOY_TARGET", "DRONE_DEPLOY_TO"))
+	f.Action = cmp.Or(f.Action, os.Getenv("DRONE_BUILD_ACTION"))
 }
 
 func hostOf(address string) string {

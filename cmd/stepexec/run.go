@@ -250,7 +250,11 @@ func (o *runOptions) plan(p *pipeline.Pipeline, in pipeline.Inputs, file string)
 	if j.settings, err = o.settings.load(); err != nil {
 		return j, err
 	}
-	j.fetcher = &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: pull.Options{Registries: j.settings.Registries}}
+	keychain, err := pull.ConfigKeychain(j.plan.RegistryConfigs, nil)
+	if err != nil {
+		return j, masked(fmt.Errorf("image_pull_secrets: %w", err), in.Secrets)
+	}
+	j.fetcher = &engine.Fetcher{Dir: in.Dir, Platform: o.platform, Options: pull.Options{Registries: j.settings.Registries, Keychain: keychain}}
 	return j, useLock(j.fetcher, j.plan, file, o.locked)
 }
 
