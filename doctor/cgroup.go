@@ -3,8 +3,11 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // cgroups finds out of which version they are, and which limits of steps work.
@@ -60,14 +63,19 @@ func (m *Machine) enable(version string, controllers []string) string {
 	return "boot with systemd.unified_cgroup_hierarchy=1, or a kernel that has them"
 }
 
-// judgeDelegation looks whether a normal user may make groups where it is.
+// judgeDelegation looks whether a normal user may make groups beside the one that it
+// is in: one with processes cannot have others below that limit anything.
 func (m *Machine) judgeDelegation(version, detail string) Result {
 	own, err := m.read("/proc/self/cgroup")
 	if err != nil || version != "v2" {
 		return warn(detail+"; not delegated to this user: limits are ignored, with a warning", "use cgroup v2 and systemd")
 	}
-	group := strings.TrimPrefix(own, "0::")
-	names, err := m.read("/sys/fs/cgroup" + group + "/cgroup.controllers")
+	group := filepath.Dir(strings.TrimPrefix(own, "0::"))
+	dir := filepath.Join("/sys/fs/cgroup", group)
+	names, err := m.read(dir + "/cgroup.controllers")
+	if unix.Access(filepath.Join(m.Files, dir, "cgroup.procs"), unix.W_OK) != nil {
+		return warn(fmt.Sprintf("%s; %s is not this user's: limits are ignored, with a warning", detail, group), "systemd-run --user --scope -p Delegate=yes stepexec run")
+	}
 	if err != nil || !strings.Contains(names, "memory") || !strings.Contains(names, "pids") {
 		return warn(fmt.Sprintf("%s; of these %s has %q: other limits are ignored, with a warning", detail, group, names), "systemd-run --user --scope -p Delegate=yes stepexec run")
 	}

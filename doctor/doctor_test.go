@@ -90,10 +90,10 @@ func TestFindings(t *testing.T) {
 		{name: "no cgroups", check: "cgroups", files: map[string]string{"proc/self/mountinfo": "1 2 0:1 / / rw - ext4 /dev/vda rw\n"},
 			state: doctor.Fail, detail: "no cgroups are mounted", remedy: "mount -t cgroup2"},
 		{name: "cgroups of a user", check: "cgroups", change: []func(*doctor.Machine){user},
-			files: map[string]string{"proc/self/mountinfo": v2Mounts, "proc/self/cgroup": "0::/user.slice\n", "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids", "sys/fs/cgroup/user.slice/cgroup.controllers": "memory pids"},
+			files: map[string]string{"proc/self/mountinfo": v2Mounts, "proc/self/cgroup": "0::/user.slice/run.scope\n", "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids", "sys/fs/cgroup/user.slice/cgroup.controllers": "memory pids", "sys/fs/cgroup/user.slice/cgroup.procs": ""},
 			state: doctor.OK, detail: "this user's /user.slice has memory pids"},
 		{name: "cgroups not delegated", check: "cgroups", change: []func(*doctor.Machine){user},
-			files: map[string]string{"proc/self/mountinfo": v2Mounts, "proc/self/cgroup": "0::/user.slice\n", "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids", "sys/fs/cgroup/user.slice/cgroup.controllers": ""},
+			files: map[string]string{"proc/self/mountinfo": v2Mounts, "proc/self/cgroup": "0::/user.slice/run.scope\n", "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids", "sys/fs/cgroup/user.slice/cgroup.controllers": "", "sys/fs/cgroup/user.slice/cgroup.procs": ""},
 			state: doctor.Warn, detail: "limits are ignored", remedy: "systemd-run --user --scope -p Delegate=yes"},
 
 		{name: "no user namespaces, root", check: "user namespaces", files: map[string]string{}, state: doctor.Warn, detail: "the kernel has none"},

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,22 @@ func groups(t *testing.T, path string) []string {
 		found, err := filepath.Glob(pattern + path)
 		must(t, err)
 		all = append(all, found...)
+	}
+	return all
+}
+
+// groupsOfStep finds those of step 1, wherever they are.
+func groupsOfStep(t *testing.T, host *sandbox.Host) (all []string) {
+	t.Helper()
+	name := "stepexec-" + host.ID() + "-1"
+	must(t, filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.TrimSuffix(entry.Name(), ".scope") == name {
+			all = append(all, path)
+		}
+		return nil // others come and go
+	}))
+	if len(all) == 0 {
+		t.Fatalf("no cgroup is called %s", name)
 	}
 	return all
 }
@@ -121,7 +138,7 @@ func TestFrozenStepCanBeStopped(t *testing.T) {
 	_, err := runStep(t, host, step, func(s *sandbox.Sandbox) {
 		must(t, s.Start(t.Context()))
 		waitFor(t, step.Stdout.Name(), "ready\n")
-		group := groups(t, "/stepexec-"+host.ID()+"-1")
+		group := groupsOfStep(t, host)
 		frozen := false
 		for _, dir := range group {
 			v1 := os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("FROZEN"), 0)
@@ -146,7 +163,7 @@ func TestFrozenStepCanBeStopped(t *testing.T) {
 func TestFrozenStepCanBeRemoved(t *testing.T) {
 	host := openHost(t)
 	_, err := runStep(t, host, script(t, "true"), func(s *sandbox.Sandbox) {
-		for _, dir := range groups(t, "/stepexec-"+host.ID()+"-1") {
+		for _, dir := range groupsOfStep(t, host) {
 			for name, text := range map[string]string{"freezer.state": "FROZEN", "cgroup.freeze": "1"} {
 				if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 					must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0))

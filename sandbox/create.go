@@ -49,7 +49,13 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if err := verifyContainer(pid, spec); err != nil {
 		return fmt.Errorf("image %s: %w", s.step.Image, err)
 	}
-	s.cgroup, err = findCgroup(pid, s.cgroups)
+	if s.cgroup, err = findCgroup(pid, s.cgroups); err != nil || !s.runtime.SystemdCgroup {
+		return err
+	}
+	letGo, err := s.cgroup.holdScope()
+	if err == nil {
+		s.release = append(s.release, letGo)
+	}
 	return err
 }
 

@@ -155,7 +155,7 @@ func TestDialReachesWhatListensInTheStepsOwnNetwork(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			step := script(t, "exec httpd -f -p 127.0.0.1:18431")
 			step.Network = network
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			_, err := runStep(t, openHost(t), step, func(s *sandbox.Sandbox) {
 				if conn, err := s.Dial(ctx, to); err == nil {

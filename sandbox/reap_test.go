@@ -65,7 +65,8 @@ func TestDieWhileAStepRuns(t *testing.T) {
 	if root == "" {
 		return
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeRoot: os.Getenv("SANDBOX_RUNTIME_ROOT")})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeRoot: os.Getenv("SANDBOX_RUNTIME_ROOT"),
+		SystemdCgroup: bySystemd()})
 	must(t, err)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	must(t, err)

@@ -8,3 +8,6 @@ import (
 // testRuntime is the OCI runtime that the tests use: what the variable
 // STEPEXEC_TEST_RUNTIME names, else runc.
 func testRuntime() string { return cmp.Or(os.Getenv("STEPEXEC_TEST_RUNTIME"), "runc") }
+
+// bySystemd says whether systemd is to make the cgroups of the steps of tests.
+func bySystemd() bool { return os.Getenv("STEPEXEC_TEST_SYSTEMD") != "" }

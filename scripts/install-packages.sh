@@ -31,6 +31,7 @@ need libc6-dev /usr/include/stdlib.h
 # The virtual machine that some tests run in (scripts/vm).
 need qemu-system-x86 /usr/bin/qemu-system-x86_64
 need crun /usr/bin/crun
+need apparmor /sbin/apparmor_parser
 need cpio /usr/bin/cpio
 need xz-utils /usr/bin/unxz
 need e2fsprogs /usr/sbin/mkfs.ext4

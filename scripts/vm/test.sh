@@ -38,15 +38,21 @@ make_root() { # what is on the disk
 	root=$vm/root
 	mkdir -p "$vm/bin" "$root"/{etc,proc,sys,dev,tmp,run,root,modules,tests}
 	add_busybox "$root"
-	for program in "$(command -v runc)" "$(command -v crun)"; do
+	for program in runc crun newuidmap newgidmap apparmor_parser; do
+		program=$(PATH=$PATH:/sbin command -v "$program")
 		add_libraries "$root" "$program"
-		cp "$program" "$root/bin"
+		cp --preserve=mode "$program" "$root/bin" # setuid root, some
 	done
-	echo 'root:x:0:0::/root:/bin/sh' >"$root/etc/passwd"
-	echo 'root:x:0:' >"$root/etc/group"
+	mkdir -p "$root/home/alice"
+	chown 1000 "$root/home/alice"
+	chmod 1777 "$root/tmp"
+	printf '%s\n' root:x:0:0::/root:/bin/sh alice:x:1000:1000::/home/alice:/bin/sh >"$root/etc/passwd"
+	printf '%s\n' root:x:0: alice:x:1000: >"$root/etc/group"
+	echo alice:100000:65536 | tee "$root/etc/subuid" >"$root/etc/subgid"
 	cp "$kernel"/*.ko "$root/modules"
 	install scripts/vm/boot.sh "$root/boot.sh"
 	cp "$run" "$root/tests/run.sh"
+	cp scripts/vm/alice.sh "$root/tests"
 	# Without the race detector: the guest's CPU is ten times slower as it is.
 	go build -ldflags '-s -w' -o "$vm/bin/" ./cmd/stepexec
 	go test -c -ldflags '-s -w' -o "$vm/bin/" ./sandbox ./unpack/erofs
