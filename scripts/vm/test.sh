@@ -61,6 +61,7 @@ make_root() { # what is on the disk
 	done
 	cp "$vm"/bin/* "$root/tests"
 	go run ./fixtures/cmd/fixtures busybox "$root/tests/image"
+	chmod -R a+rX "$root/tests"
 }
 
 # boot runs the guest to its end; what the tests print is in tests.log. One CPU:
