@@ -76,7 +76,7 @@ func BenchmarkNewMask(b *testing.B) {
 
 func BenchmarkLines(b *testing.B) {
 	text := logText()
-	l := logs.NewLines(func([]byte, bool) {})
+	l := logs.NewLines(func([]logs.Line) {})
 	b.SetBytes(benchSize)
 	for b.Loop() {
 		writeAll(b, l, text)

@@ -48,12 +48,10 @@ func TestLinesSplits(t *testing.T) {
 func splitLines(t *testing.T, in string, size int) []string {
 	t.Helper()
 	var got []string
-	l := logs.NewLines(func(line []byte, partial bool) {
-		text := string(line)
-		if partial {
-			text = "+" + text
+	l := logs.NewLines(func(lines []logs.Line) {
+		for _, line := range lines {
+			got = append(got, marked(line))
 		}
-		got = append(got, text)
 	})
 	for len(in) > 0 {
 		n, err := io.WriteString(l, in[:min(size, len(in))])
@@ -68,6 +66,76 @@ func splitLines(t *testing.T, in string, size int) []string {
 		}
 	}
 	return got
+}
+
+// marked is a line with "+" in front if it is partial.
+func marked(line logs.Line) string {
+	if line.Partial {
+		return "+" + line.Text
+	}
+	return line.Text
+}
+
+func TestLinesCutsBetweenCharactersAndControlSequences(t *testing.T) {
+	for _, tt := range []struct{ name, at string }{
+		{"a letter of two bytes", "ä"}, {"one of four", "😀"}, {"a colour", "\x1b[38;5;100m"},
+	} {
+		for before := range len(tt.at) {
+			text := strings.Repeat("x", logs.MaxLine-before)
+			if diff := cmp.Diff([]string{"+" + text, tt.at + "y"}, splitLines(t, text+tt.at+"y\n", 1000)); diff != "" {
+				t.Errorf("%s, %d bytes before the border (-want +got):\n%.300s", tt.name, before, diff)
+			}
+		}
+	}
+	// What is no character and no sequence is cut all the same.
+	for _, odd := range []string{"\xff\xff\xff\xff", "\x1b" + strings.Repeat("[", 200)} {
+		for _, line := range splitLines(t, strings.Repeat("x", logs.MaxLine-2)+odd+"\n", 1000) {
+			if len(line) > logs.MaxLine+1 {
+				t.Errorf("%.20q: a piece of %d bytes", odd, len(line))
+			}
+		}
+	}
+}
+
+func TestLinesFlushes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		writes []string // each is flushed
+		want   []string
+	}{
+		{"nothing", []string{""}, nil},
+		{"a whole line", []string{"a\n"}, []string{"a"}},
+		{"a prompt and its answer", []string{"Password: ", "\n", "ok\n"}, []string{"+Password: ", "", "ok"}},
+		{"a prompt at the end", []string{"Password: "}, []string{"+Password: ", ""}},
+		{"dots", []string{".", ".", ".\nx\n"}, []string{"+.", "+.", ".", "x"}},
+		{"half a character", []string{"a\xc3", "\xa4\n"}, []string{"+a", "ä"}},
+		{"half a sequence", []string{"a\x1b[3", "1mb\n"}, []string{"+a", "\x1b[31mb"}},
+		{"a carriage return of a newline", []string{"a\r", "\nb\n"}, []string{"+a", "", "b"}},
+		{"progress", []string{"10%\r", "20%\r", "\n"}, []string{"+10%", "+\r20%", ""}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			l := logs.NewLines(func(lines []logs.Line) {
+				for _, line := range lines {
+					got = append(got, marked(line))
+				}
+			})
+			for _, write := range tt.writes {
+				if _, err := io.WriteString(l, write); err != nil {
+					t.Fatal(err)
+				}
+				if err := l.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 // FuzzLines joins the lines again, and compares cuts of the input with each other.
@@ -92,7 +160,7 @@ func sameText(in string, lines []string) error {
 	var joined strings.Builder
 	for _, line := range lines {
 		piece, partial := strings.CutPrefix(line, "+")
-		if partial && len(piece) == logs.MaxLine {
+		if partial && len(piece) > logs.MaxLine-200 {
 			joined.WriteString(piece)
 			continue
 		}

@@ -138,8 +138,11 @@ func TestMaskHoldsBackOnlyWhatMayBecomeASecret(t *testing.T) {
 		{"hunt", ""},
 		{"ing\n", "hunting\n"},
 		{"hhunt", "h"},
-		{"er2", ""}, // the masked bytes may still be part of a longer secret's form
-		{".", "***."},
+		{"er2", "***"},
+		{".", "."},
+		{"hunter2", "***"},
+		{"hunter", ""},
+		{"2.", "."}, // neighbours are one
 	} {
 		out.Reset()
 		if _, err := io.WriteString(w, step.write); err != nil {
@@ -182,42 +185,126 @@ type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
 
-// FuzzMask compares the automaton with a quadratic search, over two cuts of the input.
+// FuzzMask compares the automaton with a quadratic search, over two cuts of the input: what comes
+// out in the end, and that after each write as much has come out as can be known by then.
 func FuzzMask(f *testing.F) {
 	f.Add("hunter2", "correct horse", "pw hunter2correct horse\n", 5, 9)
 	f.Add("abcd", "xabcdyabcdz1", "xabcdyabcdzabcdxabcdyabcdz1", 7, 11)
 	f.Add("aaaa", "aaaaab", "aaaaaaaabaaaac", 3, 4)
 	f.Add("line one\nline 2\n", "it's", "line one\r\nline 2 it'\\''s bGluZSBvbmUKbGluZSAyCg==", 1, 2)
+	f.Add("hunter2", "hunter2 and hunter3", "hunter2 and hunter2 and hunter3", 7, 15)
 	f.Fuzz(func(t *testing.T, a, b, in string, i, j int) {
 		if len(a)+len(b) > 200 || len(in) > 2000 {
 			return // the reference is too slow for this
 		}
 		cut := func(i int) int { return int(uint(i) % uint(len(in)+1)) }
 		lo, hi := min(cut(i), cut(j)), max(cut(i), cut(j))
-		got := maskWrites(t, logs.NewMask([]string{a, b}), in[:lo], in[lo:hi], in[hi:])
-		if want := maskSlowly([]string{a, b}, in); got != want {
-			t.Errorf("got  %q\nwant %q", got, want)
+		var out bytes.Buffer
+		patterns := patternsOf(a, b)
+		w := logs.NewMask([]string{a, b}).Writer(&out)
+		for _, part := range [][2]int{{0, lo}, {lo, hi}, {hi, len(in)}} {
+			if _, err := io.WriteString(w, in[part[0]:part[1]]); err != nil {
+				t.Fatal(err)
+			}
+			if want := maskSlowly(patterns, in[:part[1]], true); out.String() != want {
+				t.Fatalf("after %q\ngot  %q\nwant %q", in[:part[1]], out.String(), want)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if want := maskSlowly(patterns, in, false); out.String() != want {
+			t.Errorf("got  %q\nwant %q", out.String(), want)
 		}
 	})
 }
 
-func maskSlowly(secrets []string, in string) string {
-	masked := make([]bool, len(in))
-	for _, secret := range secrets {
-		if len(strings.TrimSpace(secret)) < 4 {
-			continue
+// FuzzMaskAdd adds a secret in the middle: of what was held back then, and of what comes, nothing may
+// be left of either secret.
+func FuzzMaskAdd(f *testing.F) {
+	f.Add("hunter2", "er2.0", "hunt", "er2.0 hunter2")
+	f.Add("hunter2", "hunter2 and 3", "hunter2 an", "d 3.")
+	f.Add("abcd", "cdef", "xabc", "def")
+	f.Fuzz(func(t *testing.T, a, b, before, after string) {
+		if len(a)+len(b) > 200 || len(before)+len(after) > 1000 {
+			return
 		}
-		for _, form := range logs.Forms(secret) {
-			for i := range in {
-				if strings.HasPrefix(in[i:], form) {
-					for k := range form {
-						masked[i+k] = true
-					}
+		var out bytes.Buffer
+		mask := logs.NewMask([]string{a})
+		w := mask.Writer(&out)
+		if _, err := io.WriteString(w, before); err != nil {
+			t.Fatal(err)
+		}
+		passed := out.String()
+		mask.Add([]string{b})
+		if _, err := io.WriteString(w, after); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// What was passed on is what the first secret alone makes of it.
+		if want := maskSlowly(patternsOf(a), before, true); passed != want {
+			t.Fatalf("passed %q, want %q", passed, want)
+		}
+		held := heldBack(patternsOf(a), before)
+		masked := maskedBytes(patternsOf(a), before+after)
+		for i, m := range maskedBytes(patternsOf(a, b), before[held:]+after) {
+			masked[held+i] = masked[held+i] || m
+		}
+		if want := renderMasked(before+after, masked); out.String() != want {
+			t.Errorf("got  %q\nwant %q", out.String(), want)
+		}
+	})
+}
+
+// patternsOf are all forms of the secrets that are long enough.
+func patternsOf(secrets ...string) []string {
+	var all []string
+	for _, secret := range secrets {
+		if len(strings.TrimSpace(secret)) >= 4 {
+			all = append(all, logs.Forms(secret)...)
+		}
+	}
+	return all
+}
+
+// maskSlowly masks in; with open, as much of it as can be known while more may come.
+func maskSlowly(patterns []string, in string, open bool) string {
+	masked, end := maskedBytes(patterns, in), len(in)
+	if open {
+		end = heldBack(patterns, in)
+		for end < len(in) && masked[end] {
+			end++
+		}
+	}
+	return renderMasked(in[:end], masked[:end])
+}
+
+// heldBack is where the longest end of in begins that begins one of the patterns.
+func heldBack(patterns []string, in string) int {
+	for i := 0; i < len(in); i++ { // bytes, not runes
+		for _, pattern := range patterns {
+			if strings.HasPrefix(pattern, in[i:]) {
+				return i
+			}
+		}
+	}
+	return len(in)
+}
+
+func maskedBytes(patterns []string, in string) []bool {
+	masked := make([]bool, len(in))
+	for _, form := range patterns {
+		for i := 0; i < len(in); i++ {
+			if strings.HasPrefix(in[i:], form) {
+				for k := range form {
+					masked[i+k] = true
 				}
 			}
 		}
 	}
-	return renderMasked(in, masked)
+	return masked
 }
 
 func renderMasked(in string, masked []bool) string {

@@ -1,16 +1,23 @@
 package logs
 
-import "io"
+import (
+	"cmp"
+	"io"
+	"slices"
+)
 
 // MaskWriter masks one byte stream; Mask.Writer makes it.
 //
 // It holds back only the bytes that may still become part of a secret: the longest suffix of the
-// stream that begins one.
+// stream that begins one, without what of it is masked in any case. They are never given up but for
+// what comes next: a secret that is written letter by letter must not come out by waiting.
 type MaskWriter struct {
 	w         io.Writer
+	mask      *Mask
 	automaton *automaton
 	state     uint32
-	buf       []byte // the bytes held back, then those of the current write
+	buf       []byte // the bytes of the state, then those of the current write
+	passed    int    // how many of them have been passed on, masked
 	spans     []span // what of buf is masked: in order, disjoint, not touching
 	masked    bool   // whether the last byte passed on was a masked one
 	out       []byte
@@ -20,11 +27,12 @@ type MaskWriter struct {
 type span struct{ start, end int }
 
 // chunk is how much of a write is searched at once, so that buffers stay small and in the cache.
-const chunk = 32 << 10
+const chunk = 64 << 10
 
 // Write takes the next bytes of the stream and passes on what is decided. It fails only when the
 // writer below does; n then counts the bytes taken.
 func (m *MaskWriter) Write(p []byte) (n int, err error) {
+	m.renew()
 	if m.automaton == nil {
 		return m.w.Write(p)
 	}
@@ -41,10 +49,29 @@ func (m *MaskWriter) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Flush passes on what the writer below holds back, if it is one that does.
+func (m *MaskWriter) Flush() error { return flush(m.w) }
+
 // Close passes on what is held back. It does not close the writer below.
 func (m *MaskWriter) Close() error {
+	m.renew()
 	m.state = 0
 	return m.release(len(m.buf))
+}
+
+// renew takes over secrets that were added: all that is held back is searched for them.
+func (m *MaskWriter) renew() {
+	if m.mask == nil {
+		return
+	}
+	a := m.mask.automaton.Load()
+	if a == m.automaton {
+		return
+	}
+	old := m.spans
+	m.automaton, m.state, m.spans = a, 0, nil
+	m.search(0)
+	m.spans = union(m.spans, old) // one may have begun in bytes that are gone
 }
 
 // search runs the automaton over buf[i:] and notes the spans to mask.
@@ -74,44 +101,68 @@ func (m *MaskWriter) cover(start, end int) {
 	m.spans = append(m.spans[:n], span{start, end})
 }
 
-// release passes on buf[:n] and keeps the rest.
-func (m *MaskWriter) release(n int) error {
-	if n == 0 {
-		return nil
+// union merges spans that overlap or touch.
+func union(a, b []span) []span {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	merged := all[:0]
+	for _, s := range all {
+		if n := len(merged); n > 0 && merged[n-1].end >= s.start {
+			merged[n-1].end = max(merged[n-1].end, s.end)
+		} else {
+			merged = append(merged, s)
+		}
 	}
-	out := m.buf[:n]
-	if len(m.spans) > 0 {
-		out = m.replaceSpans(n)
-	} else {
-		m.masked = false
+	return merged
+}
+
+// release passes on buf[:n], with the rest of a span that goes on there, and keeps what is behind n.
+func (m *MaskWriter) release(n int) error {
+	end := n
+	for _, s := range m.spans {
+		if s.start <= n && n < s.end {
+			end = s.end
+		}
 	}
 	var err error
-	if len(out) > 0 {
-		_, err = m.w.Write(out)
+	if end > m.passed {
+		if out := m.render(m.passed, end); len(out) > 0 {
+			_, err = m.w.Write(out)
+		}
 	}
-	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
+	m.passed = end - n
+	if n > 0 {
+		m.buf = m.buf[:copy(m.buf, m.buf[n:])]
+		kept := m.spans[:0]
+		for _, s := range m.spans {
+			if s.end > n {
+				kept = append(kept, span{max(s.start-n, 0), s.end - n})
+			}
+		}
+		m.spans = kept
+	}
 	return err
 }
 
-// replaceSpans renders buf[:n] and moves the spans by n.
-func (m *MaskWriter) replaceSpans(n int) []byte {
-	m.out = m.out[:0]
-	pos, kept := 0, m.spans[:0]
-	for _, s := range m.spans {
-		if s.start < n {
-			m.pass(pos, s.start)
-			if !m.masked {
-				m.out = append(m.out, Replacement...)
-				m.masked = true
-			}
-			pos = min(s.end, n)
-		}
-		if s.end > n {
-			kept = append(kept, span{max(s.start-n, 0), s.end - n})
-		}
+// render returns buf[from:to] with what is masked replaced.
+func (m *MaskWriter) render(from, to int) []byte {
+	if len(m.spans) == 0 {
+		m.masked = false
+		return m.buf[from:to]
 	}
-	m.spans = kept
-	m.pass(pos, n)
+	m.out = m.out[:0]
+	for _, s := range m.spans {
+		if s.start >= to || s.end <= from {
+			continue
+		}
+		m.pass(from, s.start)
+		if !m.masked {
+			m.out = append(m.out, Replacement...)
+			m.masked = true
+		}
+		from = min(s.end, to)
+	}
+	m.pass(from, to)
 	return m.out
 }
 

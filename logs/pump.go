@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,20 @@ type Pump struct {
 	fifos    []*FIFO
 	into     []io.Writer
 	deadline atomic.Pointer[time.Time]
-	wake     int // an eventfd: a deadline that is set ends a poll that has none
+	wake     int         // an eventfd: a deadline that is set ends a poll that has none
+	flush    []time.Time // by stream: when what the writer holds back is due; zero: it holds nothing
+}
+
+// HoldTime is how long a writer with a Flush may hold back what came, when nothing comes behind it: long
+// enough for the rest of a line, and short for one who waits for a prompt.
+const HoldTime = 50 * time.Millisecond
+
+// flush calls w's Flush if it has one, which is what writers have that hold something back.
+func flush(w io.Writer) error {
+	if f, ok := w.(interface{ Flush() error }); ok {
+		return f.Flush()
+	}
+	return nil
 }
 
 // NewPump returns a pump from each FIFO into the writer at the same place.
@@ -26,10 +40,10 @@ func NewPump(fifos []*FIFO, into []io.Writer) (*Pump, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
-	return &Pump{fifos: fifos, into: into, wake: fd}, nil
+	return &Pump{fifos: fifos, into: into, wake: fd, flush: make([]time.Time, len(fifos))}, nil
 }
 
-// Run copies until every FIFO is at its end, a writer fails, or the deadline of SetDeadline is over;
+// Run copies, and flushes the writers in the pauses, until every FIFO is at its end, a writer fails, or the deadline of SetDeadline is over;
 // then it returns os.ErrDeadlineExceeded.
 func (p *Pump) Run() error {
 	polled := []unix.PollFd{pollIn(p.wake)}
@@ -43,6 +57,9 @@ func (p *Pump) Run() error {
 		}
 		for i := range p.fifos {
 			if polled[i+1].Revents == 0 {
+				if err := p.flushDue(i); err != nil {
+					return err
+				}
 				continue
 			}
 			end, err := p.copyOnce(i, int(polled[i+1].Fd), buf)
@@ -65,10 +82,14 @@ func pollIn(fd int) unix.PollFd {
 // poll waits until there is something to do. What the step writes first is read first: a stream that
 // becomes ready while the other one is being copied waits for the next call.
 func (p *Pump) poll(polled []unix.PollFd) error {
-	timeout := -1
+	timeout := p.untilFlush()
 	if deadline := p.deadline.Load(); deadline != nil {
-		if timeout = int(time.Until(*deadline).Milliseconds()); timeout <= 0 {
+		left := int(time.Until(*deadline).Milliseconds())
+		if left <= 0 {
 			return os.ErrDeadlineExceeded
+		}
+		if timeout < 0 || left < timeout {
+			timeout = left
 		}
 		polled[0].Fd = -1 // the deadline is known
 	}
@@ -77,6 +98,30 @@ func (p *Pump) poll(polled []unix.PollFd) error {
 		return fmt.Errorf("poll the step's output: %w", err)
 	}
 	return nil
+}
+
+// untilFlush is the time in milliseconds until a writer is to be flushed, -1 when none is.
+func (p *Pump) untilFlush() int {
+	timeout := -1
+	for _, due := range p.flush {
+		if !due.IsZero() {
+			left := max(0, int(time.Until(due).Milliseconds())+1)
+			if timeout < 0 || left < timeout {
+				timeout = left
+			}
+		}
+	}
+	return timeout
+}
+
+// flushDue flushes a writer that has held something back for long enough, and for which there is
+// nothing to read.
+func (p *Pump) flushDue(i int) error {
+	if p.flush[i].IsZero() || time.Now().Before(p.flush[i]) {
+		return nil
+	}
+	p.flush[i] = time.Time{}
+	return flush(p.into[i])
 }
 
 func (p *Pump) copyOnce(i, fd int, buf []byte) (end bool, err error) {
@@ -88,6 +133,9 @@ func (p *Pump) copyOnce(i, fd int, buf []byte) (end bool, err error) {
 		return false, fmt.Errorf("read %s: %w", p.fifos[i].path, err)
 	case n == 0:
 		return true, nil
+	}
+	if p.flush[i].IsZero() || bytes.IndexByte(buf[:n], '\n') >= 0 { // the line that is held begins here
+		p.flush[i] = time.Now().Add(HoldTime)
 	}
 	_, err = p.into[i].Write(buf[:n])
 	return false, err

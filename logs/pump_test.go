@@ -88,3 +88,51 @@ func TestPumpDeadlineEndsAWaitThatIsUnderWay(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A prompt has no newline, and is waited for.
+func TestPumpPassesOnAPromptAndNoHalfSecret(t *testing.T) {
+	f, _ := newFIFO(t)
+	lines := make(chan logs.Line, 10)
+	split := logs.NewLines(func(all []logs.Line) {
+		for _, line := range all {
+			lines <- line
+		}
+	})
+	mask := logs.NewMask([]string{"hunter2"}).Writer(split)
+	p, err := logs.NewPump([]*logs.FIFO{f}, []io.Writer{mask})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- errors.Join(p.Run(), mask.Close(), split.Close()) }()
+	for _, step := range []struct {
+		write string
+		want  logs.Line
+	}{
+		{"one\nPassword: ", logs.Line{Text: "one"}},
+		{"", logs.Line{Text: "Password: ", Partial: true}},
+		{"hunt", logs.Line{}}, // nothing: it may be the secret
+		{"er2", logs.Line{Text: "***", Partial: true}},
+		{"? hunt", logs.Line{Text: "? ", Partial: true}},
+		{"ing\n", logs.Line{Text: "hunting"}},
+	} {
+		if _, err := io.WriteString(f.Writer(), step.write); err != nil {
+			t.Fatal(err)
+		}
+		if step.want == (logs.Line{}) {
+			continue
+		}
+		if line := <-lines; line != step.want {
+			t.Errorf("after %q: got %+v, want %+v", step.write, line, step.want)
+		}
+	}
+	if err := f.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-ended, p.Close()); err != nil {
+		t.Error(err)
+	}
+	if len(lines) > 0 {
+		t.Errorf("and then %+v", <-lines)
+	}
+}
