@@ -29,16 +29,18 @@ var (
 
 // Options say with what a plan is run.
 type Options struct {
-	Host     *sandbox.Host
-	Fetcher  *Fetcher
-	Grace    time.Duration                                // 0: DefaultGrace
-	Cleanup  time.Duration                                // that steps which run always have after a cancel; 0: DefaultCleanup
-	Cache    func(name string) (folder string, err error) // makes a named cache ready; nil: there are none
-	Slots    chan struct{}                                // of several runs together: what it holds is how many steps run at once; nil: no limit
-	Parallel int                                          // steps that run at once, but for services and detached ones; 0: no limit
-	Roots    []string                                     // host directories that no mount source below them may leave by a link, beside the workspace
-	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
-	Events   func(Event)                                  // called one at a time; slow listeners slow the steps, and lose nothing
+	Host        *sandbox.Host
+	Fetcher     *Fetcher
+	Grace       time.Duration                                // 0: DefaultGrace
+	Cleanup     time.Duration                                // that steps which run always have after a cancel; 0: DefaultCleanup
+	Cache       func(name string) (folder string, err error) // makes a named cache ready; nil: there are none
+	Slots       chan struct{}                                // of several runs together: what it holds is how many steps run at once; nil: no limit
+	Parallel    int                                          // steps that run at once, but for services and detached ones; 0: no limit
+	OutputLimit int64                                        // bytes of a step's output that become events, head and tail of it; 0: DefaultOutputLimit
+	Roots       []string                                     // host directories that no mount source below them may leave by a link, beside the workspace
+	Kill        <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
+	Events      func(Event)                                  // called one at a time, from one goroutine; slow listeners slow the steps that print, and lose nothing
+	Flush       func()                                       // called by the same goroutine when no more events wait; nil: not wanted
 
 	// Stdin is what a step reads whose input is that of stepexec; nil: such a step
 	// is an error. Stdout and Stderr take what a plan of a single step prints, masked
@@ -62,6 +64,8 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 		return Summary{Run: o.Host.ID(), Name: plan.Name, Status: Failed, ExitCode: CodeError}, err
 	}
 	r := newRun(plan, o)
+	r.feed = newFeed(o.Events, o.Flush)
+	defer r.feed.close()
 	began := time.Now()
 	r.emit(Event{Kind: RunStarted, Version: EventVersion, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
 	if weak := r.mask.Weak(); weak > 0 {
@@ -80,16 +84,20 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 	r.keepErr(o.Fetcher.Store.Settle())
 	summary := r.summary(ctx, time.Since(began))
 	r.emit(Event{Kind: RunFinished, Summary: &summary})
-	return summary, r.err
+	return summary, r.mask.Error(r.err)
 }
 
 // run is a plan under way.
 type run struct {
 	plan   *pipeline.Plan
 	o      Options
-	mask   *logs.Mask
+	fixed  *logs.Mask // of the run's secrets, for names: they must not change on the way
+	mask   *logs.Mask // of those and what steps have masked
+	feed   *feed
 	images *images
 	nodes  []*node // services first, then steps, as in the plan
+
+	maskFiles maskFiles
 
 	services []*node
 	turns    *turns
@@ -98,7 +106,7 @@ type run struct {
 	removals sync.WaitGroup // of steps that have ended
 	removing chan struct{}  // holds as many as these are
 
-	mu     sync.Mutex // guards the rest, and keeps events one at a time
+	mu     sync.Mutex // guards the rest
 	first  *StepResult
 	halted string // why no further step begins; "" is that they do
 	err    error
@@ -140,7 +148,9 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 	if o.Cleanup == 0 {
 		o.Cleanup = DefaultCleanup
 	}
-	r := &run{plan: plan, o: o, mask: logs.NewMask(plan.Secrets), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
+	fixed := logs.NewMask(plan.Secrets)
+	r := &run{plan: plan, o: o, fixed: fixed, mask: fixed.Clone(), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
+	r.maskFiles = maskFiles{run: r, known: map[string]bool{}}
 	r.images = newImages(r)
 	byName := map[string]*node{}
 	add := func(step *pipeline.PlannedStep, service bool) {
@@ -204,21 +214,7 @@ func (r *run) runAll(ctx context.Context) {
 	r.removals.Wait()
 }
 
-// emit masks an event and passes it on.
-func (r *run) emit(e Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.o.Events == nil {
-		return
-	}
-	e.Time, e.Cell = time.Now(), r.plan.Cell
-	if e.Kind != Line { // a line was masked as part of its stream
-		e.Text, e.Error = r.mask.String(e.Text), r.mask.String(e.Error)
-	}
-	r.o.Events(e)
-}
-
-// name is that of the pipeline, with the cell of its matrix.
+// name is that of the pipeline, with the cell of its matrix; emit and summary mask it.
 func (r *run) name() string {
 	if r.plan.Cell == "" {
 		return r.plan.Name
@@ -236,7 +232,7 @@ func (r *run) keepErr(err error) {
 // summary is the run's end. The exit code is that of the step that failed
 // first, unless the run as a whole was ended.
 func (r *run) summary(ctx context.Context, took time.Duration) Summary {
-	s := Summary{Run: r.o.Host.ID(), Name: r.name(), Status: Succeeded, Duration: Millis(took)}
+	s := Summary{Run: r.o.Host.ID(), Name: r.fixed.String(r.name()), Status: Succeeded, Duration: Millis(took)}
 	for _, n := range r.nodes {
 		s.Steps = append(s.Steps, n.result)
 	}
@@ -252,6 +248,9 @@ func (r *run) summary(ctx context.Context, took time.Duration) Summary {
 	}
 	if s.Status != Succeeded && s.ExitCode == 0 {
 		s.ExitCode = CodeError // a failure is never green
+	}
+	for i := range s.Steps {
+		s.Steps[i] = r.shown(s.Steps[i])
 	}
 	return s
 }

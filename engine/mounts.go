@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -33,7 +34,11 @@ func (r *run) mounts(n *node) ([]sandbox.Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make $STEPEXEC_OUTPUT: %w", err)
 	}
-	return append(mounts, exported...), nil
+	masked, err := r.maskMount(n)
+	if err != nil {
+		return nil, fmt.Errorf("make $STEPEXEC_MASK: %w", err)
+	}
+	return slices.Concat(mounts, exported, masked), nil
 }
 
 func (r *run) cache(name string) (string, error) {

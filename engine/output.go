@@ -22,6 +22,7 @@ const drainTime = 5 * time.Second
 // output reads what a step prints.
 type output struct {
 	fifos []*logs.FIFO // stdout, stderr
+	masks *maskFile    // nil: the step has none
 	pump  *logs.Pump
 	ends  []io.Closer   // of the writers that the pump writes to, in order
 	done  chan struct{} // closed once all is read; nil before read
@@ -37,12 +38,13 @@ func (r *run) newOutput(n *node, dir string, looked *printed) (_ *output, err er
 			err = errors.Join(err, o.close())
 		}
 	}()
-	into, err := r.sinks(n, o)
+	if o.masks, err = r.maskFiles.add(n); err != nil {
+		return nil, err
+	}
+	into, err := r.sinks(n, o, looked)
 	if err != nil {
 		return nil, err
 	}
-	into, ends := looked.tee(into, r.mask)
-	o.ends = append(o.ends, ends...)
 	for _, name := range []string{Stdout, Stderr} {
 		fifo, err := logs.NewFIFO(filepath.Join(dir, name))
 		if err != nil {
@@ -50,41 +52,61 @@ func (r *run) newOutput(n *node, dir string, looked *printed) (_ *output, err er
 		}
 		o.fifos = append(o.fifos, fifo)
 	}
-	o.pump, err = logs.NewPump(o.fifos, into)
-	return o, err
+	if o.pump, err = logs.NewPump(o.fifos, into); err != nil {
+		return nil, err
+	}
+	if o.masks != nil {
+		o.pump.Watch(o.masks.fd, r.maskFiles.look)
+	}
+	return o, nil
 }
 
 // sinks are where a step's two streams go: nowhere, to its file, to the caller's
 // writers, or into events, a line each. All but nowhere are masked.
-func (r *run) sinks(n *node, o *output) ([]io.Writer, error) {
-	var last [2]io.Writer
+func (r *run) sinks(n *node, o *output, looked *printed) ([]io.Writer, error) {
+	var last []io.Writer
 	switch {
 	case n.step.Output == pipeline.OutputNone:
-		return []io.Writer{io.Discard, io.Discard}, nil
+		if looked == nil {
+			return []io.Writer{io.Discard, io.Discard}, nil
+		}
+		last = looked.tee(o, []io.Writer{io.Discard, io.Discard})
 	case n.step.Output != "":
 		file, err := r.openOutput(n.step.Output)
 		if err != nil {
 			return nil, err
 		}
-		last = [2]io.Writer{file, file}
 		defer func() { o.ends = append(o.ends, file) }() // after the masks, which hold something back
+		last = looked.tee(o, []io.Writer{file, file})
 	case r.o.Stdout != nil:
-		last = [2]io.Writer{r.o.Stdout, r.o.Stderr}
+		last = looked.tee(o, []io.Writer{r.o.Stdout, r.o.Stderr})
 	default:
-		for i, name := range []string{Stdout, Stderr} {
-			lines := logs.NewLines(func(line []byte, partial bool) {
-				r.emit(Event{Kind: Line, Step: n.step.Name, Stream: name, Text: string(line), Partial: partial})
-			})
-			last[i] = lines
-			defer func() { o.ends = append(o.ends, lines) }()
-		}
+		last = r.lineSinks(n, o, looked)
 	}
 	var into []io.Writer
+	var masks []io.Closer
 	for _, w := range last {
-		mask := r.mask.Writer(w)
-		into, o.ends = append(into, mask), append(o.ends, mask)
+		mask := masking{&r.maskFiles, o.masks, r.mask.Writer(w)}
+		into, masks = append(into, mask), append(masks, mask)
 	}
+	o.ends = append(masks, o.ends...)
 	return into, nil
+}
+
+// lineSinks are where lines become events, within the step's limit.
+func (r *run) lineSinks(n *node, o *output, looked *printed) (last []io.Writer) {
+	limit := newOutputLimit(r.outputLimit(n), func(stream string, lines []logs.Line) {
+		r.emitLines(Event{Step: n.step.Name, Stream: stream}, lines)
+	}, func(text string) { r.emit(Event{Kind: Warning, Step: n.step.Name, Text: text}) })
+	for i, name := range []string{Stdout, Stderr} {
+		lines := logs.NewLines(func(lines []logs.Line) {
+			looked.add(i, lines)
+			limit.add(name, lines)
+		})
+		last, o.ends = append(last, lines), append(o.ends, lines)
+	}
+	o.ends = append(o.ends, limit)
+	return last
 }
 
 // read begins to read, once the container holds the streams.
@@ -144,5 +166,6 @@ func (o *output) close() error {
 	for _, fifo := range o.fifos {
 		failed = append(failed, fifo.Close())
 	}
+	failed = append(failed, o.masks.close())
 	return errors.Join(failed...)
 }

@@ -21,25 +21,24 @@ type printed struct {
 	mu    sync.Mutex // guards the rest
 	over  bool
 	found bool
-	lines []string // the last
+	lines []string  // the last
+	begun [2]string // of the line that has not ended, by stream
 }
 
 func newPrinted() *printed { return &printed{matched: make(chan struct{})} }
 
-// tee returns writers that pass on to into and show p the lines, and what must be
-// closed behind them, in order. On nil it changes nothing.
-func (p *printed) tee(into []io.Writer, mask *logs.Mask) ([]io.Writer, []io.Closer) {
+// tee returns writers that pass on to into and show p the lines. On nil it changes
+// nothing.
+func (p *printed) tee(o *output, into []io.Writer) []io.Writer {
 	if p == nil {
-		return into, nil
+		return into
 	}
 	var both []io.Writer
-	var ends []io.Closer
-	for _, w := range into {
-		lines := logs.NewLines(p.line)
-		masked := mask.Writer(lines)
-		both, ends = append(both, io.MultiWriter(w, untilOver{p, masked})), append(ends, masked, lines)
+	for i, w := range into {
+		lines := logs.NewLines(func(lines []logs.Line) { p.add(i, lines) })
+		both, o.ends = append(both, io.MultiWriter(w, untilOver{p, lines})), append(o.ends, lines)
 	}
-	return both, ends
+	return both
 }
 
 // untilOver writes as long as somebody looks.
@@ -58,17 +57,41 @@ func (w untilOver) Write(data []byte) (int, error) {
 	return w.to.Write(data)
 }
 
-func (p *printed) line(line []byte, _ bool) {
+// add looks at lines of one of the two streams. A line that comes in pieces is looked at with
+// each of them, as a whole: its end may never come. On nil it does nothing.
+func (p *printed) add(stream int, lines []logs.Line) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	for _, line := range lines {
+		text := line.Text
+		if begun := p.begun[stream]; len(begun) < logs.MaxLine {
+			text = begun + text
+		}
+		p.begun[stream] = ""
+		if line.Partial {
+			p.begun[stream] = text
+		} else {
+			p.keep(text)
+		}
+		if p.match != nil && !p.found && p.match.MatchString(text) {
+			p.found = true
+			close(p.matched)
+		}
+	}
+}
+
+// keep keeps a line as one of the last.
+func (p *printed) keep(line string) {
 	if len(p.lines) == lastLines {
 		p.lines = append(p.lines[:0], p.lines[1:]...)
 	}
-	p.lines = append(p.lines, string(line))
-	if p.match != nil && !p.found && p.match.Match(line) {
-		p.found = true
-		close(p.matched)
-	}
+	p.lines = append(p.lines, line)
 }
 
 func (p *printed) last() []string {

@@ -137,7 +137,7 @@ func (rd *readiness) exec(ctx context.Context, box *sandbox.Sandbox, argv []stri
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
 	var said string // the last line, masked
-	lines := logs.NewLines(func(line []byte, _ bool) { said = string(line) })
+	lines := logs.NewLines(func(lines []logs.Line) { said = lines[len(lines)-1].Text })
 	masked := rd.run.mask.Writer(lines)
 	var copying sync.WaitGroup
 	copying.Go(func() { _, _ = io.Copy(masked, reader) }) // it says what a probe does not need

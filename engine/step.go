@@ -118,6 +118,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain(), giveBack())
+	maskErr := p.output.masks.finish()
 	p.readiness.close()
 	exported, exportErr := r.readExports(n)
 	r.removeLater(p)
@@ -125,7 +126,15 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	if exit.OOM && exit.Code == 0 {
 		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	return r.export(n, exported, exportErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun)))
+	return r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun))))
+}
+
+// unmasked has a step fail whose output could not be masked as it wanted.
+func unmasked(err error, end outcome) outcome {
+	if err != nil && end.status == Succeeded {
+		return outcome{Failed, CodeError, fmt.Errorf("mask the step's values: %w", err)}
+	}
+	return end
 }
 
 // ended says what the end of a step's command means. A command that was told

@@ -25,8 +25,11 @@ func base64Forms(s string) []string {
 			if to-from >= minBase64 {
 				all = append(all, text[from:to])
 			}
-			if before == 0 {
+			if before == 0 { // s may be all that is encoded: its last characters are then known, too
 				all = append(all, wrapped(text[:to])...)
+				if len(text) >= minBase64 {
+					all = append(all, text, text+strings.Repeat("=", -len(text)&3))
+				}
 			}
 		}
 	}

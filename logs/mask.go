@@ -58,6 +58,15 @@ func (m *Mask) Add(secrets []string) (weak int) {
 	return weak
 }
 
+// Clone returns a mask of the same secrets, to which more can be added apart from m.
+func (m *Mask) Clone() *Mask {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &Mask{patterns: slices.Clone(m.patterns), weak: m.weak}
+	c.automaton.Store(m.automaton.Load())
+	return c
+}
+
 // Weak is the number of secrets that are too short to be masked, for the caller to warn about.
 func (m *Mask) Weak() int {
 	if m == nil {

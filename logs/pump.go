@@ -18,7 +18,8 @@ type Pump struct {
 	fifos    []*FIFO
 	into     []io.Writer
 	deadline atomic.Pointer[time.Time]
-	wake     int         // an eventfd: a deadline that is set ends a poll that has none
+	wake     int // an eventfd: a deadline that is set ends a poll that has none
+	watched  []watched
 	flush    []time.Time // by stream: when what the writer holds back is due; zero: it holds nothing
 }
 
@@ -43,6 +44,18 @@ func NewPump(fifos []*FIFO, into []io.Writer) (*Pump, error) {
 	return &Pump{fifos: fifos, into: into, wake: fd, flush: make([]time.Time, len(fifos))}, nil
 }
 
+// watched is a descriptor that is no stream.
+type watched struct {
+	fd       int
+	readable func()
+}
+
+// Watch has Run call readable whenever there is something to read from fd; it must read it. It is called
+// before Run.
+func (p *Pump) Watch(fd int, readable func()) {
+	p.watched = append(p.watched, watched{fd, readable})
+}
+
 // Run copies, and flushes the writers in the pauses, until every FIFO is at its end, a writer fails, or the deadline of SetDeadline is over;
 // then it returns os.ErrDeadlineExceeded.
 func (p *Pump) Run() error {
@@ -50,10 +63,18 @@ func (p *Pump) Run() error {
 	for _, f := range p.fifos {
 		polled = append(polled, pollIn(f.reader))
 	}
+	for _, w := range p.watched {
+		polled = append(polled, pollIn(w.fd))
+	}
 	buf := make([]byte, 64<<10) // the size of a pipe
 	for open := len(p.fifos); open > 0; {
 		if err := p.poll(polled); err != nil {
 			return err
+		}
+		for i, w := range p.watched {
+			if polled[1+len(p.fifos)+i].Revents != 0 {
+				w.readable()
+			}
 		}
 		for i := range p.fifos {
 			if polled[i+1].Revents == 0 {

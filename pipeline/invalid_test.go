@@ -214,6 +214,8 @@ var invalid = []struct {
 	{"not-yaml-one-line", syntax, `1: not valid YAML: did not find expected node content`},
 	{"not-yaml", syntax, `3: not valid YAML: did not find expected ',' or ']'`},
 	{"null-document", syntax, `1:1: the file is empty (a pipeline needs at least steps)`},
+	{"output-limit-small", semantics, `4:19: steps[0].output_limit: "1k" of output is out of range (the least is 4KiB; without the key the limit is the machine's)`},
+	{"output-limit-word", structure, `4:19: steps[0].output_limit: "much" is not a size (write it like 100MiB, 1g or a number of bytes)`},
 	{"output-no-path", structure, `4:13: steps[0].output: must be none or file:PATH, not "file:"`},
 	{"output-word", structure, `4:13: steps[0].output: must be none or file:PATH, not "nothing"`},
 	{"owner-large", semantics, `4:22: steps[0].workspace_owner: "4294967296:0" is not an owner (write numbers like 1000:1000, or me for the owner of the workspace)`},

@@ -64,6 +64,7 @@ type Step struct {
 	Ready       *Ready        // of a service, or with Detach; nil is not given
 	Stdin       string        // path of a file, or StdinInherited; "" is /dev/null
 	Output      string        // path of a file that takes what it prints, or OutputNone; "" is the log
+	OutputLimit int64         // bytes of its output that the log takes; 0: the machine's limit
 	Owner       *Owner        // nil: files in the workspace stay as they are
 	SpecFile    string        // path of an OCI config.json; "" is none
 

@@ -94,12 +94,14 @@ type PlannedStep struct {
 	RunOn                 RunOn
 	Retry                 Retry
 	Exports               bool   // it may hand on variables, in the file ExportsPath
+	Masks                 bool   // it may have values masked, in the file MaskPath
 	Reason                string // which conditions were met; "" without any
 	Timeout               time.Duration
 	Ready                 *Ready   // of a service or a detached step; nil: by the healthcheck that a service's image may have
 	Needs                 []string // services that must be ready before the step starts
 	Stdin                 string   // path of a file, or StdinInherited; "" is /dev/null
 	Output                string   // path of a file, or OutputNone; "" is the log
+	OutputLimit           int64    // bytes that the log takes; 0: the machine's limit
 	Owner                 *Owner   // nil, or with UID and GID
 
 	Names    Names
@@ -246,6 +248,8 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Ready:         s.Ready,
 		Stdin:         s.Stdin,
 		Output:        s.Output,
+		OutputLimit:   s.OutputLimit,
+		Masks:         pl.masks(s),
 		Names:         s.Names,
 		Limits:        s.Limits,
 		Security:      s.Security,

@@ -30,6 +30,9 @@ func (pl *planner) environment(s *Step) []string {
 	if pl.exports(s) {
 		own = append(own, "STEPEXEC_OUTPUT="+ExportsPath)
 	}
+	if pl.masks(s) {
+		own = append(own, "STEPEXEC_MASK="+MaskPath)
+	}
 	for _, v := range pl.in.Cell {
 		own = append(own, v.Axis+"="+v.Value)
 	}
@@ -53,6 +56,13 @@ func (pl *planner) environment(s *Step) []string {
 
 // ExportsPath is the file in the container that takes the variables for later steps.
 const ExportsPath = "/run/stepexec/output"
+
+// MaskPath is the file in the container that takes values to mask.
+const MaskPath = "/run/stepexec/mask"
+
+// masks reports whether a step may have values masked: all but one with a raw
+// specification.
+func (pl *planner) masks(s *Step) bool { return !pl.in.Bare && s.SpecFile == "" }
 
 // exports reports whether a step may hand on variables: not a service or a detached
 // step, which never ends before others, nor one with a raw specification.

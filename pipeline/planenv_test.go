@@ -54,7 +54,7 @@ steps:
 		"PLUGIN_SETTING=setting",
 		"PLUGIN_STEP=step",
 		"SECRET=secret",
-		"STEPEXEC=true",
+		"STEPEXEC=true", "STEPEXEC_MASK=/run/stepexec/mask",
 		"STEPEXEC_OUTPUT=/run/stepexec/output",
 		"STEPEXEC_PIPELINE=p",
 		"STEPEXEC_STEP=s",

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/docker/go-units"
 )
 
 // advancedFields says how to read the keys of few steps.
@@ -16,6 +18,7 @@ func (p *parser) advancedFields(s *Step) fields {
 		"tty":             func(v value) { a.TTY = p.boolean(v) },
 		"stdin":           func(v value) { s.Stdin = p.line(v) },
 		"output":          func(v value) { s.Output = p.output(v) },
+		"output_limit":    func(v value) { s.OutputLimit = p.outputLimit(v) },
 		"workspace_owner": func(v value) { s.Owner = p.owner(v) },
 		"spec":            func(v value) { s.SpecFile, s.specFileAt = p.line(v), v.position() },
 		"spec_patch":      func(v value) { a.SpecPatch = p.specPatch(v) },
@@ -26,7 +29,7 @@ func (p *parser) advancedFields(s *Step) fields {
 }
 
 // besideSpec are the keys that say what is done with a step, not what it is.
-var besideSpec = []string{"name", "image", "pull", "spec", "depends_on", "detach", "failure", "ends_run", "when", "retry", "timeout", "ready", "stdin", "output"}
+var besideSpec = []string{"name", "image", "pull", "spec", "depends_on", "detach", "failure", "ends_run", "when", "retry", "timeout", "ready", "stdin", "output", "output_limit"}
 
 func (p *parser) advancedTogether(v value, s *Step) {
 	if _, given := v.get("spec"); given {
@@ -46,6 +49,26 @@ func (p *parser) advancedTogether(v value, s *Step) {
 }
 
 // output reads none, or file: and a path.
+// minOutput is the least that a step's output can be limited to.
+const minOutput = 4 << 10
+
+func (p *parser) outputLimit(v value) int64 {
+	if v.kind != textKind && v.kind != numberKind {
+		p.wrongType(v, "a size")
+		return 0
+	}
+	if !memoryForm.MatchString(v.text) {
+		p.wrong(v, fmt.Sprintf("%q is not a size", v.text), "write it like 100MiB, 1g or a number of bytes")
+		return 0
+	}
+	bytes, err := units.RAMInBytes(v.text)
+	if err != nil || bytes < minOutput || bytes > 1<<60 {
+		p.wrong(v, fmt.Sprintf("%q of output is out of range", v.text), "the least is 4KiB; without the key the limit is the machine's")
+		return 0
+	}
+	return bytes
+}
+
 func (p *parser) output(v value) string {
 	text := p.line(v)
 	if text == "" || text == OutputNone {

@@ -14,6 +14,7 @@ type Settings struct {
 	LayerFormat unpack.Format    // "": nothing is said
 	Limits      unpack.Limits    // of one layer; 0 in a field: its default
 	History     History          // which records of runs are kept
+	OutputLimit int64            // bytes of a step's output that are shown and recorded; 0: nothing is said
 }
 
 // Parse reads settings. File names in them are relative to the folder of file, which is not read. Everything that is
@@ -28,6 +29,7 @@ func Parse(file string, data []byte) (Settings, error) {
 			"layer_format": func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
 			"limits":       func(n *yaml.Node) { s.Limits = p.limits(n) },
 			"history":      func(n *yaml.Node) { s.History = p.history(n) },
+			"output_limit": func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
 		})
 	}
 	if err := p.err(); err != nil {

@@ -50,7 +50,7 @@ func onHost(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: s.StoreLimit, root: on.Root, runtime: on.Runtime, say: say}
 	fetcher.Store, fetcher.Progress = store, in.progress
-	o.Host, o.Fetcher = host, fetcher
+	o.Host, o.Fetcher, o.OutputLimit = host, fetcher, s.OutputLimit
 	err = use(o)
 	in.end(ctx)
 	return err

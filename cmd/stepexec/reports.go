@@ -60,8 +60,10 @@ func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error
 	if r.collector == nil {
 		return w, func() error { return nil }
 	}
-	lines := logs.NewLines(func(line []byte, partial bool) {
-		r.event(engine.Event{Kind: engine.Line, Time: time.Now(), Step: step, Stream: stream, Text: string(line), Partial: partial})
+	lines := logs.NewLines(func(lines []logs.Line) {
+		for _, line := range lines {
+			r.event(engine.Event{Kind: engine.Line, Time: time.Now(), Step: step, Stream: stream, Text: line.Text, Partial: line.Partial})
+		}
 	})
 	return io.MultiWriter(w, lines), lines.Close
 }

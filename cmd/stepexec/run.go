@@ -141,6 +141,9 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	on.Warn = display.Say
 	caches := newCaches(o.root)
 	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
+	if b, ok := display.(buffered); ok {
+		options.Flush = b.Flush
+	}
 	var code int
 	if job := jobs[0]; job.plan.Cell == "" {
 		options.Roots, options.Events, options.Terminal = job.roots, display.Event, usersTerminal()
@@ -325,13 +328,5 @@ func workspaceDir(name string) (string, error) {
 // masked is an error in whose text no secret is left.
 func masked(err error, secrets map[string]string) error {
 	mask := logs.NewMask(slices.Collect(maps.Values(secrets)))
-	return maskedError{mask.String(err.Error()), err}
+	return mask.Error(err)
 }
-
-type maskedError struct {
-	text string
-	err  error
-}
-
-func (e maskedError) Error() string { return e.text }
-func (e maskedError) Unwrap() error { return e.err }

@@ -45,6 +45,13 @@ type severalRun struct {
 // run runs all to their end and returns the exit code of the one that failed first.
 func (c *severalRuns) run(ctx context.Context, jobs []job) (int, error) {
 	limit := runtime.NumCPU()
+	if flush := c.options.Flush; flush != nil {
+		c.options.Flush = func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			flush()
+		}
+	}
 	c.options.Events = c.event
 	if c.options.Parallel > 0 {
 		limit, c.options.Slots = c.options.Parallel, make(chan struct{}, c.options.Parallel)

@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/stepexec/stepexec/logs"
+)
+
+// emit masks an event that is not a line and passes it on.
+func (r *run) emit(e Event) {
+	e = r.labelled(e)
+	e.Name, e.Image = r.fixed.String(e.Name), r.fixed.String(e.Image)
+	e.Text, e.Error = r.mask.String(e.Text), r.mask.String(e.Error)
+	if e.Result != nil {
+		shown := r.shown(*e.Result)
+		e.Result = &shown
+	}
+	r.feed.put(e)
+}
+
+// emitLines passes on lines of a stream, which was masked.
+func (r *run) emitLines(e Event, lines []logs.Line) {
+	e.Kind = Line
+	r.feed.putLines(r.labelled(e), lines)
+}
+
+// labelled is an event with its time, and who speaks.
+func (r *run) labelled(e Event) Event {
+	e.Time, e.Cell, e.Step = time.Now(), r.fixed.String(r.plan.Cell), r.fixed.String(e.Step)
+	return e
+}
+
+// shown is a result without secrets. What steps have masked is masked in texts and values, and not in names, by
+// which people and programs know the steps.
+func (r *run) shown(s StepResult) StepResult {
+	s.Step, s.Image, s.File = r.fixed.String(s.Step), r.fixed.String(s.Image), r.fixed.String(s.File)
+	s.Reason, s.Error = r.mask.String(s.Reason), r.mask.String(s.Error)
+	if s.Outputs != nil {
+		outputs := map[string]string{}
+		for name, value := range s.Outputs {
+			outputs[r.mask.String(name)] = r.mask.String(value)
+		}
+		s.Outputs = outputs
+	}
+	var attempts []Attempt
+	for _, a := range s.Attempts {
+		a.Error = r.mask.String(a.Error)
+		attempts = append(attempts, a)
+	}
+	s.Attempts = attempts
+	return s
+}
+
+// outputLimit is how much of a step's output becomes events.
+func (r *run) outputLimit(n *node) int64 {
+	limit := r.o.OutputLimit
+	if limit == 0 {
+		limit = DefaultOutputLimit
+	}
+	if own := n.step.OutputLimit; own > 0 {
+		limit = min(limit, own)
+	}
+	return limit
+}

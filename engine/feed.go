@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/stepexec/stepexec/logs"
+)
+
+// maxQueued is how many bytes of lines may wait for the listener. It bounds memory, and is enough
+// for steps and listener to work at the same time.
+const maxQueued = 1 << 20
+
+// feed hands events to the listener, one at a time and in order, from a goroutine of its own. A listener that is
+// slow, such as a terminal that was stopped, slows the steps that print once maxQueued bytes wait; steps that
+// print nothing, or to files, go on, and nothing is lost.
+type feed struct {
+	to      func(Event)
+	flush   func() // nil, or called when nothing waits any more
+	done    chan struct{}
+	mu      sync.Mutex // guards the rest
+	changed sync.Cond
+	queue   []queued
+	bytes   int // of the lines in the queue and with the listener
+	closed  bool
+}
+
+// queued is an event, or one for each of some lines of the same stream.
+type queued struct {
+	event Event
+	lines []logs.Line
+	bytes int
+}
+
+// newFeed returns nil when nobody listens.
+func newFeed(to func(Event), flush func()) *feed {
+	if to == nil {
+		return nil
+	}
+	f := &feed{to: to, flush: flush, done: make(chan struct{})}
+	f.changed.L = &f.mu
+	go f.run() // ends with close
+	return f
+}
+
+// put adds an event without waiting.
+func (f *feed) put(e Event) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue = append(f.queue, queued{event: e})
+	f.changed.Broadcast()
+}
+
+// putLines adds an event like e for each of the lines, once there is room.
+func (f *feed) putLines(e Event, lines []logs.Line) {
+	if f == nil {
+		return
+	}
+	bytes := 0
+	for _, line := range lines {
+		bytes += len(line.Text) + 1
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.bytes > 0 && f.bytes+bytes > maxQueued {
+		f.changed.Wait()
+	}
+	f.bytes += bytes
+	f.queue = append(f.queue, queued{e, lines, bytes})
+	f.changed.Broadcast()
+}
+
+func (f *feed) run() {
+	defer close(f.done)
+	var taken []queued
+	for {
+		f.mu.Lock()
+		for len(f.queue) == 0 && !f.closed {
+			f.changed.Wait()
+		}
+		if len(f.queue) == 0 {
+			f.mu.Unlock()
+			return
+		}
+		taken, f.queue = f.queue, taken[:0]
+		f.mu.Unlock()
+		for i := range taken {
+			f.deliver(&taken[i])
+		}
+		if f.flush != nil {
+			f.flush()
+		}
+		clear(taken)
+	}
+}
+
+func (f *feed) deliver(q *queued) {
+	if q.lines == nil {
+		f.to(q.event)
+		return
+	}
+	for _, line := range q.lines {
+		q.event.Text, q.event.Partial = line.Text, line.Partial
+		f.to(q.event)
+	}
+	f.mu.Lock()
+	f.bytes -= q.bytes
+	f.changed.Broadcast()
+	f.mu.Unlock()
+}
+
+// close waits until all has been delivered.
+func (f *feed) close() {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	f.closed = true
+	f.changed.Broadcast()
+	f.mu.Unlock()
+	<-f.done
+}
