@@ -42,7 +42,7 @@ func interactCommand(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(program, args[2:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "ROOT", "BUSYBOX", "TOKEN", "STEPEXEC_SETTINGS"} {
+	for _, name := range []string{"PATH", "HOME", "ROOT", "BUSYBOX", "TOKEN", "STEPEXEC_SETTINGS", "GORACE"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
