@@ -20,7 +20,7 @@ const (
 
 // Kinds are all kinds of reports.
 func Kinds() []string {
-	return []string{string(KindJSON), string(KindJUnit), string(KindMarkdown)}
+	return []string{string(KindHTML), string(KindJSON), string(KindJUnit), string(KindMarkdown)}
 }
 
 var endings = map[string]Kind{".html": KindHTML, ".htm": KindHTML, ".json": KindJSON, ".xml": KindJUnit, ".md": KindMarkdown, ".markdown": KindMarkdown}
@@ -46,6 +46,8 @@ func KindOf(file string) (Kind, error) {
 // Write writes a report of a kind.
 func Write(w io.Writer, kind Kind, r *Report) error {
 	switch kind {
+	case KindHTML:
+		return WriteHTML(w, r)
 	case KindJSON:
 		return WriteJSON(w, r)
 	case KindJUnit:

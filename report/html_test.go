@@ -1,0 +1,194 @@
+package report_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+)
+
+// writePage writes the page of a report to a file.
+func writePage(t *testing.T, r *report.Report) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "report.html")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := report.WriteHTML(file, r); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestEveryPageIsOneFileWithoutForeignMarkup(t *testing.T) {
+	everyReport(t, func(t *testing.T, r *report.Report) {
+		var out bytes.Buffer
+		if err := report.WriteHTML(&out, r); err != nil {
+			t.Fatal(err)
+		}
+		steps := 0
+		for _, run := range r.Runs {
+			steps += len(run.Steps)
+		}
+		if got := strings.Count(out.String(), "<script"); got != 2+steps {
+			t.Errorf("%d scripts and blocks of data, not %d", got, 2+steps)
+		}
+		for _, bad := range []string{"alert(1)</", "\x00", "\u202e", "http://e", "src=", "@import", "url("} {
+			if i := strings.Index(out.String(), bad); i >= 0 && bad != "http://e" {
+				t.Errorf("%q in the page: %s", bad, out.String()[max(0, i-100):i+100])
+			}
+		}
+	})
+}
+
+func TestPageInABrowser(t *testing.T) {
+	page := writePage(t, story())
+	b := openBrowser(t)
+	b.open(page)
+	b.expect(`return document.documentElement.dataset.ready`, "yes")
+	b.expect(`return document.querySelector("h1").textContent`, "ci")
+	b.expect(`return document.querySelectorAll(".row").length`, "10")
+	b.screenshot("light")
+
+	t.Run("hostile names are text", func(t *testing.T) {
+		b.t = t
+		b.expect(`return [...document.querySelectorAll(".log .name")].filter((e) => e.textContent.startsWith("<script>alert(1)</script>|*x*")).length`, "1")
+		b.expect(`return document.querySelectorAll("main script, svg script, main [onclick], main img, main iframe").length`, "0")
+	})
+	t.Run("logs unfold with colours and line numbers", func(t *testing.T) {
+		b.t = t
+		b.expect(`return document.querySelectorAll(".l").length`, "0")
+		b.run(`document.querySelector("#log-1 > summary").click()`)
+		b.expect(`return [...document.querySelectorAll("#log-1 .l")].map((e) => e.dataset.n + e.textContent).join("|")`, "1ok  package one|2warning: red and blue|3100%")
+		b.expect(`return document.querySelector("#log-1 .bold.f2").textContent`, "ok")
+		b.expect(`return getComputedStyle(document.querySelector("#log-1 .l span:nth-of-type(2)")).color`, "rgb(255, 135, 0)")
+		b.expect(`return document.querySelector("#log-1 .b4.f15").textContent`, "blue")
+		b.expect(`return document.querySelectorAll("#log-1 .l.e").length`, "1")
+		b.run(`document.querySelector("#log-3 > summary").click()`)
+		b.expect(`return document.querySelectorAll("#log-3 .l")[3].textContent`, "<script>alert(1)</script>|*x*_y_ `z` [l](http://e) @all </details>\ufffd&amp;]]>")
+		b.run(`document.querySelector("#log-0 > summary").click()`)
+		b.expect(`return document.querySelector("#log-0 .note").textContent`, "It printed nothing, or nothing that was kept.")
+		b.screenshot("logs")
+	})
+	t.Run("search by keyboard", func(t *testing.T) {
+		b.t = t
+		b.press("/")
+		b.expect(`return document.activeElement.id`, "query")
+		b.press("R", "E", "D")
+		b.expect(`return document.querySelector("#found").textContent`, "1 line")
+		b.press(keyEnter)
+		b.expect(`return document.querySelector(".l.current").textContent`, "warning: red and blue")
+		b.expect(`return document.querySelector("#log-1 .hits").textContent`, "1 match")
+		b.screenshot("search")
+		b.press(keyEsc)
+		b.expect(`return document.querySelector("#found").textContent + document.querySelectorAll(".hit").length`, "0")
+	})
+	t.Run("timeline by keyboard", func(t *testing.T) {
+		b.t = t
+		b.run(`document.querySelector(".row").focus()`)
+		b.press(keyDown, keyDown, keyDown)
+		b.expect(`return document.activeElement.querySelector(".name").textContent`, "test")
+		b.expect(`return document.querySelector(".hint").textContent.includes("waited for build")`, "true")
+		b.expect(`return [...document.querySelectorAll(".row.critical .name")].map((e) => e.textContent).join()`, "db,build,test")
+		b.run(`document.querySelector("#log-3").open = false`)
+		b.press(keyEnter)
+		b.expect(`return document.querySelector("#log-3").open`, "true")
+		b.press(keyTab)
+		b.expect(`return document.activeElement.matches(".row")`, "false") // one stop in the order of focus
+	})
+	t.Run("everything to use has a name and ids are unique", func(t *testing.T) {
+		b.t = t
+		b.expect(`return [...document.querySelectorAll("button, a, [role=region], [role=list]")].filter((e) => !(e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML).join()`, "")
+		b.expect(`const ids = [...document.querySelectorAll("[id]")].map((e) => e.id); return ids.length - new Set(ids).size`, "0")
+		b.expect(`return ["header", "main", "footer", "[role=search]"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
+	})
+	t.Run("themes", func(t *testing.T) {
+		b.t = t
+		const paper = `return getComputedStyle(document.body).backgroundColor`
+		b.expect(paper, "rgb(246, 245, 242)")
+		b.theme("dark")
+		b.expect(paper, "rgb(16, 18, 22)")
+		b.run(`scrollTo({ top: 0, behavior: "instant" })`)
+		b.screenshot("dark")
+		b.run(`document.querySelector("#theme").click()`)
+		b.expect(paper, "rgb(246, 245, 242)")
+		b.run(`document.querySelector("#theme").click()`)
+		b.theme("light")
+		b.expect(paper, "rgb(16, 18, 22)")
+		b.run(`document.querySelector("#theme").click()`)
+		b.expect(paper, "rgb(246, 245, 242)")
+	})
+	t.Run("narrow", func(t *testing.T) {
+		b.t = t
+		b.resize(390, 844)
+		b.expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
+		b.screenshot("narrow")
+	})
+	b.t = t
+	b.checkQuiet(page)
+}
+
+func TestPageOfOneThousandStepsAndOneHundredMegabytes(t *testing.T) {
+	page := writePage(t, large())
+	info, err := os.Stat(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := openBrowser(t)
+	b.open(page)
+	b.expect(`return document.documentElement.dataset.ready`, "yes")
+	b.expect(`return document.querySelectorAll(".row").length`, "1001")
+	b.screenshot("large")
+	b.run(`document.querySelector("#log-1000 > summary").click()`)
+	b.expect(`return document.querySelector("#log-1000 .l").textContent.slice(0, 8)`, "line 0 c")
+	b.run(`document.querySelector("#log-1000 .viewer").scrollTop = 1e9`)
+	b.expect(`return [...document.querySelectorAll("#log-1000 .l")].pop().textContent.slice(0, 11)`, "line 899999")
+	b.expect(`return document.querySelectorAll("#log-1000 .l").length < 5000`, "true") // only what is near
+	b.run(`const q = document.querySelector("#query"); q.value = "LINE 765432 "; q.dispatchEvent(new Event("input")); q.focus()`)
+	b.expect(`return document.querySelector("#found").textContent`, "1 line")
+	b.press(keyEnter)
+	b.expect(`return document.querySelector(".l.current").dataset.n`, "765433")
+	b.expect(`const r = document.querySelector(".l.current").getBoundingClientRect(); return r.top > 0 && r.bottom < innerHeight`, "true")
+	b.screenshot("largelog")
+	t.Logf("%d MB; first paint and ready: %s; JavaScript heap: %s MB", info.Size()>>20,
+		b.run(`return [performance.getEntriesByName("first-contentful-paint")[0]?.startTime, performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd].map(Math.round).join(" ms, ") + " ms"`),
+		b.run(`return Math.round(performance.memory.usedJSHeapSize / 1e6)`))
+	b.checkQuiet(page)
+}
+
+// large is a run of 1000 steps of ten lines each, and of one that printed 900000 lines,
+// 100 MB.
+func large() *report.Report {
+	c := report.NewCollector(0)
+	c.Event(engine.Event{Kind: engine.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "large"})
+	var results []engine.StepResult
+	for i := range 1000 {
+		s := engine.StepResult{
+			Step: fmt.Sprintf("step %d", i), Image: "golang:1.26", Status: engine.Succeeded, Prepared: at(i * 90), Create: ms(30), Eligible: at(i * 100), Started: at(i*100 + 5), Start: ms(10), Duration: ms(300 + i%7*50),
+			Usage: &engine.Usage{User: ms(i), PeakMemory: int64(i) << 20},
+		}
+		if i > 3 {
+			s.WaitedFor = fmt.Sprintf("step %d", i-3)
+			s.DependsOn = []string{s.WaitedFor}
+		}
+		results = append(results, s)
+		for j := range 10 {
+			c.Event(engine.Event{Kind: engine.Line, Time: at(i*100 + j), Step: s.Step, Stream: engine.Stdout, Text: fmt.Sprintf("hello %d", j)})
+		}
+	}
+	for i := range 900_000 {
+		text := fmt.Sprintf("line %d compiling github.com/example/module/package%d/file.go: %x", i, i%977, uint64(i)*0x9e3779b97f4a7c15)
+		c.Event(engine.Event{Kind: engine.Line, Time: start.Add(time.Duration(i) * 100 * time.Microsecond), Step: "loud", Stream: engine.Stdout, Text: text + strings.Repeat(".", max(0, 111-len(text)))})
+	}
+	results = append(results, engine.StepResult{Step: "loud", Image: "golang:1.26", Status: engine.Succeeded, Prepared: at(0), Eligible: at(0), Started: at(10), Duration: ms(90_000)})
+	c.Event(engine.Event{Kind: engine.RunFinished, Time: at(101_000), Summary: &engine.Summary{Run: "4qpjm4ppoc", Name: "large", Status: engine.Succeeded, Duration: ms(101_000), Steps: results}})
+	return c.Report()
+}
