@@ -244,6 +244,7 @@ func (d *pageData) add(run *Run, s *Step, ps pageStep) {
 		bar("tried", a.Started, a.Duration)
 	}
 	bar("run", s.Started, s.Duration)
+	bar("ready", s.Started, s.Ready)
 	if u := s.Usage; u != nil {
 		ds.Usage = &dataAmount{CPU: time.Duration(u.User + u.System).Milliseconds(), Memory: u.PeakMemory, Disk: u.BytesRead + u.BytesWritten}
 	}

@@ -57,6 +57,10 @@ func TestPageInABrowser(t *testing.T) {
 	b.expect(`return document.querySelector("h1").textContent`, "ci")
 	b.expect(`return document.querySelectorAll(".row").length`, "10")
 	b.screenshot("light")
+	b.run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
+	b.screenshot("timeline")
+	b.run(`document.querySelector(".steps").scrollIntoView({ block: "center", behavior: "instant" })`)
+	b.screenshot("steps")
 
 	t.Run("hostile names are text", func(t *testing.T) {
 		b.t = t
@@ -76,6 +80,7 @@ func TestPageInABrowser(t *testing.T) {
 		b.expect(`return document.querySelectorAll("#log-3 .l")[3].textContent`, "<script>alert(1)</script>|*x*_y_ `z` [l](http://e) @all </details>\ufffd&amp;]]>")
 		b.run(`document.querySelector("#log-0 > summary").click()`)
 		b.expect(`return document.querySelector("#log-0 .note").textContent`, "It printed nothing, or nothing that was kept.")
+		b.run(`document.querySelector("#log-1").scrollIntoView({ block: "center", behavior: "instant" })`)
 		b.screenshot("logs")
 	})
 	t.Run("search by keyboard", func(t *testing.T) {
@@ -131,6 +136,8 @@ func TestPageInABrowser(t *testing.T) {
 		b.resize(390, 844)
 		b.expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
 		b.screenshot("narrow")
+		b.run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.screenshot("narrowtimeline")
 	})
 	b.t = t
 	b.checkQuiet(page)

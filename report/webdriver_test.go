@@ -55,6 +55,7 @@ func openBrowser(t *testing.T) *browser {
 	}}}, &session)
 	b.url += "/session/" + session.SessionID
 	t.Cleanup(func() { b.call(http.MethodDelete, "", nil, nil) })
+	b.call(http.MethodPost, "/timeouts", map[string]any{"script": 300_000, "pageLoad": 300_000}, nil)
 	return b
 }
 
@@ -108,13 +109,13 @@ func (b *browser) run(script string) string {
 }
 
 // expect runs a script, again and again until it returns what is wanted: the page
-// changes in its own time. WebDriver's own limit for a script ends it.
+// changes in its own time. It gives up after two minutes.
 func (b *browser) expect(script, want string) {
 	b.t.Helper()
 	got := b.run(`const now = () => { try { return String((() => {` + script + `})()); } catch (e) { return String(e); } };
 		return new Promise((done) => {
 			const began = performance.now();
-			const look = () => now() === ` + quoted(want) + ` || performance.now() - began > 20000 ? done(now()) : requestAnimationFrame(look);
+			const look = () => now() === ` + quoted(want) + ` || performance.now() - began > 120000 ? done(now()) : requestAnimationFrame(look);
 			look();
 		});`)
 	if got != want {
