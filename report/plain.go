@@ -23,7 +23,7 @@ type Plain struct {
 
 	w      io.Writer
 	err    error
-	stamps stamps
+	stamps Stamps
 	paint  palette
 	tails  Tails
 	cleans map[streamOf]*logs.Sanitizer
@@ -41,8 +41,8 @@ func NewPlain(w io.Writer) *Plain {
 
 // Event writes one event. After a failed write it writes nothing more.
 func (p *Plain) Event(e engine.Event) {
-	p.stamps.times, p.paint.on = p.Style.Times, p.Style.Colour
-	p.stamps.event(e)
+	p.stamps.Times, p.paint.on = p.Style.Times, p.Style.Colour
+	p.stamps.Event(e)
 	p.tails.Event(e)
 	switch e.Kind {
 	case engine.Line:
@@ -52,11 +52,11 @@ func (p *Plain) Event(e engine.Event) {
 	case engine.StepStarted:
 		p.say(e, "started in "+e.Image)
 	case engine.StepRetried:
-		p.say(e, p.paint.warn(clean(e.Text)))
+		p.say(e, p.paint.warn(Clean(e.Text)))
 	case engine.StepFinished:
 		p.say(e, p.paint.ended(e.Result))
 	case engine.Warning:
-		p.printf("%s%s %s%s\n", p.stamps.of(e), p.paint.warn("warning:"), about(e.Step), clean(e.Text))
+		p.printf("%s%s %s%s\n", p.stamps.Of(e), p.paint.warn("warning:"), about(e.Step), Clean(e.Text))
 	case engine.MatrixFinished:
 		p.printf("\n%s\n", e.Text)
 	case engine.RunFinished:
@@ -80,7 +80,7 @@ func (p *Plain) printf(format string, args ...any) {
 }
 
 func (p *Plain) say(e engine.Event, text string) {
-	p.printf("%s%s %s\n", p.stamps.of(e), p.paint.label(Label(e)), text)
+	p.printf("%s%s %s\n", p.stamps.Of(e), p.paint.label(Label(e)), text)
 }
 
 // line writes a line of a step, or a piece of one. What continues a piece follows it
@@ -97,7 +97,7 @@ func (p *Plain) line(e engine.Event) {
 	b := p.buffer[:0]
 	if goesOn := p.open != "" && p.open == whose; !goesOn || strings.Contains(e.Text, "\r") {
 		b = append(b, p.between(goesOn)...)
-		b = append(b, p.stamps.of(e)...)
+		b = append(b, p.stamps.Of(e)...)
 		b = append(b, p.paint.label(label)...)
 		b = append(b, ' ')
 	}
@@ -135,7 +135,7 @@ func (p *Plain) clean(e engine.Event) string {
 
 func (p *Plain) pulled(e engine.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
-		p.printf("%simage %s ready after %s\n", p.stamps.of(e), e.Image, Duration(e.Duration))
+		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), e.Image, Duration(e.Duration))
 	}
 }
 

@@ -26,13 +26,14 @@ type Style struct {
 	Times    Times
 }
 
-// stamps writes times in front of lines.
-type stamps struct {
-	times Times
+// Stamps are the times in front of lines.
+type Stamps struct {
+	Times Times
 	began map[string]time.Time // of the runs, by cell
 }
 
-func (s *stamps) event(e engine.Event) {
+// Event takes note of when runs begin.
+func (s *Stamps) Event(e engine.Event) {
 	if e.Kind == engine.RunStarted {
 		if s.began == nil {
 			s.began = map[string]time.Time{}
@@ -41,8 +42,9 @@ func (s *stamps) event(e engine.Event) {
 	}
 }
 
-func (s *stamps) of(e engine.Event) string {
-	switch s.times {
+// Of returns what stands in front of a line about an event, with a space behind it, or "".
+func (s *Stamps) Of(e engine.Event) string {
+	switch s.Times {
 	case Wall:
 		return e.Time.Local().Format("15:04:05.000 ")
 	case Elapsed:
@@ -93,7 +95,7 @@ func (p *palette) ended(r *engine.StepResult) string {
 	switch {
 	case r.Status == engine.Succeeded:
 		return p.paint(aec.GreenF, text)
-	case isFailure(r):
+	case IsFailure(r):
 		return p.red(text)
 	case r.Ignored:
 		return p.warn(text)

@@ -76,7 +76,7 @@ func (t *Tails) Event(e engine.Event) {
 			tail.Add(e)
 		}
 	case engine.StepFinished:
-		if e.Result != nil && !isFailure(e.Result) {
+		if e.Result != nil && !IsFailure(e.Result) {
 			delete(t.tails, Label(e))
 		}
 	}
@@ -100,7 +100,7 @@ func (t *Tails) WriteFailures(w io.Writer, cell string, s *engine.Summary, mark 
 	told := 0
 	for i := range s.Steps {
 		r := &s.Steps[i]
-		if !isFailure(r) {
+		if !IsFailure(r) {
 			continue
 		}
 		if told++; told > mostFailures {

@@ -39,7 +39,7 @@ func Ended(r *engine.StepResult) string {
 		text += ": " + r.Reason
 	}
 	if r.Error != "" {
-		text += ": " + clean(r.Error)
+		text += ": " + Clean(r.Error)
 	}
 	return text
 }
@@ -53,17 +53,17 @@ func Verdict(r *engine.StepResult) string {
 	}
 	switch {
 	case r.NotReady:
-		return what + " was not ready: " + clean(r.Error)
+		return what + " was not ready: " + Clean(r.Error)
 	case stepexecsOwn(r) && r.Started.IsZero():
-		return "stepexec could not run " + what + ": " + clean(r.Error)
+		return "stepexec could not run " + what + ": " + Clean(r.Error)
 	case stepexecsOwn(r):
-		return "stepexec could not finish " + what + ": " + clean(r.Error)
+		return "stepexec could not finish " + what + ": " + Clean(r.Error)
 	case r.Status == engine.TimedOut:
-		return what + " was stopped: " + clean(r.Error)
+		return what + " was stopped: " + Clean(r.Error)
 	case r.Status == engine.Cancelled:
-		return what + " was cancelled: " + clean(r.Error)
+		return what + " was cancelled: " + Clean(r.Error)
 	case r.Error != "":
-		return what + " failed: " + clean(r.Error)
+		return what + " failed: " + Clean(r.Error)
 	}
 	return fmt.Sprintf("%s failed: its command ended with exit code %d", what, r.ExitCode)
 }
@@ -74,9 +74,9 @@ func stepexecsOwn(r *engine.StepResult) bool {
 	return r.Status == engine.Failed && r.ExitCode == engine.CodeError && r.Error != "" && !r.NotReady
 }
 
-// isFailure reports whether something is to be said about a step at the end. What was
+// IsFailure reports whether something is to be said about a step at the end. What was
 // cancelled with the whole run is not worth it.
-func isFailure(r *engine.StepResult) bool {
+func IsFailure(r *engine.StepResult) bool {
 	return (r.Status == engine.Failed || r.Status == engine.TimedOut) && !r.Ignored
 }
 
@@ -92,9 +92,9 @@ func Duration(m engine.Millis) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// clean is a text of several lines without what a terminal would obey: an error may
+// Clean is a text of several lines without what a terminal would obey: an error may
 // quote what a step has printed.
-func clean(text string) string {
+func Clean(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
 		lines[i] = logs.Sanitize(lines[i])

@@ -32,10 +32,11 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"runner":              {"engine", "pipeline", "pull"},
 		"runner/health":       {},
 		"report":              {"engine", "logs"},
+		"report/live":         {"engine", "logs", "report"},
 		"record":              {"engine"},
 		"doctor":              {"unpack/erofs", "sandbox"},
 		"settings":            {"pull", "rootless", "unpack"},
-		"cmd/stepexec":        {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report"},
+		"cmd/stepexec":        {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live"},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	list.Dir = "../.."

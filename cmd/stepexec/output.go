@@ -20,11 +20,12 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// display shows a run. Its methods are called one at a time.
+// display shows a run.
 type display interface {
+	// Event shows an event. It is not called twice at once.
 	Event(engine.Event)
 
-	// Say shows a line of stepexec's own that is no event, without a newline.
+	// Say shows a line of stepexec's own that is no event. It may be called at any time.
 	Say(line string)
 
 	// End is called last, with the exit code that the program will have. The error is
@@ -63,7 +64,10 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 		return nil, err
 	}
 	out := bufio.NewWriterSize(w, outputBuffer)
-	switch o.format {
+	switch o.formatFor(style, os.Getenv) {
+	case "tty":
+		file := w.(*os.File) // or it would be no terminal
+		return newLiveView(file, terminalOf(file), style), nil
 	case "json":
 		return buffered{said{report.NewJSON(out)}, out}, nil
 	case "quiet":
@@ -93,6 +97,19 @@ func (b buffered) Say(line string) {
 }
 
 func (b buffered) End(exitCode int) error { return cmp.Or(b.display.End(exitCode), b.out.Flush()) }
+
+// formatFor is the format that was asked for, as far as the output can show it, or
+// else the one that it is best for.
+func (o *outputFlags) formatFor(style report.Style, env func(string) string) string {
+	isLive := style.Terminal && env("TERM") != "dumb"
+	switch ci := env("CI"); {
+	case o.format == "tty" && !isLive:
+		return "plain"
+	case o.format == "" && isLive && (ci == "" || ci == "false" || ci == "0"):
+		return "tty"
+	}
+	return cmp.Or(o.format, "plain")
+}
 
 func (o *outputFlags) style(w io.Writer) (report.Style, error) {
 	style := report.Style{Times: report.Times(o.times), Terminal: terminalOf(w) != nil}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/containerd/console"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/report/live"
+)
+
+// liveView is the display of a terminal.
+type liveView struct {
+	view       *live.View
+	errors     console.Console // stderr, nil when that is no terminal
+	stopResize func()
+}
+
+func newLiveView(file *os.File, terminal console.Console, style report.Style) *liveView {
+	resized := make(chan os.Signal, 1)
+	signal.Notify(resized, unix.SIGWINCH)
+	size := func() (columns, rows int) {
+		size, err := terminal.Size()
+		if err != nil || size.Width == 0 || size.Height == 0 {
+			return 80, 24 // it does not know its own, as that of script(1)
+		}
+		return int(size.Width), int(size.Height)
+	}
+	view := live.New(file, live.Options{
+		Size: size, Resized: resized, Style: style, Plain: !isUTF8(os.Getenv), Reflows: reflows(os.Getenv),
+	})
+	return &liveView{view, terminalOf(os.Stderr), func() { signal.Stop(resized) }}
+}
+
+func (l *liveView) Event(e engine.Event) { l.view.Event(e) }
+
+func (l *liveView) Say(line string) {
+	if l.errors == nil {
+		sayOnStderr(line)
+		return
+	}
+	l.view.Print("stepexec: " + line)
+}
+
+func (l *liveView) End(int) error {
+	l.stopResize()
+	return l.view.End()
+}
+
+// isUTF8 reports whether the locale has more than ASCII, by the first of the variables
+// that is set (locale(7)).
+func isUTF8(env func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if value := strings.ToLower(env(name)); value != "" {
+			return strings.Contains(value, "utf-8") || strings.Contains(value, "utf8")
+		}
+	}
+	return false
+}
+
+// reflows reports whether the terminal breaks lines anew when it becomes narrower, as
+// most do. xterm, rxvt, screen and the kernel's console do not.
+func reflows(env func(string) string) bool {
+	if env("TMUX") != "" {
+		return true
+	}
+	term := env("TERM")
+	for _, name := range []string{"linux", "rxvt", "screen"} {
+		if strings.HasPrefix(term, name) {
+			return false
+		}
+	}
+	return env("XTERM_VERSION") == ""
+}

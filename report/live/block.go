@@ -1,0 +1,142 @@
+package live
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/morikuni/aec"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/report"
+)
+
+const (
+	indent    = "    "          // of a step's lines
+	mostWidth = 100             // columns of a line with something at its right end
+	barWidth  = 20              // columns between the brackets
+	barFrom   = 72              // columns of a terminal that has room for a bar
+	stallTime = 3 * time.Second // without a byte, after which that is said
+)
+
+// block is what stands below the printed lines: it fits into the terminal with a row
+// left over for the cursor.
+func (s *state) block(now time.Time, columns, rows int) []string {
+	if len(s.running) == 0 && len(s.pulls) == 0 || columns < 10 || rows < 3 {
+		return nil
+	}
+	columns-- // in the last one some terminals go on to the next row
+	rows--
+	lines := []string{s.title(now, columns)}
+	room := rows - 1
+	entries := s.entries(now, columns)
+	if len(entries) > room {
+		more := len(entries) - room + 1
+		entries = append(entries[:room-1], entry{line: fmt.Sprintf("  … and %d more", more)})
+		if s.o.Plain {
+			entries[room-1].line = fmt.Sprintf("  and %d more", more)
+		}
+	}
+	share(entries, min(room-len(entries), max(rows/2, 1)))
+	for _, e := range entries {
+		lines = append(lines, fit(e.line, columns))
+		for _, line := range e.tail[len(e.tail)-e.shown:] {
+			lines = append(lines, fit(indent+logs.Sanitize(line), columns))
+		}
+	}
+	return lines
+}
+
+// entry is a line of the block, with the last lines of the step that it is about.
+type entry struct {
+	line  string
+	tail  []string
+	shown int // of tail
+}
+
+// share gives the rows that are left to the steps, each the same.
+func share(entries []entry, rows int) {
+	for given := true; given && rows > 0; {
+		given = false
+		for i := range entries {
+			if e := &entries[i]; rows > 0 && e.shown < len(e.tail) {
+				e.shown++
+				rows--
+				given = true
+			}
+		}
+	}
+}
+
+// entries are images, then steps, then services, which have least to tell.
+func (s *state) entries(now time.Time, columns int) []entry {
+	var all, services []entry
+	edge := min(columns, mostWidth)
+	for _, p := range s.pulls {
+		all = append(all, entry{line: s.pullLine(p, now, edge)})
+	}
+	for _, t := range s.running {
+		name := "  " + s.paint(aec.Bold, t.label)
+		elapsed := report.Duration(engine.Millis(now.Sub(t.began).Truncate(100 * time.Millisecond)))
+		if t.service {
+			services = append(services, entry{line: aligned(name+s.paint(aec.Faint, "  service, "+t.image), elapsed, edge)})
+			continue
+		}
+		line := aligned(name+s.paint(aec.Faint, "  "+t.image), elapsed, edge)
+		all = append(all, entry{line: line, tail: s.tails.Of(t.cell, t.step).Lines()})
+	}
+	return append(all, services...)
+}
+
+func (s *state) title(now time.Time, columns int) string {
+	running := 0
+	for _, t := range s.running {
+		if !t.service {
+			running++
+		}
+	}
+	text := fmt.Sprintf("%s: %d of %d steps done, %d running", s.name, s.ended, s.steps, running)
+	return s.paint(aec.Bold, aligned(text, report.Duration(engine.Millis(now.Sub(s.began).Truncate(time.Second))), min(columns, mostWidth)))
+}
+
+// pullLine says how far an image is.
+func (s *state) pullLine(p *pull, now time.Time, columns int) string {
+	name := "  " + s.paint(aec.CyanF, "pull") + " " + p.image
+	elapsed := report.Duration(engine.Millis(now.Sub(p.began).Truncate(100 * time.Millisecond)))
+	var parts []string
+	switch done := p.progress; {
+	case p.at.IsZero():
+		parts = append(parts, "asking for it")
+	case done.Total > 0 && done.LayersDone == done.Layers:
+		parts = append(parts, size(done.Bytes), "finishing")
+	default:
+		if done.Total > 0 {
+			if columns >= barFrom {
+				parts = append(parts, bar(done))
+			}
+			parts = append(parts, fmt.Sprintf("%3d%%", percent(done)), size(done.Bytes)+"/"+size(done.Total))
+		} else {
+			parts = append(parts, size(done.Bytes))
+		}
+		if still := now.Sub(p.at); still >= stallTime {
+			parts = append(parts, fmt.Sprintf("nothing for %ds", int(still.Seconds())))
+		} else {
+			parts = append(parts, size(done.Rate)+"/s")
+		}
+	}
+	return aligned(name, strings.Join(append(parts, elapsed), "  "), columns)
+}
+
+func percent(p engine.Progress) int {
+	return int(min(100, p.Bytes*100/p.Total))
+}
+
+func bar(p engine.Progress) string {
+	filled := percent(p) * barWidth / 100
+	text := strings.Repeat("=", filled)
+	if filled < barWidth {
+		text += ">"
+	}
+	return fmt.Sprintf("[%-*s]", barWidth, text)
+}

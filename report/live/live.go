@@ -1,0 +1,96 @@
+package live
+
+import (
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+)
+
+// interval is the time between two looks at whether there is something new to show.
+const interval = 100 * time.Millisecond
+
+// Options say how a View shows.
+type Options struct {
+	Size    func() (columns, rows int) // of the terminal
+	Resized <-chan os.Signal           // may be nil
+	Style   report.Style
+	Plain   bool // no characters beyond ASCII of its own
+	Reflows bool // the terminal breaks lines anew when it becomes narrower
+}
+
+// View shows a run. Its methods may be called from several goroutines; Event and Print
+// do not wait for the terminal.
+type View struct {
+	o      Options
+	mu     sync.Mutex // guards state
+	state  *state
+	draws  sync.Mutex // guards screen
+	screen screen
+	quit   chan struct{}
+	done   sync.WaitGroup
+}
+
+// New returns a View that draws on the terminal w, and begins to draw. It must be ended.
+func New(w io.Writer, o Options) *View {
+	v := &View{o: o, state: newState(o), screen: screen{w: w, reflows: o.Reflows}, quit: make(chan struct{})}
+	v.done.Go(v.run)
+	return v
+}
+
+// Event takes note of one event.
+func (v *View) Event(e engine.Event) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state.event(e)
+}
+
+// Print shows a line that is no event, above what is drawn.
+func (v *View) Print(line string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state.print(line)
+}
+
+// End shows what there still is to show, takes the drawn lines away and returns the
+// first error of drawing.
+func (v *View) End() error {
+	close(v.quit)
+	v.done.Wait()
+	v.draw(false)
+	return v.screen.err
+}
+
+func (v *View) run() {
+	ticks := time.NewTicker(interval)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+		case <-v.o.Resized:
+		case <-v.quit:
+			return
+		}
+		v.draw(true)
+	}
+}
+
+// draw shows what is new, and below it the block of what goes on, if that is wanted.
+func (v *View) draw(block bool) {
+	v.draws.Lock()
+	defer v.draws.Unlock()
+	columns, rows := v.o.Size()
+	v.mu.Lock()
+	text := strings.Join(v.state.printed, "")
+	v.state.printed = nil
+	var lines []string
+	if block {
+		lines = v.state.block(time.Now(), columns, rows)
+	}
+	v.mu.Unlock()
+	v.screen.draw(text, lines, columns)
+}

@@ -1,0 +1,168 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/morikuni/aec"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+)
+
+// lastLines is how many lines of a step are kept.
+const lastLines = 20
+
+// state is what is known of a run, or of the runs of a matrix.
+type state struct {
+	o       Options
+	name    string
+	began   time.Time
+	steps   int // of all runs
+	ended   int
+	running []*task // in the order in which they began
+	pulls   []*pull
+	tails   report.Tails
+	printed []string // whole lines that are not on the screen yet
+	times   report.Stamps
+}
+
+// task is a step or a service that runs.
+type task struct {
+	cell, step, label, image string
+	service                  bool
+	began                    time.Time
+}
+
+// pull is an image that is being made ready.
+type pull struct {
+	cell, image string
+	began       time.Time
+	progress    engine.Progress
+	at          time.Time // of the progress; zero: there was none
+}
+
+func newState(o Options) *state {
+	return &state{o: o, tails: report.Tails{Max: lastLines}, times: report.Stamps{Times: o.Style.Times}}
+}
+
+func (s *state) event(e engine.Event) {
+	s.tails.Event(e)
+	s.times.Event(e)
+	switch e.Kind {
+	case engine.RunStarted:
+		s.runStarted(e)
+	case engine.PullStarted:
+		s.pulls = append(s.pulls, &pull{cell: e.Cell, image: e.Image, began: e.Time})
+	case engine.PullProgress:
+		if i := s.pullOf(e); i >= 0 {
+			s.pulls[i].progress, s.pulls[i].at = *e.Progress, e.Time
+		}
+	case engine.PullFinished:
+		s.pullFinished(e)
+	case engine.StepStarted:
+		s.forget(e)
+		s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), e.Image, e.Service, e.Time})
+	case engine.StepRetried:
+		s.forget(e)
+		s.say(e, s.paint(aec.YellowF, s.mark("↻", "~")), report.Label(e)+" "+report.Clean(e.Text))
+	case engine.StepFinished:
+		s.stepFinished(e)
+	case engine.Warning:
+		text := report.Clean(e.Text)
+		if e.Step != "" {
+			text = report.Label(e) + ": " + text
+		}
+		s.say(e, s.paint(aec.YellowF, "!"), text)
+	case engine.MatrixFinished:
+		s.print("\n" + e.Text)
+	case engine.RunFinished:
+		s.runFinished(e)
+	}
+}
+
+func (s *state) runStarted(e engine.Event) {
+	s.steps += e.Steps
+	if s.began.IsZero() {
+		s.began = e.Time
+		s.name = strings.TrimSuffix(e.Name, " ("+e.Cell+")")
+	}
+}
+
+func (s *state) pullOf(e engine.Event) int {
+	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == e.Image })
+}
+
+func (s *state) pullFinished(e engine.Event) {
+	i := s.pullOf(e)
+	if i < 0 {
+		return
+	}
+	p := s.pulls[i]
+	s.pulls = slices.Delete(s.pulls, i, i+1)
+	if e.Error == "" && p.progress.Bytes > 0 {
+		text := fmt.Sprintf("%s pulled: %s in %s", e.Image, size(p.progress.Bytes), report.Duration(e.Duration))
+		s.say(e, s.paint(aec.GreenF, s.mark("✔", "+")), text)
+	}
+}
+
+// forget takes a step out of those that run.
+func (s *state) forget(e engine.Event) {
+	s.running = slices.DeleteFunc(s.running, func(t *task) bool { return t.cell == e.Cell && t.step == e.Step })
+}
+
+func (s *state) stepFinished(e engine.Event) {
+	s.forget(e)
+	r := e.Result
+	if !r.Service {
+		s.ended++
+	}
+	text := report.Label(e) + " " + report.Ended(r)
+	switch {
+	case r.Status == engine.Succeeded:
+		s.say(e, s.paint(aec.GreenF, s.mark("✔", "+")), report.Label(e)+" "+report.Duration(r.Duration))
+	case report.IsFailure(r):
+		s.say(e, s.paint(aec.RedF, s.mark("✘", "x")), s.paint(aec.RedF, text))
+	case r.Ignored:
+		s.say(e, s.paint(aec.YellowF, "!"), text)
+	default:
+		s.say(e, "-", s.paint(aec.Faint, text))
+	}
+}
+
+func (s *state) runFinished(e engine.Event) {
+	var text strings.Builder
+	text.WriteString("\n")
+	red := func(text string) string { return s.paint(aec.RedF, text) }
+	_ = s.tails.WriteFailures(&text, e.Cell, e.Summary, red) // a Builder takes everything
+	_ = report.Summary(&text, e.Summary)
+	s.print(strings.TrimSuffix(text.String(), "\n"))
+}
+
+// say prints a line about an event behind a mark.
+func (s *state) say(e engine.Event, mark, text string) {
+	s.print(s.times.Of(e) + mark + " " + text)
+}
+
+func (s *state) print(line string) { s.printed = append(s.printed, line+"\n") }
+
+// mark is a character, or one of ASCII in its place.
+func (s *state) mark(mark, ascii string) string {
+	if s.o.Plain {
+		return ascii
+	}
+	return mark
+}
+
+func (s *state) paint(colour aec.ANSI, text string) string {
+	if !s.o.Style.Colour {
+		return text
+	}
+	return colour.Apply(text)
+}
+
+// size is a number of bytes in three digits.
+func size(bytes int64) string { return units.HumanSizeWithPrecision(float64(bytes), 3) }
