@@ -101,7 +101,7 @@ func (b buffered) End(exitCode int) error { return cmp.Or(b.display.End(exitCode
 // formatFor is the format that was asked for, as far as the output can show it, or
 // else the one that it is best for.
 func (o *outputFlags) formatFor(style report.Style, env func(string) string) string {
-	isLive := style.Terminal && env("TERM") != "dumb"
+	isLive := style.Terminal && env("TERM") != "" && env("TERM") != "dumb"
 	switch ci := env("CI"); {
 	case o.format == "tty" && !isLive:
 		return "plain"

@@ -15,8 +15,6 @@ import (
 const (
 	indent    = "    "          // of a step's lines
 	mostWidth = 100             // columns of a line with something at its right end
-	barWidth  = 20              // columns between the brackets
-	barFrom   = 72              // columns of a terminal that has room for a bar
 	stallTime = 3 * time.Second // without a byte, after which that is said
 )
 
@@ -102,7 +100,6 @@ func (s *state) title(now time.Time, columns int) string {
 
 // pullLine says how far an image is.
 func (s *state) pullLine(p *pull, now time.Time, columns int) string {
-	name := "  " + s.paint(aec.CyanF, "pull") + " " + p.image
 	elapsed := report.Duration(engine.Millis(now.Sub(p.began).Truncate(100 * time.Millisecond)))
 	var parts []string
 	switch done := p.progress; {
@@ -112,31 +109,43 @@ func (s *state) pullLine(p *pull, now time.Time, columns int) string {
 		parts = append(parts, size(done.Bytes), "finishing")
 	default:
 		if done.Total > 0 {
-			if columns >= barFrom {
-				parts = append(parts, bar(done))
+			if width := columns / 8; width >= 8 { // in a narrow terminal the numbers must do
+				parts = append(parts, bar(done, width))
 			}
 			parts = append(parts, fmt.Sprintf("%3d%%", percent(done)), size(done.Bytes)+"/"+size(done.Total))
 		} else {
 			parts = append(parts, size(done.Bytes))
 		}
 		if still := now.Sub(p.at); still >= stallTime {
-			parts = append(parts, fmt.Sprintf("nothing for %ds", int(still.Seconds())))
+			parts = append(parts, fmt.Sprintf("stalled %ds", int(still.Seconds())))
 		} else {
 			parts = append(parts, size(done.Rate)+"/s")
 		}
 	}
-	return aligned(name, strings.Join(append(parts, elapsed), "  "), columns)
+	right := strings.Join(append(parts, elapsed), "  ")
+	room := columns - width(right) - len("  pull ") - 2
+	return aligned("  "+s.paint(aec.CyanF, "pull")+" "+s.shortened(p.image, room), right, columns)
 }
 
 func percent(p engine.Progress) int {
 	return int(min(100, p.Bytes*100/p.Total))
 }
 
-func bar(p engine.Progress) string {
-	filled := percent(p) * barWidth / 100
+// shortened is an image's name without its beginning, where there is no room for all
+// of it: the end says more.
+func (s *state) shortened(image string, columns int) string {
+	if len(image) <= columns || columns < 4 {
+		return image
+	}
+	return s.mark("…", "~") + image[len(image)-columns+1:]
+}
+
+// bar has a width in columns between its brackets.
+func bar(p engine.Progress, width int) string {
+	filled := percent(p) * width / 100
 	text := strings.Repeat("=", filled)
-	if filled < barWidth {
+	if filled < width {
 		text += ">"
 	}
-	return fmt.Sprintf("[%-*s]", barWidth, text)
+	return fmt.Sprintf("[%-*s]", width, text)
 }
