@@ -138,7 +138,11 @@ func (s *state) runFinished(e engine.Event) {
 	text.WriteString("\n")
 	red := func(text string) string { return s.paint(aec.RedF, text) }
 	_ = s.tails.WriteFailures(&text, e.Cell, e.Summary, red) // a Builder takes everything
-	_ = report.Summary(&text, e.Summary)
+	columns := 80
+	if s.o.Size != nil {
+		columns, _ = s.o.Size()
+	}
+	_ = report.SummaryWithin(&text, e.Summary, columns)
 	s.print(strings.TrimSuffix(text.String(), "\n"))
 }
 
