@@ -38,6 +38,9 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style) *l
 
 func (l *liveView) Event(e engine.Event) { l.view.Event(e) }
 
+// Flush has nothing to do: the view draws by itself.
+func (l *liveView) Flush() {}
+
 func (l *liveView) Say(line string) {
 	if l.errors == nil {
 		sayOnStderr(line)

@@ -28,6 +28,10 @@ type display interface {
 	// Say shows a line of stepexec's own that is no event. It may be called at any time.
 	Say(line string)
 
+	// Flush shows what was held back to show more at once. It is called like Event, when
+	// no more events wait.
+	Flush()
+
 	// End is called last, with the exit code that the program will have. The error is
 	// the first one of showing.
 	End(exitCode int) error
@@ -91,11 +95,6 @@ type buffered struct {
 // Flush shows what is in the buffer. Its error stays with the writer, and End returns it.
 func (b buffered) Flush() { _ = b.out.Flush() }
 
-func (b buffered) Say(line string) {
-	b.Flush()
-	b.display.Say(line)
-}
-
 func (b buffered) End(exitCode int) error { return cmp.Or(b.display.End(exitCode), b.out.Flush()) }
 
 // formatFor is the format that was asked for, as far as the output can show it, or
@@ -150,12 +149,14 @@ func terminalOf(w io.Writer) console.Console {
 type said struct{ printer }
 
 func (said) Say(line string)   { sayOnStderr(line) }
+func (said) Flush()            {}
 func (s said) End(_ int) error { return s.Err() }
 
 // silent says nothing when all goes well, not even warnings.
 type silent struct{ printer }
 
 func (silent) Say(string)        {}
+func (silent) Flush()            {}
 func (s silent) End(_ int) error { return s.Err() }
 
 // printer writes events.

@@ -141,9 +141,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	on.Warn = display.Say
 	caches := newCaches(o.root)
 	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
-	if b, ok := display.(buffered); ok {
-		options.Flush = b.Flush
-	}
+	options.Flush = display.Flush
 	var code int
 	if job := jobs[0]; job.plan.Cell == "" {
 		options.Roots, options.Events, options.Terminal = job.roots, display.Event, usersTerminal()
