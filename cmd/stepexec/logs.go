@@ -31,7 +31,8 @@ func newLogs() *cobra.Command {
 		Long: `Show what a run printed, as it was shown when it ran; with STEP what that step
 printed, and nothing else. RUN is the run's id, or the beginning of it, or latest.
 
-Of stepexec step there is no output in the record: it belongs to whoever called it.`,
+Of stepexec step there is no output in the record: it belongs to whoever called it, unless
+it ran with --detach.`,
 		Example: `  stepexec logs 4qpj
   stepexec logs 4qpj build -f`,
 		Args: cobra.RangeArgs(1, 2),
