@@ -42,8 +42,9 @@ func (c cgroup) holdScope() (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("hold the step's scope: %w", err), out.Close(), unix.Rmdir(dir))
 	}
 	release = func() error {
-		err := out.Close()
-		_ = holder.Wait() // systemd may have killed it with the scope
+		// Killed, for in a frozen scope it would not see the end of its input.
+		err := errors.Join(ignoreDone(holder.Process.Kill()), out.Close())
+		_ = holder.Wait() // says that it was killed
 		if removed := unix.Rmdir(dir); removed != nil && !errors.Is(removed, unix.ENOENT) {
 			err = errors.Join(err, &os.PathError{Op: "rmdir", Path: dir, Err: removed})
 		}
