@@ -1,0 +1,182 @@
+package woodpecker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/stepexec/stepexec/runner/woodpecker/wire"
+)
+
+const (
+	callTime    = 30 * time.Second       // for an answer to a call that does not wait for something
+	firstPause  = 100 * time.Millisecond // after a failed call; doubled each time
+	longPause   = 10 * time.Second
+	unsureTries = 5           // of a call that the server refuses for a reason that may pass
+	maxMessage  = 64 << 20    // of a workflow; gRPC's own limit of 4 MiB is less than the server's
+	deadTime    = time.Minute // without an acknowledgement of what was sent, after which a connection is dead
+)
+
+// errGaveUp ends an agent that has tried for as long as it was told to.
+var errGaveUp = errors.New("gave up on the server")
+
+// client makes the calls of the protocol, each for as long as it takes.
+type client struct {
+	o     *Options
+	conn  *grpc.ClientConn
+	calls wire.WoodpeckerClient
+	token *token
+	stats *stats
+	lost  atomic.Bool // the server is away, and the operator knows
+}
+
+func newClient(o *Options, agentID int64, s *stats) (*client, error) {
+	transport := insecure.NewCredentials()
+	if o.TLS != nil {
+		transport = credentials.NewTLS(o.TLS)
+	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(transport),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longPause},
+			MinConnectTimeout: longPause,
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithUserAgent("stepexec"),
+	}
+	if o.KeepaliveTime > 0 {
+		options = append(options, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: o.KeepaliveTime, Timeout: o.KeepaliveTimeout}))
+	}
+	if !isSocket(o.Server) {
+		options = append(options, grpc.WithContextDialer(dial))
+	}
+	conn, err := grpc.NewClient(o.Server, options...)
+	if err != nil {
+		return nil, fmt.Errorf("server %s: %w", o.Server, err)
+	}
+	c := &client{o: o, conn: conn, calls: wire.NewWoodpeckerClient(conn), stats: s}
+	c.token = &token{auth: wire.NewWoodpeckerAuthClient(conn), secret: o.Secret, agentID: agentID}
+	return c, nil
+}
+
+func isSocket(server string) bool { return len(server) > 7 && server[:7] == "unix://" }
+
+// dial makes connections that die when what was sent is not acknowledged for a minute.
+// The agent says every ten seconds that it lives, so a server that has vanished without
+// a word is noticed, where servers refuse gRPC's own keepalive more often than each five
+// minutes (TCP_USER_TIMEOUT, tcp(7)).
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		controlErr := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadTime.Milliseconds()))
+		})
+		return errors.Join(controlErr, err)
+	}}
+	return dialer.DialContext(ctx, "tcp", address)
+}
+
+// call makes a call until it is answered, ctx ends, the server refuses it, or the agent is
+// to give up. waits says that the server answers only when something happens.
+func call[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
+	began, unsure, pause := time.Now(), 0, firstPause
+	for {
+		answer, err := attempt(ctx, c, waits, method, request)
+		if err == nil {
+			c.reached()
+			return answer, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		c.stats.failedCalls.Add(1)
+		switch verdict(err) {
+		case refused:
+			return nil, err
+		case unsurely:
+			if unsure++; unsure >= unsureTries {
+				return nil, err
+			}
+		case away:
+			c.away(err)
+			if c.o.RetryTimeout > 0 && time.Since(began) > c.o.RetryTimeout {
+				return nil, fmt.Errorf("%w: not reached for %v: %w", errGaveUp, c.o.RetryTimeout, err)
+			}
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, context.Cause(ctx)
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
+	if !waits {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTime)
+		defer cancel()
+	}
+	for again := false; ; again = true {
+		value, err := c.token.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := method(metadata.AppendToOutgoingContext(ctx, "token", value, "hostname", c.o.Hostname), request)
+		if status.Code(err) != codes.Unauthenticated || again {
+			return answer, err
+		}
+		c.token.drop(value) // the server has restarted with another key
+	}
+}
+
+// verdicts of a failed call.
+const (
+	away     = iota // the server cannot be reached, or not now
+	unsurely        // the server has refused, for a reason that may be its own trouble
+	refused
+)
+
+// verdict says what a failed call means. Servers answer most errors without a code, those
+// of their database too: a result that is lost to one is worse than to ask again.
+func verdict(err error) int {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.DataLoss, codes.ResourceExhausted, codes.Canceled, codes.Unauthenticated:
+		return away
+	case codes.Unknown, codes.Internal:
+		return unsurely
+	}
+	return refused
+}
+
+// away and reached tell the operator once when the server goes and comes.
+func (c *client) away(err error) {
+	if !c.lost.Swap(true) {
+		c.o.Say(fmt.Sprintf("the server %s cannot be reached: %s; trying until it is back", c.o.Server, status.Convert(err).Message()))
+	}
+}
+
+func (c *client) reached() {
+	c.stats.contact.Store(time.Now().Unix())
+	if c.lost.Swap(false) {
+		c.o.Say(fmt.Sprintf("the server %s is back", c.o.Server))
+	}
+}

@@ -1,0 +1,82 @@
+package woodpecker
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/runner"
+)
+
+// Options say which server an agent works for, and how. Server, Secret and Execute are
+// required.
+type Options struct {
+	Server string      // HOST:PORT, or unix:///PATH
+	Secret string      // that agents and server share, or the agent's own token
+	TLS    *tls.Config // nil: the connection is not encrypted
+
+	Hostname       string            // of this agent, in the server's lists
+	Labels         map[string]string // beside platform, backend, hostname and repo; a label of these names is in its place
+	MaxWorkflows   int               // at once; 0 is 1
+	SingleWorkflow bool              // end after one
+	AgentFile      string            // keeps the agent's number between starts; "": it is a new agent each time, and is unregistered at the end
+	Version        string            // of stepexec
+	Platform       string            // of this machine, such as linux/amd64
+
+	RetryTimeout     time.Duration // without the server, after which the agent gives up; 0: never
+	KeepaliveTime    time.Duration // of silence, after which the connection is tried; 0: never. Servers refuse less than they are set to
+	KeepaliveTimeout time.Duration // for the answer; 0 is 20 s
+
+	HealthAddress string         // where /healthz and /metrics are; "": nowhere
+	Listening     func(net.Addr) // is told where they are; may be nil
+
+	Defaults workflows.Defaults // of steps
+	Execute  runner.Execute
+	Say      func(line string) // tells the operator; nil: nobody
+	Kill     <-chan struct{}   // closed: workflows that run are cancelled, and the agent ends
+}
+
+// backend is what the agent calls itself where workflows choose among agents.
+const backend = "stepexec"
+
+// check fills in what is not given, and says what is missing.
+func (o *Options) check() error {
+	switch {
+	case o.Server == "":
+		return errors.New("no server is given (set WOODPECKER_SERVER to HOST:PORT)")
+	case strings.Contains(o.Server, "://") && !strings.HasPrefix(o.Server, "unix://"):
+		return fmt.Errorf("server %s: must be HOST:PORT without a scheme: it is the address of its gRPC port (or unix:///PATH)", o.Server)
+	case o.Secret == "":
+		return errors.New("no secret is given (set WOODPECKER_AGENT_SECRET to that of the server, or to the agent's token)")
+	case o.MaxWorkflows < 0:
+		return fmt.Errorf("%d workflows at once: must be 1 or more", o.MaxWorkflows)
+	}
+	if path, isSocket := strings.CutPrefix(o.Server, "unix://"); isSocket {
+		absolute, err := filepath.Abs(path)
+		if err != nil {
+			return fmt.Errorf("server %s: %w", o.Server, err)
+		}
+		o.Server = "unix://" + absolute
+	}
+	if o.MaxWorkflows == 0 || o.SingleWorkflow {
+		o.MaxWorkflows = 1
+	}
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	return nil
+}
+
+// labels are what workflows are chosen by.
+func (o *Options) labels() map[string]string {
+	labels := map[string]string{"hostname": o.Hostname, "platform": o.Platform, "backend": backend, "repo": "*"}
+	for name, value := range o.Labels {
+		labels[name] = value
+	}
+	return labels
+}

@@ -1,0 +1,170 @@
+package woodpecker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stepexec/stepexec/runner/woodpecker/wire"
+)
+
+const (
+	batchSize   = 1 << 20                // bytes of one call; gRPC takes 4 MiB
+	batchPeriod = 500 * time.Millisecond // between two calls with lines alone
+	maxQueued   = 16 << 20               // bytes of lines of one workflow that wait for the server; steps wait when there are more
+)
+
+// outbox sends what a workflow has to report, in the order in which it happened: so a step's
+// log is complete before its end is known. Without the server it waits.
+type outbox struct {
+	agent    *agent
+	workflow string
+
+	mu     sync.Mutex
+	queue  []report
+	bytes  int
+	closed bool
+	room   *sync.Cond    // there is less in the queue, or nothing is sent any more
+	more   chan struct{} // there is something in the queue, or it is closed
+	done   chan struct{} // everything was sent, or given up
+	gone   bool          // nothing is sent any more
+}
+
+// report is a line or the state of a step.
+type report struct {
+	line *wire.LogEntry
+	step *wire.StepState
+}
+
+func newOutbox(a *agent, workflow string) *outbox {
+	o := &outbox{agent: a, workflow: workflow, more: make(chan struct{}, 1), done: make(chan struct{})}
+	o.room = sync.NewCond(&o.mu)
+	go o.send(a.life)
+	return o
+}
+
+// put adds a report. It waits while there is too much in the queue.
+func (o *outbox) put(r report) {
+	o.mu.Lock()
+	for o.bytes > maxQueued && !o.gone {
+		o.room.Wait()
+	}
+	o.queue = append(o.queue, r)
+	o.bytes += len(r.line.GetData())
+	o.mu.Unlock()
+	o.wake()
+}
+
+func (o *outbox) wake() {
+	select {
+	case o.more <- struct{}{}:
+	default:
+	}
+}
+
+// close waits until everything was sent, or the agent's life is over.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.wake()
+	<-o.done
+}
+
+func (o *outbox) send(ctx context.Context) {
+	defer close(o.done)
+	defer func() {
+		o.mu.Lock()
+		o.gone = true
+		o.room.Broadcast()
+		o.mu.Unlock()
+	}()
+	for {
+		lines, step, ended := o.take()
+		switch {
+		case step != nil:
+			o.sendStep(ctx, step)
+		case len(lines) > 0:
+			o.sendLines(ctx, lines)
+			o.gather(ctx)
+		case ended:
+			return
+		default:
+			select {
+			case <-o.more:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// gather lets lines come together, unless something waits that is more than a line.
+func (o *outbox) gather(ctx context.Context) {
+	timer := time.NewTimer(batchPeriod)
+	defer timer.Stop()
+	for !o.urgent() {
+		select {
+		case <-o.more:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (o *outbox) urgent() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.bytes >= batchSize {
+		return true
+	}
+	return len(o.queue) > 0 && o.queue[len(o.queue)-1].step != nil
+}
+
+// take returns what is to be sent next: the state of a step, or the lines before one.
+func (o *outbox) take() (lines []*wire.LogEntry, step *wire.StepState, ended bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 {
+		return nil, nil, o.closed
+	}
+	if step = o.queue[0].step; step != nil {
+		o.queue = o.queue[1:]
+		return nil, step, false
+	}
+	size, n := 0, 0
+	for n < len(o.queue) && o.queue[n].line != nil && (n == 0 || size < batchSize) {
+		size += proto.Size(o.queue[n].line)
+		o.bytes -= len(o.queue[n].line.GetData())
+		lines = append(lines, o.queue[n].line)
+		n++
+	}
+	o.queue = o.queue[n:]
+	o.room.Broadcast()
+	return lines, nil, false
+}
+
+func (o *outbox) sendLines(ctx context.Context, lines []*wire.LogEntry) {
+	_, err := call(ctx, o.agent.client, false, o.agent.client.calls.Log, &wire.LogRequest{LogEntries: lines})
+	if err == nil {
+		o.agent.stats.lines.Add(int64(len(lines)))
+		return
+	}
+	o.agent.stats.lostLines.Add(int64(len(lines)))
+	o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server does not take %d lines of the log: %v", o.workflow, len(lines), err))
+}
+
+func (o *outbox) sendStep(ctx context.Context, step *wire.StepState) {
+	_, err := call(ctx, o.agent.client, false, o.agent.client.calls.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
+	if err != nil {
+		o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server does not take the state of step %s: %v", o.workflow, step.GetStepUuid(), err))
+	}
+}

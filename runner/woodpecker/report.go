@@ -1,0 +1,177 @@
+package woodpecker
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/runner/woodpecker/wire"
+)
+
+// Exit codes and texts by which servers show an end that is not a command's.
+const (
+	codeKilled   = 137
+	textCanceled = "canceled"
+)
+
+// slowPull is how long a pull takes that a step's log tells of.
+const slowPull = time.Second
+
+// reporter turns the events of a run into reports. It is called by one goroutine at a time.
+type reporter struct {
+	outbox *outbox
+	stats  *stats
+	say    func(string)
+	steps  map[string]*stepReport // by the names that they have in the pipeline
+	pulled map[string]string      // what to tell of an image's pull
+	failed bool                   // a step that counts
+}
+
+// stepReport is what was reported of a step.
+type stepReport struct {
+	*workflows.Step
+	started time.Time
+	lines   int32
+	ended   bool
+}
+
+func newReporter(o *outbox, s *stats, say func(string), steps map[string]*workflows.Step) *reporter {
+	r := &reporter{outbox: o, stats: s, say: say, steps: map[string]*stepReport{}, pulled: map[string]string{}}
+	for name, step := range steps {
+		r.steps[name] = &stepReport{Step: step}
+	}
+	return r
+}
+
+func (r *reporter) event(e engine.Event) {
+	step := r.steps[e.Step]
+	switch {
+	case e.Kind == engine.PullFinished && e.Error == "" && time.Duration(e.Duration) > slowPull:
+		r.pulled[e.Image] = fmt.Sprintf("pulled %s in %v (%s)", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond), e.Digest)
+	case e.Kind == engine.Warning && step == nil:
+		r.say("warning: workflow " + r.outbox.workflow + ": " + e.Text)
+	case step == nil:
+	case e.Kind == engine.StepStarted:
+		r.begin(step, e)
+	case e.Kind == engine.Line:
+		r.line(step, e.Text)
+	case e.Kind == engine.StepRetried, e.Kind == engine.Warning:
+		r.line(step, "stepexec: "+e.Text)
+	case e.Kind == engine.StepFinished && e.Result != nil:
+		r.end(step, e.Result, e.Time)
+	}
+}
+
+// begin reports the start of a step; that of a further attempt is none.
+func (r *reporter) begin(step *stepReport, e engine.Event) {
+	if !step.started.IsZero() {
+		return
+	}
+	step.started = e.Time
+	r.outbox.put(report{step: &wire.StepState{StepUuid: step.UUID, Started: e.Time.Unix()}})
+	if text := r.pulled[e.Image]; text != "" {
+		r.line(step, "stepexec: "+text)
+		delete(r.pulled, e.Image)
+	}
+}
+
+func (r *reporter) line(step *stepReport, text string) {
+	entry := &wire.LogEntry{StepUuid: step.UUID, Line: step.lines, Data: []byte(text)}
+	if !step.started.IsZero() {
+		entry.Time = int64(time.Since(step.started).Seconds())
+	}
+	step.lines++
+	r.outbox.put(report{line: entry})
+}
+
+// end reports the end of a step.
+func (r *reporter) end(step *stepReport, result *engine.StepResult, at time.Time) {
+	if step.ended {
+		return
+	}
+	step.ended = true
+	r.stats.count(r.stats.steps, string(result.Status))
+	state := &wire.StepState{StepUuid: step.UUID, Started: seconds(step.started), Finished: at.Unix(), Exited: true, ExitCode: int32(result.ExitCode)}
+	switch result.Status {
+	case engine.Succeeded, engine.Stopped:
+		state.ExitCode = 0 // a service that was stopped has done what it should
+	case engine.Skipped:
+		state = skipped(step)
+	case engine.Cancelled:
+		if step.started.IsZero() {
+			state = skipped(step)
+			break
+		}
+		state.Canceled, state.ExitCode, state.Error = true, codeKilled, textCanceled
+	case engine.TimedOut:
+		if step.started.IsZero() {
+			state = skipped(step)
+			break
+		}
+		state.Error = cmp.Or(result.Error, "its time is over")
+	default:
+		state.ExitCode = int32(cmp.Or(result.ExitCode, engine.CodeError)) // a failure is never green
+		state.Error = result.Error
+	}
+	if state.Error != "" && !state.Canceled {
+		r.line(step, "stepexec: "+state.Error)
+	}
+	if state.Exited && state.ExitCode != 0 && step.Failure != "ignore" {
+		r.failed = true
+	}
+	r.outbox.put(report{step: state})
+}
+
+func skipped(step *stepReport) *wire.StepState {
+	return &wire.StepState{StepUuid: step.UUID, Skipped: true}
+}
+
+// never reports steps that run in no case.
+func (r *reporter) never(steps []*workflows.Step) {
+	for _, step := range steps {
+		r.outbox.put(report{step: skipped(&stepReport{Step: step})})
+	}
+}
+
+// fail reports a workflow that could not be run: the first step that has not ended has the
+// error, where people look for it, and the others are skipped. It reports whether there was
+// such a step.
+func (r *reporter) fail(order []*workflows.Step, err error) (told bool) {
+	for _, s := range order {
+		step := &stepReport{Step: s}
+		for _, known := range r.steps {
+			if known.Step == s {
+				step = known
+			}
+		}
+		if step.ended {
+			continue
+		}
+		step.ended = true
+		if told {
+			r.outbox.put(report{step: skipped(step)})
+			continue
+		}
+		told, r.failed = true, true
+		now := time.Now()
+		if step.started.IsZero() {
+			step.started = now
+			r.outbox.put(report{step: &wire.StepState{StepUuid: s.UUID, Started: now.Unix()}})
+		}
+		r.line(step, "stepexec: "+err.Error())
+		r.outbox.put(report{step: &wire.StepState{
+			StepUuid: s.UUID, Started: seconds(step.started), Finished: now.Unix(), Exited: true, ExitCode: engine.CodeError, Error: err.Error(),
+		}})
+	}
+	return told
+}
+
+// seconds are 0 for no time.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}

@@ -1,0 +1,76 @@
+package woodpecker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/stepexec/stepexec/runner/woodpecker/wire"
+)
+
+// newAgent is the number of an agent that the server does not know yet.
+const newAgent = -1
+
+// A token is valid for an hour; it is renewed in half of that time.
+const tokenTime = 30 * time.Minute
+
+// token is what the server wants with every call. It is got when it is needed.
+type token struct {
+	auth   wire.WoodpeckerAuthClient
+	secret string
+
+	mu      sync.Mutex
+	agentID int64
+	value   string
+	got     time.Time
+	valid   bool // the secret was accepted once
+}
+
+// get returns the token. The error is a status of gRPC: PermissionDenied when the secret
+// was never accepted, and else one that is worth trying again.
+func (t *token) get(ctx context.Context) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.value != "" && time.Since(t.got) < tokenTime {
+		return t.value, nil
+	}
+	answer, err := t.auth.Auth(ctx, &wire.AuthRequest{AgentToken: t.secret, AgentId: t.agentID})
+	if err != nil && t.agentID != newAgent && isForgotten(err) {
+		t.agentID = newAgent // somebody has deleted the agent from the server's list
+		answer, err = t.auth.Auth(ctx, &wire.AuthRequest{AgentToken: t.secret, AgentId: newAgent})
+	}
+	switch {
+	case err == nil:
+		t.value, t.got, t.agentID, t.valid = answer.GetAccessToken(), time.Now(), answer.GetAgentId(), true
+		return t.value, nil
+	case verdict(err) == away || t.valid:
+		return "", status.Error(codes.Unavailable, status.Convert(err).Message())
+	}
+	return "", status.Error(codes.PermissionDenied, fmt.Sprintf("%s (is WOODPECKER_AGENT_SECRET that of the server?)", status.Convert(err).Message()))
+}
+
+// isForgotten knows the answer to a number that the server has no agent of.
+func isForgotten(err error) bool {
+	return strings.Contains(status.Convert(err).Message(), "AgentID not found")
+}
+
+// drop forgets a token that the server did not take.
+func (t *token) drop(value string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.value == value {
+		t.value = ""
+	}
+}
+
+// agent is the number that the server knows the agent by.
+func (t *token) agent() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.agentID
+}
