@@ -82,6 +82,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 	for _, cmd := range []*cobra.Command{newRun(kill), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
 		root.AddCommand(asRoot(cmd))
 	}
+	root.AddCommand(newRunner(kill))
 	root.AddCommand(detachable(asRoot(newStep(kill))))
 	return root
 }

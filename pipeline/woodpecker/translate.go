@@ -183,7 +183,9 @@ func (t *translator) network(s *Step, step *pipeline.Step) {
 	}
 }
 
-var aliasForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+var aliasForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
+
+const maxAlias = 253
 
 // nameEveryStep has the name of every step, not only of services, lead to it. All of
 // them are on one network, and so at one address.
@@ -192,7 +194,7 @@ func (t *translator) nameEveryStep() {
 	for _, s := range t.config.Steps() {
 		for _, alias := range aliases(s) {
 			host := pipeline.HostAddress{Name: alias, Address: "127.0.0.1"}
-			if aliasForm.MatchString(alias) && !slices.Contains(names, host) {
+			if len(alias) <= maxAlias && aliasForm.MatchString(alias) && !slices.Contains(names, host) {
 				names = append(names, host)
 			}
 		}
@@ -259,7 +261,7 @@ func (t *translator) mount(s *Step, number int, text string) (pipeline.Mount, er
 		m.Type, m.Source = pipeline.MountVolume, fmt.Sprintf(".anonymous-%s-%d", s.UUID, number)
 	case source == t.config.Volume:
 		m.Type, m.Source = pipeline.MountVolume, pipeline.WorkspaceVolume
-	case !volumeForm.MatchString(source):
+	case len(source) > maxVolume || !volumeForm.MatchString(source):
 		return m, fmt.Errorf("%q is neither an absolute path nor the name of a volume", source)
 	default:
 		m.Type, m.Source = pipeline.MountCache, source
@@ -267,7 +269,9 @@ func (t *translator) mount(s *Step, number int, text string) (pipeline.Mount, er
 	return m, nil
 }
 
-var volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
+var volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+const maxVolume = 100 // characters of a name
 
 // variables are NAME: value in the order of the names.
 func variables(values map[string]string) []pipeline.Variable {

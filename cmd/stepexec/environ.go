@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// environ reads settings from environment variables and keeps what is wrong with them.
+type environ struct{ failed []error }
+
+func (e *environ) err() error { return errors.Join(e.failed...) }
+
+func (e *environ) fail(name, value, want string) {
+	e.failed = append(e.failed, fmt.Errorf("$%s: %q is not %s", name, value, want))
+}
+
+// text is the value of the first of the variables that is set.
+func (e *environ) text(names ...string) string { return firstVariable(names...) }
+
+// secret is the content of the file that NAME_FILE names, or the value of NAME.
+func (e *environ) secret(name string) string {
+	file := os.Getenv(name + "_FILE")
+	if file == "" {
+		return strings.TrimSpace(os.Getenv(name))
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		e.failed = append(e.failed, fmt.Errorf("$%s_FILE: %w", name, err))
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func (e *environ) flag(name string, otherwise bool) bool {
+	text := e.text(name)
+	if text == "" {
+		return otherwise
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		e.fail(name, text, "true or false")
+	}
+	return value
+}
+
+func (e *environ) number(otherwise int64, names ...string) int64 {
+	text := e.text(names...)
+	if text == "" {
+		return otherwise
+	}
+	value, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || value < 0 {
+		e.fail(names[0], text, "a number")
+	}
+	return value
+}
+
+func (e *environ) duration(name string) time.Duration {
+	text := e.text(name)
+	if text == "" {
+		return 0
+	}
+	value, err := time.ParseDuration(text)
+	if err != nil || value < 0 {
+		e.fail(name, text, "a duration such as 30s or 2m")
+	}
+	return value
+}
+
+// list is what stands between the commas of the first of the variables that is set.
+func (e *environ) list(names ...string) []string {
+	var items []string
+	for item := range strings.SplitSeq(e.text(names...), ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// pairs are the NAME=VALUE of a list.
+func (e *environ) pairs(names ...string) map[string]string {
+	pairs := map[string]string{}
+	for _, item := range e.list(names...) {
+		name, value, found := strings.Cut(item, "=")
+		if !found || name == "" || value == "" {
+			e.fail(names[0], item, "NAME=VALUE")
+			continue
+		}
+		pairs[name] = value
+	}
+	return pairs
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// newRunner holds the ways in from CI servers.
+func newRunner(kill <-chan struct{}) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "runner",
+		Short: "Work for a CI server",
+		Long: `Run the pipelines that a CI server hands out, until interrupted. The first SIGINT or
+SIGTERM lets what runs come to its end and takes nothing new; the second one cancels it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(asRoot(newRunnerWoodpecker(kill)))
+	return cmd
+}
+
+// workbench is what runners run work with.
+type workbench struct {
+	root, runtime, runtimeRoot string
+	systemd, noPivot           bool
+	settings                   settingsFlags
+	policy                     policyFlag
+	network                    string
+	grace                      time.Duration
+	say                        func(line string)
+}
+
+func (w *workbench) add(flags *pflag.FlagSet) {
+	w.policy.add(flags)
+	flags.StringVar(&w.network, "network", sandbox.NetworkPrivate, "network of steps that name none: private, host or none")
+	flags.DurationVar(&w.grace, "grace", engine.DefaultGrace, "`time` that a step has between its stop signal and the kill")
+	w.settings.add(flags)
+	w.settings.addRegistries(flags)
+	w.settings.addStore(flags)
+	addRuntime(flags, &w.runtime)
+	addRuntimeRoot(flags, &w.runtimeRoot)
+	addSystemdCgroup(flags, &w.systemd)
+	addNoPivot(flags, &w.noPivot)
+	addRoot(flags, &w.root)
+}
+
+// open reads what the flags name, so that a runner that cannot work does not begin. Runs
+// that died with an earlier runner are cleared away.
+func (w *workbench) open(ctx context.Context) (runner.Execute, error) {
+	if !slices.Contains([]string{sandbox.NetworkPrivate, sandbox.NetworkHost, sandbox.NetworkNone}, w.network) {
+		return nil, fmt.Errorf("--network %s: must be private, host or none", w.network)
+	}
+	if w.grace <= 0 {
+		return nil, fmt.Errorf("--grace %s: must be positive", w.grace)
+	}
+	rules, err := w.policy.load()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.settings.load(); err != nil {
+		return nil, err
+	}
+	cleared, err := sandbox.Reap(ctx, sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot})
+	switch {
+	case errors.Is(err, sandbox.ErrNoRuntime), errors.Is(err, sandbox.ErrPrivilege):
+		return nil, err
+	case err != nil:
+		w.say("warning: " + err.Error())
+	}
+	if len(cleared) > 0 {
+		w.say("cleared away runs of an earlier runner that died: " + strings.Join(cleared, ", "))
+	}
+	return func(ctx context.Context, work runner.Work) error { return w.execute(ctx, rules, work) }, nil
+}
+
+// execute is a runner.Execute under a policy.
+func (w *workbench) execute(ctx context.Context, rules *policy.Policy, work runner.Work) (err error) {
+	defer func() {
+		if err != nil {
+			err = masked(err, work.Inputs.Secrets)
+		}
+	}()
+	plan, roots, err := planUnder(rules, work.Pipeline, work.Inputs)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(checkCaches(rules, plan, w.root), refuseLocalImages(plan)); err != nil {
+		return err
+	}
+	s, err := w.settings.load() // anew each time: an operator need not restart the runner
+	if err != nil {
+		return err
+	}
+	mask := logs.NewMask(plan.Secrets)
+	on := sandbox.Options{
+		Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot,
+		Warn: func(line string) { w.say(mask.String(line)) },
+	}
+	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: pull.Logins(work.Logins)}}
+	caches := newCaches(w.root)
+	_, err = executePlan(ctx, plan, fetcher, s, on, engine.Options{
+		Roots: roots, Events: work.Events, Kill: work.Kill, Cache: caches.folder, Grace: w.grace,
+	})
+	return errors.Join(err, caches.close())
+}
+
+// refuseLocalImages refuses the images that are files of this machine: rootfs:/ would be
+// all of it, for whoever may write a pipeline.
+func refuseLocalImages(plan *pipeline.Plan) error {
+	for _, step := range slices.Concat(plan.Services, plan.Steps) {
+		image, err := pull.ParseReference(step.Image)
+		if err == nil && image.IsLocal() {
+			return fmt.Errorf("step %s: image %s is a file of the runner's machine, which no server's pipeline may use (put it into the store: stepexec load)", step.Name, step.Image)
+		}
+	}
+	return nil
+}
+
+// sayWithTime prints a line for the log of a runner.
+func sayWithTime(line string) {
+	fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), line)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
+	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/runner/woodpecker"
+)
+
+func newRunnerWoodpecker(kill <-chan struct{}) *cobra.Command {
+	bench := &workbench{say: sayWithTime}
+	cmd := &cobra.Command{
+		Use:   "woodpecker",
+		Short: "Work for a Woodpecker server, as its agent",
+		Long: `Work for a Woodpecker server, as one of its agents. It is told how by the variables
+that Woodpecker's own agent has (docs/runner-woodpecker.md has all of them):
+
+  WOODPECKER_SERVER             HOST:PORT of the server's gRPC port (localhost:9000)
+  WOODPECKER_AGENT_SECRET       of the server, or the agent's own token; or
+  WOODPECKER_AGENT_SECRET_FILE  a file that holds it
+  WOODPECKER_GRPC_SECURE        true: TLS
+  WOODPECKER_MAX_WORKFLOWS      workflows at once (1)
+  WOODPECKER_HOSTNAME           name of the agent (that of the machine)
+  WOODPECKER_AGENT_LABELS       NAME=VALUE,... by which workflows choose agents
+  WOODPECKER_AGENT_CONFIG_FILE  keeps the agent's number (/etc/woodpecker/agent.conf); empty: none
+  WOODPECKER_HEALTHCHECK_ADDR   where /healthz and /metrics are, such as :3000 (nowhere)`,
+		Example: "  WOODPECKER_SERVER=ci.example.com:9000 WOODPECKER_AGENT_SECRET=... stepexec runner woodpecker",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runWoodpecker(cmd.Context(), bench, kill)
+		},
+	}
+	bench.add(cmd.Flags())
+	return cmd
+}
+
+func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) error {
+	options, err := woodpeckerOptions()
+	if err != nil {
+		return err
+	}
+	if options.Execute, err = bench.open(ctx); err != nil {
+		return err
+	}
+	options.Defaults.Network = bench.network
+	options.Say, options.Kill = bench.say, kill
+	stop := context.AfterFunc(ctx, func() { bench.say("takes no more work; what runs comes to its end (interrupt again to cancel it)") })
+	defer stop()
+	return woodpecker.Run(ctx, options)
+}
+
+// woodpeckerOptions are what the environment says.
+func woodpeckerOptions() (woodpecker.Options, error) {
+	e := &environ{}
+	host, _ := os.Hostname()
+	o := woodpecker.Options{
+		Server:           cmp.Or(e.text("WOODPECKER_SERVER"), "localhost:9000"),
+		Secret:           e.secret("WOODPECKER_AGENT_SECRET"),
+		Hostname:         cmp.Or(e.text("WOODPECKER_HOSTNAME"), host),
+		Labels:           e.pairs("WOODPECKER_AGENT_LABELS", "WOODPECKER_FILTER_LABELS"),
+		MaxWorkflows:     int(e.number(1, "WOODPECKER_MAX_WORKFLOWS", "WOODPECKER_MAX_PROCS")),
+		SingleWorkflow:   e.flag("WOODPECKER_AGENT_SINGLE_WORKFLOW", false),
+		AgentFile:        "/etc/woodpecker/agent.conf",
+		Version:          "stepexec-" + version,
+		Platform:         engine.HostPlatform(),
+		RetryTimeout:     e.duration("WOODPECKER_RETRY_TIMEOUT"),
+		KeepaliveTime:    e.duration("WOODPECKER_KEEPALIVE_TIME"),
+		KeepaliveTimeout: cmp.Or(e.duration("WOODPECKER_KEEPALIVE_TIMEOUT"), 20*time.Second),
+		HealthAddress:    e.text("WOODPECKER_HEALTHCHECK_ADDR"),
+		Defaults:         e.woodpeckerDefaults(),
+	}
+	if file, given := os.LookupEnv("WOODPECKER_AGENT_CONFIG_FILE"); given {
+		o.AgentFile = file
+	}
+	if o.HealthAddress == "" && e.flag("WOODPECKER_HEALTHCHECK", false) {
+		o.HealthAddress = ":3000"
+	}
+	if e.flag("WOODPECKER_GRPC_SECURE", false) {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: e.flag("WOODPECKER_GRPC_SKIP_VERIFY", false)}
+	}
+	return o, e.err()
+}
+
+// woodpeckerDefaults are what Woodpecker's docker backend is told to give to every step.
+func (e *environ) woodpeckerDefaults() workflows.Defaults {
+	const limit = "WOODPECKER_BACKEND_DOCKER_LIMIT_"
+	d := workflows.Defaults{
+		Volumes: e.list("WOODPECKER_BACKEND_DOCKER_VOLUMES"),
+		Limits: pipeline.Limits{
+			Memory: e.number(0, limit+"MEM"), MemorySwap: e.number(0, limit+"MEM_SWAP"), ShmSize: e.number(0, limit+"SHM_SIZE"),
+			CPUQuota: e.number(0, limit+"CPU_QUOTA"), CPUShares: e.number(0, limit+"CPU_SHARES"), CpusetCPUs: e.text(limit + "CPU_SET"),
+		},
+	}
+	if d.Limits.CPUQuota > 0 {
+		d.Limits.CPUPeriod = 100_000 // microseconds, the kernel's own and docker's
+	}
+	return d
+}

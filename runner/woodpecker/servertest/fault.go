@@ -1,0 +1,106 @@
+package servertest
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// fault is what goes wrong with one call.
+type fault struct {
+	code  codes.Code
+	after bool // the call is done, and its answer is lost
+	delay time.Duration
+}
+
+// Refuse has the next calls of a method fail, without any effect.
+func (s *Server) Refuse(method string, code codes.Code, times int) {
+	s.add(method, fault{code: code}, times)
+}
+
+// Lose has the next calls of a method take effect while their answers are lost.
+func (s *Server) Lose(method string, times int) {
+	s.add(method, fault{code: codes.Unavailable, after: true}, times)
+}
+
+// Slow has the next calls of a method take that long.
+func (s *Server) Slow(method string, delay time.Duration, times int) {
+	s.add(method, fault{delay: delay}, times)
+}
+
+func (s *Server) add(method string, f fault, times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for range times {
+		s.faults[method] = append(s.faults[method], f)
+	}
+}
+
+// next is the fault of the next call of a method.
+func (s *Server) next(method string) fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[method]++
+	s.changed.Broadcast()
+	queue := s.faults[method]
+	if len(queue) == 0 {
+		return fault{}
+	}
+	s.faults[method] = queue[1:]
+	return queue[0]
+}
+
+type agentKey struct{}
+
+// intercept makes faults, and holds every call but Auth to its token.
+func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	method := path.Base(info.FullMethod)
+	f := s.next(method)
+	if f.code != codes.OK && !f.after {
+		return nil, status.Error(f.code, "injected fault")
+	}
+	if f.delay > 0 {
+		timer := time.NewTimer(f.delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
+	}
+	if method != "Auth" {
+		id, err := s.authorize(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ctx = context.WithValue(ctx, agentKey{}, id)
+	}
+	answer, err := handler(ctx, request)
+	if f.after {
+		return nil, status.Error(f.code, "the answer is lost")
+	}
+	return answer, err
+}
+
+func (s *Server) authorize(ctx context.Context) (int64, error) {
+	values, _ := metadata.FromIncomingContext(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(values["token"]) != 1 {
+		s.violate("a call has %d tokens", len(values["token"]))
+		return 0, status.Error(codes.Unauthenticated, "token is not provided")
+	}
+	id, known := s.tokens[values["token"][0]]
+	if !known {
+		return 0, status.Error(codes.Unauthenticated, "access token is invalid")
+	}
+	if len(values["hostname"]) != 1 || values["hostname"][0] == "" {
+		s.violate("a call does not tell the agent's host")
+	}
+	return id, nil
+}
