@@ -8,7 +8,7 @@ HELLO := fixtures/pipelines/hello
 .PHONY: build demo test vm lint bench setup clean
 
 build:
-	go build -trimpath -o $(BIN) ./cmd/stepexec
+	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/stepexec
 
 demo: setup build
 	go run ./fixtures/cmd/fixtures busybox $(HELLO)/.images/busybox
@@ -25,7 +25,7 @@ lint:
 	./scripts/lint.sh
 
 bench: setup build
-	./bench/run.sh
+	./bench/warm.sh
 
 # Debian's packages that stepexec, its tests and its fixtures use.
 setup:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"sync"
 
 	"github.com/docker/go-units"
 )
@@ -55,7 +56,9 @@ const (
 )
 
 // memoryForm is narrower than go-units, which would also take inf and 1e300.
-var memoryForm = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})? ?([bB]|[kKmMgGtT]([iI]?[bB])?)?$`)
+var memoryForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})? ?([bB]|[kKmMgGtT]([iI]?[bB])?)?$`)
+})
 
 // memory reads a size that at least the runtime itself fits into.
 func (p *parser) memory(v value) int64 {
@@ -73,7 +76,7 @@ func (p *parser) size(v value) int64 {
 		p.wrongType(v, "an amount of memory")
 		return 0
 	}
-	if !memoryForm.MatchString(v.text) {
+	if !memoryForm().MatchString(v.text) {
 		p.wrong(v, fmt.Sprintf("%q is not an amount of memory", v.text), "write it like 512MiB, 1g or a number of bytes")
 		return 0
 	}
@@ -89,7 +92,9 @@ func (p *parser) size(v value) int64 {
 	return 0
 }
 
-var cpusForm = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
+var cpusForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?$`)
+})
 
 func (p *parser) cpus(v value) float64 {
 	if v.kind != numberKind {
@@ -97,7 +102,7 @@ func (p *parser) cpus(v value) float64 {
 		return 0
 	}
 	n, err := strconv.ParseFloat(v.text, 64)
-	if err != nil || !cpusForm.MatchString(v.text) || n < minCPUs || n > maxCPUs {
+	if err != nil || !cpusForm().MatchString(v.text) || n < minCPUs || n > maxCPUs {
 		p.wrong(v, fmt.Sprintf("%s is not a number of CPUs", v.text), "write it like 2 or 0.5; the least is 0.01")
 		return 0
 	}
@@ -126,7 +131,9 @@ func (p *parser) memorySwap(v value) int64 {
 	return p.size(v)
 }
 
-var cpusetForm = regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$`)
+var cpusetForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$`)
+})
 
 // cpuset reads a list in the kernel's form. A single number is one of YAML's.
 func (p *parser) cpuset(v value) string {
@@ -134,7 +141,7 @@ func (p *parser) cpuset(v value) string {
 		p.wrongType(v, "a string")
 		return ""
 	}
-	if !cpusetForm.MatchString(v.text) {
+	if !cpusetForm().MatchString(v.text) {
 		p.wrong(v, fmt.Sprintf("%q is not a list of numbers", v.text), `write it like "0-3,8"`)
 		return ""
 	}

@@ -78,7 +78,7 @@ func archivedLayout(a *archive, ref Reference) ([]ArchivedImage, error) {
 func archivedImage(ref Reference, names []string) ArchivedImage {
 	image := ArchivedImage{Reference: ref}
 	for _, name := range names {
-		if !tagPattern.MatchString(name) {
+		if !tagPattern().MatchString(name) {
 			image.Names = append(image.Names, name)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -132,12 +133,16 @@ func cutDigest(s string) (rest string, d digest.Digest, err error) {
 var (
 	hostPattern       = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	digestPattern     = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+	tagPattern        = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	})
+	digestPattern = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+	})
 )
 
 func checkDigest(d digest.Digest) error {
-	if !digestPattern.MatchString(string(d)) {
+	if !digestPattern().MatchString(string(d)) {
 		return fmt.Errorf("%q is not a sha256 digest (sha256: and 64 lower case hex digits)", d)
 	}
 	return nil
@@ -155,7 +160,7 @@ func parseRegistry(s string) (Reference, error) {
 	host, repository := splitHost(rest)
 	repository, tag, tagged := strings.Cut(repository, ":")
 	switch {
-	case tagged && !tagPattern.MatchString(tag):
+	case tagged && !tagPattern().MatchString(tag):
 		return Reference{}, errors.New("the tag after the colon must be 1 to 128 letters, digits, _ . or -")
 	case tagged:
 		ref.Tag = tag

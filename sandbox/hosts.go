@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"sync"
 )
 
 // hostsFile is a step's /etc/hosts: on the host's network the host's own, then
@@ -38,7 +39,9 @@ func hostsFile(step *Step, hostname string) ([]byte, error) {
 
 // hostNamePattern is a host name as in RFC 1123, and with the underscores that
 // names of services have.
-var hostNamePattern = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,251}[a-zA-Z0-9_.])?$`)
+var hostNamePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,251}[a-zA-Z0-9_.])?$`)
+})
 
 // hostnameMax is the kernel's bound on what a machine calls itself; see
 // sethostname(2).
@@ -49,16 +52,16 @@ const hostnameMax = 64
 // /etc/resolv.conf.
 func checkNames(step *Step) error {
 	names := &step.Names
-	if name := names.Hostname; name != "" && (!hostNamePattern.MatchString(name) || len(name) > hostnameMax) {
+	if name := names.Hostname; name != "" && (!hostNamePattern().MatchString(name) || len(name) > hostnameMax) {
 		return fmt.Errorf("hostname %q: must be of letters, digits, '-', '_' and '.', at most %d of them", name, hostnameMax)
 	}
 	for _, name := range step.HostNames {
-		if !hostNamePattern.MatchString(name) {
+		if !hostNamePattern().MatchString(name) {
 			return fmt.Errorf("service name %q: no host name", name)
 		}
 	}
 	for _, host := range names.ExtraHosts {
-		if !hostNamePattern.MatchString(host.Name) {
+		if !hostNamePattern().MatchString(host.Name) {
 			return fmt.Errorf("extra host %q: no host name", host.Name)
 		}
 		if err := checkAddress(host.Address); err != nil {

@@ -109,7 +109,7 @@ func checkResolver(names *Names) error {
 		}
 	}
 	for _, domain := range names.DNSSearch {
-		if domain != "." && !hostNamePattern.MatchString(domain) {
+		if domain != "." && !hostNamePattern().MatchString(domain) {
 			return fmt.Errorf("dns_search: %q is no domain", domain)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/docker/go-units"
 )
@@ -14,14 +15,16 @@ const maxSize = 1 << 60
 
 var (
 	// sizeForm is narrower than go-units, which also takes inf, 1e300 and a bare number.
-	sizeForm  = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})? ?([bB]|[kKmMgGtT]([iI]?[bB])?)$`)
+	sizeForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})? ?([bB]|[kKmMgGtT]([iI]?[bB])?)$`)
+	})
 	errNoSize = errors.New("want a size with its unit, such as 500MB, 20GB or 256GiB")
 )
 
 // ParseSize returns the bytes of a size such as 500MB or 20GiB: kB, MB, GB and TB are powers of 1000, KiB, MiB, GiB
 // and TiB of 1024. A number without a unit is an error: of a limit of 20 that was to be 20GB nothing would be left.
 func ParseSize(text string) (int64, error) {
-	if !sizeForm.MatchString(text) {
+	if !sizeForm().MatchString(text) {
 		return 0, fmt.Errorf("%w, not %s", errNoSize, quoted(text))
 	}
 	parse := units.FromHumanSize
