@@ -57,7 +57,7 @@ func (p *parser) outputLimit(v value) int64 {
 		p.wrongType(v, "a size")
 		return 0
 	}
-	if !memoryForm.MatchString(v.text) {
+	if !memoryForm().MatchString(v.text) {
 		p.wrong(v, fmt.Sprintf("%q is not a size", v.text), "write it like 100MiB, 1g or a number of bytes")
 		return 0
 	}
