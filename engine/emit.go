@@ -34,6 +34,12 @@ func (r *run) labelled(e Event) Event {
 // which people and programs know the steps.
 func (r *run) shown(s StepResult) StepResult {
 	s.Step, s.Image, s.File = r.fixed.String(s.Step), r.fixed.String(s.Image), r.fixed.String(s.File)
+	s.WaitedFor = r.fixed.String(s.WaitedFor)
+	var dependsOn []string
+	for _, name := range s.DependsOn {
+		dependsOn = append(dependsOn, r.fixed.String(name))
+	}
+	s.DependsOn = dependsOn
 	s.Reason, s.Error = r.mask.String(s.Reason), r.mask.String(s.Error)
 	if s.Outputs != nil {
 		outputs := map[string]string{}

@@ -76,7 +76,7 @@ func (l *log) addLine(e engine.Event) {
 	waiting := len(l.queue)
 	l.tellLost()
 	before := len(l.queue)
-	l.queue = appendLine(l.queue, e)
+	l.queue = engine.AppendLine(l.queue, e)
 	if l.left >= 0 {
 		if l.left -= int64(len(l.queue) - before); l.left < 0 {
 			l.queue, l.full = l.queue[:before], true

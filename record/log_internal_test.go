@@ -73,6 +73,6 @@ func BenchmarkLine(b *testing.B) {
 	var to []byte
 	b.SetBytes(int64(len(e.Text)))
 	for b.Loop() {
-		to = appendLine(to[:0], e)
+		to = engine.AppendLine(to[:0], e)
 	}
 }

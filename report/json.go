@@ -17,7 +17,9 @@ func EventSchema() []byte { return append([]byte(nil), eventSchema...) }
 // JSON writes every event as one line of JSON (NDJSON), in the form of
 // engine.Event.
 type JSON struct {
+	w       io.Writer
 	encoder *json.Encoder
+	line    []byte // the last
 	err     error
 }
 
@@ -25,12 +27,17 @@ type JSON struct {
 func NewJSON(w io.Writer) *JSON {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	return &JSON{encoder: encoder}
+	return &JSON{w: w, encoder: encoder}
 }
 
 // Event writes one event. After a failed write it writes nothing more.
 func (j *JSON) Event(e engine.Event) {
-	if j.err == nil {
+	switch {
+	case j.err != nil:
+	case e.Kind == engine.Line:
+		j.line = engine.AppendLine(j.line[:0], e)
+		_, j.err = j.w.Write(j.line)
+	default:
 		j.err = j.encoder.Encode(e)
 	}
 }

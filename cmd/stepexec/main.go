@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	if err := rootless.Resume(); err != nil {
+	if err := errors.Join(noCoreFiles(), rootless.Resume()); err != nil {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
 		os.Exit(engine.CodeError)
 	}

@@ -1,0 +1,28 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// FuzzAppendLine compares with encoding/json.
+func FuzzAppendLine(f *testing.F) {
+	f.Add("build", "a <b> & \"c\" \\ \x00\x1b\x7f\b\f\n\r\t\u2028\u2029 \xff ä \ufffd", "", true)
+	f.Add("a\nb", "plain", "GO=1.26", false)
+	f.Fuzz(func(t *testing.T, step, text, cell string, partial bool) {
+		e := engine.Event{Time: time.Date(2026, 11, 28, 3, 0, 0, 5000, time.UTC), Kind: engine.Line, Cell: cell, Step: step, Stream: engine.Stderr, Text: text, Partial: partial}
+		var want bytes.Buffer
+		encoder := json.NewEncoder(&want)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(e); err != nil {
+			t.Fatal(err)
+		}
+		if got := engine.AppendLine(nil, e); !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("got  %s\nwant %s", got, want.Bytes())
+		}
+	})
+}
