@@ -48,6 +48,10 @@ type Options struct {
 	Stdin          *os.File
 	Stdout, Stderr io.Writer
 
+	KeepFailed bool // steps that fail are kept, as those that say so
+
+	Shell *Shell // in steps that fail; nil: none
+
 	// Terminal is the user's, which the terminals of steps are as large as; nil:
 	// they have 80 by 24 characters. A step that reads it as Stdin gets every key,
 	// also Ctrl-C.
@@ -59,6 +63,7 @@ type Options struct {
 // for the run but the images is gone when Run returns; the error says what
 // could not be cleared away or written, and does not change the Summary.
 func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
+	began, shared := time.Now(), plan.WorkspaceSource
 	plan, giveBack, err := ownWorkspace(ctx, plan, o.Host)
 	if err != nil {
 		return Summary{Run: o.Host.ID(), Name: plan.Name, Status: Failed, ExitCode: CodeError}, err
@@ -66,7 +71,7 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 	r := newRun(plan, o)
 	r.feed = newFeed(o.Events, o.Flush)
 	defer r.feed.close()
-	began := time.Now()
+	r.shared, r.interrupt = shared, ctx
 	r.emit(Event{Kind: RunStarted, Version: EventVersion, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
 	if weak := r.mask.Weak(); weak > 0 {
 		r.emit(Event{Kind: Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
@@ -95,6 +100,7 @@ type run struct {
 	mask   *logs.Mask // of those and what steps have masked
 	feed   *feed
 	images *images
+	shared string  // workspace that the run's own has begun as, or the same
 	nodes  []*node // services first, then steps, as in the plan
 
 	maskFiles maskFiles
@@ -105,6 +111,8 @@ type run struct {
 	life     lifetimes
 	removals sync.WaitGroup // of steps that have ended
 	removing chan struct{}  // holds as many as these are
+
+	interrupt context.Context // ends when the run is interrupted, but not with its time
 
 	mu     sync.Mutex // guards the rest
 	first  *StepResult
@@ -133,7 +141,8 @@ type node struct {
 	runs      bool          // its command has run
 	ended     chan struct{} // closed once result and failed are final
 	result    StepResult
-	failed    bool // it, or a step it depends on, failed
+	left      *leftRoot // of its last attempt; nil: nothing
+	failed    bool      // it, or a step it depends on, failed
 
 	// Of a service and a detached step:
 	stop    func()        // ends serving

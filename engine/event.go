@@ -18,6 +18,7 @@ const (
 	Line           Kind = "line"            // Step, Stream, Text, Partial
 	StepRetried    Kind = "step_retried"    // Step, Text
 	StepFinished   Kind = "step_finished"   // Step, Result
+	StepKept       Kind = "step_kept"       // Step, Text
 	Warning        Kind = "warning"         // Text, and Step when it is about one
 	MatrixFinished Kind = "matrix_finished" // Text; once, after the last of its runs
 	RunFinished    Kind = "run_finished"    // Summary

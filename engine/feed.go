@@ -27,6 +27,7 @@ type feed struct {
 // queued is an event, or one for each of some lines of the same stream.
 type queued struct {
 	event Event
+	told  chan struct{} // closed in place of telling an event; nil: there is one
 	lines []logs.Line
 	bytes int
 }
@@ -68,8 +69,21 @@ func (f *feed) putLines(e Event, lines []logs.Line) {
 		f.changed.Wait()
 	}
 	f.bytes += bytes
-	f.queue = append(f.queue, queued{e, lines, bytes})
+	f.queue = append(f.queue, queued{event: e, lines: lines, bytes: bytes})
 	f.changed.Broadcast()
+}
+
+// settle waits until the listener was told of all that was put before.
+func (f *feed) settle() {
+	if f == nil {
+		return
+	}
+	told := make(chan struct{})
+	f.mu.Lock()
+	f.queue = append(f.queue, queued{told: told})
+	f.changed.Broadcast()
+	f.mu.Unlock()
+	<-told
 }
 
 func (f *feed) run() {
@@ -97,6 +111,13 @@ func (f *feed) run() {
 }
 
 func (f *feed) deliver(q *queued) {
+	if q.told != nil {
+		if f.flush != nil {
+			f.flush()
+		}
+		close(q.told)
+		return
+	}
 	if q.lines == nil {
 		f.to(q.event)
 		return

@@ -11,6 +11,7 @@ import (
 
 // prepared is a step whose container exists and waits to be started.
 type prepared struct {
+	step      *sandbox.Step
 	sandbox   *sandbox.Sandbox
 	input     *input
 	output    *output
@@ -28,16 +29,6 @@ func (p *prepared) remove() error {
 // maxRemovals bounds how many steps that have ended are being removed while others run.
 const maxRemovals = 4
 
-// removeLater removes what a step ran in while the next steps run: it takes 5 ms
-// and more. It waits while there is too much to be removed.
-func (r *run) removeLater(p *prepared) {
-	r.removing <- struct{}{}
-	r.removals.Go(func() {
-		defer func() { <-r.removing }()
-		r.keepErr(p.remove())
-	})
-}
-
 // prepare fetches a step's image and makes its container.
 func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	began := time.Now()
@@ -48,11 +39,24 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	}
 	n.result.Digest, n.result.Pull = image.Digest.String(), Millis(time.Since(began))
 	began = time.Now()
-	dir, err := r.o.Host.Dir(n.id + "-output")
+	ready, err := r.newReadiness(n, image)
 	if err != nil {
 		return nil, err
 	}
-	ready, err := r.newReadiness(n, image)
+	mounts, err := r.mounts(n)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.create(ctx, n, r.sandboxStep(n, image, mounts), ready)
+	if err == nil {
+		n.result.Create = Millis(time.Since(began))
+	}
+	return p, err
+}
+
+// create makes a step's container, with its streams.
+func (r *run) create(ctx context.Context, n *node, step *sandbox.Step, ready *readiness) (*prepared, error) {
+	dir, err := r.o.Host.Dir(step.ID + "-output")
 	if err != nil {
 		return nil, err
 	}
@@ -64,20 +68,14 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, errors.Join(err, out.close())
 	}
-	mounts, err := r.mounts(n)
-	if err != nil {
-		return nil, errors.Join(err, in.close(), out.close())
-	}
-	step := r.sandboxStep(n, image, mounts)
 	step.Stdin, step.Stdout, step.Stderr = in.file(), out.fifos[0].Writer(), out.fifos[1].Writer()
 	box, err := r.o.Host.Prepare(ctx, step)
 	if err != nil {
 		return nil, errors.Join(err, in.close(), out.close())
 	}
-	p := &prepared{sandbox: box, input: in, output: out, readiness: ready}
+	p := &prepared{step: step, sandbox: box, input: in, output: out, readiness: ready}
 	if err := errors.Join(in.sealed(), out.read(), ready.checkFree(ctx, box)); err != nil {
 		return nil, errors.Join(err, p.remove())
 	}
-	n.result.Create = Millis(time.Since(began))
 	return p, nil
 }

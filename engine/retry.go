@@ -42,6 +42,7 @@ func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 			return end
 		}
 		n.forget()
+		r.dropRoot(n)
 		n.id, ahead = fmt.Sprintf("%s-%d", n.firstID, attempt+1), nil
 	}
 }

@@ -26,7 +26,7 @@ func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbo
 		s.WorkspaceOwner = &sandbox.Owner{UID: step.Owner.UID, GID: step.Owner.GID}
 	}
 	for _, file := range step.SecretFiles {
-		s.Secrets = append(s.Secrets, sandbox.Secret(file))
+		s.Secrets = append(s.Secrets, sandbox.Secret{Path: file.Path, Value: file.Value})
 	}
 	return s
 }

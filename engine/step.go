@@ -34,7 +34,9 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 		r.finish(n, r.serve(ctx, serving, n, ahead))
 		return
 	}
-	r.finish(n, r.attempts(ctx, n, ahead))
+	end := r.attempts(ctx, n, ahead)
+	r.openShell(n, end)
+	r.finish(n, end)
 }
 
 // isHalted says why no step may begin any more; "" is that they may.
@@ -121,12 +123,13 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	maskErr := p.output.masks.finish()
 	p.readiness.close()
 	exported, exportErr := r.readExports(n)
-	r.removeLater(p)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
 		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	return r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun))))
+	end := r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun))))
+	r.takeAway(n, p, end)
+	return end
 }
 
 // unmasked has a step fail whose output could not be masked as it wanted.
@@ -198,6 +201,7 @@ func (r *run) finish(n *node, end outcome) {
 			r.life.fail()
 		}
 	}
+	r.keepRoot(n, end)
 	result := n.result
 	r.emit(Event{Kind: StepFinished, Step: n.step.Name, Result: &result})
 }

@@ -55,6 +55,7 @@ type Step struct {
 	Mounts      []Mount  // of mounts and volumes, in the order of the file
 	Network     string   // "host", "none" or "private"; "" is host
 	DependsOn   []string // nil is not given, which differs from empty; see [PlannedStep]
+	Keep        bool     // its root file system stays after the run
 	Detach      bool     // runs beside the steps after it, until the last one has ended
 	Failure     FailurePolicy
 	EndsRun     []int       // exit codes with which the step has succeeded and no further one begins

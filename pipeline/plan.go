@@ -82,11 +82,13 @@ type PlannedStep struct {
 	Env                   []string      // NAME=value, sorted, every name once
 	FromRun               []RunVariable // none of them in Env
 	SecretFiles           []SecretFile
-	Directory             string // absolute path in the container; "" is the image's
-	User                  string // "" is the image's
-	Network               string // "host", "none" or "private"
+	SecretEnv             map[string]string // those of Env whose value is a secret, to the name of that
+	Directory             string            // absolute path in the container; "" is the image's
+	User                  string            // "" is the image's
+	Network               string            // "host", "none" or "private"
 	Mounts                []Mount
 	DependsOn             []string // all of them names of planned steps
+	Keep                  bool     // its root file system stays after the run
 	Detach                bool
 	IgnoreFailure         bool
 	FailsFast             bool  // a failure of it ends the others, as with FailFast of the plan
@@ -112,6 +114,7 @@ type PlannedStep struct {
 
 // SecretFile is a secret as a file in the container.
 type SecretFile struct {
+	Name  string // of the secret
 	Path  string // directly below SecretDirectory
 	Value []byte
 }
@@ -238,6 +241,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		User:          s.User,
 		Network:       cmp.Or(s.Network, "host"),
 		Mounts:        pl.mounts(s),
+		Keep:          s.Keep,
 		Detach:        s.Detach,
 		IgnoreFailure: s.Failure == FailureIgnore,
 		FailsFast:     s.Failure == FailureCancel,
@@ -256,6 +260,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Advanced:      s.Advanced,
 	}
 	step.Env, step.FromRun = fromRun(pl.environment(s))
+	step.SecretEnv = pl.secretEnvironment(s, step.Env)
 	pl.hostFiles(&step, s)
 	if len(s.Commands) > 0 {
 		step.Shell = s.Shell
@@ -318,7 +323,7 @@ func (pl *planner) secretFiles(s *Step) []SecretFile {
 	var files []SecretFile
 	for _, use := range s.Secrets {
 		if use.File != "" {
-			files = append(files, SecretFile{use.File, []byte(pl.secret(use.Name, use.Position))})
+			files = append(files, SecretFile{use.Name, use.File, []byte(pl.secret(use.Name, use.Position))})
 		}
 	}
 	return files

@@ -54,6 +54,35 @@ func (pl *planner) environment(s *Step) []string {
 	return slices.Sorted(maps.Values(entries))
 }
 
+// secretEnvironment finds the variables of a step that are secrets, and which.
+func (pl *planner) secretEnvironment(s *Step, env []string) map[string]string {
+	from := map[string]string{}
+	add := func(variables []Variable) {
+		for _, v := range variables {
+			from[v.Name] = v.Value.FromSecret
+		}
+	}
+	add(pl.pipeline.Environment)
+	for _, setting := range s.Settings {
+		from[pluginVariable(setting.Name)] = setting.Value.FromSecret
+	}
+	add(s.Environment)
+	for _, use := range s.Secrets {
+		from[use.Env] = use.Name
+	}
+	var secrets map[string]string
+	for _, entry := range env {
+		name, text, _ := strings.Cut(entry, "=")
+		if secret := from[name]; secret != "" && text == pl.in.Secrets[secret] { // and not set by a flag
+			if secrets == nil {
+				secrets = map[string]string{}
+			}
+			secrets[name] = secret
+		}
+	}
+	return secrets
+}
+
 // ExportsPath is the file in the container that takes the variables for later steps.
 const ExportsPath = "/run/stepexec/output"
 

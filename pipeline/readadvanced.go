@@ -29,7 +29,7 @@ func (p *parser) advancedFields(s *Step) fields {
 }
 
 // besideSpec are the keys that say what is done with a step, not what it is.
-var besideSpec = []string{"name", "image", "pull", "spec", "depends_on", "detach", "failure", "ends_run", "when", "retry", "timeout", "ready", "stdin", "output", "output_limit"}
+var besideSpec = []string{"name", "image", "pull", "spec", "depends_on", "keep", "detach", "failure", "ends_run", "when", "retry", "timeout", "ready", "stdin", "output", "output_limit"}
 
 func (p *parser) advancedTogether(v value, s *Step) {
 	if _, given := v.get("spec"); given {

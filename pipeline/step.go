@@ -59,6 +59,7 @@ func (p *parser) stepFields(s *Step) fields {
 		"cache":       func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.cache, taken)...) },
 		"network":     func(v value) { s.Network = p.oneOf(v, "host", "none", "private") },
 		"depends_on":  func(v value) { s.DependsOn = p.dependsOn(v) },
+		"keep":        func(v value) { s.Keep = p.boolean(v) },
 		"detach":      func(v value) { s.Detach = p.boolean(v) },
 		"failure":     func(v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore", "cancel")) },
 		"ends_run":    func(v value) { s.EndsRun = p.exitCodes(v) },

@@ -51,6 +51,8 @@ func (p *Plain) Event(e engine.Event) {
 		p.pulled(e)
 	case engine.StepStarted:
 		p.say(e, "started in "+e.Image)
+	case engine.StepKept:
+		p.say(e, Clean(e.Text))
 	case engine.StepRetried:
 		p.say(e, p.paint.warn(Clean(e.Text)))
 	case engine.StepFinished:

@@ -222,7 +222,7 @@ func (h *Host) Dir(step string) (string, error) {
 // Close removes all that the run has left on this machine. Sandboxes must
 // have been removed before.
 func (h *Host) Close() error {
-	return errors.Join(endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
+	return errors.Join(h.keepShared(), endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
 }
 
 // tell warns of something once a run.

@@ -13,7 +13,10 @@ import (
 // folder must not be changed before.
 func (h *Host) OwnWorkspace(ctx context.Context, folder string) (path string, release func() error, err error) {
 	path = filepath.Join(h.dir, "workspace")
-	release, err = h.mountRootfs(ctx, []string{folder}, filepath.Join(h.dir, "upper", "workspace"), path)
+	release, err = h.mountRootfs(ctx, []string{folder}, filepath.Join(h.dir, "upper", "workspace"), path, func() bool {
+		_, err := os.Stat(h.kept())
+		return err == nil // then it is kept, too
+	})
 	if err != nil {
 		return "", nil, fmt.Errorf("make a workspace of the run's own from %s: %w", folder, err)
 	}

@@ -15,11 +15,18 @@ import (
 )
 
 // mountRootfs mounts an overlay of the lowerdirs (lowest first) at target,
-// with a fresh upper directory below upper. Where the kernel refuses that, the
-// upper directory becomes a copy of them, and is mounted itself. The returned
-// release unmounts it and deletes the upper directory.
-func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, target string) (release func() error, err error) {
+// with the upper directory fs below upper, made when missing. Where the kernel
+// refuses that, the upper directory becomes a copy of them, and is mounted itself.
+// The returned release unmounts it and deletes upper, unless that stays.
+func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, target string, stays func() bool) (release func() error, err error) {
 	fs, work := filepath.Join(upper, "fs"), filepath.Join(upper, "work")
+	_, err = os.Stat(fs)
+	isNew := errors.Is(err, os.ErrNotExist)
+	if !isNew { // the kernel refuses a work directory that a volatile overlay has had
+		if err := os.RemoveAll(work); err != nil {
+			return nil, err
+		}
+	}
 	for _, dir := range []string{target, fs, work} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -27,24 +34,35 @@ func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, targe
 	}
 	// The container's root directory is the upper directory: its mode is what
 	// the step's user meets at /.
-	if err := copyOwner(lowerdirs[len(lowerdirs)-1], fs); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(upper))
+	remove := func() error {
+		if stays() {
+			return nil
+		}
+		return os.RemoveAll(upper)
+	}
+	if isNew {
+		if err := copyOwner(lowerdirs[len(lowerdirs)-1], fs); err != nil {
+			return nil, errors.Join(err, remove())
+		}
 	}
 	err = mountOverlay(lowerdirs, fs, work, target)
 	if refusesOverlay(err) {
 		h.tell("overlay", fmt.Sprintf("images are copied for every step, which takes time and space: %v (keep the state root on ext4, xfs or btrfs: --root)", err))
-		if err = copyLayers(ctx, lowerdirs, fs); err == nil {
+		if err = nil; isNew {
+			err = copyLayers(ctx, lowerdirs, fs)
+		}
+		if err == nil {
 			err = unix.Mount(fs, target, "", unix.MS_BIND, "")
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("mount the image's root file system: %w", err), os.RemoveAll(upper))
+		return nil, errors.Join(fmt.Errorf("mount the image's root file system: %w", err), remove())
 	}
 	return func() error {
 		if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
 			return fmt.Errorf("unmount %s: %w", target, err)
 		}
-		return os.RemoveAll(upper)
+		return remove()
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// scriptPath is where a step finds its script.
-const scriptPath = "/run/stepexec/script"
+// ScriptPath is where a step finds its script.
+const ScriptPath = "/run/stepexec/script"
 
 // runtimeTimeout bounds one call of the runtime, which takes milliseconds. A
 // call is never cut short by a cancelled run: a killed runtime leaves halves.
@@ -35,6 +36,8 @@ type Sandbox struct {
 	init    *os.Process // the container's init process, held by a pidfd
 	term    *Terminal   // nil: none
 	reaped  bool        // init's exit status has been collected
+	upper   string      // the folder of what it writes outside its mounts
+	leave   bool        // that stays when it is removed
 	release []func() error
 }
 
@@ -64,6 +67,9 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	spec, err := h.specFor(step, dir, rootfs)
 	if err != nil {
 		return nil, err
+	}
+	if step.Instead != nil {
+		spec.Process.Args, spec.Process.Terminal = step.Instead, step.Advanced.TTY
 	}
 	unstage, err := h.stageSources(step, spec.Mounts)
 	if err != nil {
@@ -98,7 +104,8 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 	if err != nil {
 		return "", "", err
 	}
-	unmount, err := h.mountRootfs(ctx, lowerdirs, filepath.Join(h.dir, "upper", s.step.ID), rootfs)
+	s.upper, s.leave = cmp.Or(s.step.Upper, filepath.Join(h.dir, "upper", s.step.ID)), s.step.Upper != ""
+	unmount, err := h.mountRootfs(ctx, lowerdirs, s.upper, rootfs, func() bool { return s.leave })
 	if err != nil {
 		return "", "", err
 	}
@@ -157,7 +164,7 @@ func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error
 		if err := writeFile(script, step.Script, 0o555); err != nil {
 			return nil, err
 		}
-		mounts = append(mounts, bindFile(script, scriptPath, "ro"))
+		mounts = append(mounts, bindFile(script, ScriptPath, "ro"))
 	}
 	if len(step.Secrets) > 0 {
 		secrets := filepath.Join(dir, "secrets")

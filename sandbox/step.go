@@ -26,15 +26,18 @@ type Step struct {
 	Entrypoint []string // nil: the image's; set, the image's Cmd does not apply either
 	Args       []string // nil: the image's Cmd
 
-	Env       []string // K=V, on top of the image's
-	Secrets   []Secret // files below /run/secrets
-	Mounts    []Mount
-	Roots     []string // host directories that no mount source below them may lead out of, by links; Workspace is always one
-	Workspace string   // the host's directory that the steps share and write to; "": none
-	Directory string   // absolute; "": the image's working directory; made when missing
-	User      string   // name, uid, name:group, uid:gid; "": the image's
-	Network   string   // NetworkHost, NetworkNone or NetworkPrivate; "": NetworkHost
-	HostNames []string // names that resolve to 127.0.0.1 in the step
+	Env            []string // K=V, on top of the image's
+	Secrets        []Secret `json:"-"` // files below /run/secrets
+	Mounts         []Mount
+	Roots          []string // host directories that no mount source below them may lead out of, by links; Workspace is always one
+	Upper          string   // what an earlier container has written and this one goes on from, see Sandbox.LeaveRoot; it stays; "": nothing
+	Instead        []string // run in place of its command, which can be a script all the same; nil: that
+	Workspace      string   // the host's directory that the steps share and write to; "": none
+	WorkspaceBelow string   // of a Workspace that OwnWorkspace has made: the folder that it began as
+	Directory      string   // absolute; "": the image's working directory; made when missing
+	User           string   // name, uid, name:group, uid:gid; "": the image's
+	Network        string   // NetworkHost, NetworkNone or NetworkPrivate; "": NetworkHost
+	HostNames      []string // names that resolve to 127.0.0.1 in the step
 
 	WorkspaceOwner *Owner // who gets the files of root in Workspace once the step has ended; nil: they stay root's
 
@@ -43,8 +46,8 @@ type Step struct {
 	Security Security
 	Advanced Advanced
 
-	Stdin          *os.File // nil: /dev/null
-	Stdout, Stderr *os.File // write ends, inherited by the container; the caller closes its own; with a terminal all output goes to Stdout
+	Stdin          *os.File `json:"-"` // nil: /dev/null
+	Stdout, Stderr *os.File `json:"-"` // write ends, inherited by the container; the caller closes its own; with a terminal all output goes to Stdout
 }
 
 // Owner is a user and a group of the host.
@@ -148,7 +151,7 @@ func (s *Step) command() ([]string, error) {
 	var argv []string
 	switch {
 	case s.Script != nil:
-		argv = append(append(argv, s.Shell...), scriptPath)
+		argv = append(append(argv, s.Shell...), ScriptPath)
 	case s.Entrypoint != nil:
 		argv = append(append(argv, s.Entrypoint...), s.Args...)
 	case s.Args != nil:

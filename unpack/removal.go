@@ -49,7 +49,7 @@ func (r *removal) look() (err error) {
 			r.needs[d.key]++
 		}
 	}
-	return nil
+	return r.pinned()
 }
 
 // image removes a record, and the layers that no other one needs.

@@ -51,6 +51,7 @@ func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 		return reapErr
 	}
 	files, sweepErr := o.sweepStore()
+	keptErr := sweepKept(o.root)
 	records, trimErr := trimHistory(o.root, s)
 	var failed []error
 	say := func(format string, args ...any) {
@@ -61,7 +62,7 @@ func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 		say("cleared away run %s", run)
 	}
 	say("cleared away: %d runs, %d unfinished files, %d records", len(runs), files, records)
-	return errors.Join(reapErr, sweepErr, trimErr, errors.Join(failed...))
+	return errors.Join(reapErr, sweepErr, keptErr, trimErr, errors.Join(failed...))
 }
 
 // sweepStore has the store remove unfinished work, which it does when opened.

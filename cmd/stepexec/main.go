@@ -79,7 +79,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newValidate(), newSchema(), newExplain(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs(), newReport())
-	for _, cmd := range []*cobra.Command{newRun(kill), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
+	for _, cmd := range []*cobra.Command{newRun(kill), newShell(kill), newKept(), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
 		root.AddCommand(asRoot(cmd))
 	}
 	root.AddCommand(newRunner(kill))

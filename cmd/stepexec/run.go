@@ -50,6 +50,7 @@ type runOptions struct {
 	timeout     time.Duration
 	parallel    int
 	failFast    bool
+	debug       debugFlags
 	kill        <-chan struct{}
 }
 
@@ -75,6 +76,7 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory.`,
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
 	o.reports.add(flags)
 	o.output.add(cmd)
+	o.debug.add(flags)
 	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
@@ -142,12 +144,14 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	caches := newCaches(o.root)
 	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
 	options.Flush = display.Flush
+	options.Terminal = usersTerminal()
+	options.Events = o.debug.lend(&options, display.Event)
 	var code int
 	if job := jobs[0]; job.plan.Cell == "" {
-		options.Roots, options.Events, options.Terminal = job.roots, display.Event, usersTerminal()
+		options.Roots = job.roots
 		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, on, options)
 	} else {
-		code, err = (&severalRuns{on: on, options: options, print: display}).run(ctx, jobs)
+		code, err = (&severalRuns{on: on, options: options}).run(ctx, jobs)
 	}
 	if err = errors.Join(err, caches.close()); err != nil {
 		return code, masked(err, jobs[0].secrets)
@@ -244,6 +248,9 @@ func (o *runOptions) plan(p *pipeline.Pipeline, in pipeline.Inputs, file string)
 	j.secrets, j.facts = in.Secrets, in.Facts
 	if j.plan, j.roots, err = planUnder(rules, p, in); err != nil {
 		return j, masked(err, in.Secrets)
+	}
+	if err := o.debug.apply(j.plan); err != nil {
+		return j, err
 	}
 	if err := checkCaches(rules, j.plan, o.root); err != nil {
 		return j, err

@@ -263,7 +263,9 @@ func tmpfsCommand(ts *testscript.TestScript, _ bool, args []string) {
 func waitforCommand(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(path); err == nil {
+		found, err := filepath.Glob(path)
+		check(ts, err)
+		if len(found) > 0 {
 			return
 		}
 		if time.Now().After(deadline) {

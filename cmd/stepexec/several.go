@@ -23,7 +23,7 @@ var errOtherCell = errors.New("another cell of the matrix failed, and the pipeli
 type severalRuns struct {
 	on      sandbox.Options
 	options engine.Options // that all have in common
-	print   display
+	show    func(engine.Event)
 	all     []*severalRun
 	mu      sync.Mutex // guards the rest, and the display
 	code    int        // of the run that failed first
@@ -52,7 +52,7 @@ func (c *severalRuns) run(ctx context.Context, jobs []job) (int, error) {
 			flush()
 		}
 	}
-	c.options.Events = c.event
+	c.show, c.options.Events = c.options.Events, c.event
 	if c.options.Parallel > 0 {
 		limit, c.options.Slots = c.options.Parallel, make(chan struct{}, c.options.Parallel)
 	}
@@ -182,7 +182,7 @@ func (c *severalRuns) runOne(r *severalRun) {
 func (c *severalRuns) event(e engine.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.print.Event(e)
+	c.show(e)
 }
 
 // verdict says in a line how all of them ended.

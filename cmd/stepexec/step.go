@@ -42,6 +42,7 @@ type stepOptions struct {
 	runtimeRoot string
 	noPivot     bool
 	systemd     bool
+	debug       debugFlags
 	kill        <-chan struct{}
 }
 
@@ -89,6 +90,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the command may take, such as 10m")
 	o.reports.add(flags)
+	o.debug.addShell(flags)
 	o.settings.add(flags)
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
@@ -234,7 +236,8 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 		reports.event(e)
 		sayOfStep(e)
 	}
-	options := engine.Options{Kill: o.kill, Events: say, Stdin: os.Stdin, Terminal: usersTerminal()}
+	options := engine.Options{Kill: o.kill, Stdin: os.Stdin, Terminal: usersTerminal()}
+	options.Events = o.debug.lend(&options, say)
 	var endOut, endErr func() error
 	options.Stdout, endOut = reports.tee(stdout, plan.Steps[0].Name, engine.Stdout)
 	options.Stderr, endErr = reports.tee(stderr, plan.Steps[0].Name, engine.Stderr)
@@ -250,6 +253,8 @@ func sayOfStep(e engine.Event) {
 	switch {
 	case e.Kind == engine.Warning:
 		sayOnStderr("warning: " + e.Text)
+	case e.Kind == engine.StepKept:
+		sayOnStderr(e.Text)
 	case e.Kind == engine.PullFinished && e.Error == "" && time.Duration(e.Duration) >= time.Second:
 		sayOnStderr(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
 	case e.Kind == engine.StepFinished && e.Result.Error != "":

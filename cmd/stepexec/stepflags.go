@@ -65,6 +65,7 @@ func stepFlags() []stepFlag {
 		{"user", "u", "user", text, "`USER[:GROUP]`, names or numbers, in place of the image's"},
 		{"cwd", "", "directory", text, "working `directory`, made when missing"},
 		{"workdir", "w", "directory", text, "working `directory`, like --cwd"},
+		{"keep", "", "keep", toggle, "keep the root file system after the run, for stepexec shell"},
 		{"pull", "", "pull", text, "`when` to pull the image: always, missing or never"},
 
 		{"mount", "", "mounts", list, "`type=bind,src=PATH,dst=PATH,options=rbind:ro`, or type=tmpfs"},

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// debugFlags are what helps to find out why a step fails.
+type debugFlags struct {
+	keep  string // "", all or failed
+	shell bool   // in steps that fail
+}
+
+func (f *debugFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.keep, "keep", "", "keep root file systems of steps after the run, for stepexec shell: `WHICH` is all or failed; alone it is all")
+	flags.Lookup("keep").NoOptDefVal = "all"
+	f.addShell(flags)
+}
+
+func (f *debugFlags) addShell(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in a step that fails; the exit code stays that of the step")
+}
+
+// apply has the plan's steps kept.
+func (f *debugFlags) apply(plan *pipeline.Plan) error {
+	switch f.keep {
+	case "all":
+		for i := range plan.Steps {
+			plan.Steps[i].Keep = true
+		}
+	case "", "failed":
+	default:
+		return fmt.Errorf("--keep=%s: must be all or failed", f.keep)
+	}
+	return nil
+}
+
+// lend has the engine open shells on this process's terminal, and returns what shows
+// events: while a shell has the terminal, they wait.
+func (f *debugFlags) lend(o *engine.Options, show func(engine.Event)) func(engine.Event) {
+	o.KeepFailed = f.keep == "failed"
+	if !f.shell {
+		return show
+	}
+	if !isTerminal(os.Stdin) || !isTerminal(os.Stdout) {
+		sayOnStderr("warning: --shell-on-failure: no shell will be opened: standard input and output are not a terminal (--keep=failed keeps the step for stepexec shell)")
+		return show
+	}
+	lease := &terminalLease{show: show, free: make(chan struct{}, 1)}
+	o.Shell = &engine.Shell{Terminal: os.Stdin, Out: os.Stdout, Borrow: lease.borrow}
+	return lease.event
+}
+
+// terminalLease lends the terminal to one shell at a time. Events that come meanwhile
+// are held back; when they are many, those they come from wait.
+type terminalLease struct {
+	show func(engine.Event)
+	free chan struct{} // holds one while the terminal is lent
+
+	mu   sync.Mutex
+	back *sync.Cond // the terminal is given back; nil: it is not lent
+	held []engine.Event
+}
+
+// maxHeld bounds the events that are held back, of at most 64 KiB each.
+const maxHeld = 10000
+
+// borrow waits while another shell has the terminal.
+func (l *terminalLease) borrow(ctx context.Context) (giveBack func(), err error) {
+	select {
+	case l.free <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.back = sync.NewCond(&l.mu)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, e := range l.held {
+			l.show(e)
+		}
+		l.back.Broadcast()
+		l.held, l.back = nil, nil
+		<-l.free
+	}, nil
+}
+
+func (l *terminalLease) event(e engine.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.back != nil && len(l.held) >= maxHeld {
+		l.back.Wait()
+	}
+	if l.back != nil {
+		l.held = append(l.held, e)
+		return
+	}
+	l.show(e)
+}
