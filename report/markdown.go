@@ -16,7 +16,7 @@ import (
 // each and so much of a line: hosts of code show no more than 1 MB of Markdown.
 const (
 	markdownSteps     = 20
-	markdownLines     = 30
+	markdownLines     = 50
 	markdownLineBytes = 500
 )
 

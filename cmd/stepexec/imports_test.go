@@ -33,10 +33,11 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"runner/health":          {},
 		"report":                 {"engine", "logs"},
 		"report/live":            {"engine", "logs", "report"},
+		"report/github":          {"engine", "logs", "report"},
 		"record":                 {"engine"},
 		"doctor":                 {"unpack/erofs", "sandbox"},
 		"settings":               {"pull", "rootless", "unpack"},
-		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/woodpecker"},
+		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"runner", "runner/health", "runner/woodpecker/wire", "engine", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

@@ -38,6 +38,9 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style) *l
 
 func (l *liveView) Event(e engine.Event) { l.view.Event(e) }
 
+// Hide has nothing to do: what comes is masked.
+func (l *liveView) Hide([]string) {}
+
 // Flush has nothing to do: the view draws by itself.
 func (l *liveView) Flush() {}
 

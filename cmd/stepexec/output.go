@@ -18,6 +18,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/report/github"
 )
 
 // display shows a run.
@@ -27,6 +28,9 @@ type display interface {
 
 	// Say shows a line of stepexec's own that is no event. It may be called at any time.
 	Say(line string)
+
+	// Hide is called before the first event, with the values of secrets.
+	Hide(secrets []string)
 
 	// Flush shows what was held back to show more at once. It is called like Event, when
 	// no more events wait.
@@ -39,16 +43,19 @@ type display interface {
 
 // outputFlags say how a run is shown.
 type outputFlags struct {
-	format string
-	times  string
+	format       string
+	times        string
+	stepCommands bool   // for GitHub's runner
+	report       string // path of a report, for GitHub's outputs
 }
 
-func outputFormats() []string { return []string{"tty", "plain", "json", "quiet"} }
+func outputFormats() []string { return []string{"tty", "plain", "json", "github", "quiet"} }
 
 func (o *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.format, "output", "", "how to show the run: `FORMAT` "+inWords(outputFormats())+" (default: tty on a terminal, else plain)")
 	o.addTimes(flags)
+	flags.BoolVar(&o.stepCommands, "github-step-commands", false, "with --output github, let what steps print command the job's runner (::error, ::set-output, ...)")
 	complete(cmd, "output", outputFormats()...)
 	complete(cmd, "timestamps", "wall", "elapsed")
 }
@@ -74,6 +81,9 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 		return newLiveView(file, terminalOf(file), style), nil
 	case "json":
 		return buffered{said{report.NewJSON(out)}, out}, nil
+	case "github":
+		log := github.New(out, github.Options{Env: os.Getenv, StepCommands: o.stepCommands, Times: style.Times, Report: o.report})
+		return buffered{onGitHub{log}, out}, nil
 	case "quiet":
 		return buffered{silent{report.NewQuiet(out)}, out}, nil
 	}
@@ -149,13 +159,21 @@ func terminalOf(w io.Writer) console.Console {
 type said struct{ printer }
 
 func (said) Say(line string)   { sayOnStderr(line) }
+func (said) Hide([]string)     {}
 func (said) Flush()            {}
 func (s said) End(_ int) error { return s.Err() }
+
+// onGitHub is a display in the log of a job.
+type onGitHub struct{ *github.Log }
+
+func (onGitHub) Say(line string) { sayOnStderr(line) }
+func (onGitHub) Flush()          {}
 
 // silent says nothing when all goes well, not even warnings.
 type silent struct{ printer }
 
 func (silent) Say(string)        {}
+func (silent) Hide([]string)     {}
 func (silent) Flush()            {}
 func (s silent) End(_ int) error { return s.Err() }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -116,4 +117,16 @@ func (r reported) End(code int) error {
 		code = engine.CodeError
 	}
 	return errors.Join(err, r.display.End(code))
+}
+
+// path is that of the first report, "" without any.
+func (r *reports) path() string {
+	if len(r.files) == 0 {
+		return ""
+	}
+	path, err := filepath.Abs(r.files[0].name)
+	if err != nil {
+		return r.files[0].name
+	}
+	return path
 }

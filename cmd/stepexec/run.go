@@ -112,6 +112,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return err
 	}
+	o.output.report = reports.path()
 	shown, err := o.output.open(stdout)
 	if err != nil {
 		return errors.Join(err, reports.close())
@@ -143,6 +144,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	on.Warn = display.Say
 	caches := newCaches(o.root)
 	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
+	display.Hide(jobs[0].plan.Secrets)
 	options.Flush = display.Flush
 	options.Terminal = usersTerminal()
 	options.Events = o.debug.lend(&options, display.Event)

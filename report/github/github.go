@@ -1,0 +1,310 @@
+package github
+
+import (
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/report"
+)
+
+// Options say how a Log is written.
+type Options struct {
+	Env          func(string) string // GITHUB_WORKSPACE, GITHUB_OUTPUT, GITHUB_STEP_SUMMARY
+	StepCommands bool                // what steps print may hold commands for the runner
+	Times        report.Times
+	Report       string // path of a report, for the output of that name
+}
+
+// summaryLogs is how much of the steps' logs is kept for the summary page, compressed.
+const summaryLogs = 8 << 20
+
+// Log writes events as the log of a job's step. Of steps that run at the same time one
+// is shown as it goes on, and the others, whole, when they have ended.
+type Log struct {
+	o         Options
+	w         io.Writer
+	err       error
+	began     time.Time
+	stopped   string // the token that has the runner obey again; "": it obeys
+	shown     *group // that is open; nil: none
+	groups    []*group
+	ended     []*group // in this order, while another one is open
+	later     []func() // what must not stand in a group
+	counts    map[string]int
+	stamps    report.Stamps
+	collector *report.Collector
+	result    result
+}
+
+// group is what is shown of a step.
+type group struct {
+	label, title string
+	service      bool
+	streams      map[string]*logs.Sanitizer
+	waiting      spool
+}
+
+// New returns a Log that writes to w.
+func New(w io.Writer, o Options) *Log {
+	return &Log{
+		o: o, w: w, began: time.Now(), counts: map[string]int{},
+		stamps: report.Stamps{Times: o.Times}, collector: report.NewCollector(summaryLogs),
+	}
+}
+
+// Hide has the runner mask secrets, too, whatever prints them. It is called before the
+// first event.
+func (l *Log) Hide(secrets []string) {
+	for _, secret := range secrets {
+		for line := range strings.Lines(secret) {
+			if line = strings.Trim(line, "\r\n"); len(line) > 1 {
+				l.do(command{name: "add-mask", message: line})
+			}
+		}
+	}
+}
+
+// Event writes one event. After a failed write it writes nothing more.
+func (l *Log) Event(e engine.Event) {
+	l.stamps.Event(e)
+	l.collector.Event(e)
+	l.result.event(e)
+	switch e.Kind {
+	case engine.StepStarted:
+		l.started(e)
+	case engine.Line:
+		l.line(e)
+	case engine.StepRetried:
+		l.in(e, report.Clean(e.Text)+"\n")
+	case engine.StepFinished:
+		l.finished(e)
+	case engine.Warning:
+		l.outside(func() {
+			title := ""
+			if e.Step != "" {
+				title = "step " + report.Label(e)
+			}
+			l.annotate("warning", "", 0, 0, title, e.Text)
+		})
+	case engine.Failure:
+		l.outside(func() { l.annotate("error", e.File, e.Line, e.Column, "stepexec", e.Error) })
+	case engine.MatrixFinished:
+		l.outside(func() { l.print(e.Text + "\n") })
+	case engine.RunFinished:
+		l.outside(func() {
+			var text strings.Builder
+			_ = report.Summary(&text, e.Summary) // a Builder takes everything
+			l.print(text.String())
+		})
+	}
+}
+
+// End writes what is left, the summary page and the outputs of the job's step.
+func (l *Log) End(exitCode int) error {
+	l.closeShown()
+	for _, g := range l.groups { // of a run that was ended before its steps
+		l.whole(g)
+	}
+	l.obey()
+	if l.err == nil {
+		l.err = l.writeSummary()
+	}
+	if l.err == nil {
+		l.err = l.writeOutputs(exitCode)
+	}
+	return l.err
+}
+
+func (l *Log) started(e engine.Event) {
+	if l.group(e) != nil {
+		return // a further attempt
+	}
+	g := &group{label: report.Label(e), service: e.Service, streams: map[string]*logs.Sanitizer{}}
+	g.title = "step " + g.label + " (" + e.Image + ")"
+	if e.Service {
+		g.title = "service " + g.label + " (" + e.Image + ")"
+	}
+	l.groups = append(l.groups, g)
+	l.showNext()
+}
+
+func (l *Log) group(e engine.Event) *group {
+	label := report.Label(e)
+	if i := slices.IndexFunc(l.groups, func(g *group) bool { return g.label == label }); i >= 0 {
+		return l.groups[i]
+	}
+	return nil
+}
+
+// showNext opens the group of the step that has run longest, if none is open. Services
+// are shown when they have ended.
+func (l *Log) showNext() {
+	i := slices.IndexFunc(l.groups, func(g *group) bool { return !g.service })
+	if l.shown != nil || i < 0 {
+		return
+	}
+	l.shown = l.groups[i]
+	l.do(command{name: "group", message: l.shown.title})
+	l.drain(l.shown)
+}
+
+func (l *Log) line(e engine.Event) {
+	g := l.group(e)
+	if g == nil {
+		return
+	}
+	clean := g.streams[e.Stream]
+	if clean == nil {
+		clean = &logs.Sanitizer{}
+		g.streams[e.Stream] = clean
+	}
+	// A piece of a line is a line of its own: what follows could begin with a command.
+	l.in(e, l.stamps.Of(e)+clean.Line(e.Text)+"\n")
+}
+
+// in writes text in the group of a step.
+func (l *Log) in(e engine.Event, text string) {
+	switch g := l.group(e); {
+	case g == nil:
+		l.outside(func() { l.print(report.Label(e) + ": " + text) })
+	case g == l.shown:
+		l.print(text)
+	case l.err == nil:
+		_, l.err = g.waiting.Write([]byte(text))
+	}
+}
+
+func (l *Log) finished(e engine.Event) {
+	l.in(e, report.Ended(e.Result)+"\n")
+	l.outside(func() { l.annotateStep(e) })
+	g := l.group(e)
+	switch {
+	case g == nil:
+		return
+	case l.shown == nil:
+		l.whole(g)
+	case g != l.shown:
+		l.ended = append(l.ended, g)
+	}
+	l.groups = slices.DeleteFunc(l.groups, func(other *group) bool { return other == g })
+	if g == l.shown {
+		l.closeShown()
+		l.showNext()
+	}
+}
+
+// closeShown closes the open group, and writes what has waited for that.
+func (l *Log) closeShown() {
+	if l.shown == nil {
+		return
+	}
+	l.do(command{name: "endgroup"})
+	shown := l.shown
+	l.shown = nil
+	l.groups = slices.DeleteFunc(l.groups, func(g *group) bool { return g == shown })
+	for _, g := range l.ended {
+		l.whole(g)
+	}
+	l.ended = nil
+	for _, write := range l.later {
+		write()
+	}
+	l.later = nil
+}
+
+// whole writes a group at once.
+func (l *Log) whole(g *group) {
+	l.do(command{name: "group", message: g.title})
+	l.drain(g)
+	l.do(command{name: "endgroup"})
+}
+
+func (l *Log) drain(g *group) {
+	l.disobey()
+	if l.err == nil {
+		l.err = g.waiting.drain(l.w)
+	}
+}
+
+// outside writes what does not belong into a group, once none is open.
+func (l *Log) outside(write func()) {
+	if l.shown == nil {
+		write()
+		return
+	}
+	l.later = append(l.later, write)
+}
+
+// do has the runner do something.
+func (l *Log) do(c command) {
+	l.obey()
+	l.write(c.String() + "\n")
+}
+
+// print writes text that the runner must not obey, whatever is in it: a step that
+// prints ::set-env or ::add-mask would command the job.
+func (l *Log) print(text string) {
+	l.disobey()
+	l.write(text)
+}
+
+func (l *Log) obey() {
+	if l.stopped != "" {
+		l.write("::" + l.stopped + "::\n")
+		l.stopped = ""
+	}
+}
+
+func (l *Log) disobey() {
+	if l.stopped == "" && !l.o.StepCommands {
+		stopped := token()
+		l.write(command{name: "stop-commands", message: stopped}.String() + "\n")
+		l.stopped = stopped
+	}
+}
+
+func (l *Log) write(text string) {
+	if l.err == nil {
+		_, l.err = io.WriteString(l.w, text)
+	}
+}
+
+// annotateStep says at the step's place in the file how it ended, if not well.
+func (l *Log) annotateStep(e engine.Event) {
+	kind := "error"
+	switch r := e.Result; {
+	case r.Ignored:
+		kind = "warning"
+	case !report.IsFailure(r):
+		return
+	}
+	l.annotate(kind, e.Result.File, e.Result.Line, 0, "step "+report.Label(e), report.Verdict(e.Result))
+}
+
+func (l *Log) annotate(kind, file string, line, column int, title, message string) {
+	if l.counts[kind]++; l.counts[kind] > mostAnnotations {
+		l.print(title + ": " + report.Clean(message) + "\n")
+		return
+	}
+	l.do(command{name: kind, message: report.Clean(message), properties: []string{
+		"file", l.inRepository(file), "line", number(line), "col", number(column), "title", title,
+	}})
+}
+
+// inRepository is a path as GitHub shows it, from the top of the repository.
+func (l *Log) inRepository(file string) string {
+	top := l.o.Env("GITHUB_WORKSPACE")
+	abs, err := filepath.Abs(file)
+	if file == "" || top == "" || err != nil {
+		return file
+	}
+	if inside, err := filepath.Rel(top, abs); err == nil && filepath.IsLocal(inside) {
+		return inside
+	}
+	return file
+}

@@ -1,0 +1,207 @@
+package github_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report/github"
+)
+
+// log writes events and returns what the runner gets, with TOKEN for tokens.
+func log(t *testing.T, o github.Options, secrets []string, exitCode int, events ...engine.Event) string {
+	t.Helper()
+	var out bytes.Buffer
+	if o.Env == nil {
+		o.Env = func(string) string { return "" }
+	}
+	l := github.New(&out, o)
+	l.Hide(secrets)
+	for _, e := range events {
+		l.Event(e)
+	}
+	if err := l.End(exitCode); err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`stepexec-[A-Z2-7]{26}`).ReplaceAllString(out.String(), "TOKEN")
+}
+
+func started(step string) engine.Event {
+	return engine.Event{Kind: engine.StepStarted, Step: step, Image: "x"}
+}
+
+func line(step, text string) engine.Event {
+	return engine.Event{Kind: engine.Line, Step: step, Stream: engine.Stdout, Text: text}
+}
+
+func finished(r engine.StepResult) engine.Event {
+	return engine.Event{Kind: engine.StepFinished, Step: r.Step, Result: &r}
+}
+
+func TestStepsThatRunAtTheSameTimeDoNotInterleave(t *testing.T) {
+	service := started("db")
+	service.Service = true
+	got := log(t, github.Options{}, []string{"p%ss\nword!\nx\n"}, 3,
+		service, line("db", "listening"),
+		started("a"), line("a", "a1"), started("b"), line("b", "b1"), started("c"), line("a", "::error::no\r::set-env name=A::b"),
+		line("c", "c1"),
+		finished(engine.StepResult{Step: "c", Status: engine.Failed, ExitCode: 3, File: "ci.yml", Line: 7}),
+		line("b", "b2"),
+		engine.Event{Kind: engine.Warning, Step: "a", Text: "100% odd"},
+		finished(engine.StepResult{Step: "a", Status: engine.Succeeded}),
+		line("b", "b3"),
+		finished(engine.StepResult{Step: "b", Status: engine.Failed, ExitCode: 1, Ignored: true}),
+		finished(engine.StepResult{Step: "none", Status: engine.Failed, ExitCode: 125, Error: "pull: no\n::error::such", File: "ci.yml", Line: 9}),
+		finished(engine.StepResult{Step: "db", Service: true, Status: engine.Stopped}),
+	)
+	want := `::add-mask::p%25ss
+::add-mask::word!
+::group::step a (x)
+::stop-commands::TOKEN
+a1
+::set-env name=A::b
+succeeded
+::TOKEN::
+::endgroup::
+::group::step c (x)
+::stop-commands::TOKEN
+c1
+failed with exit code 3
+::TOKEN::
+::endgroup::
+::error file=ci.yml,line=7,title=step c::step c failed: its command ended with exit code 3
+::warning title=step a::100%25 odd
+::group::step b (x)
+::stop-commands::TOKEN
+b1
+b2
+b3
+failed with exit code 1, ignored
+::TOKEN::
+::endgroup::
+::warning title=step b::step b failed: its command ended with exit code 1
+::stop-commands::TOKEN
+none: could not be run by stepexec (exit code 125): pull: no
+::error::such
+::TOKEN::
+::error file=ci.yml,line=9,title=step none::stepexec could not run step none: pull: no%0A::error::such
+::group::service db (x)
+::stop-commands::TOKEN
+listening
+stopped
+::TOKEN::
+::endgroup::
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestStepsMayCommandTheRunnerWhereThatIsAskedFor(t *testing.T) {
+	got := log(t, github.Options{StepCommands: true}, nil, 0,
+		started("a"), line("a", "::notice::hello"), finished(engine.StepResult{Step: "a", Status: engine.Succeeded}))
+	want := "::group::step a (x)\n::notice::hello\nsucceeded\n::endgroup::\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestAnnotationsKeepToTheLimits(t *testing.T) {
+	var events []engine.Event
+	for i := range 12 {
+		events = append(events, finished(engine.StepResult{Step: fmt.Sprint(i), Status: engine.Failed, ExitCode: 125, Error: strings.Repeat("ü", 3000)}))
+	}
+	got := log(t, github.Options{}, nil, 125, events...)
+	if n := strings.Count(got, "::error "); n != 10 {
+		t.Errorf("%d annotations", n)
+	}
+	for text := range strings.Lines(got) {
+		if _, message, ok := strings.Cut(text, "title=step 3::"); ok && len(message) > 4096+1 {
+			t.Errorf("a message of %d bytes", len(message))
+		}
+	}
+}
+
+func TestMuchOutputWaitsInAFile(t *testing.T) {
+	events := []engine.Event{started("a"), started("b")}
+	for i := range 40_000 {
+		events = append(events, line("b", fmt.Sprintf("%099d", i)))
+	}
+	events = append(events, finished(engine.StepResult{Step: "a", Status: engine.Succeeded}), finished(engine.StepResult{Step: "b", Status: engine.Succeeded}))
+	got := log(t, github.Options{}, nil, 0, events...)
+	if n := strings.Count(got, "\n0000"); n != 40_000 || !strings.Contains(got, "00039998\n") {
+		t.Errorf("%d of 40000 lines", n)
+	}
+}
+
+func TestOutputsAndSummary(t *testing.T) {
+	dir := t.TempDir()
+	repository := filepath.Join(dir, "repo")
+	o := github.Options{Report: "/tmp/a.json", Env: func(name string) string {
+		if name == "GITHUB_WORKSPACE" {
+			return repository
+		}
+		return filepath.Join(dir, name)
+	}}
+	bad := engine.StepResult{Step: "test", Image: "x", Status: engine.TimedOut, ExitCode: 124, Error: "the step's time is over", File: filepath.Join(repository, "ci/p.yml"), Line: 3}
+	events := []engine.Event{{Kind: engine.RunStarted, Run: "r", Name: "ci"}, started("test")}
+	for i := range 60 {
+		events = append(events, line("test", fmt.Sprint("line ", i)))
+	}
+	events = append(events, finished(bad), engine.Event{Kind: engine.RunFinished, Summary: &engine.Summary{
+		Run: "r", Name: "ci", Status: engine.TimedOut, ExitCode: 124, Steps: []engine.StepResult{bad, {Step: "after", Status: engine.Skipped}},
+	}})
+	got := log(t, o, nil, 124, events...)
+	if want := "::error file=ci/p.yml,line=3,title=step test::step test was stopped: the step's time is over\n"; !strings.Contains(got, want) {
+		t.Errorf("no %q in:\n%s", want, got)
+	}
+	outputs, err := os.ReadFile(filepath.Join(dir, "GITHUB_OUTPUT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "exit-code=124\nstatus=timeout\nfailed-step=test\nsteps-total=2\nsteps-failed=1\nsteps-skipped=1\nduration-ms=N\nreport=/tmp/a.json\n"
+	if diff := cmp.Diff(want, regexp.MustCompile(`(?m)-ms=\d+$`).ReplaceAllString(string(outputs), "-ms=N")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "GITHUB_STEP_SUMMARY"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| **test** |", "<details>", "\nline 10\n", "\nline 59\n"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("no %q in the summary:\n%s", want, page)
+		}
+	}
+	if strings.Contains(string(page), "\nline 9\n") {
+		t.Error("the summary has more than the last 50 lines")
+	}
+}
+
+func TestTheSummaryIsNoLongerThanGitHubTakes(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page")
+	o := github.Options{Env: func(name string) string {
+		if name == "GITHUB_STEP_SUMMARY" {
+			return page
+		}
+		return ""
+	}}
+	events := []engine.Event{{Kind: engine.RunStarted, Run: "r", Name: "ci"}}
+	for i := range 20_000 {
+		events = append(events, finished(engine.StepResult{Step: fmt.Sprint("step ", i), Status: engine.Skipped, Reason: "no"}))
+	}
+	log(t, o, nil, 0, events...)
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) > 900<<10 || len(data) < 800<<10 || !strings.Contains(string(data), "There is more in the log") {
+		t.Errorf("%d bytes, ending in %q", len(data), data[len(data)-100:])
+	}
+}

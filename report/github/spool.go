@@ -1,0 +1,55 @@
+package github
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// spoolMemory is how much of a step's output waits in memory; more waits in a file
+// without a name.
+const spoolMemory = 1 << 20
+
+// spool keeps what a step printed while another one's output is shown.
+type spool struct {
+	memory []byte
+	file   *os.File
+}
+
+func (s *spool) Write(data []byte) (int, error) {
+	s.memory = append(s.memory, data...)
+	if len(s.memory) < spoolMemory {
+		return len(data), nil
+	}
+	if s.file == nil {
+		file, err := os.CreateTemp("", "stepexec-output-")
+		if err != nil {
+			return 0, err
+		}
+		if err := os.Remove(file.Name()); err != nil {
+			return 0, errors.Join(err, file.Close())
+		}
+		s.file = file
+	}
+	_, err := s.file.Write(s.memory)
+	s.memory = s.memory[:0]
+	return len(data), err
+}
+
+// drain writes all of it to w and empties the spool.
+func (s *spool) drain(w io.Writer) error {
+	if s.file != nil {
+		_, err := s.file.Seek(0, io.SeekStart)
+		if err == nil {
+			_, err = io.Copy(w, s.file)
+		}
+		err = errors.Join(err, s.file.Close())
+		s.file = nil
+		if err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(s.memory)
+	s.memory = nil
+	return err
+}
