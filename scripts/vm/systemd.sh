@@ -58,5 +58,6 @@ timeout "${VM_TIMEOUT:-600}" qemu-system-x86_64 -accel tcg -cpu max -M q35 -smp 
 	-nodefaults -display none -no-reboot -serial "file:$vm/console.log" -serial "file:$vm/tests.log" \
 	-drive "file=$vm/disk,if=virtio,format=raw,cache=unsafe" \
 	-kernel "$kernel/vmlinuz" -initrd "$vm/initrd.gz" -append 'console=ttyS0 panic=-1 quiet' </dev/null || echo "vm: qemu ended with status $?"
+sed -i "s/\\r$//" "$vm/tests.log"
 cat "$vm/tests.log"
 grep -qx 'vm: all passed' "$vm/tests.log" || { cat "$vm/console.log"; echo "vm: FAILED: the guest did not say that all passed"; exit 1; }
