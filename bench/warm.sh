@@ -12,9 +12,6 @@ rounds=${1:-9}
 dir=/tmp/warm.$$ # short and lower case: podman refuses other paths
 mkdir "$dir"
 export dir
-go build -o "$dir/interleave" ./bench/interleave
-go build -o "$dir/images" ./bench/images
-CGO_ENABLED=0 go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
 pids=
 finish() {
 	for pid in $pids; do kill "$pid" 2>/dev/null && wait "$pid" || true; done
@@ -23,6 +20,9 @@ finish() {
 	rm -rf "$dir"
 }
 trap finish EXIT
+go build -o "$dir/interleave" ./bench/interleave
+go build -o "$dir/images" ./bench/images
+CGO_ENABLED=0 go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
 have() { command -v "$1" >/dev/null; }
 until_ok() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; "$@"; }
 want() { case $parts in *" $1 "*) ;; *) return 1 ;; esac; }
