@@ -2,32 +2,20 @@ package report
 
 import (
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
 	"strings"
-	"time"
-
-	"github.com/stepexec/stepexec/engine"
 )
 
-//go:embed html/page.html
-var pageText string
+// The page's parts. Its script is those of scripts in this order.
+//
+//go:embed html
+var html embed.FS
 
-//go:embed html/page.css
-var pageStyle string
-
-//go:embed html/page.js
-var pageScript string
-
-// htmlBad is how many failed steps stand at the top of a page, and htmlFew up to how many
-// steps their table is unfolded.
-const (
-	htmlBad = 20
-	htmlFew = 100
-)
+var scripts = []string{"page.js", "timeline.js", "usage.js", "lines.js", "logs.js", "search.js", "begin.js"}
 
 // WriteHTML writes a report as one HTML page that loads nothing from anywhere. Its
 // policy lets no script run but its own: whatever steps are called and print is text.
@@ -35,11 +23,21 @@ const (
 // Logs come last, compressed as they are kept, in blocks that the browser does not
 // look at. The page's script unpacks the pieces that are looked at.
 func WriteHTML(w io.Writer, r *Report) error {
-	page, err := template.New("page").Parse(pageText)
+	page, err := template.ParseFS(html, "html/page.html")
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
+	style, err := parts("page.css")
+	if err != nil {
+		return err
+	}
+	script, err := parts(scripts...)
+	if err != nil {
+		return err
+	}
 	p := pageOf(r)
+	p.Style, p.Script = template.CSS(style), template.JS(script)
+	p.Policy = fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; base-uri 'none'; form-action 'none'", hashOf(script), hashOf(style))
 	if err := page.Execute(w, p); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
@@ -54,6 +52,25 @@ func WriteHTML(w io.Writer, r *Report) error {
 	}
 	_, err = io.WriteString(w, "</body>\n</html>\n")
 	return err
+}
+
+// parts returns files of the page, one after the other.
+func parts(names ...string) (string, error) {
+	var all strings.Builder
+	for _, name := range names {
+		data, err := html.ReadFile("html/" + name)
+		if err != nil {
+			return "", fmt.Errorf("write the report: %w", err)
+		}
+		all.Write(data)
+	}
+	return all.String(), nil
+}
+
+// hashOf is a source expression of a content security policy (CSP 3, section 2.3.1).
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // writeLog writes a log as a block of data: the pieces in base64, and in data-p how many
@@ -84,213 +101,4 @@ func writeLog(w io.Writer, index int, l *Log) error {
 	}
 	_, err := io.WriteString(w, "</script>\n")
 	return err
-}
-
-type page struct {
-	Policy, Title, Made, Error string
-	Style                      template.CSS
-	Script                     template.JS
-	Runs                       []pageRun
-	Data                       []pageData
-}
-
-type pageRun struct {
-	Index                                            int
-	ID, Name, Class, Status, Duration, Counts, Error string
-	Started                                          string
-	ExitCode                                         string
-	Few                                              bool
-	Bad                                              []pageStep
-	MoreBad                                          int
-	Warnings                                         []string
-	Steps                                            []pageStep
-}
-
-type pageStep struct {
-	Index                                                       int // of all runs, which is also its log's
-	Name, Class, Status, Exit, WaitedFor, Words, Lines          string
-	Queue, Pull, Create, Start, Ran, CPU, Memory, Image, Digest string
-	Service, Critical                                           bool
-}
-
-// pageData is what the page's script draws: times in milliseconds since the run began.
-type pageData struct {
-	Steps []dataStep `json:"steps"`
-	End   int64      `json:"end"`
-}
-
-type dataStep struct {
-	Index     int         `json:"index"`
-	Name      string      `json:"name"`
-	Class     string      `json:"class"`
-	Words     string      `json:"words"`
-	Service   bool        `json:"service"`
-	Critical  bool        `json:"critical"`
-	WaitedFor string      `json:"waitedFor"`
-	DependsOn []string    `json:"dependsOn"`
-	Bars      []dataBar   `json:"bars"`
-	Usage     *dataAmount `json:"usage"`
-}
-
-// dataBar is a phase of a step.
-type dataBar struct {
-	Phase string `json:"phase"`
-	From  int64  `json:"from"`
-	To    int64  `json:"to"`
-}
-
-type dataAmount struct {
-	CPU    int64 `json:"cpu"`
-	Memory int64 `json:"memory"`
-	Disk   int64 `json:"disk"`
-}
-
-func pageOf(r *Report) page {
-	p := page{Style: template.CSS(pageStyle), Script: template.JS(pageScript), Made: moment(r.Made), Error: plainLines(r.Error), Title: "stepexec report"}
-	p.Policy = fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; base-uri 'none'; form-action 'none'", hashOf(pageScript), hashOf(pageStyle))
-	if len(r.Runs) > 0 {
-		p.Title = plain(r.Runs[0].Name) + ": " + string(r.Status())
-	}
-	index := 0
-	for i, run := range r.Runs {
-		pr := pageRunOf(i, run)
-		data := pageData{Steps: []dataStep{}}
-		for _, s := range run.Steps {
-			ps := pageStepOf(index, s)
-			pr.Steps = append(pr.Steps, ps)
-			if s.isBad() {
-				if len(pr.Bad) < htmlBad {
-					pr.Bad = append(pr.Bad, ps)
-				} else {
-					pr.MoreBad++
-				}
-			}
-			data.add(run, s, ps)
-			index++
-		}
-		data.End = max(data.End, time.Duration(run.Duration).Milliseconds())
-		p.Runs, p.Data = append(p.Runs, pr), append(p.Data, data)
-	}
-	return p
-}
-
-// hashOf is a source expression of a content security policy (CSP 3, section 2.3.1).
-func hashOf(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-func pageRunOf(index int, run *Run) pageRun {
-	pr := pageRun{
-		Index: index, ID: plain(run.ID), Name: plain(run.Name), Class: class(run.Status, false), Status: string(run.Status), Error: plainLines(run.Error),
-		Duration: "not known", ExitCode: "-", Few: len(run.Steps) <= htmlFew, Counts: counts(run.Steps),
-	}
-	if run.Finished {
-		pr.Duration = Duration(run.Duration)
-	}
-	if run.Status != engine.Running {
-		pr.ExitCode = fmt.Sprint(run.ExitCode)
-	}
-	if !run.Started.IsZero() {
-		pr.Started = moment(run.Started)
-	}
-	for _, text := range run.Warnings {
-		pr.Warnings = append(pr.Warnings, plainLines(text))
-	}
-	return pr
-}
-
-func pageStepOf(index int, s *Step) pageStep {
-	ps := pageStep{
-		Index: index, Name: plain(s.Step), Class: class(s.Status, s.Ignored), Status: status(&s.StepResult), Exit: exitCode(&s.StepResult), WaitedFor: plain(s.WaitedFor),
-		Words: plainLines(Ended(&s.StepResult)), Lines: "printed nothing",
-		Queue: took(s, s.Queue), Pull: took(s, s.Pull), Create: took(s, s.Create), Start: took(s, s.Start), Ran: took(s, s.Duration-s.Start), CPU: "-", Memory: "-",
-		Image: plain(s.Image), Digest: shortDigest(s.Digest), Service: s.Service, Critical: s.Critical,
-	}
-	if s.Usage != nil {
-		ps.CPU, ps.Memory = Duration(s.Usage.User+s.Usage.System), memory(s.Usage.PeakMemory)
-	}
-	if s.Log.Lines > 0 {
-		ps.Lines = plural(s.Log.Lines, "line")
-	}
-	return ps
-}
-
-// add adds a step with its phases.
-func (d *pageData) add(run *Run, s *Step, ps pageStep) {
-	ds := dataStep{
-		Index: ps.Index, Name: ps.Name, Class: ps.Class, Words: ps.Words, Service: s.Service, Critical: s.Critical,
-		WaitedFor: ps.WaitedFor, DependsOn: []string{}, Bars: []dataBar{},
-	}
-	for _, name := range s.DependsOn {
-		ds.DependsOn = append(ds.DependsOn, plain(name))
-	}
-	since := func(t time.Time) int64 { return max(0, t.Sub(run.Started).Milliseconds()) }
-	bar := func(phase string, from time.Time, took engine.Millis) {
-		if from.IsZero() || took <= 0 {
-			return
-		}
-		b := dataBar{phase, since(from), since(from.Add(time.Duration(took)))}
-		ds.Bars = append(ds.Bars, b)
-		d.End = max(d.End, b.To)
-	}
-	if s.WaitedFor != "" {
-		bar("wait", run.Started, engine.Millis(s.Eligible.Sub(run.Started)))
-	}
-	bar("queue", s.Eligible, s.Queue)
-	bar("pull", s.Prepared, s.Pull)
-	bar("create", s.Prepared.Add(time.Duration(s.Pull)), s.Create)
-	for _, a := range s.Attempts[:max(0, len(s.Attempts)-1)] {
-		bar("tried", a.Started, a.Duration)
-	}
-	bar("run", s.Started, s.Duration)
-	bar("ready", s.Started, s.Ready)
-	if u := s.Usage; u != nil {
-		ds.Usage = &dataAmount{CPU: time.Duration(u.User + u.System).Milliseconds(), Memory: u.PeakMemory, Disk: u.BytesRead + u.BytesWritten}
-	}
-	d.Steps = append(d.Steps, ds)
-}
-
-// class is the colour of a status.
-func class(s engine.Status, ignored bool) string {
-	switch s {
-	case engine.Succeeded:
-		return "good"
-	case engine.Failed, Died:
-		if ignored {
-			return "late"
-		}
-		return "bad"
-	case engine.TimedOut:
-		return "late"
-	case engine.Running:
-		return "busy"
-	}
-	return "off"
-}
-
-// counts says how many steps ended how.
-func counts(steps []*Step) string {
-	number := map[engine.Status]int{}
-	for _, s := range steps {
-		number[s.Status]++
-	}
-	var parts []string
-	for _, s := range []engine.Status{engine.Succeeded, engine.Failed, engine.TimedOut, engine.Cancelled, Died, engine.Running, engine.Pending, engine.Skipped, engine.Stopped} {
-		if number[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", number[s], s))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
-
-// plainLines is plain for a text of several lines.
-func plainLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = plain(lines[i])
-	}
-	return strings.Join(lines, "\n")
 }

@@ -126,10 +126,18 @@ func TestPageInABrowser(t *testing.T) {
 		b.run(`document.querySelector("#theme").click()`)
 		b.expect(paper, "rgb(246, 245, 242)")
 		b.run(`document.querySelector("#theme").click()`)
+		b.screenshot("darkchosen")
 		b.theme("light")
 		b.expect(paper, "rgb(16, 18, 22)")
 		b.run(`document.querySelector("#theme").click()`)
 		b.expect(paper, "rgb(246, 245, 242)")
+	})
+	t.Run("print", func(t *testing.T) {
+		b.t = t
+		b.devtools("Emulation.setEmulatedMedia", map[string]any{"media": "print"}, nil)
+		b.expect(`return getComputedStyle(document.querySelector(".top")).display + getComputedStyle(document.querySelector("#log-1 .l")).color`, "nonergb(0, 0, 0)")
+		b.screenshot("print")
+		b.devtools("Emulation.setEmulatedMedia", map[string]any{"media": ""}, nil)
 	})
 	t.Run("narrow", func(t *testing.T) {
 		b.t = t

@@ -82,8 +82,11 @@ func (k *keeper) add(l *Log, e engine.Event) {
 	l.open = append(l.open, letter)
 	l.open = strconv.AppendInt(l.open, e.Time.Sub(l.base).Milliseconds(), 10)
 	l.open = append(l.open, ' ')
-	l.open = append(l.open, strings.ReplaceAll(strings.ToValidUTF8(e.Text, "\uFFFD"), "\n", " ")...)
-	l.open = append(l.open, '\n')
+	text := e.Text
+	if !isPlain(text) {
+		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\n", " ")
+	}
+	l.open = append(append(l.open, text...), '\n')
 	if len(l.open) >= pieceBytes || l.lines >= pieceLines {
 		k.press(l)
 	}
