@@ -116,7 +116,8 @@ type run struct {
 
 	mu     sync.Mutex // guards the rest
 	first  *StepResult
-	halted string // why no further step begins; "" is that they do
+	failed []string // names of the steps that made it fail
+	halted string   // why no further step begins; "" is that they do
 	err    error
 }
 
@@ -225,7 +226,7 @@ func (r *run) runAll(ctx context.Context) {
 
 // name is that of the pipeline, with the cell of its matrix; emit and summary mask it.
 func (r *run) name() string {
-	if r.plan.Cell == "" {
+	if r.plan.Cell == "" || r.plan.Cell == r.plan.Name {
 		return r.plan.Name
 	}
 	return r.plan.Name + " (" + r.plan.Cell + ")"

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
 
 // fromRun are the variables of a step that tell of the run, as it is now.
-func (n *node) fromRun() []string {
+func (r *run) fromRun(n *node) []string {
 	var entries []string
 	for _, v := range n.step.FromRun {
 		switch v.Fact {
@@ -20,6 +21,8 @@ func (n *node) fromRun() []string {
 				status = "failure"
 			}
 			entries = append(entries, v.Name+"="+status)
+		case pipeline.RunFailedSteps:
+			entries = append(entries, v.Name+"="+strings.Join(r.failedSteps(), ","))
 		case pipeline.RunStarted:
 			entries = append(entries, v.Name+"="+strconv.FormatInt(time.Now().Unix(), 10))
 		}
@@ -30,7 +33,9 @@ func (n *node) fromRun() []string {
 // toldOtherwise reports whether the run has failed since a step was prepared ahead,
 // which would be told that all went well.
 func toldOtherwise(n *node) bool {
-	tellsStatus := func(v pipeline.RunVariable) bool { return v.Fact == pipeline.RunStatus }
+	tellsStatus := func(v pipeline.RunVariable) bool {
+		return v.Fact == pipeline.RunStatus || v.Fact == pipeline.RunFailedSteps
+	}
 	return n.failed && slices.ContainsFunc(n.step.FromRun, tellsStatus)
 }
 
@@ -40,4 +45,11 @@ func readsStart(step *pipeline.PlannedStep) bool {
 	return slices.ContainsFunc(step.FromRun, func(v pipeline.RunVariable) bool {
 		return v.Fact == pipeline.RunStarted && bytes.Contains(step.Script, []byte(v.Name))
 	})
+}
+
+// failedSteps are the names of those that have made the run fail by now.
+func (r *run) failedSteps() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.failed)
 }

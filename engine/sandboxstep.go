@@ -14,7 +14,7 @@ func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbo
 	s := &sandbox.Step{
 		ID: n.id, Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
 		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
-		Env: slices.Concat(n.inherited, step.Env, n.fromRun()), Directory: step.Directory, User: step.User, Network: step.Network,
+		Env: slices.Concat(n.inherited, step.Env, r.fromRun(n)), Directory: step.Directory, User: step.User, Network: step.Network,
 		HostNames: r.hostNames(), Mounts: mounts,
 		Workspace: r.plan.WorkspaceSource, Roots: r.o.Roots,
 		Names:    sandboxNames(step),

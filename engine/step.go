@@ -192,6 +192,9 @@ func (r *run) finish(n *node, end outcome) {
 	if end.status == Succeeded && end.code != 0 && r.halted == "" {
 		r.halted = fmt.Sprintf("step %s ended the run with exit code %d", n.step.Name, end.code)
 	}
+	if n.result.bad() {
+		r.failed = append(r.failed, n.step.Name)
+	}
 	if r.first == nil && n.result.bad() {
 		r.first = &n.result
 	}

@@ -136,5 +136,5 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 func (r *run) hasFailed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.first != nil
+	return len(r.failed) > 0
 }

@@ -99,7 +99,7 @@ func (r *reader) fromSecret(v value) string {
 // fromRun reads {from_run: FACT}.
 func (r *reader) fromRun(v value) RunFact {
 	fact := ""
-	r.object(v, fields{"from_run": func(v value) { fact = r.oneOf(v, string(RunStatus), string(RunStarted)) }})
+	r.object(v, fields{"from_run": func(v value) { fact = r.oneOf(v, string(RunStatus), string(RunFailedSteps), string(RunStarted)) }})
 	return RunFact(fact)
 }
 

@@ -100,7 +100,7 @@ var invalid = []struct {
 	{"env-file-map", structure, `1:11: env_file: must be a string or a list of strings, not a map`},
 	{"environment-bad-secret", structure, `5:10: steps[0].environment.A.from_secret: is required
 5:11: steps[0].environment.A.from_secrets: unknown key (did you mean "from_secret"?)`},
-	{"environment-bad-fact", structure, `5:21: steps[0].environment.A.from_run: must be "status" or "started", not "colour"`},
+	{"environment-bad-fact", structure, `5:21: steps[0].environment.A.from_run: must be "status", "failed_steps" or "started", not "colour"`},
 	{"environment-empty-name", structure, `4:19: steps[0].environment."": the name of a variable must not be empty`},
 	{"environment-equals", structure, `4:19: steps[0].environment."A=B": the name of a variable must not contain = or NUL`},
 	{"environment-list", structure, `4:24: steps[0].environment[1]: the variable A is already set in this list (remove one of the two)

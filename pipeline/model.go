@@ -97,8 +97,9 @@ type RunFact string
 
 // The facts of a run.
 const (
-	RunStatus  RunFact = "status"  // success, or failure once a step that the step depends on failed
-	RunStarted RunFact = "started" // when the step's container was made, in Unix seconds
+	RunStatus      RunFact = "status"       // success, or failure once a step that the step depends on failed
+	RunFailedSteps RunFact = "failed_steps" // names of the steps that have failed by then, joined by commas
+	RunStarted     RunFact = "started"      // when the step's container was made, in Unix seconds
 )
 
 // RunVariable is a variable whose value is a fact of the run.

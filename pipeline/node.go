@@ -17,6 +17,7 @@ const (
 type node struct {
 	kind         kind
 	text         string // of a scalar, exactly as written
+	plain        bool   // a scalar without quotes
 	line, column int
 	items        []*node // of a list
 	pairs        []pair  // of a map, in the order of the file

@@ -299,8 +299,12 @@ func (pl *planner) mounts(s *Step) []Mount {
 		}
 		mounts = append(mounts, m)
 	}
+	// A mount that is below another's destination comes after it, or would be hidden.
+	slices.SortStableFunc(mounts, func(a, b Mount) int { return cmp.Compare(depth(a), depth(b)) })
 	return mounts
 }
+
+func depth(m Mount) int { return strings.Count(m.Destination, "/") }
 
 // registryConfigs are the values of the pull secrets.
 func (pl *planner) registryConfigs() [][]byte {

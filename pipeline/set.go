@@ -21,6 +21,9 @@ type Workflow struct {
 	DependsOn []string
 	RunOn     RunOn
 
+	// Conditional says that it has conditions of its own, whether they hold or not.
+	Conditional bool
+
 	LeftOut string // why its conditions keep it out of this build; "" is in
 	Cell    Cell   // of a matrix that is put into the text of the file before it is read; nil: Pipeline.Matrix says
 

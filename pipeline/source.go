@@ -16,19 +16,32 @@ type Entry struct {
 
 // ReadSource returns the documents of a file. Those that are empty are left out.
 func ReadSource(file string, data []byte) (*Source, []Node) {
-	roots, errs := loadAll(file, data)
-	s := &Source{reader{file: file, errs: errs}}
+	s := &Source{reader{file: file}}
+	return s, s.Read(data)
+}
+
+// Read returns the documents of another text of the same file.
+func (s *Source) Read(data []byte) []Node {
+	roots, errs := loadAll(s.file, data)
+	for _, e := range errs {
+		s.errs.add(e)
+	}
 	var documents []Node
 	for _, root := range roots {
 		if root.kind != nullKind {
 			documents = append(documents, Node{value{node: root}})
 		}
 	}
-	return s, documents
+	return documents
 }
 
 // Err is an [Errors] with everything that is wrong, sorted, or nil.
 func (s *Source) Err() error { return s.errs.result() }
+
+// Fail notes what is wrong with the file as a whole.
+func (s *Source) Fail(message, hint string) {
+	s.errs.add(&Error{File: s.file, Message: message, Hint: hint})
+}
 
 // Wrong notes what is wrong with a value, at the value.
 func (s *Source) Wrong(n Node, message, hint string) { s.wrong(n.value, message, hint) }
@@ -56,6 +69,9 @@ func (n Node) Kind() string { return string(n.kind) }
 
 // Raw is the text of a scalar as it is in the file, and "" of the others.
 func (n Node) Raw() string { return n.text }
+
+// Plain reports whether a scalar has no quotes.
+func (n Node) Plain() bool { return n.plain }
 
 // Position is that of the key.
 func (n Node) Position() Position { return n.position() }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	// The only file that imports it: the maintained twin, go.yaml.in/yaml/v3,
-	// is a change of this line.
+	// Imported here and in write*.go: the maintained twin, go.yaml.in/yaml/v3, is a change
+	// of these lines.
 	"gopkg.in/yaml.v3"
 )
 
@@ -158,7 +158,7 @@ func resolve(y *yaml.Node) *yaml.Node {
 }
 
 func (l *loader) scalar(n *node, y *yaml.Node) {
-	n.kind, n.text = nullKind, y.Value
+	n.kind, n.text, n.plain = nullKind, y.Value, y.Style == 0
 	switch y.ShortTag() {
 	case "!!str", "!!timestamp", "!!merge":
 		n.kind = textKind

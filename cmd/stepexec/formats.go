@@ -39,10 +39,11 @@ type format struct {
 type formatInputs struct {
 	build   pipeline.Build
 	environ []string // NAME=value of --env and --env-file
+	raw     bool     // for convert: nothing of the build is put into the pipelines
 }
 
 // formats are those beside the native one, in the order in which they are looked for.
-func formats() []format { return []format{} }
+func formats() []format { return []format{droneFormat()} }
 
 // nativeFiles are where `run` and `validate` look first without FILE.
 func nativeFiles() []string { return []string{"pipeline.yml", "pipeline.yaml", ".stepexec.yml"} }
@@ -144,7 +145,7 @@ func (o *runOptions) load(ctx context.Context, args []string) (source, error) {
 		return s, err
 	}
 	s.dir = f.root(file)
-	in := formatInputs{}
+	in := formatInputs{raw: o.raw}
 	if in.environ, err = o.flagVariables(); err != nil {
 		return s, err
 	}

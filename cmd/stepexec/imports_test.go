@@ -28,6 +28,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"sandbox":                {"rootless", "unpack/erofs"},
 		"logs":                   {},
 		"engine":                 {"pipeline", "pull", "unpack", "sandbox", "logs"},
+		"pipeline/drone":         {"pipeline"},
 		"pipeline/woodpecker":    {"pipeline"},
 		"runner":                 {"engine", "pipeline", "pull"},
 		"runner/health":          {},
@@ -37,7 +38,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"record":                 {"engine"},
 		"doctor":                 {"unpack/erofs", "sandbox"},
 		"settings":               {"pull", "rootless", "unpack"},
-		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/woodpecker", "report/github"},
+		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"runner", "runner/health", "runner/woodpecker/wire", "engine", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

@@ -78,7 +78,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newValidate(), newSchema(), newExplain(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs(), newReport())
+	root.AddCommand(newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs(), newReport())
 	for _, cmd := range []*cobra.Command{newRun(kill), newShell(kill), newKept(), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
 		root.AddCommand(asRoot(cmd))
 	}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// convertOptions are the flags of `stepexec convert`.
+type convertOptions struct {
+	pipelines pipelineFlags
+	dir       string
+}
+
+func newConvert() *cobra.Command {
+	o := &convertOptions{}
+	cmd := &cobra.Command{
+		Use:   "convert [FILE]",
+		Short: "Write the pipelines of another CI system in the native form",
+		Long: `Print a pipeline of another CI system, such as that of a .drone.yml, as a native
+pipeline file. Of a file with several pipelines, --pipeline chooses one, or --dir gets
+a file for each. What a native file cannot say is told on stderr: the order between
+pipelines and their triggers. ${NAME} stays as it is: in commands the shell fills it in,
+from variables that --env gives.`,
+		Example: "  stepexec convert .drone.yml > pipeline.yml\n  stepexec convert --dir ci .drone.yml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.convert(cmd.Context(), cmd.OutOrStdout(), args)
+		},
+	}
+	o.pipelines.add(cmd.Flags())
+	cmd.Flags().StringVar(&o.dir, "dir", "", "write a file for each pipeline into this `directory`")
+	return cmd
+}
+
+func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []string) error {
+	from, err := (&runOptions{raw: true}).load(ctx, args)
+	if err != nil {
+		return err
+	}
+	for _, warning := range from.set.Warnings {
+		sayOnStderr("warning: " + warning.Error())
+	}
+	names := o.pipelines.names
+	if len(names) == 0 {
+		for _, w := range from.set.Workflows {
+			names = append(names, w.Name)
+		}
+	}
+	chosen, err := from.chosen(names)
+	if err != nil {
+		return err
+	}
+	if o.dir == "" && len(chosen) > 1 {
+		return fmt.Errorf("%s has several pipelines (choose one: --pipeline NAME, of %s; or write all: --dir DIR)", from.file, pipelineNames(chosen))
+	}
+	var errs []error
+	for i := range chosen {
+		errs = append(errs, o.write(stdout, &chosen[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
+	text, err := pipeline.Write(w.Pipeline)
+	if err != nil {
+		return fmt.Errorf("convert pipeline %s: %w", w.Name, err)
+	}
+	for _, loss := range lossesOf(w, text) {
+		sayOnStderr(fmt.Sprintf("warning: pipeline %s: %s", w.Name, loss))
+	}
+	if o.dir == "" {
+		_, err := stdout.Write(text)
+		return err
+	}
+	if err := os.MkdirAll(o.dir, 0o777); err != nil {
+		return err
+	}
+	file := filepath.Join(o.dir, fileName(w)+".yml")
+	if _, err := os.Stat(file); err == nil {
+		return fmt.Errorf("convert pipeline %s: %s is there already (remove it first)", w.Name, file)
+	}
+	if err := os.WriteFile(file, text, 0o666); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, file)
+	return err
+}
+
+var notInFileName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+func fileName(w *pipeline.Workflow) string {
+	parts := []string{w.Name}
+	for _, v := range w.Cell {
+		parts = append(parts, v.Value)
+	}
+	return strings.Trim(notInFileName.ReplaceAllString(strings.Join(parts, "-"), "-"), "-.")
+}
+
+var substituted = regexp.MustCompile(`\$\{(?:DRONE|CI)_[A-Z0-9_]+`)
+
+// lossesOf is what the native file does not say.
+func lossesOf(w *pipeline.Workflow, text []byte) []string {
+	var losses []string
+	if len(w.DependsOn) > 0 {
+		losses = append(losses, "that it depends on "+strings.Join(w.DependsOn, ", ")+" is not in the native file")
+	}
+	if w.Conditional {
+		losses = append(losses, "when it runs at all, its trigger, is not in the native file")
+	}
+	if len(w.Labels) > 0 {
+		losses = append(losses, "which runners it needs is not in the native file")
+	}
+	var used []string
+	for _, name := range substituted.FindAllString(string(text), -1) {
+		used = append(used, strings.TrimPrefix(name, "${"))
+	}
+	slices.Sort(used)
+	if used = slices.Compact(used); len(used) > 0 {
+		losses = append(losses, "give the variables that the CI server set: --env "+strings.Join(used, ", --env "))
+	}
+	return losses
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/drone"
+)
+
+var (
+	droneName = regexp.MustCompile(`^\.?drone(\.[^/]*)?\.ya?ml$`)
+	droneKind = regexp.MustCompile(`(?m)^kind:[ \t]*["']?(pipeline|template)["']?[ \t]*(#.*)?\r?$`)
+)
+
+// droneFormat is that of .drone.yml.
+func droneFormat() format {
+	return format{
+		name:  "drone",
+		files: []string{".drone.yml", ".drone.yaml"},
+		event: "push",
+		owns: func(path string, content []byte) bool {
+			return content != nil && (droneName.MatchString(filepath.Base(path)) || droneKind.Match(content))
+		},
+		root: filepath.Dir,
+		load: func(path string, in formatInputs) (*pipeline.Set, error) {
+			params := map[string]string{}
+			for _, entry := range in.environ {
+				name, value, _ := strings.Cut(entry, "=")
+				params[name] = value
+			}
+			return drone.Load(path, drone.Options{Build: in.build, Params: params, Raw: in.raw})
+		},
+	}
+}

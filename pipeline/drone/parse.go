@@ -1,0 +1,163 @@
+package drone
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Load reads a .drone.yml, see Parse.
+func Load(path string, o Options) (*pipeline.Set, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	return Parse(path, data, o)
+}
+
+// Parse reads the text of a .drone.yml; file is its name for messages. What is wrong is a
+// pipeline.Errors. What Drone ignores without a word is in the warnings of the set.
+func Parse(file string, data []byte, o Options) (*pipeline.Set, error) {
+	p := &parser{file: file, text: string(data), o: &o, set: &pipeline.Set{Secrets: map[string]string{}}}
+	stage := Stage{}
+	if o.Stage != nil {
+		stage = *o.Stage
+	}
+	documents, err := p.read(stage)
+	if err != nil {
+		return nil, err
+	}
+	p.secrets(documents)
+	p.pipelines(documents)
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	return p.set, nil
+}
+
+// parser reads a file for one build.
+type parser struct {
+	*pipeline.Source
+	file, text string
+	o          *Options
+	set        *pipeline.Set
+}
+
+// document is one of a file, with what it is.
+type document struct {
+	pipeline.Node
+	kind, name string
+}
+
+// read substitutes and returns the documents.
+func (p *parser) read(stage Stage) ([]document, error) {
+	text := unescape(p.text)
+	if !p.o.Raw {
+		var err error
+		if text, err = substitute(p.file, p.text, values(p.o, &stage)); err != nil {
+			return nil, err
+		}
+	}
+	var nodes []pipeline.Node
+	if p.Source == nil {
+		p.Source, nodes = pipeline.ReadSource(p.file, []byte(text))
+	} else {
+		nodes = p.Source.Read([]byte(text))
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	var documents []document
+	for _, node := range nodes {
+		d := document{Node: node}
+		if node.Kind() != "map" {
+			p.WrongType(node, "a map")
+			continue
+		}
+		kind, given := node.Get("kind")
+		if !given {
+			p.Missing(node, "kind")
+			continue
+		}
+		d.kind = p.Text(kind)
+		if name, given := node.Get("name"); given && name.Kind() != "null" {
+			d.name = p.Text(name)
+		}
+		documents = append(documents, d)
+	}
+	return documents, nil
+}
+
+// pipelines translates the documents that are pipelines, and connects them.
+func (p *parser) pipelines(documents []document) {
+	var names []string
+	for i, d := range documents {
+		switch d.kind {
+		case "pipeline":
+		case "secret", "signature", "registry", "cron":
+			continue
+		case "template":
+			p.Wrong(d.at("kind"), "the server makes the pipelines from a template, which is not in this file", "ask the server for what it makes of it")
+			continue
+		default:
+			p.warn(d.at("kind"), fmt.Sprintf("Drone ignores documents of kind %q", d.kind), "")
+			continue
+		}
+		if d.name == "" {
+			d.name = "default"
+		}
+		if slices.Contains(names, d.name) {
+			p.Wrong(d.at("name"), fmt.Sprintf("there is a pipeline %q already", d.name), "give each a name of its own")
+			continue
+		}
+		names = append(names, d.name)
+		if p.o.Stage != nil && !sameName(p.o.Stage.Name, d.name) {
+			continue
+		}
+		p.pipeline(p.ofStage(i, d))
+	}
+	switch {
+	case len(names) == 0 && p.Err() == nil:
+		p.Fail("the file has no pipeline", "write kind: pipeline")
+	case p.o.Stage != nil && len(p.set.Workflows) == 0 && p.Err() == nil:
+		p.Fail(fmt.Sprintf("the file has no pipeline %q (it has %s)", p.o.Stage.Name, strings.Join(names, ", ")), "")
+	case p.o.Stage == nil:
+		p.connect()
+	}
+}
+
+// sameName reports whether two names are those of one pipeline.
+func sameName(a, b string) bool {
+	return a == b || a == "" && b == "default" || a == "default" && b == ""
+}
+
+// at is the value of a key, or the document where it has none.
+func (d document) at(key string) pipeline.Node {
+	if n, given := d.Get(key); given {
+		return n
+	}
+	return d.Node
+}
+
+// ofStage is a document as the text of its own stage has it: variables can be about that.
+func (p *parser) ofStage(index int, d document) document {
+	if p.o.Raw || p.o.Stage != nil || !strings.Contains(p.text, "{DRONE_STAGE") {
+		return d
+	}
+	documents, err := p.read(Stage{Name: d.name})
+	if err != nil || index >= len(documents) {
+		return d
+	}
+	name := d.name
+	d = documents[index]
+	d.name = name
+	return d
+}
+
+func (p *parser) warn(n pipeline.Node, message, hint string) {
+	at := n.Position()
+	p.set.Warnings = append(p.set.Warnings, &pipeline.Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint})
+}

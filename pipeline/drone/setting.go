@@ -1,0 +1,111 @@
+package drone
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// settings reads the parameters of a plugin. What has no value, and empty text, is not
+// there for it.
+func (p *parser) settings(n pipeline.Node) []pipeline.Setting {
+	if n.Kind() != "map" {
+		p.WrongType(n, "a map")
+		return nil
+	}
+	var settings []pipeline.Setting
+	for _, e := range n.Entries() {
+		if e.Kind() == "null" || e.Kind() == "string" && e.Raw() == "" || e.Kind() == "list" && len(e.Items()) == 0 {
+			continue
+		}
+		if strings.ContainsAny(e.Name, "=\x00") || e.Name == "" {
+			p.Misplaced(e.Node, fmt.Sprintf("%q is not the name of a variable", e.Name), "")
+			continue
+		}
+		s := p.setting(e.Node)
+		s.Name = e.Name
+		settings = append(settings, s)
+	}
+	return settings
+}
+
+func (p *parser) setting(n pipeline.Node) pipeline.Setting {
+	s := pipeline.Setting{Position: n.Position()}
+	switch n.Kind() {
+	case "null":
+		s.Value.Text, s.Bare = "null", true
+	case "list":
+		s.List = []pipeline.Setting{}
+		for _, item := range n.Items() {
+			s.List = append(s.List, p.setting(item))
+		}
+	case "map":
+		if secret, given := n.Get("from_secret"); given {
+			s.Value.FromSecret = p.Text(secret)
+			break
+		}
+		s.Map = []pipeline.Setting{}
+		for _, e := range n.Entries() {
+			entry := p.setting(e.Node)
+			entry.Name = e.Name
+			s.Map = append(s.Map, entry)
+		}
+	default:
+		s.Value.Text, s.Bare = plain(n.Kind(), p.Text(n), n.Plain())
+	}
+	return s
+}
+
+// plain is a scalar as plugins get it, and whether JSON has it without quotes. Numbers of
+// YAML's other bases become decimal; decimals stay as they are written, where Drone makes
+// 1.10 into 1.1.
+func plain(kind, text string, bare bool) (string, bool) {
+	word, isWord := yaml11[strings.ToLower(text)]
+	switch {
+	case isWord && len(text) > 1 && (bare || kind == "boolean"):
+		return strconv.FormatBool(word), true
+	case kind == "number":
+		if n, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 0, 64); err == nil {
+			return strconv.FormatInt(n, 10), true
+		}
+		return text, json.Valid([]byte(text))
+	}
+	return text, false
+}
+
+// environment reads a map from names to texts or secrets. Empty ones are left out, as
+// Drone does: the image's own value stays.
+func (p *parser) environment(n pipeline.Node) []pipeline.Variable {
+	if n.Kind() != "map" {
+		p.WrongType(n, "a map")
+		return nil
+	}
+	var variables []pipeline.Variable
+	for _, e := range n.Entries() {
+		v := pipeline.Variable{Position: e.Position(), Name: e.Name}
+		switch e.Kind() {
+		case "null":
+			continue
+		case "map":
+			secret, given := e.Get("from_secret")
+			if !given {
+				p.Missing(e.Node, "from_secret")
+				continue
+			}
+			v.Value.FromSecret = p.Text(secret)
+		default:
+			if v.Value.Text = p.Text(e.Node); v.Value.Text == "" {
+				continue
+			}
+		}
+		if e.Name == "" || strings.ContainsAny(e.Name, "=\x00") {
+			p.Misplaced(e.Node, fmt.Sprintf("%q is not the name of a variable", e.Name), "")
+			continue
+		}
+		variables = append(variables, v)
+	}
+	return variables
+}

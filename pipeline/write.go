@@ -1,0 +1,269 @@
+package pipeline
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Write returns the pipeline as a native file, which Parse reads into one with the same
+// plan. Names that a native file does not take get others. The error is an [Errors] of
+// what a native file cannot say, without positions.
+func Write(p *Pipeline) ([]byte, error) {
+	w := &writer{names: map[string]string{}}
+	for i := range p.Services {
+		w.rename(p.Services[i].Name, true)
+	}
+	for i := range p.Steps {
+		w.rename(p.Steps[i].Name, false)
+	}
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(w.pipeline(p)); err != nil {
+		return nil, fmt.Errorf("write pipeline %s: %w", p.Name, err)
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, fmt.Errorf("write pipeline %s: %w", p.Name, err)
+	}
+	if _, err := Parse("", out.Bytes()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// writer turns the model into nodes of YAML.
+type writer struct {
+	names map[string]string // of steps and services, to what they are called in the file
+}
+
+var notInName = regexp.MustCompile(`[^A-Za-z0-9_. -]+`)
+
+// rename finds a name that a native file takes.
+func (w *writer) rename(name string, service bool) {
+	plain := name
+	if !stepName.MatchString(name) || len(name) > maxName || service && !hostName.MatchString(name) {
+		plain = strings.Trim(notInName.ReplaceAllString(name, "-"), "-. _")
+		if service {
+			plain = strings.Trim(strings.NewReplacer("_", "-", " ", "-").Replace(plain), "-")
+		}
+		plain = plain[:min(len(plain), maxName-4)]
+	}
+	if plain == "" {
+		plain = "step"
+	}
+	unique := plain
+	taken := func() bool {
+		for _, other := range w.names {
+			if other == unique {
+				return true
+			}
+		}
+		return false
+	}
+	for i := 2; taken(); i++ {
+		unique = fmt.Sprintf("%s-%d", plain, i)
+	}
+	w.names[name] = unique
+}
+
+// mapping is a map of YAML that leaves out what is not set.
+type mapping struct{ node *yaml.Node }
+
+func newMapping() mapping { return mapping{&yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}} }
+
+func textNode(text string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(text)
+	return n
+}
+
+func bareNode(tag, text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
+}
+
+func (m mapping) put(key string, value *yaml.Node) {
+	if value != nil {
+		m.node.Content = append(m.node.Content, textNode(key), value)
+	}
+}
+
+func (m mapping) text(key, text string) {
+	if text != "" {
+		m.put(key, textNode(text))
+	}
+}
+
+func (m mapping) flag(key string, set bool) {
+	if set {
+		m.put(key, bareNode("!!bool", "true"))
+	}
+}
+
+func (m mapping) number(key string, n int64) {
+	if n != 0 {
+		m.put(key, bareNode("!!int", strconv.FormatInt(n, 10)))
+	}
+}
+
+func (m mapping) duration(key string, d time.Duration) {
+	if d != 0 {
+		m.put(key, textNode(d.String()))
+	}
+}
+
+// texts is a list; nil is not there, and an empty one is.
+func (m mapping) texts(key string, texts []string) {
+	if texts != nil {
+		m.put(key, textList(texts))
+	}
+}
+
+func (m mapping) numbers(key string, numbers []int) {
+	if numbers == nil {
+		return
+	}
+	list := newList()
+	for _, n := range numbers {
+		list.Content = append(list.Content, bareNode("!!int", strconv.Itoa(n)))
+	}
+	list.Style = yaml.FlowStyle
+	m.put(key, list)
+}
+
+func newList() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
+
+func textList(texts []string) *yaml.Node {
+	list := newList()
+	for _, text := range texts {
+		list.Content = append(list.Content, textNode(text))
+	}
+	return list
+}
+
+// list is one node for each of items; without any it is nil.
+func list[T any](items []T, node func(*T) *yaml.Node) *yaml.Node {
+	if len(items) == 0 {
+		return nil
+	}
+	l := newList()
+	for i := range items {
+		l.Content = append(l.Content, node(&items[i]))
+	}
+	return l
+}
+
+// filled is nil for a map that has nothing in it.
+func (m mapping) filled() *yaml.Node {
+	if len(m.node.Content) == 0 {
+		return nil
+	}
+	return m.node
+}
+
+func (w *writer) pipeline(p *Pipeline) *yaml.Node {
+	m := newMapping()
+	m.text("name", p.Name)
+	m.put("environment", environmentNode(p.Environment))
+	m.texts("env_file", p.EnvFiles)
+	if p.Workspace != DefaultWorkspace {
+		m.text("workspace", p.Workspace)
+	}
+	m.duration("timeout", p.Timeout)
+	m.texts("volumes", p.Volumes)
+	m.put("matrix", matrixNode(&p.Matrix))
+	m.flag("fail_fast", p.FailFast)
+	m.flag("stop_on_failure", p.StopOnFailure)
+	var secrets []string
+	for _, use := range p.PullSecrets {
+		secrets = append(secrets, use.Name)
+	}
+	m.texts("image_pull_secrets", secrets)
+	m.put("services", list(p.Services, w.step))
+	m.put("steps", list(p.Steps, w.step))
+	return m.node
+}
+
+func matrixNode(x *Matrix) *yaml.Node {
+	m := newMapping()
+	for _, axis := range x.Axes {
+		m.texts(axis.Name, axis.Values)
+	}
+	cells := func(cells []Cell) *yaml.Node {
+		return list(cells, func(c *Cell) *yaml.Node {
+			m := newMapping()
+			for _, v := range *c {
+				m.text(v.Axis, v.Value)
+			}
+			return m.node
+		})
+	}
+	m.put("exclude", cells(x.Exclude))
+	m.put("include", cells(x.Include))
+	return m.filled()
+}
+
+// environmentNode is a map, or a list where a value is the host's.
+func environmentNode(variables []Variable) *yaml.Node {
+	if len(variables) == 0 {
+		return nil
+	}
+	if slices.ContainsFunc(variables, func(v Variable) bool { return v.Value.FromHost }) {
+		return list(variables, func(v *Variable) *yaml.Node {
+			if v.Value.FromHost {
+				return textNode(v.Name)
+			}
+			return textNode(v.Name + "=" + v.Value.Text)
+		})
+	}
+	m := newMapping()
+	for _, v := range variables {
+		m.put(v.Name, valueNode(v.Value))
+	}
+	return m.node
+}
+
+func valueNode(v Value) *yaml.Node {
+	from := newMapping()
+	from.text("from_secret", v.FromSecret)
+	from.text("from_run", string(v.FromRun))
+	if from.filled() == nil {
+		return textNode(v.Text)
+	}
+	from.node.Style = yaml.FlowStyle
+	return from.node
+}
+
+func settingsNode(settings []Setting) *yaml.Node {
+	m := newMapping()
+	for _, s := range settings {
+		m.put(s.Name, settingNode(&s))
+	}
+	return m.filled()
+}
+
+func settingNode(s *Setting) *yaml.Node {
+	switch {
+	case s.Map != nil:
+		m := newMapping()
+		for _, entry := range s.Map {
+			m.put(entry.Name, settingNode(&entry))
+		}
+		return m.node
+	case s.List != nil:
+		l := newList()
+		for i := range s.List {
+			l.Content = append(l.Content, settingNode(&s.List[i]))
+		}
+		return l
+	case s.Bare: // YAML takes JSON's numbers, booleans and null for what they are
+		return bareNode("", s.Value.Text)
+	}
+	return valueNode(s.Value)
+}
