@@ -40,6 +40,7 @@ func (w *writer) step(s *Step) *yaml.Node {
 	} else {
 		m.text("output", "file:"+s.Output)
 	}
+	m.number("output_limit", s.OutputLimit)
 	if o := s.Owner; o != nil && o.Workspace {
 		m.text("workspace_owner", "me")
 	} else if o != nil {
