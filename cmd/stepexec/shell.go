@@ -27,16 +27,12 @@ func newShell(kill <-chan struct{}) *cobra.Command {
 	o := &shellOptions{kill: kill}
 	cmd := &cobra.Command{
 		Use:   "shell RUN STEP [-- COMMAND [ARG...]]",
-		Short: "Open a shell in a step that runs or was kept",
-		Long: `Open a shell in a step, or run COMMAND there.
-
-Of a run that goes on, it joins the step's container, as the step's user, with its
-environment but for secrets.
-
-Of a run that has ended, the step must have been kept (keep: true, --keep): the shell
-has what the step has written, its mounts, the workspace, its environment, user,
-limits and network; services do not run any more. What is written there stays. Secrets
-are not kept: those that are given again are where the step had them, and masked.
+		Short: "Open a shell in a step that was kept",
+		Long: `Open a shell in a step that was kept after it ended (keep: true, --keep), or run
+COMMAND there. It has what the step has written, its mounts, the workspace, its
+environment, user, limits and kind of network; services do not run. What is written
+there stays. Secrets are not kept: those that are given again are where the step had
+them, and masked.
 
 RUN is the run's id, or the beginning of it. The exit code is that of COMMAND, which
 gets standard input, also without a terminal.`,
