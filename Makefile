@@ -5,7 +5,7 @@
 BIN := bin/stepexec
 HELLO := fixtures/pipelines/hello
 
-.PHONY: build demo test vm lint bench setup clean
+.PHONY: build demo test vm lint bench man setup clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/stepexec
@@ -26,6 +26,10 @@ lint:
 
 bench: setup build
 	./bench/warm.sh
+
+# Man pages, to out/man.
+man:
+	go test ./cmd/stepexec -run '^TestManPages$$' -count=1 -args -man=$(CURDIR)/out/man
 
 # Debian's packages that stepexec, its tests and its fixtures use.
 setup:

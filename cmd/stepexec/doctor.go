@@ -37,7 +37,8 @@ steps takes, start a container that does nothing, and say what works, what does 
 and the command that mends it. Nothing is changed.
 
 The exit code is 0 when run would work for this user, and 1 when it would not.`,
-		Args: cobra.NoArgs,
+		Example: "  stepexec doctor\n  stepexec doctor --output json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout())
 		},

@@ -29,7 +29,8 @@ func newGc() *cobra.Command {
 directories; layers that were never finished; and records that are older or more
 than the settings say. Every run does so at its start and end: this is for now.
 Images stay: see stepexec prune.`,
-		Args: cobra.NoArgs,
+		Example: "  stepexec gc",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.collect(cmd.Context(), cmd.OutOrStdout())
 		},

@@ -33,7 +33,8 @@ func newHistory() *cobra.Command {
 		Short: "List the runs of which there is a record",
 		Long: `List the runs of which there is a record, the newest first. How many are kept, and
 for how long, is in the settings file.`,
-		Args: cobra.NoArgs,
+		Example: "  stepexec history -n 10",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if most < 0 {
 				return fmt.Errorf("-n %d: must not be negative", most)

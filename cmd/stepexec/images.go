@@ -20,7 +20,8 @@ func newImages() *cobra.Command {
 disk, SHARED how much of that other images have too: removing the image frees the
 difference. LAYERS 2/3 says that a layer is missing, and is fetched when the image
 is used again.`,
-		Args: cobra.NoArgs,
+		Example: "  stepexec images",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := unpack.OpenStore(root)
 			if err != nil {

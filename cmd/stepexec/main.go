@@ -84,6 +84,10 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 	}
 	root.AddCommand(newRunner(kill))
 	root.AddCommand(detachable(asRoot(newStep(kill))))
+	addCompletions(root)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
 	return root
 }
 

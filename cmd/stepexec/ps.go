@@ -30,10 +30,11 @@ func newPs() *cobra.Command {
 	var root string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "ps",
-		Short: "List the runs that are going on",
-		Long:  "List the runs that are going on below the state root, with the process of each and the steps that run just now.",
-		Args:  cobra.NoArgs,
+		Use:     "ps",
+		Short:   "List the runs that are going on",
+		Long:    "List the runs that are going on below the state root, with the process of each and\nthe steps that run just now.",
+		Example: "  stepexec ps",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			runs, err := listRuns(root)
 			if err != nil {

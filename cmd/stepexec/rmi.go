@@ -19,7 +19,8 @@ func newRmi() *cobra.Command {
 		Long: `Remove images from the store, and those of their layers that no other image needs.
 IMAGE is what the image was pulled as, or its name in the list of stepexec images.
 An image that a run uses is not removed.`,
-		Args: cobra.MinimumNArgs(1),
+		Example: "  stepexec rmi golang:1.25",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := openIdleStore(cmd.Context(), root, runtime)
 			if err != nil {

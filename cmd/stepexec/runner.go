@@ -28,8 +28,9 @@ func newRunner(kill <-chan struct{}) *cobra.Command {
 		Short: "Work for a CI server",
 		Long: `Run the pipelines that a CI server hands out, until interrupted. The first SIGINT or
 SIGTERM lets what runs come to its end and takes nothing new; the second one cancels it.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: "  stepexec runner woodpecker",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(asRoot(newRunnerWoodpecker(kill)))
 	return cmd

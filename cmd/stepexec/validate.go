@@ -17,7 +17,8 @@ func newValidate() *cobra.Command {
 dependencies and cycles are reported with file:line:column. Nothing is run or
 pulled, and no secrets are needed. --schema prints the JSON Schema of the format,
 for editors.`,
-		Args: cobra.MaximumNArgs(1),
+		Example: "  stepexec validate\n  stepexec validate ci/pipeline.yml\n  stepexec validate --schema >pipeline.schema.json",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if schema {
 				_, err := cmd.OutOrStdout().Write(pipeline.Schema())

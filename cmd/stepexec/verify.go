@@ -24,7 +24,8 @@ is changed.
 
 Owners, modes, times and attributes of files are not compared with those in the tar. The
 rare layer that has a file twice has no digest any more and is checked without.`,
-		Args: cobra.NoArgs,
+		Example: "  stepexec verify",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := unpack.OpenStore(root)
 			if err != nil {

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// completed is what the shell offers; no file names beside it.
+func completed(names []string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeSteps offers the steps of the pipeline file on the command line.
+func completeSteps(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	file, err := findFile(args)
+	if err != nil {
+		return completed(nil)
+	}
+	p, err := parseFile(file)
+	if err != nil {
+		return completed(nil)
+	}
+	var names []string
+	for i := range p.Steps {
+		names = append(names, p.Steps[i].Name)
+	}
+	return completed(names)
+}
+
+// completeRuns offers the runs that have a record, and of one its steps.
+func completeRuns(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	root := cmd.Flag("root").Value.String()
+	if len(args) > 0 {
+		r, err := record.Find(root, args[0])
+		if err != nil {
+			return completed(nil)
+		}
+		return completed(stepNames(r))
+	}
+	records, _ := record.List(root) // those that can be read
+	var names []string
+	for _, r := range records {
+		names = append(names, r.Run+"\t"+r.Name)
+	}
+	return completed(names)
+}
+
+// completeImages offers the images of the store.
+func completeImages(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	store, err := unpack.OpenStore(cmd.Flag("root").Value.String())
+	if err != nil {
+		return completed(nil)
+	}
+	defer store.Close()
+	images, _ := store.Usage() // sizes are remembered, so that this is cheap
+	var names []string
+	for _, i := range images {
+		names = append(names, i.Reference)
+	}
+	return completed(names)
+}
+
+// addCompletions has the shell offer what the commands can be about.
+func addCompletions(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "logs", "shell", "stop", "report":
+			cmd.ValidArgsFunction = completeRuns
+		case "pull", "save", "rmi", "step":
+			cmd.ValidArgsFunction = completeImages
+		}
+		for _, flag := range []string{"only", "skip", "from"} {
+			if cmd.Flag(flag) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(flag, completeSteps) // there is that flag
+			}
+		}
+		explainArguments(cmd)
+	}
+}
+
+// explainArguments has errors about the number of arguments say which there are.
+func explainArguments(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err == nil {
+			return nil
+		}
+		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		return fmt.Errorf("%w (usage: %s; see %s --help)", err, usage, cmd.CommandPath())
+	}
+}
