@@ -47,6 +47,7 @@ type outputFlags struct {
 	times        string
 	stepCommands bool   // for GitHub's runner
 	report       string // path of a report, for GitHub's outputs
+	shared       bool   // shells are opened on the terminal, over which nothing may be drawn
 }
 
 func outputFormats() []string { return []string{"tty", "plain", "json", "github", "quiet"} }
@@ -110,7 +111,7 @@ func (b buffered) End(exitCode int) error { return cmp.Or(b.display.End(exitCode
 // formatFor is the format that was asked for, as far as the output can show it, or
 // else the one that it is best for.
 func (o *outputFlags) formatFor(style report.Style, env func(string) string) string {
-	isLive := style.Terminal && env("TERM") != "" && env("TERM") != "dumb"
+	isLive := style.Terminal && !o.shared && env("TERM") != "" && env("TERM") != "dumb"
 	switch ci := env("CI"); {
 	case o.format == "tty" && !isLive:
 		return "plain"

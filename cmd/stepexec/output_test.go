@@ -66,3 +66,31 @@ func TestColoursFollowTheEnvironment(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDefaultFormatIsWhatTheOutputCanShow(t *testing.T) {
+	terminal := map[string]string{"TERM": "xterm"}
+	for _, test := range []struct {
+		asked    string
+		terminal bool
+		shared   bool
+		env      map[string]string
+		want     string
+	}{
+		{"", true, false, terminal, "tty"},
+		{"", false, false, terminal, "plain"},
+		{"", true, false, map[string]string{"TERM": "xterm", "CI": "true"}, "plain"},
+		{"", true, false, map[string]string{"TERM": "dumb"}, "plain"},
+		{"", true, false, nil, "plain"},
+		{"", true, true, terminal, "plain"}, // a shell may need the terminal
+		{"tty", true, false, map[string]string{"TERM": "xterm", "CI": "true"}, "tty"},
+		{"tty", false, false, terminal, "plain"},
+		{"tty", true, true, terminal, "plain"},
+		{"json", true, false, terminal, "json"},
+	} {
+		o := &outputFlags{format: test.asked, shared: test.shared}
+		got := o.formatFor(report.Style{Terminal: test.terminal}, func(name string) string { return test.env[name] })
+		if got != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}

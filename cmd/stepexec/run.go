@@ -114,7 +114,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return err
 	}
-	o.output.report = reports.path()
+	o.output.report, o.output.shared = reports.path(), o.debug.shell
 	shown, err := o.output.open(stdout)
 	if err != nil {
 		return errors.Join(err, reports.close())
