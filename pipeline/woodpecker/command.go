@@ -81,11 +81,13 @@ func environment(s *Step) map[string]string {
 	if len(s.Commands) > 0 {
 		env["SHELL"] = "/bin/sh"
 		if len(s.Entrypoint) > 0 {
-			env["CI_SCRIPT"] = base64.StdEncoding.EncodeToString([]byte(script(s)))
+			env["CI_SCRIPT"] = encodedScript(s)
 		}
 	}
 	return env
 }
+
+func encodedScript(s *Step) string { return base64.StdEncoding.EncodeToString([]byte(script(s))) }
 
 // script is what an entrypoint of the user's own finds in CI_SCRIPT.
 func script(s *Step) string {

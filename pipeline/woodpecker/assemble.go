@@ -1,0 +1,148 @@
+package woodpecker
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// assemble puts services and steps into the pipeline.
+func (p *parser) assemble(services, steps []*container) {
+	p.graph = slices.ContainsFunc(steps, func(c *container) bool { return c.dependsOn != nil })
+	t := &translator{config: &Config{}, out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
+	var before []string
+	for _, c := range services {
+		before = append(before, p.add(t, c, nil))
+	}
+	for i, c := range steps {
+		if !p.graph && i > 0 {
+			before = []string{p.out.Steps[len(p.out.Steps)-1].Name}
+		}
+		p.add(t, c, before)
+	}
+	p.depend(steps)
+	t.config.Stages = []Stage{{Steps: slices.Collect(maps.Values(t.out.Steps))}}
+	t.nameEveryStep()
+	kinds := map[string]*container{}
+	for _, c := range slices.Concat(services, steps) {
+		kinds[c.UUID] = c
+	}
+	if !p.o.Raw {
+		p.outcome.Variables = p.stepVariables(kinds)
+	}
+}
+
+// add translates a container into a step that waits for those before it, and returns its
+// name.
+func (p *parser) add(t *translator, c *container, before []string) string {
+	p.place(c)
+	c.UUID = t.uniqueName(c.Name) // names anonymous volumes
+	name := t.step(&c.Step, before)
+	for _, e := range t.errs {
+		p.misplaced(c, e)
+	}
+	t.errs = nil
+	s := &p.out.Steps[len(p.out.Steps)-1]
+	s.Position = c.node.Position()
+	s.Environment, s.Settings = c.variables, c.settings
+	s.When = p.stepConditions(c)
+	if p.o.Raw {
+		p.convertible(c, s)
+	}
+	if base := path.Join(pluginBase, p.path); c.isPlugin() && base != p.out.Workspace {
+		s.Mounts = append([]pipeline.Mount{{Type: "bind", Source: ".", Destination: base, Options: []string{"rbind", "rw"}}}, s.Mounts...)
+	}
+	if s.Directory == p.out.Workspace {
+		s.Directory = "" // where steps are anyway
+	}
+	return name
+}
+
+// convertible makes a step say what the build would give to it else.
+func (p *parser) convertible(c *container, s *pipeline.Step) {
+	if !p.graph {
+		s.DependsOn = nil // each on the one before
+	}
+	if s.Entrypoint != nil && len(c.Commands) > 0 {
+		s.Environment = append(s.Environment, pipeline.Variable{Name: "CI_SCRIPT", Value: pipeline.Value{Text: encodedScript(&c.Step)}})
+	}
+	for _, axis := range p.axes {
+		s.Image = strings.ReplaceAll(s.Image, "${"+axis+"}", "${matrix."+axis+"}")
+	}
+}
+
+// stepConditions are those of a step; one that is not for here has one that never holds.
+func (p *parser) stepConditions(c *container) []pipeline.Condition {
+	if c.notLocal && !p.o.Raw {
+		condition := pipeline.Condition{Position: c.keys["when"].Position()}
+		never(&condition, "when.local is false: it runs on a server only")
+		return []pipeline.Condition{condition}
+	}
+	return c.when
+}
+
+// misplaced notes an error of the translation at the key that it is about.
+func (p *parser) misplaced(c *container, e *pipeline.Error) {
+	key, at, longest := strings.TrimPrefix(e.Key, "steps."+c.Name+"."), c.node, ""
+	for name, n := range c.keys {
+		if strings.HasPrefix(key, name) && len(name) > len(longest) {
+			at, longest = n, name
+		}
+	}
+	message := e.Message
+	if rest := strings.TrimPrefix(strings.TrimPrefix(key, longest), "."); rest != "" && longest != "" {
+		message = rest + ": " + message
+	}
+	p.Misplaced(at, message, e.Hint)
+}
+
+// depend gives the steps of a graph their dependencies.
+func (p *parser) depend(steps []*container) {
+	if !p.graph {
+		return
+	}
+	names := map[string]bool{}
+	for _, c := range steps {
+		if names[c.Name] {
+			p.Misplaced(c.node, fmt.Sprintf("there is a step %q already, and depends_on could mean either", c.Name), "give it a name of its own")
+		}
+		names[c.Name] = true
+	}
+	first := len(p.out.Steps) - len(steps)
+	for i, c := range steps {
+		for _, d := range c.dependsOn {
+			switch {
+			case names[d.name] && d.name == c.Name:
+				p.Wrong(d.at, "a step cannot depend on itself", "")
+			case names[d.name]:
+				p.out.Steps[first+i].DependsOn = append(p.out.Steps[first+i].DependsOn, d.name)
+			case !d.optional:
+				p.Wrong(d.at, "One or more of the specified dependencies do not exist", pipeline.DidYouMean(d.name, slices.Collect(maps.Keys(names))))
+			}
+		}
+	}
+	if p.Err() == nil {
+		p.cycles()
+	}
+}
+
+// cycles has the plan look for cycles, for which it says where they are.
+func (p *parser) cycles() {
+	probe := *p.out
+	probe.Steps = slices.Clone(probe.Steps)
+	for i := range probe.Steps {
+		s := &probe.Steps[i]
+		probe.Steps[i] = pipeline.Step{Position: s.Position, Name: s.Name, Image: "image", DependsOn: s.DependsOn}
+	}
+	probe.Services = nil
+	if _, err := probe.Plan(pipeline.Inputs{}); err != nil {
+		for _, e := range err.(pipeline.Errors) {
+			p.Fail(cmp.Or(e.Message, err.Error()), e.Hint)
+		}
+	}
+}

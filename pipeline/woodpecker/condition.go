@@ -1,0 +1,205 @@
+package woodpecker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/expr-lang/expr"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// conditions reads when: a condition, or a list of which any must hold. Only those of steps
+// have a matrix.
+func (p *parser) conditions(n pipeline.Node, ofStep bool) []pipeline.Condition {
+	items := []pipeline.Node{n}
+	if n.Kind() == "list" {
+		items = n.Items()
+	}
+	var list []pipeline.Condition
+	for _, item := range items {
+		list = append(list, p.condition(item, ofStep))
+	}
+	return list
+}
+
+func (p *parser) condition(n pipeline.Node, ofStep bool) pipeline.Condition {
+	c := pipeline.Condition{Position: n.Position()}
+	known := fields{
+		"event":    func(n pipeline.Node) { c.Event.Include = p.events(n) },
+		"path":     func(n pipeline.Node) { p.pathMatch(n, &c) },
+		"evaluate": func(n pipeline.Node) { p.evaluate(n, &c) },
+		"status":   func(n pipeline.Node) { c.Status = p.status(n) },
+		"local":    func(n pipeline.Node) { p.flag(n) },
+		"matrix": func(n pipeline.Node) {
+			if ofStep {
+				p.matrixMatch(n, &c)
+			}
+		},
+	}
+	for key, match := range map[string]*pipeline.Match{
+		"branch": &c.Branch, "ref": &c.Ref, "repo": &c.Repo, "instance": &c.Instance, "platform": &c.Platform, "cron": &c.Cron,
+	} {
+		known[key] = func(n pipeline.Node) { *match = p.match(n) }
+	}
+	p.object(n, known)
+	if !p.o.Raw {
+		p.applicable(&c)
+	}
+	return c
+}
+
+// applicable takes away what a condition says about things that builds of this event do
+// not have.
+func (p *parser) applicable(c *pipeline.Condition) {
+	event := p.o.Build.Event
+	if event == "tag" {
+		c.Branch = pipeline.Match{}
+	}
+	if event != "cron" {
+		c.Cron = pipeline.Match{}
+	}
+	if event != "push" && !strings.HasPrefix(event, "pull_request") {
+		c.Path = pipeline.PathMatch{}
+	}
+}
+
+// isNotLocal reports whether a step is for servers only.
+func (p *parser) isNotLocal(n pipeline.Node) bool {
+	items := []pipeline.Node{n}
+	if n.Kind() == "list" {
+		items = n.Items()
+	}
+	return slices.ContainsFunc(items, func(item pipeline.Node) bool {
+		local, given := item.Get("local")
+		return given && strings.EqualFold(local.Raw(), "false")
+	})
+}
+
+// match reads a pattern, a list of them, or a map of include and exclude.
+func (p *parser) match(n pipeline.Node) pipeline.Match {
+	var m pipeline.Match
+	if n.Kind() != "map" {
+		m.Include = p.each(n, p.Pattern)
+		return m
+	}
+	p.object(n, fields{
+		"include": func(n pipeline.Node) { m.Include = p.each(n, p.Pattern) },
+		"exclude": func(n pipeline.Node) { m.Exclude = p.each(n, p.Pattern) },
+	})
+	return m
+}
+
+// events reads names; there is no include and exclude here.
+func (p *parser) events(n pipeline.Node) []string {
+	if n.Kind() == "map" {
+		p.Wrong(n, "must be an event or a list of events", "event has no include and exclude")
+		return nil
+	}
+	return p.each(n, p.Pattern)
+}
+
+func (p *parser) status(n pipeline.Node) pipeline.RunOn {
+	var on pipeline.RunOn
+	p.each(n, func(n pipeline.Node) string {
+		switch p.oneOf(n, "success", "failure") {
+		case "success":
+			on.Success = true
+		case "failure":
+			on.Failure = true
+		}
+		return ""
+	})
+	return on
+}
+
+func (p *parser) pathMatch(n pipeline.Node, c *pipeline.Condition) {
+	m, message := &c.Path, ""
+	if n.Kind() != "map" {
+		m.Include = p.each(n, p.Pattern)
+		return
+	}
+	p.object(n, fields{
+		"include":        func(n pipeline.Node) { m.Include = p.each(n, p.Pattern) },
+		"exclude":        func(n pipeline.Node) { m.Exclude = p.each(n, p.Pattern) },
+		"on_empty":       func(n pipeline.Node) { m.NotOnEmpty = !p.flag(n) },
+		"ignore_message": func(n pipeline.Node) { message = p.Text(n) },
+	})
+	if message != "" && strings.Contains(strings.ToLower(p.o.Build.Message), strings.ToLower(message)) {
+		*m = pipeline.PathMatch{} // it holds whatever has changed
+	}
+}
+
+// matrixMatch reads a map from axes to patterns, or one of include and exclude. It
+// excludes a cell that has all of what exclude says.
+func (p *parser) matrixMatch(n pipeline.Node, c *pipeline.Condition) {
+	var exclude []pipeline.AxisMatch
+	include := func(n pipeline.Node) {
+		for _, e := range n.Entries() {
+			c.Matrix = append(c.Matrix, pipeline.AxisMatch{Axis: e.Name, Match: pipeline.Match{Include: []string{p.Pattern(e.Node)}}})
+		}
+	}
+	for _, e := range n.Entries() {
+		switch {
+		case e.Name == "include" && e.Kind() == "map":
+			include(e.Node)
+		case e.Name == "exclude" && e.Kind() == "map":
+			for _, x := range e.Entries() {
+				exclude = append(exclude, pipeline.AxisMatch{Axis: x.Name, Match: pipeline.Match{Exclude: []string{p.Pattern(x.Node)}}})
+			}
+		default:
+			c.Matrix = append(c.Matrix, pipeline.AxisMatch{Axis: e.Name, Match: pipeline.Match{Include: []string{p.Pattern(e.Node)}}})
+		}
+	}
+	if n.Kind() != "map" {
+		p.WrongType(n, "a map")
+	}
+	if len(exclude) < 2 {
+		c.Matrix = append(c.Matrix, exclude...)
+		return
+	}
+	if p.o.Raw {
+		p.warn(n, "a native matrix condition cannot exclude by several axes at once", "")
+		return
+	}
+	all := !slices.ContainsFunc(exclude, func(a pipeline.AxisMatch) bool {
+		ok, err := doublestar.Match(a.Exclude[0], p.values[a.Axis])
+		return !ok || err != nil
+	})
+	if all {
+		never(c, "matrix.exclude")
+	}
+}
+
+// never makes a condition that does not hold, and says why in its reason.
+func never(c *pipeline.Condition, why string) {
+	c.Evaluate = "false /* " + strings.ReplaceAll(why, "*/", "* /") + " */"
+}
+
+// evaluate decides an expression: it may be about any of the build's variables, and those
+// that are not there are nil.
+func (p *parser) evaluate(n pipeline.Node, c *pipeline.Condition) {
+	text := p.Text(n)
+	if p.o.Raw {
+		c.Evaluate = text
+		return
+	}
+	env := map[string]any{}
+	for name, value := range p.values {
+		env[name] = value
+	}
+	program, err := expr.Compile(text, expr.Env(env), expr.AllowUndefinedVariables(), expr.AsBool())
+	if err == nil {
+		var result any
+		if result, err = expr.Run(program, env); err == nil && result == false {
+			never(c, text)
+			return
+		}
+	}
+	if err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		p.Wrong(n, fmt.Sprintf("not a condition: %s", first), "")
+	}
+}

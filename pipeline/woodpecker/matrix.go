@@ -1,0 +1,100 @@
+package woodpecker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/envsubst"
+)
+
+// maxCells bounds how many workflows one file can mean. Woodpecker leaves out those beyond
+// the 27th without a word.
+const maxCells = 256
+
+// matrix reads the cells of a file's matrix, from the text as it is: one nil cell without.
+func (l *loader) matrix(file, text string) ([]pipeline.Cell, error) {
+	if l.o.Raw || !strings.Contains(text, "matrix") {
+		return []pipeline.Cell{nil}, nil
+	}
+	source, documents := pipeline.ReadSource(file, []byte(envsubst.Unescape(text)))
+	if err := source.Err(); err != nil || len(documents) == 0 {
+		return []pipeline.Cell{nil}, nil // it may be YAML once variables have their values; what is wrong then is told then
+	}
+	n, given := documents[0].Get("matrix")
+	if !given {
+		return []pipeline.Cell{nil}, nil
+	}
+	p := &parser{loader: l, Source: source, file: file}
+	cells := p.cells(n)
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	return cells, nil
+}
+
+func (p *parser) cells(n pipeline.Node) []pipeline.Cell {
+	if n.Kind() != "map" {
+		p.WrongType(n, "a map")
+		return nil
+	}
+	if include, given := n.Get("include"); given {
+		return p.included(include)
+	}
+	axes := n.Entries()
+	slices.SortFunc(axes, func(a, b pipeline.Entry) int { return strings.Compare(a.Name, b.Name) }) // as servers number the workflows
+	cells := []pipeline.Cell{nil}
+	for _, axis := range axes {
+		values := p.texts(axis.Node)
+		if len(values) == 0 {
+			continue
+		}
+		var wider []pipeline.Cell
+		for _, cell := range cells {
+			for _, value := range values {
+				wider = append(wider, append(slices.Clone(cell), pipeline.AxisValue{Axis: axis.Name, Value: value}))
+			}
+		}
+		if cells = wider; len(cells) > maxCells {
+			p.Wrong(n, fmt.Sprintf("the matrix has more than the %d cells allowed", maxCells), "")
+			return nil
+		}
+	}
+	return cells
+}
+
+// included reads the list that names every cell.
+func (p *parser) included(n pipeline.Node) []pipeline.Cell {
+	var cells []pipeline.Cell
+	for _, item := range n.Items() {
+		var cell pipeline.Cell
+		for _, e := range item.Entries() {
+			cell = append(cell, pipeline.AxisValue{Axis: e.Name, Value: p.Text(e.Node)})
+		}
+		slices.SortFunc(cell, func(a, b pipeline.AxisValue) int { return strings.Compare(a.Axis, b.Axis) })
+		cells = append(cells, cell)
+	}
+	if len(cells) == 0 || len(cells) > maxCells {
+		p.Wrong(n, fmt.Sprintf("must be a list of 1 to %d maps", maxCells), "")
+	}
+	return cells
+}
+
+// convertMatrix makes a native matrix of one that is not put into the text.
+func (p *parser) convertMatrix(n pipeline.Node) {
+	m := &p.out.Matrix
+	if include, given := n.Get("include"); given {
+		for _, cell := range p.included(include) {
+			m.Include = append(m.Include, cell)
+			for _, v := range cell {
+				p.axes = append(p.axes, v.Axis)
+			}
+		}
+		return
+	}
+	for _, e := range n.Entries() {
+		m.Axes = append(m.Axes, pipeline.Axis{Name: e.Name, Values: p.texts(e.Node)})
+		p.axes = append(p.axes, e.Name)
+	}
+}
