@@ -35,7 +35,32 @@ func (f Facts) variables() map[string]any {
 }
 
 func compile(text string) (*vm.Program, error) {
-	program, err := expr.Compile(text, expr.Env(Facts{}.variables()), expr.AsBool(), expr.Timezone("UTC"))
+	return compileFor(text, expr.Env(Facts{}.variables()))
+}
+
+// Evaluate decides an expression about variables, of which those that are not there are
+// nil. The error is in one line.
+func Evaluate(text string, variables map[string]string) (bool, error) {
+	env := map[string]any{}
+	for name, value := range variables {
+		env[name] = value
+	}
+	program, err := compileFor(text, expr.Env(env), expr.AllowUndefinedVariables())
+	if err != nil {
+		return false, fmt.Errorf("not a condition: %s", reason(err))
+	}
+	result, err := expr.Run(program, env)
+	if err != nil {
+		return false, fmt.Errorf("cannot be evaluated: %s", reason(err))
+	}
+	return result == true, nil
+}
+
+func compileFor(text string, options ...expr.Option) (*vm.Program, error) {
+	if len(text) > maxExpression {
+		return nil, fmt.Errorf("the expression has %d characters, more than the %d allowed", len(text), maxExpression)
+	}
+	program, err := expr.Compile(text, append(options, expr.AsBool(), expr.Timezone("UTC"))...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,10 @@ package pipeline
 // Source is a YAML file of another format while it is read into a [Pipeline]. It has the
 // limits, the anchors and merge keys and the messages of native files: what is wrong is
 // noted with its line, column and key, and reading goes on.
-type Source struct{ reader }
+type Source struct {
+	reader
+	splices bool
+}
 
 // Node is a part of a [Source] with the way to it.
 type Node struct{ value }
@@ -16,13 +19,20 @@ type Entry struct {
 
 // ReadSource returns the documents of a file. Those that are empty are left out.
 func ReadSource(file string, data []byte) (*Source, []Node) {
-	s := &Source{reader{file: file}}
+	s := &Source{reader: reader{file: file}}
+	return s, s.Read(data)
+}
+
+// ReadSplicing is ReadSource, but that an item <<: *LIST of a list stands for the items of
+// that list.
+func ReadSplicing(file string, data []byte) (*Source, []Node) {
+	s := &Source{reader: reader{file: file}, splices: true}
 	return s, s.Read(data)
 }
 
 // Read returns the documents of another text of the same file.
 func (s *Source) Read(data []byte) []Node {
-	roots, errs := loadAll(s.file, data)
+	roots, errs := loadAll(s.file, data, s.splices)
 	for _, e := range errs {
 		s.errs.add(e)
 	}

@@ -27,6 +27,8 @@ type loader struct {
 	done map[*yaml.Node]*node // nil while the node is being converted
 	cost int                  // of merge keys so far, which copy pairs
 	bomb bool                 // the limit is passed and reported
+
+	splices bool // an item <<: *LIST of a list stands for the items of that list
 }
 
 // load returns the root of the file's only document.
@@ -48,8 +50,8 @@ func (l *loader) fail(line, column int, message, hint string) {
 }
 
 // loadAll returns the roots of the documents of a file.
-func loadAll(file string, data []byte) ([]*node, Errors) {
-	l := &loader{file: file, done: map[*yaml.Node]*node{}}
+func loadAll(file string, data []byte, splices bool) ([]*node, Errors) {
+	l := &loader{file: file, done: map[*yaml.Node]*node{}, splices: splices}
 	if !l.checked(data) {
 		return nil, l.errs
 	}
@@ -174,8 +176,35 @@ func (l *loader) scalar(n *node, y *yaml.Node) {
 
 func (l *loader) list(n *node, y *yaml.Node) {
 	for _, item := range y.Content {
+		if lists := l.spliced(item); lists != nil {
+			for _, list := range lists {
+				n.items = append(n.items, l.below(n, l.convert(list)).items...)
+			}
+			continue
+		}
 		n.items = append(n.items, l.below(n, l.convert(item)))
 	}
+}
+
+// spliced are the lists whose items an item of a list stands for: that of <<: *LIST, or
+// those of <<: [*LIST, *LIST].
+func (l *loader) spliced(item *yaml.Node) []*yaml.Node {
+	item = resolve(item)
+	if !l.splices || item.Kind != yaml.MappingNode || len(item.Content) != 2 || !isMerge(resolve(item.Content[0])) {
+		return nil
+	}
+	value := item.Content[1]
+	if value.Kind == yaml.AliasNode && value.Alias.Kind == yaml.SequenceNode {
+		return []*yaml.Node{value.Alias}
+	}
+	var lists []*yaml.Node
+	for _, list := range value.Content {
+		if list = resolve(list); list.Kind != yaml.SequenceNode {
+			return nil
+		}
+		lists = append(lists, list)
+	}
+	return lists
 }
 
 // below adds the child's cost and height to its parent's.

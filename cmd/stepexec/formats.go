@@ -43,7 +43,7 @@ type formatInputs struct {
 }
 
 // formats are those beside the native one, in the order in which they are looked for.
-func formats() []format { return []format{droneFormat()} }
+func formats() []format { return []format{droneFormat(), woodpeckerFormat()} }
 
 // nativeFiles are where `run` and `validate` look first without FILE.
 func nativeFiles() []string { return []string{"pipeline.yml", "pipeline.yaml", ".stepexec.yml"} }
@@ -94,6 +94,9 @@ func formatOf(path string) (*format, error) {
 	isFolder := errors.Is(err, syscall.EISDIR)
 	if err != nil && !isFolder {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	if isFolder {
+		content = nil
 	}
 	all := formats()
 	at := slices.IndexFunc(all, func(f format) bool { return f.owns(path, content) })

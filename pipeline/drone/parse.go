@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/envsubst"
 )
 
 // Load reads a .drone.yml, see Parse.
@@ -54,10 +55,10 @@ type document struct {
 
 // read substitutes and returns the documents.
 func (p *parser) read(stage Stage) ([]document, error) {
-	text := unescape(p.text)
+	text := envsubst.Unescape(p.text)
 	if !p.o.Raw {
 		var err error
-		if text, err = substitute(p.file, p.text, values(p.o, &stage)); err != nil {
+		if text, err = envsubst.Substitute(p.file, p.text, values(p.o, &stage)); err != nil {
 			return nil, err
 		}
 	}

@@ -17,7 +17,15 @@ func (p *parser) assemble(services, steps []*container) {
 	t := &translator{config: &Config{}, out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
 	var before []string
 	for _, c := range services {
-		before = append(before, p.add(t, c, nil))
+		name := p.add(t, c, nil)
+		if len(c.when) > 0 || !pipeline.IsHostName(c.Name) {
+			before = append(before, name) // it stays a detached step
+			continue
+		}
+		last := len(p.out.Steps) - 1
+		service := p.out.Steps[last]
+		service.Detach, service.DependsOn, service.When, service.Failure = false, nil, nil, ""
+		p.out.Services, p.out.Steps = append(p.out.Services, service), p.out.Steps[:last]
 	}
 	for i, c := range steps {
 		if !p.graph && i > 0 {
@@ -26,11 +34,14 @@ func (p *parser) assemble(services, steps []*container) {
 		p.add(t, c, before)
 	}
 	p.depend(steps)
-	t.config.Stages = []Stage{{Steps: slices.Collect(maps.Values(t.out.Steps))}}
-	t.nameEveryStep()
-	kinds := map[string]*container{}
+	kinds, all := map[string]*container{}, Stage{}
 	for _, c := range slices.Concat(services, steps) {
 		kinds[c.UUID] = c
+		all.Steps = append(all.Steps, &c.Step)
+	}
+	if p.graph && !p.o.Raw { // else no two steps run at once but those that are reached by name anyway
+		t.config.Stages = []Stage{all}
+		t.nameEveryStep()
 	}
 	if !p.o.Raw {
 		p.outcome.Variables = p.stepVariables(kinds)

@@ -22,7 +22,9 @@ func (t *translator) command(s *Step, step *pipeline.Step) {
 		}
 	case len(s.Commands) > 0:
 		step.Commands = filled(s.Commands)
-		step.Shell = shell
+		if piped {
+			step.Shell = shell
+		}
 		if s.Environment["CI_NETRC_MACHINE"] != "" {
 			step.Shell = slices.Concat(shell, []string{"-c", netrc + `. "$0"`})
 		}

@@ -1,12 +1,11 @@
 package woodpecker
 
 import (
-	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
-	"github.com/expr-lang/expr"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -175,31 +174,29 @@ func (p *parser) matrixMatch(n pipeline.Node, c *pipeline.Condition) {
 
 // never makes a condition that does not hold, and says why in its reason.
 func never(c *pipeline.Condition, why string) {
-	c.Evaluate = "false /* " + strings.ReplaceAll(why, "*/", "* /") + " */"
+	c.Evaluate = "false" + comment(why)
 }
+
+func comment(text string) string { return " /* " + strings.ReplaceAll(text, "*/", "* /") + " */" }
+
+// capitals are the names of variables in an expression. The native one has them in env.
+var capitals = regexp.MustCompile(`\b[A-Z][A-Z0-9_]{2,}\b`)
 
 // evaluate decides an expression: it may be about any of the build's variables, and those
 // that are not there are nil.
 func (p *parser) evaluate(n pipeline.Node, c *pipeline.Condition) {
 	text := p.Text(n)
 	if p.o.Raw {
-		c.Evaluate = text
+		c.Evaluate = capitals.ReplaceAllString(text, `env["$0"]`)
 		return
 	}
-	env := map[string]any{}
-	for name, value := range p.values {
-		env[name] = value
-	}
-	program, err := expr.Compile(text, expr.Env(env), expr.AllowUndefinedVariables(), expr.AsBool())
-	if err == nil {
-		var result any
-		if result, err = expr.Run(program, env); err == nil && result == false {
-			never(c, text)
-			return
-		}
-	}
-	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		p.Wrong(n, fmt.Sprintf("not a condition: %s", first), "")
+	holds, err := pipeline.Evaluate(text, p.values)
+	switch {
+	case err != nil:
+		p.Wrong(n, err.Error(), "")
+	case holds:
+		c.Evaluate = "true" + comment(text)
+	default:
+		never(c, text)
 	}
 }

@@ -18,7 +18,7 @@ func (l *loader) matrix(file, text string) ([]pipeline.Cell, error) {
 	if l.o.Raw || !strings.Contains(text, "matrix") {
 		return []pipeline.Cell{nil}, nil
 	}
-	source, documents := pipeline.ReadSource(file, []byte(envsubst.Unescape(text)))
+	source, documents := pipeline.ReadSplicing(file, []byte(envsubst.Unescape(text)))
 	if err := source.Err(); err != nil || len(documents) == 0 {
 		return []pipeline.Cell{nil}, nil // it may be YAML once variables have their values; what is wrong then is told then
 	}

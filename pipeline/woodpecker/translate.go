@@ -258,7 +258,8 @@ func (t *translator) mount(s *Step, number int, text string) (pipeline.Mount, er
 	case path.IsAbs(source):
 		m.Create = true // docker makes it, too
 	case source == "":
-		m.Type, m.Source = pipeline.MountVolume, fmt.Sprintf(".anonymous-%s-%d", s.UUID, number)
+		m.Type, m.Source = pipeline.MountVolume, fmt.Sprintf("anonymous-%s-%d", notInVolume.ReplaceAllString(s.UUID, "-"), number)
+		t.out.Pipeline.Volumes = append(t.out.Pipeline.Volumes, m.Source)
 	case source == t.config.Volume:
 		m.Type, m.Source = pipeline.MountVolume, pipeline.WorkspaceVolume
 	case len(source) > maxVolume || !volumeForm.MatchString(source):
@@ -268,6 +269,8 @@ func (t *translator) mount(s *Step, number int, text string) (pipeline.Mount, er
 	}
 	return m, nil
 }
+
+var notInVolume = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
 var volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 

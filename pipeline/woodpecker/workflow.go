@@ -17,8 +17,8 @@ func (l *loader) file(file, text string) error {
 	if err != nil {
 		return err
 	}
-	for _, cell := range cells {
-		p := &parser{loader: l, file: file, cell: cell}
+	for i, cell := range cells {
+		p := &parser{loader: l, file: file, cell: cell, quiet: i > 0}
 		if err := p.workflow(text); err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (p *parser) workflow(text string) error {
 		}
 	}
 	var documents []pipeline.Node
-	p.Source, documents = pipeline.ReadSource(p.file, []byte(text))
+	p.Source, documents = pipeline.ReadSplicing(p.file, []byte(text))
 	if err := p.Err(); err != nil {
 		return err
 	}

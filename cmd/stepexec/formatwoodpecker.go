@@ -1,0 +1,47 @@
+package main
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/woodpecker"
+)
+
+var woodpeckerName = regexp.MustCompile(`^\.?woodpecker(\.[^/]*)?\.ya?ml$`)
+
+// woodpeckerFormat is that of .woodpecker.yaml and of the folder .woodpecker.
+func woodpeckerFormat() format {
+	return format{
+		name:  "woodpecker",
+		files: []string{".woodpecker", ".woodpecker.yaml", ".woodpecker.yml"},
+		event: "push",
+		owns:  ownsWoodpecker,
+		root: func(path string) string {
+			dir := filepath.Dir(path)
+			if isWoodpeckerFolder(path) || !isWoodpeckerFolder(dir) {
+				return dir
+			}
+			return filepath.Dir(dir) // of a file in the folder
+		},
+		load: func(path string, in formatInputs) (*pipeline.Set, error) {
+			params := map[string]string{}
+			for _, entry := range in.environ {
+				name, value, _ := strings.Cut(entry, "=")
+				params[name] = value
+			}
+			return woodpecker.Load(path, woodpecker.Options{Build: in.build, Params: params, Raw: in.raw})
+		},
+	}
+}
+
+func isWoodpeckerFolder(path string) bool { return filepath.Base(path) == ".woodpecker" }
+
+func ownsWoodpecker(path string, content []byte) bool {
+	if content == nil {
+		return isWoodpeckerFolder(path)
+	}
+	absolute, err := filepath.Abs(path)
+	return woodpeckerName.MatchString(filepath.Base(path)) || err == nil && isWoodpeckerFolder(filepath.Dir(absolute))
+}
