@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -170,7 +171,7 @@ func (g *guardedPlan) overrides(plan *pipeline.Plan, step *pipeline.PlannedStep)
 		}
 	}
 	p := g.pipeline
-	add("workspace", p.Workspace != "" && p.Workspace != pipeline.DefaultWorkspace)
+	add("workspace", p.Workspace != "" && !slices.ContainsFunc(usualWorkspaces, func(usual string) bool { return isInside(p.Workspace, usual) }))
 	add("environment of the pipeline", len(p.Environment)+len(p.EnvFiles) > 0)
 	add("matrix", len(p.Matrix.Axes)+len(p.Matrix.Include) > 0) // its axes are variables
 	for _, s := range slices.Concat(p.Services, p.Steps) {
@@ -182,9 +183,15 @@ func (g *guardedPlan) overrides(plan *pipeline.Plan, step *pipeline.PlannedStep)
 		add("args", s.Args != nil)
 		add("environment", len(s.Environment)+len(s.EnvFiles) > 0)
 		add("secrets", len(s.Secrets) > 0)
-		add("directory", s.Directory != "")
+		add("directory", path.IsAbs(s.Directory) && !isInside(s.Directory, p.Workspace))
 		add("user", s.User != "")
 		add("mounts", len(s.Mounts) > 0)
 	}
 	return keys
 }
+
+// usualWorkspaces are where CI systems have the workspace. Elsewhere it could hide the
+// programs of an image behind the pipeline's own.
+var usualWorkspaces = []string{pipeline.DefaultWorkspace, "/woodpecker", "/drone/src"}
+
+func isInside(dir, of string) bool { return of != "" && (dir == of || strings.HasPrefix(dir, of+"/")) }
