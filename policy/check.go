@@ -25,6 +25,7 @@ type Request struct {
 	Spec               bool     // a raw OCI spec, or a patch of the generated one
 	Namespaces         []string // paths of namespaces to join
 	CgroupParent       string   // "": the default
+	Keep               bool     // its files stay on the machine after the run
 	HostEnvironment    []string // variables whose values are taken from stepexec's own environment
 }
 
@@ -159,6 +160,9 @@ func (c *check) flags(r Request) {
 	}
 	if r.Spec && !rules.spec {
 		c.deny("spec", "a raw OCI spec", "it could ask for anything", "spec")
+	}
+	if r.Keep && !rules.keep {
+		c.deny("keep", "true", "what it leaves would stay on the machine", "keep")
 	}
 	for _, path := range r.Namespaces {
 		if !rules.namespaces {

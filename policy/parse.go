@@ -55,6 +55,7 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 		"allow_new_privileges": r.flag(&rules.allowNewPrivileges),
 		"spec":                 r.flag(&rules.spec),
 		"namespaces":           r.flag(&rules.namespaces),
+		"keep":                 r.flag(&rules.keep),
 	}
 }
 

@@ -22,6 +22,7 @@ type rules struct {
 	apparmor           bool       // apparmor: another profile than the default, or none
 	allowNewPrivileges bool       // allow_new_privileges
 	spec               bool       // spec: a raw OCI spec, or a patch of the generated one
+	keep               bool       // keep: root file systems that stay after the run
 	namespaces         bool       // namespaces: joining those of other processes
 }
 

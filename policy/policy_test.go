@@ -28,7 +28,7 @@ func TestBuiltInPolicies(t *testing.T) {
 		Step: "build", Image: "alpine", Privileged: true, Overrides: []string{"commands"}, Network: "host",
 		Paths:   []policy.Path{{Key: "mounts[0]", Path: "/etc"}, {Key: "image", Path: "/"}},
 		Devices: []string{"/dev/null", "nvidia.com/gpu=all"}, CapAdd: []string{"SYS_ADMIN"}, Seccomp: "unconfined", AppArmor: "unconfined",
-		AllowNewPrivileges: true, Spec: true, Namespaces: []string{"/proc/1/ns/net"}, CgroupParent: "/system.slice", HostEnvironment: []string{"TOKEN"},
+		AllowNewPrivileges: true, Spec: true, Keep: true, Namespaces: []string{"/proc/1/ns/net"}, CgroupParent: "/system.slice", HostEnvironment: []string{"TOKEN"},
 	}
 	if err := policy.Trusted().Check(everything); err != nil {
 		t.Errorf("trusted: %v", err)
@@ -46,7 +46,7 @@ func TestBuiltInPolicies(t *testing.T) {
 	}
 	want := []string{
 		"privileged", "mounts[0]", "image", "devices", "devices", "network", "cap_add", "environment", "cgroup_parent",
-		"seccomp", "apparmor", "allow_new_privileges", "spec", "namespaces",
+		"seccomp", "apparmor", "allow_new_privileges", "spec", "keep", "namespaces",
 	}
 	if diff := cmp.Diff(want, keys); diff != "" {
 		t.Errorf("denied keys (-want +got):\n%s", diff)
@@ -66,6 +66,7 @@ cgroup_parents: [/ci]
 seccomp: true
 apparmor: true
 allow_new_privileges: true
+keep: true
 spec: true
 namespaces: true
 `
@@ -126,7 +127,7 @@ func TestPolicyFileDecides(t *testing.T) {
 		{"other variable of the host", policy.Request{HostEnvironment: []string{"HTTP_PROXY2"}}, "environment: HTTP_PROXY2"},
 		{"cgroup", policy.Request{CgroupParent: "/ci/x"}, ""},
 		{"other cgroup", policy.Request{CgroupParent: "/ci/../system.slice"}, "cgroup_parent: /ci/../system.slice"},
-		{"flags", policy.Request{Seccomp: "unconfined", AppArmor: "x", AllowNewPrivileges: true, Spec: true, Namespaces: []string{"/x"}}, ""},
+		{"flags", policy.Request{Seccomp: "unconfined", AppArmor: "x", AllowNewPrivileges: true, Spec: true, Keep: true, Namespaces: []string{"/x"}}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -194,3 +194,18 @@ func writeSynced(path string, data []byte) error {
 	}
 	return errors.Join(err, f.Close())
 }
+
+// Peek returns the record of an image in the store at root, and whether all of its layers are there, or
+// ErrNotFound, also where there is no store. It makes nothing and holds nothing: the image may be gone at once.
+func Peek(root, reference, platform string) (_ ImageRecord, whole bool, err error) {
+	s := &Store{root: root, mountable: func() error { return nil }}
+	record, err := s.Image(reference, platform)
+	if err != nil {
+		return ImageRecord{}, false, err
+	}
+	missing := slices.ContainsFunc(record.DiffIDs(), func(d digest.Digest) bool {
+		_, err := os.Lstat(filepath.Join(s.layerDir(d), notesFile))
+		return validate(d) != nil || err != nil
+	})
+	return record, !missing, nil
+}

@@ -124,7 +124,7 @@ func explainAll(w io.Writer, j job) error {
 	fmt.Fprintln(w)
 	table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "STEP\tRUNS\tBECAUSE")
-	for _, s := range explained(j.plan) {
+	for _, s := range explained(j) {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", s.name, s.runs, s.why)
 	}
 	return table.Flush()
@@ -133,13 +133,20 @@ func explainAll(w io.Writer, j job) error {
 type explanation struct{ name, runs, why string }
 
 // explained is in the order of the file.
-func explained(plan *pipeline.Plan) []explanation {
+func explained(j job) []explanation {
 	var all []explanation
-	for _, s := range plan.Steps {
-		all = append(all, explanation{s.Name, runsOn(s.RunOn), orDash(s.Reason)})
-	}
-	for i, s := range plan.LeftOut {
-		all = slices.Insert(all, s.Before+i, explanation{s.Name, "no", orDash(s.Reason)})
+	for i := range j.pipeline.Steps {
+		name := j.pipeline.Steps[i].Name
+		if at := slices.IndexFunc(j.plan.Steps, func(s pipeline.PlannedStep) bool { return s.Name == name }); at >= 0 {
+			s := &j.plan.Steps[at]
+			all = append(all, explanation{name, runsOn(s.RunOn), orDash(s.Reason)})
+			continue
+		}
+		why := "not chosen (--only, --skip)"
+		if at := slices.IndexFunc(j.plan.LeftOut, func(s pipeline.LeftOut) bool { return s.Name == name }); at >= 0 {
+			why = orDash(j.plan.LeftOut[at].Reason)
+		}
+		all = append(all, explanation{name, "no", why})
 	}
 	return all
 }

@@ -96,7 +96,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 func asRoot(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if !rootless.Needed() {
+		if !rootless.Needed() || isDryRun(cmd) {
 			return run(cmd, args)
 		}
 		code, err := rootless.Run()

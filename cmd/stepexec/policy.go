@@ -96,6 +96,7 @@ func (g *guardedPlan) checkStep(plan *pipeline.Plan, step *pipeline.PlannedStep)
 		Spec:               step.Advanced.Spec != nil || step.Advanced.SpecPatch != nil,
 		Namespaces:         slices.Collect(maps.Values(step.Advanced.Namespaces)),
 		CgroupParent:       step.Advanced.CgroupParent,
+		Keep:               step.Keep,
 		HostEnvironment:    slices.Sorted(maps.Keys(g.asked)),
 	}
 	for _, device := range s.Devices {

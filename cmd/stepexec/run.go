@@ -35,6 +35,7 @@ type runOptions struct {
 	pipelines   pipelineFlags
 	facts       factFlags
 	preview     bool // of what would run
+	dryRun      bool
 	raw         bool // see formatInputs
 	pull        string
 	platform    string
@@ -65,10 +66,14 @@ pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or else a
 file of another CI system: .drone.yml. All of its pipelines run in their order.`,
 		Example: `  stepexec run
   stepexec run ci/pipeline.yml --only build --env CC=clang
+  stepexec run --dry-run --event tag
   stepexec run --report report.html --report junit=out/steps.xml
   drone_password=... stepexec run deploy.yml --secret drone_password`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.dryRun {
+				return o.showDryRun(cmd.Context(), cmd.OutOrStdout(), args)
+			}
 			return o.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
@@ -76,6 +81,7 @@ file of another CI system: .drone.yml. All of its pipelines run in their order.`
 	o.addPlan(flags)
 	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
+	flags.BoolVar(&o.dryRun, dryRunFlag, false, "show what would run, in which order and images, and why not the rest; nothing is pulled or started")
 	o.reports.add(flags)
 	o.output.add(cmd)
 	o.debug.add(flags)
@@ -169,6 +175,7 @@ type job struct {
 	dependsOn []string       // other pipelines that must have ended
 	runOn     pipeline.RunOn // how; zero is on success
 
+	pipeline *pipeline.Pipeline
 	plan     *pipeline.Plan
 	roots    []string
 	fetcher  *engine.Fetcher
@@ -237,7 +244,7 @@ func (o *runOptions) workflowJobs(ctx context.Context, from *source, w *pipeline
 		if err != nil {
 			return nil, err
 		}
-		j.workflow, j.dependsOn, j.runOn = w.Name, w.DependsOn, w.RunOn
+		j.pipeline, j.workflow, j.dependsOn, j.runOn = w.Pipeline, w.Name, w.DependsOn, w.RunOn
 		jobs = append(jobs, j)
 	}
 	return jobs, nil
