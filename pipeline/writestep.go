@@ -64,6 +64,7 @@ func (w *writer) order(m mapping, s *Step) {
 		on.Style = yaml.FlowStyle
 		m.put("depends_on", on)
 	}
+	m.flag("keep", s.Keep)
 	m.flag("detach", s.Detach)
 	m.text("failure", string(s.Failure))
 	m.numbers("ends_run", s.EndsRun)
