@@ -32,7 +32,7 @@ SIGTERM lets what runs come to its end and takes nothing new; the second one can
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(asRoot(newRunnerWoodpecker(kill)))
+	cmd.AddCommand(asRoot(newRunnerDrone(kill)), asRoot(newRunnerWoodpecker(kill)))
 	return cmd
 }
 
@@ -113,7 +113,11 @@ func (w *workbench) execute(ctx context.Context, rules *policy.Policy, work runn
 		Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot,
 		Warn: func(line string) { w.say(mask.String(line)) },
 	}
-	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: pull.Logins(work.Logins)}}
+	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, pull.Logins(work.Logins))
+	if err != nil {
+		return fmt.Errorf("image_pull_secrets: %w", err)
+	}
+	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: keychain}}
 	caches := newCaches(w.root)
 	_, err = executePlan(ctx, plan, fetcher, s, on, engine.Options{
 		Roots: roots, Events: work.Events, Kill: work.Kill, Cache: caches.folder, Grace: w.grace,

@@ -23,6 +23,7 @@ type Options struct {
 	PrivilegedImages []string // plugins that are privileged by themselves; nil: DefaultPrivileged
 	Network          string   // of steps without network_mode; "" is the host's
 	Netrc            *Netrc   // credentials of the git server; nil: none are needed
+	FailedStages     []string // that failed before, of the same build
 	NetrcCloneOnly   bool     // they are for the clone step alone
 	Volumes          []pipeline.Mount
 	Limits           pipeline.Limits // of every step, where the file says nothing

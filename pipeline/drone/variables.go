@@ -107,6 +107,13 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 		"DRONE_BUILD_STATUS": pipeline.RunStatus, "DRONE_STAGE_STATUS": pipeline.RunStatus, "CI_BUILD_STATUS": pipeline.RunStatus,
 		"DRONE_FAILED_STEPS": pipeline.RunFailedSteps,
 	}
+	if len(o.FailedStages) > 0 {
+		for _, name := range []string{"DRONE_BUILD_STATUS", "CI_BUILD_STATUS"} {
+			delete(facts, name)
+			common[name] = "failure"
+		}
+		common["DRONE_FAILED_STAGES"] = strings.Join(o.FailedStages, ",")
+	}
 	numbers := map[string]int{}
 	for i, name := range p.order {
 		numbers[name] = i + 1

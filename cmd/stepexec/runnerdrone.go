@@ -1,0 +1,139 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/runner/drone"
+)
+
+func newRunnerDrone(kill <-chan struct{}) *cobra.Command {
+	bench := &workbench{say: sayWithTime}
+	cmd := &cobra.Command{
+		Use:   "drone",
+		Short: "Work for a Drone server, as its runner",
+		Long: `Work for a Drone server, as a runner for pipelines of type docker. It is told how by the
+variables that Drone's own runner has (docs/runner-drone.md has all of them):
+
+  DRONE_RPC_HOST         HOST[:PORT] of the server
+  DRONE_RPC_PROTO        http or https (http)
+  DRONE_RPC_SECRET       of the server; DRONE_RPC_SECRET_FILE is a file that holds it
+  DRONE_RUNNER_NAME      name of the runner, unique at the server (that of the machine)
+  DRONE_RUNNER_CAPACITY  pipelines at once (2)
+  DRONE_RUNNER_LABELS    NAME:VALUE,... that node in a pipeline must equal
+  DRONE_LIMIT_REPOS, DRONE_LIMIT_EVENTS, DRONE_LIMIT_TRUSTED
+                         whose pipelines it runs
+  DRONE_HTTP_BIND        where /healthz and /metrics are, such as :3000 (nowhere)`,
+		Example: "  DRONE_RPC_HOST=drone.example.com DRONE_RPC_PROTO=https DRONE_RPC_SECRET=... stepexec runner drone",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDrone(cmd.Context(), bench, kill)
+		},
+	}
+	bench.add(cmd.Flags())
+	return cmd
+}
+
+func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error {
+	options, err := droneOptions()
+	if err != nil {
+		return err
+	}
+	if options.Execute, err = bench.open(ctx); err != nil {
+		return err
+	}
+	options.Network, options.Say, options.Kill = bench.network, bench.say, kill
+	stop := context.AfterFunc(ctx, func() { bench.say("takes no more work; what runs comes to its end (interrupt again to cancel it)") })
+	defer stop()
+	return drone.Run(ctx, options)
+}
+
+// droneOptions are what the environment says.
+func droneOptions() (drone.Options, error) {
+	e := &environ{}
+	host, _ := os.Hostname()
+	o := drone.Options{
+		Secret:   e.secret("DRONE_RPC_SECRET"),
+		Name:     cmp.Or(e.text("DRONE_RUNNER_NAME"), host),
+		Capacity: int(e.number(2, "DRONE_RUNNER_CAPACITY")),
+		OS:       cmp.Or(e.text("DRONE_PLATFORM_OS"), runtime.GOOS), Arch: cmp.Or(e.text("DRONE_PLATFORM_ARCH"), runtime.GOARCH),
+		Variant: e.text("DRONE_PLATFORM_VARIANT"), Kernel: e.text("DRONE_PLATFORM_KERNEL"),
+		Labels: e.colonPairs("DRONE_RUNNER_LABELS"),
+		Repos:  e.list("DRONE_LIMIT_REPOS"), Events: e.list("DRONE_LIMIT_EVENTS"), TrustedOnly: e.flag("DRONE_LIMIT_TRUSTED", false),
+		Secrets: e.colonPairs("DRONE_RUNNER_SECRETS"),
+		Clone:   e.text("DRONE_RUNNER_CLONE_IMAGE"), NetrcCloneOnly: e.flag("DRONE_NETRC_CLONE_ONLY", false),
+		PrivilegedImages: e.list("DRONE_RUNNER_PRIVILEGED_IMAGES"),
+		Volumes:          e.droneVolumes("DRONE_RUNNER_VOLUMES"),
+		Limits: pipeline.Limits{
+			Memory: e.number(0, "DRONE_MEMORY_LIMIT"), MemorySwap: e.number(0, "DRONE_MEMORY_SWAP_LIMIT"),
+			CPUQuota: e.number(0, "DRONE_CPU_QUOTA"), CPUPeriod: e.number(0, "DRONE_CPU_PERIOD"),
+			CPUShares: e.number(0, "DRONE_CPU_SHARES"), CpusetCPUs: e.text("DRONE_CPU_SET"),
+		},
+		HealthAddress: e.text("DRONE_HTTP_BIND"),
+	}
+	for name, value := range e.colonPairs("DRONE_RUNNER_ENVIRON") {
+		o.Environ = append(o.Environ, name+"="+value)
+	}
+	o.Environ = append(o.Environ, proxies()...)
+	if server := e.text("DRONE_RPC_HOST"); server != "" {
+		o.Server = cmp.Or(e.text("DRONE_RPC_PROTO"), "http") + "://" + server
+	}
+	if e.flag("DRONE_RPC_SKIP_VERIFY", false) {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	}
+	if file := e.text("DRONE_DOCKER_CONFIG"); file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			e.failed = append(e.failed, fmt.Errorf("$DRONE_DOCKER_CONFIG: %w", err))
+		}
+		o.RegistryConfig = data
+	}
+	return o, e.err()
+}
+
+// proxies are the runner's own variables about proxies, which steps get in both cases.
+func proxies() []string {
+	var entries []string
+	for _, name := range []string{"no_proxy", "http_proxy", "https_proxy", "all_proxy"} {
+		if value := firstVariable(name, strings.ToUpper(name)); value != "" {
+			entries = append(entries, name+"="+value, strings.ToUpper(name)+"="+value)
+		}
+	}
+	return entries
+}
+
+// colonPairs are the NAME:VALUE of a list.
+func (e *environ) colonPairs(name string) map[string]string {
+	pairs := map[string]string{}
+	for _, item := range e.list(name) {
+		key, value, found := strings.Cut(item, ":")
+		if !found || key == "" {
+			e.failed = append(e.failed, fmt.Errorf("$%s: an entry is not NAME:VALUE", name)) // it may be secret
+			continue
+		}
+		pairs[key] = value
+	}
+	return pairs
+}
+
+// droneVolumes are folders of the host, SRC:DST or SRC:DST:ro, for every step.
+func (e *environ) droneVolumes(name string) []pipeline.Mount {
+	var mounts []pipeline.Mount
+	for _, item := range e.list(name) {
+		m, err := pipeline.ParseVolume(item)
+		if err != nil {
+			e.failed = append(e.failed, fmt.Errorf("$%s: %w", name, err))
+			continue
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts
+}

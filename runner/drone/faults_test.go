@@ -1,0 +1,225 @@
+package drone_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stepexec/stepexec/runner/drone"
+	"github.com/stepexec/stepexec/runner/drone/servertest"
+)
+
+const (
+	callRequest  = "POST /rpc/v2/stage"
+	callAccept   = "POST /rpc/v2/stage/{id}"
+	callDetails  = "GET /rpc/v2/stage/{id}"
+	callPutStage = "PUT /rpc/v2/stage/{id}"
+	callPutStep  = "PUT /rpc/v2/step/{id}"
+	callUpload   = "POST /rpc/v2/step/{id}/logs/upload"
+	callBatch    = "POST /rpc/v2/step/{id}/logs/batch"
+	callWatch    = "POST /rpc/v2/build/{id}/watch"
+)
+
+// Whatever happens to calls, a stage comes to its end once, with all of its log.
+func TestCallsThatGoWrong(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	for name, break_ := range map[string]func(s *servertest.Server){
+		"polls":             func(s *servertest.Server) { s.Refuse(callRequest, 502, 2); s.Lose(callRequest, 0) },
+		"ping of a restart": func(s *servertest.Server) { s.Refuse(callRequest, 503, 1); s.Refuse(callDetails, 502, 2) },
+		"lost accept":       func(s *servertest.Server) { s.Lose(callAccept, 1) },
+		"lost step":         func(s *servertest.Server) { s.Lose(callPutStep, 2) },
+		"lost end":          func(s *servertest.Server) { s.Refuse(callUpload, 504, 2); s.Lose(callUpload, 1) },
+		"refused updates":   func(s *servertest.Server) { s.Refuse(callPutStep, 502, 3); s.Refuse(callPutStage, 502, 2) },
+		"no live view":      func(s *servertest.Server) { s.Refuse(callBatch, 500, 100) },
+		"watch":             func(s *servertest.Server) { s.Refuse(callWatch, 500, 3); s.Lose(callWatch, 2) },
+		"slow": func(s *servertest.Server) {
+			s.Slow(callPutStep, 300*time.Millisecond, 4)
+			s.Slow(callUpload, 300*time.Millisecond, 4)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			break_(b.server)
+			s := b.server.Ended(b.server.Push(steps("a: commands: [echo one]", "b: commands: [echo two, exit 3]"), nil))
+			if got := outcome(s); got != "clone=success a=success b=failure(3) failure" {
+				t.Error(got)
+			}
+			if s.Step("a").Text() != "+ echo one\none\n" || s.Step("b").Text() != "+ echo two\ntwo\n+ exit 3\n" {
+				t.Errorf("%q %q", s.Step("a").Text(), s.Step("b").Text())
+			}
+		})
+	}
+}
+
+// The protocol has no way to ask for the numbers of steps again.
+func TestLostNumbersOfSteps(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	b.server.Lose(callPutStage, 1)
+	ran := filepath.Join(b.dir, "ran")
+	s := b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil))
+	if s.Status != "error" || !strings.Contains(s.Error, "the numbers of the steps was lost") {
+		t.Errorf("%s %s", s.Status, s.Error)
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("it has run all the same")
+	}
+}
+
+func TestStageThatAnotherRunnerHas(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	b.server.Refuse(callAccept, 409, 1)
+	taken := b.server.Push(steps("a: commands: [echo]"), nil)
+	b.server.Until("the accept", func() bool { return b.server.CallsLocked(callAccept) > 0 })
+	b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil))
+	if s := b.server.Get(taken); len(s.Steps) > 0 || s.Machine != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestCancelKillsAtOnce(t *testing.T) {
+	b := newBench(t)
+	w := b.start(nil)
+	id := b.server.Push(steps("a: commands: ['trap \"\" TERM', 'echo begun', 'sleep 1000']", "b: commands: [echo], when: {status: [failure]}"), nil)
+	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
+	if b.runs() == 0 {
+		t.Error("nothing runs")
+	}
+	began := time.Now()
+	b.server.Cancel(id)
+	w.stop()
+	if err := w.err(); err != nil { // returns only when the run is over and cleared away
+		t.Error(err)
+	}
+	t.Logf("over after %v", time.Since(began))
+	if s := b.server.Get(id); s.Status != "killed" || !strings.Contains(s.Step("a").Text(), "begun") || b.runs() != 0 {
+		t.Errorf("%s, %q, %d runs", outcome(s), s.Step("a").Text(), b.runs())
+	}
+	if b.hasSaid("does not take") {
+		t.Error("the conflict after a cancel is told as if it mattered")
+	}
+}
+
+func TestTimeoutOfTheRepository(t *testing.T) {
+	b := newBench(t)
+	b.start(func(o *drone.Options) {
+		execute := o.Execute
+		o.Execute = shortened(execute)
+	})
+	s := b.server.Ended(b.server.Push(steps("a: commands: [sleep 1000]", "b: commands: [echo]"), nil))
+	if got := outcome(s); got != "clone=success a=killed(137) b=killed(137) killed" || !strings.Contains(s.Error, "time is over") {
+		t.Errorf("%s: %s", got, s.Error)
+	}
+}
+
+func TestServerThatRestartsInTheMiddleOfAStep(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	id := b.server.Push(steps("a: commands: ['echo begun', 'until test -e go; do sleep 0.05; done', 'echo ended']", "b: commands: [echo after]"), nil)
+	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
+	b.server.Stop()
+	volume := waitFor(t, filepath.Join(b.dir, "root", "runs", "*", "volumes", ".workspace"))
+	if err := os.WriteFile(filepath.Join(volume, "go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for !b.hasSaid("again in") { // work goes on without the server
+		time.Sleep(20 * time.Millisecond)
+	}
+	b.server.Restart()
+	s := b.server.Ended(id)
+	if got := outcome(s); got != "clone=success a=success b=success success" || !strings.HasSuffix(s.Step("a").Text(), "ended\n") || s.Step("b").Text() != "+ echo after\nafter\n" {
+		t.Errorf("%s %q", got, s.Step("a").Text())
+	}
+}
+
+func waitFor(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		t.Fatal(pattern, found, err)
+	}
+	return found[0]
+}
+
+func TestLongLogsKeepTheirEnd(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	s := b.server.Ended(b.server.Push(steps("a: commands: ['yes 0123456789012345678901234567890123456789 | head -n 200000', 'echo the end']"), nil))
+	log := s.Step("a").Text()
+	if !strings.HasPrefix(log, "stepexec: the log is longer than 5 MiB; this is the end of it\n") || !strings.HasSuffix(log, "\nthe end\n") || len(log) < 5<<20-100 {
+		t.Errorf("%d bytes: %.100q … %q", len(log), log, log[max(0, len(log)-30):])
+	}
+	if s.Step("a").Log[1].Pos != 1 {
+		t.Errorf("positions begin at %d", s.Step("a").Log[1].Pos)
+	}
+}
+
+func TestDrainRunsWhatRunsToItsEnd(t *testing.T) {
+	b := newBench(t)
+	w := b.start(nil)
+	id := b.server.Push(steps("a: commands: ['echo begun', 'until test -e go; do sleep 0.05; done']", "b: commands: [echo]"), nil)
+	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
+	next := b.server.Push(steps("a: commands: [echo]"), nil)
+	w.stop()
+	volume := waitFor(t, filepath.Join(b.dir, "root", "runs", "*", "volumes", ".workspace"))
+	if err := os.WriteFile(filepath.Join(volume, "go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.err(); err != nil {
+		t.Error(err)
+	}
+	if got := outcome(b.server.Get(id)); got != "clone=success a=success b=success success" || b.server.Get(next).Machine != "" {
+		t.Error(got)
+	}
+}
+
+func TestKilledRunnerSaysSo(t *testing.T) {
+	b := newBench(t)
+	w := b.start(nil)
+	id := b.server.Push(steps("a: commands: ['echo begun', 'sleep 1000']", "b: commands: [echo]"), nil)
+	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
+	w.kill()
+	if err := w.err(); err != nil {
+		t.Error(err)
+	}
+	if s := b.server.Get(id); outcome(s) != "clone=success a=killed(137) b=killed(137) killed" || s.Error != "the runner was shut down" {
+		t.Errorf("%s %s", outcome(s), s.Error)
+	}
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	defer http.DefaultClient.CloseIdleConnections()
+	b := newBench(t)
+	address := make(chan string, 1)
+	b.start(func(o *drone.Options) {
+		o.HealthAddress, o.Listening = "127.0.0.1:0", func(a net.Addr) { address <- "http://" + a.String() }
+	})
+	url := <-address
+	b.server.Ended(b.server.Push(steps("a: commands: [echo]", "b: commands: [exit 1]"), nil))
+	get := func(path string) string {
+		response, err := http.Get(url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	if got := get("/healthz"); got != "ok\n" {
+		t.Error(got)
+	}
+	for _, want := range []string{"\ndrone_runner_capacity 1\n", "\ndrone_runner_steps_total{status=\"success\"} 2\n", "\ndrone_runner_steps_total{status=\"failure\"} 1\n"} {
+		if got := get("/metrics"); !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+}
