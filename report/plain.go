@@ -50,7 +50,7 @@ func (p *Plain) Event(e engine.Event) {
 	case engine.PullFinished:
 		p.pulled(e)
 	case engine.StepStarted:
-		p.say(e, "started in "+e.Image)
+		p.say(e, "started in "+logs.Sanitize(e.Image))
 	case engine.StepKept:
 		p.say(e, Clean(e.Text))
 	case engine.StepRetried:
@@ -60,7 +60,7 @@ func (p *Plain) Event(e engine.Event) {
 	case engine.Warning:
 		p.printf("%s%s %s%s\n", p.stamps.Of(e), p.paint.warn("warning:"), about(e.Step), Clean(e.Text))
 	case engine.MatrixFinished:
-		p.printf("\n%s\n", e.Text)
+		p.printf("\n%s\n", Clean(e.Text))
 	case engine.RunFinished:
 		p.printf("\n")
 		p.finish(e)
@@ -137,7 +137,7 @@ func (p *Plain) clean(e engine.Event) string {
 
 func (p *Plain) pulled(e engine.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
-		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), e.Image, Duration(e.Duration))
+		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), logs.Sanitize(e.Image), Duration(e.Duration))
 	}
 }
 
@@ -154,5 +154,5 @@ func about(step string) string {
 	if step == "" {
 		return ""
 	}
-	return step + ": "
+	return logs.Sanitize(step) + ": "
 }

@@ -30,7 +30,7 @@ func (q *Quiet) Event(e engine.Event) {
 			_, q.err = fmt.Fprintln(q.w, verdict(e.Summary))
 		}
 	case e.Kind == engine.MatrixFinished && q.failed:
-		_, q.err = fmt.Fprintln(q.w, e.Text)
+		_, q.err = fmt.Fprintln(q.w, Clean(e.Text))
 	}
 }
 

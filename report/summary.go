@@ -177,13 +177,13 @@ func shortDigest(digest string) string {
 }
 
 func verdict(s *engine.Summary) string {
-	text := fmt.Sprintf("%s: %s", s.Name, s.Status)
+	text := fmt.Sprintf("%s: %s", Clean(s.Name), s.Status)
 	if s.Status != engine.Succeeded {
 		text += fmt.Sprintf(" with exit code %d", s.ExitCode)
 	}
 	text += " after " + Duration(s.Duration)
 	if s.Error != "" {
-		text += ": " + s.Error
+		text += ": " + Clean(s.Error)
 	}
 	return text
 }

@@ -126,7 +126,7 @@ func (t *Tails) writeFailure(w *strings.Builder, cell string, r *engine.StepResu
 	}
 	fmt.Fprintln(w)
 	for _, line := range tail.lines {
-		fmt.Fprintf(w, "%s %s\n", mark(r.Step+" |"), logs.Sanitize(line))
+		fmt.Fprintf(w, "%s %s\n", mark(logs.Sanitize(r.Step)+" |"), logs.Sanitize(line))
 	}
 	fmt.Fprintln(w)
 }

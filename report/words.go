@@ -9,12 +9,13 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// Label says whose an event is: the step's name, with the cell of a matrix.
+// Label says whose an event is: the step's name, with the cell of a matrix. It has
+// nothing that a terminal would obey.
 func Label(e engine.Event) string {
 	if e.Cell == "" {
-		return e.Step
+		return logs.Sanitize(e.Step)
 	}
-	return e.Step + " (" + e.Cell + ")"
+	return logs.Sanitize(e.Step) + " (" + logs.Sanitize(e.Cell) + ")"
 }
 
 // Ended says in a few words how a step ended, for a line that names the step
@@ -47,9 +48,9 @@ func Ended(r *engine.StepResult) string {
 // Verdict is a sentence on a step that did not end well: what happened to it, and
 // whether that was its own doing or stepexec's.
 func Verdict(r *engine.StepResult) string {
-	what := "step " + r.Step
+	what := "step " + logs.Sanitize(r.Step)
 	if r.Service {
-		what = "service " + r.Step
+		what = "service " + logs.Sanitize(r.Step)
 	}
 	switch {
 	case r.NotReady:
@@ -58,6 +59,8 @@ func Verdict(r *engine.StepResult) string {
 		return "stepexec could not run " + what + ": " + Clean(r.Error)
 	case stepexecsOwn(r):
 		return "stepexec could not finish " + what + ": " + Clean(r.Error)
+	case r.Status == engine.TimedOut && r.Started.IsZero():
+		return what + " was stopped before its command began: " + Clean(r.Error)
 	case r.Status == engine.TimedOut:
 		return what + " was stopped: " + Clean(r.Error)
 	case r.Status == engine.Cancelled:

@@ -94,7 +94,7 @@ func (l *Log) Event(e engine.Event) {
 	case engine.Failure:
 		l.outside(func() { l.annotate("error", e.File, e.Line, e.Column, "stepexec", e.Error) })
 	case engine.MatrixFinished:
-		l.outside(func() { l.print(e.Text + "\n") })
+		l.outside(func() { l.print(report.Clean(e.Text) + "\n") })
 	case engine.RunFinished:
 		l.outside(func() {
 			var text strings.Builder
@@ -125,9 +125,9 @@ func (l *Log) started(e engine.Event) {
 		return // a further attempt
 	}
 	g := &group{label: report.Label(e), service: e.Service, streams: map[string]*logs.Sanitizer{}}
-	g.title = "step " + g.label + " (" + e.Image + ")"
+	g.title = "step " + g.label + " (" + logs.Sanitize(e.Image) + ")"
 	if e.Service {
-		g.title = "service " + g.label + " (" + e.Image + ")"
+		g.title = "service " + g.label + " (" + logs.Sanitize(e.Image) + ")"
 	}
 	l.groups = append(l.groups, g)
 	l.showNext()

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -150,7 +151,7 @@ func TestOutputsAndSummary(t *testing.T) {
 		}
 		return filepath.Join(dir, name)
 	}}
-	bad := engine.StepResult{Step: "test", Image: "x", Status: engine.TimedOut, ExitCode: 124, Error: "the step's time is over", File: filepath.Join(repository, "ci/p.yml"), Line: 3}
+	bad := engine.StepResult{Step: "test", Image: "x", Status: engine.TimedOut, ExitCode: 124, Started: time.Now(), Error: "the step's time is over", File: filepath.Join(repository, "ci/p.yml"), Line: 3}
 	events := []engine.Event{{Kind: engine.RunStarted, Run: "r", Name: "ci"}, started("test")}
 	for i := range 60 {
 		events = append(events, line("test", fmt.Sprint("line ", i)))

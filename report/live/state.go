@@ -10,6 +10,7 @@ import (
 	"github.com/morikuni/aec"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -56,7 +57,7 @@ func (s *state) event(e engine.Event) {
 	case engine.RunStarted:
 		s.runStarted(e)
 	case engine.PullStarted:
-		s.pulls = append(s.pulls, &pull{cell: e.Cell, image: e.Image, began: e.Time})
+		s.pulls = append(s.pulls, &pull{cell: e.Cell, image: logs.Sanitize(e.Image), began: e.Time})
 	case engine.PullProgress:
 		if i := s.pullOf(e); i >= 0 {
 			s.pulls[i].progress, s.pulls[i].at = *e.Progress, e.Time
@@ -65,7 +66,7 @@ func (s *state) event(e engine.Event) {
 		s.pullFinished(e)
 	case engine.StepStarted:
 		s.forget(e)
-		s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), e.Image, e.Service, e.Time})
+		s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), logs.Sanitize(e.Image), e.Service, e.Time})
 	case engine.StepRetried:
 		s.forget(e)
 		s.say(e, s.paint(aec.YellowF, s.mark("↻", "~")), report.Label(e)+" "+report.Clean(e.Text))
@@ -78,7 +79,7 @@ func (s *state) event(e engine.Event) {
 		}
 		s.say(e, s.paint(aec.YellowF, "!"), text)
 	case engine.MatrixFinished:
-		s.print("\n" + e.Text)
+		s.print("\n" + report.Clean(e.Text))
 	case engine.RunFinished:
 		s.runFinished(e)
 	}
@@ -88,12 +89,12 @@ func (s *state) runStarted(e engine.Event) {
 	s.steps += e.Steps
 	if s.began.IsZero() {
 		s.began = e.Time
-		s.name = strings.TrimSuffix(e.Name, " ("+e.Cell+")")
+		s.name = logs.Sanitize(strings.TrimSuffix(e.Name, " ("+e.Cell+")"))
 	}
 }
 
 func (s *state) pullOf(e engine.Event) int {
-	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == e.Image })
+	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == logs.Sanitize(e.Image) })
 }
 
 func (s *state) pullFinished(e engine.Event) {
@@ -104,7 +105,7 @@ func (s *state) pullFinished(e engine.Event) {
 	p := s.pulls[i]
 	s.pulls = slices.Delete(s.pulls, i, i+1)
 	if e.Error == "" && p.progress.Bytes > 0 {
-		text := fmt.Sprintf("%s pulled: %s in %s", e.Image, size(p.progress.Bytes), report.Duration(e.Duration))
+		text := fmt.Sprintf("%s pulled: %s in %s", p.image, size(p.progress.Bytes), report.Duration(e.Duration))
 		s.say(e, s.paint(aec.GreenF, s.mark("✔", "+")), text)
 	}
 }
