@@ -152,7 +152,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	on.Warn = display.Say
 	caches := newCaches(o.root)
 	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
-	display.Hide(jobs[0].plan.Secrets)
+	display.Hide(secretsOf(jobs))
 	options.Flush = display.Flush
 	options.Terminal = usersTerminal()
 	options.Events = o.debug.lend(&options, display.Event)
@@ -164,7 +164,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 		code, err = (&severalRuns{on: on, options: options}).run(ctx, jobs)
 	}
 	if err = errors.Join(err, caches.close()); err != nil {
-		return code, masked(err, jobs[0].secrets)
+		return code, logs.NewMask(secretsOf(jobs)).Error(err)
 	}
 	return code, nil
 }
@@ -182,6 +182,16 @@ type job struct {
 	settings settings.Settings
 	facts    pipeline.Facts
 	secrets  map[string]string
+}
+
+// secretsOf are the secrets of all runs, each once.
+func secretsOf(jobs []job) []string {
+	var all []string
+	for _, j := range jobs {
+		all = append(all, j.plan.Secrets...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // job plans a pipeline that is a single run.
