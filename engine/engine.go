@@ -27,6 +27,11 @@ var (
 	errStepTimeout = errors.New("the step's time is over")
 )
 
+// overdue says how long it was that is over.
+func overdue(err error, timeout time.Duration) error {
+	return fmt.Errorf("%w (timeout: %v)", err, timeout)
+}
+
 // Options say with what a plan is run.
 type Options struct {
 	Host        *sandbox.Host
@@ -78,7 +83,7 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 	}
 	if plan.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, plan.Timeout, errTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, plan.Timeout, overdue(errTimeout, plan.Timeout))
 		defer cancel()
 	}
 	for _, step := range r.leftOut() {

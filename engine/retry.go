@@ -58,7 +58,7 @@ func (n *node) forget() {
 func (r *run) attempt(ctx context.Context, n *node, ahead *prepared) outcome {
 	if n.step.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, errStepTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, overdue(errStepTimeout, n.step.Timeout))
 		defer cancel()
 	}
 	return r.execute(ctx, ctx, n, ahead)

@@ -61,8 +61,11 @@ func (r *run) notRun(ctx context.Context, n *node) outcome {
 		n.failed = true // what runs after a failure runs after this one
 		n.result.Reason = errFailFast.Error()
 	case ctx.Err() != nil:
-		status, code := endedBy(ctx)
-		return outcome{status: status, code: code}
+		end := outcome{}
+		if end.status, end.code = endedBy(ctx); end.status == TimedOut {
+			end.err = context.Cause(ctx)
+		}
+		return end
 	case n.failed:
 		n.result.Reason = "a step before it failed"
 	case r.isHalted() != "":

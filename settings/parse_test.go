@@ -90,7 +90,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a key twice", "limits: {}\nlimits: {}", `s.yml:2:1: key "limits" is there already, at line 1`},
 		{"control character", "\"c\\ra\\x1b[2J\": 1", `s.yml:1:1: unknown key "c\ra\x1b[2J"`},
 
-		{"limit without a unit", "store_limit: 20", `s.yml:1:14: want a size with its unit, such as 500MB, 20GB or 256GiB, not "20", or none`},
+		{"limit without a unit", "store_limit: 20", `s.yml:1:14: want a size with its unit, such as 500MB, 20GB or 256GiB, or none, not "20"`},
 		{"limit of nothing", "store_limit: 0GB", "s.yml:1:14: a size of 0GB is out of range"},
 		{"limit below nothing", "store_limit: -1GB", "s.yml:1:14: want a size with its unit"},
 		{"limit beyond everything", "store_limit: 999999999999999TB", "s.yml:1:14: a size of 999999999999999TB is out of range"},

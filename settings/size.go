@@ -45,7 +45,7 @@ func ParseStoreLimit(text string) (int64, error) {
 	}
 	bytes, err := ParseSize(text)
 	if errors.Is(err, errNoSize) {
-		err = fmt.Errorf("%w, or none", err)
+		err = fmt.Errorf("%w, or none, not %s", errNoSize, quoted(text))
 	}
 	return bytes, err
 }

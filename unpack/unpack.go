@@ -171,7 +171,7 @@ func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(byt
 // explain says what to do about a full disk.
 func (s *Store) explain(err error) error {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("%w: the disk of %s is full: free space there or choose another state directory", err, s.root)
+		return fmt.Errorf("%w: the disk of %s is full: free space there (stepexec prune), or choose another state directory (--root)", err, s.root)
 	}
 	return err
 }

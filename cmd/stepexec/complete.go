@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/record"
@@ -80,21 +77,5 @@ func addCompletions(root *cobra.Command) {
 			}
 		}
 		explainArguments(cmd)
-	}
-}
-
-// explainArguments has errors about the number of arguments say which there are.
-func explainArguments(cmd *cobra.Command) {
-	check := cmd.Args
-	if check == nil {
-		return
-	}
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		err := check(cmd, args)
-		if err == nil {
-			return nil
-		}
-		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
-		return fmt.Errorf("%w (usage: %s; see %s --help)", err, usage, cmd.CommandPath())
 	}
 }

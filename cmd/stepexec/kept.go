@@ -41,7 +41,7 @@ one with stepexec shell, remove it with stepexec kept rm. Nothing else removes i
 		Example: `  stepexec kept
   stepexec shell 4qpj build
   stepexec kept rm 4qpj`,
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, damaged := sandbox.ListKept(root)
 			steps := []keptStep{}

@@ -75,8 +75,13 @@ exit code of the first step that failed.
 
 Exit codes: 0 all good; a failed step's own; 124 timeout; 125 stepexec itself
 could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
+		Example: `  stepexec doctor
+  stepexec run
+  stepexec step alpine cat /etc/os-release`,
+		Args:          knownCommand,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs(), newReport())
 	for _, cmd := range []*cobra.Command{newRun(kill), newShell(kill), newKept(), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
@@ -86,7 +91,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 	root.AddCommand(detachable(asRoot(newStep(kill))))
 	addCompletions(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+		return fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath())
 	})
 	return root
 }

@@ -52,5 +52,9 @@ func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, im
 		all.Layers += freed.Layers
 		all.Bytes += freed.Bytes
 	}
-	return errors.Join(errors.Join(failed...), printFreed(stdout, all))
+	err := errors.Join(failed...)
+	if err != nil && len(all.Images) == 0 && all.Layers == 0 {
+		return err
+	}
+	return errors.Join(err, printFreed(stdout, all))
 }

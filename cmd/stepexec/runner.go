@@ -29,7 +29,7 @@ func newRunner(kill <-chan struct{}) *cobra.Command {
 		Long: `Run the pipelines that a CI server hands out, until interrupted. The first SIGINT or
 SIGTERM lets what runs come to its end and takes nothing new; the second one cancels it.`,
 		Example: "  stepexec runner woodpecker",
-		Args:    cobra.NoArgs,
+		Args:    knownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(asRoot(newRunnerDrone(kill)), asRoot(newRunnerWoodpecker(kill)))

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// knownCommand refuses arguments where a command is wanted, and says which may have
+// been meant.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2 // letters, as cobra has it elsewhere
+	hint := ""
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) == 1 {
+		hint = "did you mean " + similar[0] + "? "
+	} else if len(similar) > 1 {
+		hint = "did you mean " + inWords(similar) + "? "
+	}
+	return fmt.Errorf("unknown command %q for %q (%ssee %s --help)", args[0], cmd.CommandPath(), hint, cmd.CommandPath())
+}
+
+// plainFlagError is the error of a flag whose value is no number, duration or bool in
+// words that are not those of Go's parsers.
+func plainFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag, want := invalid.GetFlag(), ""
+	var number *strconv.NumError
+	switch isNumber := errors.As(err, &number); {
+	case flag.Value.Type() == "duration":
+		want = "a time with its unit, such as 90s or 10m"
+	case isNumber && number.Func == "ParseBool":
+		want = "true or false"
+	case isNumber && errors.Is(number.Err, strconv.ErrRange):
+		want = "a smaller number"
+	case isNumber:
+		want = "a number"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s %s: must be %s", flag.Name, invalid.GetValue(), want)
+}
+
+// explainArguments has errors about the number of arguments say which there are.
+func explainArguments(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err == nil || cmd.HasSubCommands() {
+			return err
+		}
+		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
+		return fmt.Errorf("%w (usage: %s; see %s --help)", err, usage, cmd.CommandPath())
+	}
+}
