@@ -18,7 +18,7 @@ import (
 
 // woodpeckerRunner is the program at work for a server, with a registry that wants a login.
 type woodpeckerRunner struct {
-	t             *testing.T
+	t             testing.TB
 	server        *servertest.Server
 	dir, root     string
 	open, private string // images
@@ -43,7 +43,7 @@ func (b *buffer) String() string {
 	return b.data.String()
 }
 
-func newWoodpeckerRunner(t *testing.T) *woodpeckerRunner {
+func newWoodpeckerRunner(t testing.TB) *woodpeckerRunner {
 	t.Helper()
 	w := &woodpeckerRunner{t: t, server: servertest.New(t, nil), dir: t.TempDir()}
 	w.root = filepath.Join(w.dir, "root")
@@ -68,7 +68,7 @@ func (w *woodpeckerRunner) start(args ...string) *exec.Cmd {
 	w.t.Helper()
 	cmd := exec.Command("stepexec", append([]string{"runner", "woodpecker", "--root", w.root, "--network", "none"}, args...)...)
 	cmd.Env = append(os.Environ(), "WOODPECKER_SERVER="+w.server.Address(), "WOODPECKER_AGENT_SECRET="+servertest.Secret, "WOODPECKER_HOSTNAME=test",
-		"WOODPECKER_AGENT_CONFIG_FILE="+filepath.Join(w.dir, "agent.conf"), "WOODPECKER_MAX_WORKFLOWS=2", "STEPEXEC_SETTINGS=/dev/null", "DOCKER_CONFIG="+w.dir)
+		"WOODPECKER_AGENT_CONFIG_FILE="+filepath.Join(w.dir, "agent.conf"), "WOODPECKER_MAX_WORKFLOWS=10", "STEPEXEC_SETTINGS=/dev/null", "DOCKER_CONFIG="+w.dir)
 	cmd.Stderr = &w.out
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -40,7 +41,9 @@ func filled(commands []string) []string {
 	return kept
 }
 
-var pipeForm = regexp.MustCompile(`^\s*echo\s+"?\$\{?CI_SCRIPT\}?"?\s*\|\s*base64\s+(?:-d|-D|--decode)\s*\|\s*(\S+)((?:\s+-[A-Za-z]+(?:\s+pipefail)?)*)\s*$`)
+var pipeForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\s*echo\s+"?\$\{?CI_SCRIPT\}?"?\s*\|\s*base64\s+(?:-d|-D|--decode)\s*\|\s*(\S+)((?:\s+-[A-Za-z]+(?:\s+pipefail)?)*)\s*$`)
+})
 
 // pipedShell knows the entrypoints that decode CI_SCRIPT and pipe it into a shell, which
 // is how the documentation says to choose one. A shell that reads its script from standard
@@ -52,7 +55,7 @@ func pipedShell(entrypoint []string) (shell []string, piped bool) {
 	if len(entrypoint) != 3 || entrypoint[1] != "-c" {
 		return shell, false
 	}
-	parts := pipeForm.FindStringSubmatch(entrypoint[2])
+	parts := pipeForm().FindStringSubmatch(entrypoint[2])
 	if parts == nil {
 		return shell, false
 	}
