@@ -83,8 +83,12 @@ func droneOptions() (drone.Options, error) {
 		o.Environ = append(o.Environ, name+"="+value)
 	}
 	o.Environ = append(o.Environ, proxies()...)
+	proto := cmp.Or(e.text("DRONE_RPC_PROTO"), "http")
+	if proto != "http" && proto != "https" {
+		e.fail("DRONE_RPC_PROTO", proto, "http or https")
+	}
 	if server := e.text("DRONE_RPC_HOST"); server != "" {
-		o.Server = cmp.Or(e.text("DRONE_RPC_PROTO"), "http") + "://" + server
+		o.Server = proto + "://" + server
 	}
 	if e.flag("DRONE_RPC_SKIP_VERIFY", false) {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
