@@ -16,7 +16,7 @@ import (
 
 // droneRunner is the program at work for a server, with registries of which one wants a login.
 type droneRunner struct {
-	t             *testing.T
+	t             testing.TB
 	server        *servertest.Server
 	root          string
 	open, private string // images
@@ -24,7 +24,7 @@ type droneRunner struct {
 	out           buffer
 }
 
-func newDroneRunner(t *testing.T) *droneRunner {
+func newDroneRunner(t testing.TB) *droneRunner {
 	t.Helper()
 	d := &droneRunner{t: t, server: servertest.New(t), root: filepath.Join(t.TempDir(), "root")}
 	layout := filepath.Join(t.TempDir(), "busybox")
@@ -181,5 +181,35 @@ func TestRunnerDroneSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %v: %s", variable, err, out)
 		}
+	}
+}
+
+// BenchmarkRunnerDrone is a pipeline of three steps, images in the store. Beside the time it
+// tells the CPU time of the runner with all that it starts.
+func BenchmarkRunnerDrone(b *testing.B) {
+	for _, network := range []string{"none", "private"} {
+		b.Run(network, func(b *testing.B) {
+			d := newDroneRunner(b)
+			cmd := d.start([]string{"--network", network})
+			const config = "kind: pipeline\nclone: {disable: true}\nsteps:\n- {name: a, image: $IMAGE, commands: ['true']}\n- {name: b, image: $IMAGE, commands: ['true']}\n- {name: c, image: $IMAGE, commands: ['true']}\n"
+			d.server.Ended(d.push(config, nil))
+			b.ResetTimer()
+			var ids []int64
+			for range b.N {
+				ids = append(ids, d.push(config, nil))
+			}
+			for _, id := range ids {
+				if s := d.server.Ended(id); s.Status != "success" {
+					b.Fatal(s.Status, s.Error)
+				}
+			}
+			b.StopTimer()
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			if err := cmd.Wait(); err != nil {
+				b.Fatal(err)
+			}
+			cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N+1), "cpu-ms/pipeline")
+		})
 	}
 }

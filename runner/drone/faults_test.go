@@ -217,7 +217,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	if got := get("/healthz"); got != "ok\n" {
 		t.Error(got)
 	}
-	for _, want := range []string{"\ndrone_runner_capacity 1\n", "\ndrone_runner_steps_total{status=\"success\"} 2\n", "\ndrone_runner_steps_total{status=\"failure\"} 1\n"} {
+	for _, want := range []string{"\nstepexec_runner_capacity 1\n", "\nstepexec_runner_steps_total{status=\"success\"} 2\n", "\nstepexec_runner_steps_total{status=\"failure\"} 1\n"} {
 		if got := get("/metrics"); !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
 		}

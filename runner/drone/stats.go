@@ -59,11 +59,11 @@ func (s *stats) metrics() []health.Metric {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return []health.Metric{
-		health.One("drone_runner_capacity", "Stages that run at once at most.", health.Gauge, float64(s.size)),
-		health.One("drone_runner_running", "Stages that run now.", health.Gauge, float64(s.running)),
-		health.One("drone_runner_last_contact_seconds", "When the server answered last, in Unix seconds.", health.Gauge, float64(s.client.contact.Load())/1e9),
-		{Name: "drone_runner_stages_total", Help: "Stages that ended, by status.", Kind: health.Counter, Label: "status", Values: maps.Clone(s.stages)},
-		{Name: "drone_runner_steps_total", Help: "Steps that ended, by status.", Kind: health.Counter, Label: "status", Values: maps.Clone(s.steps)},
+		health.One("stepexec_runner_capacity", "Stages that run at once at most.", health.Gauge, float64(s.size)),
+		health.One("stepexec_runner_running", "Stages that run now.", health.Gauge, float64(s.running)),
+		health.One("stepexec_runner_last_contact_seconds", "When the server answered last, in Unix seconds.", health.Gauge, float64(s.client.contact.Load())/1e9),
+		{Name: "stepexec_runner_stages_total", Help: "Stages that ended, by status.", Kind: health.Counter, Label: "status", Values: maps.Clone(s.stages)},
+		{Name: "stepexec_runner_steps_total", Help: "Steps that ended, by status.", Kind: health.Counter, Label: "status", Values: maps.Clone(s.steps)},
 		health.Memory(),
 	}
 }
