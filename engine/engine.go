@@ -53,6 +53,11 @@ type Options struct {
 	Stdin          *os.File
 	Stdout, Stderr io.Writer
 
+	// Done are the results that an earlier run had of steps which are not run again, by
+	// their names. In the Summary they are Skipped, with the Reason and DoneIn given here;
+	// the Outputs go to the steps after them. Services and detached steps run always.
+	Done map[string]StepResult
+
 	KeepFailed bool // steps that fail are kept, as those that say so
 
 	Shell *Shell // in steps that fail; nil: none
@@ -89,6 +94,7 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 	for _, step := range r.leftOut() {
 		r.emit(Event{Kind: StepFinished, Step: step.Step, Result: &step})
 	}
+	r.takeDone()
 	r.runAll(ctx)
 	r.keepErr(giveBack())
 	r.keepErr(o.Fetcher.Store.Settle())
@@ -129,8 +135,10 @@ type run struct {
 // node is a step, or a service, of a run.
 type node struct {
 	step      *pipeline.PlannedStep
-	id        string // of its sandbox
-	firstID   string // of that of its first attempt
+	at        int         // its place in the plan
+	done      *StepResult // of the earlier run that has done it; nil: it is to run
+	id        string      // of its sandbox
+	firstID   string      // of that of its first attempt
 	deps      []*node
 	asked     bool          // for its turn; guarded by turns
 	isAhead   bool          // it is one of those that are prepared ahead
@@ -171,9 +179,12 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 	add := func(step *pipeline.PlannedStep, service bool) {
 		id := fmt.Sprint(len(r.nodes) + 1)
 		n := &node{
-			step: step, id: id, firstID: id, turn: make(chan struct{}),
+			at: len(r.nodes), step: step, id: id, firstID: id, turn: make(chan struct{}),
 			begun: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
 			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: Pending},
+		}
+		if done, ok := o.Done[step.Name]; ok && !n.isBeside() {
+			n.done = &done
 		}
 		r.nodes = append(r.nodes, n)
 		if service {
@@ -215,6 +226,9 @@ func (r *run) runAll(ctx context.Context) {
 	var steps, asking sync.WaitGroup
 	defer asking.Wait()
 	for _, n := range r.nodes {
+		if n.done != nil {
+			continue
+		}
 		if !n.result.Service {
 			asking.Go(func() { r.await(n) })
 		}

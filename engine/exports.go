@@ -129,11 +129,7 @@ func refusedExport(name string) bool {
 func (r *run) inherit(n *node) {
 	n.exports = exports{}
 	for _, before := range n.deps {
-		for name, e := range before.exports {
-			if old, taken := n.exports[name]; !taken || r.index(old.from) < r.index(e.from) {
-				n.exports[name] = e
-			}
-		}
+		n.exports.add(before.exports)
 	}
 	if n.step.Security.Privileged || n.step.Advanced.Spec != nil {
 		return // it takes nothing from the others
@@ -146,8 +142,6 @@ func (r *run) inherit(n *node) {
 		n.inherited = append(n.inherited, name+"="+n.exports[name].value)
 	}
 }
-
-func (r *run) index(n *node) int { return slices.Index(r.nodes, n) }
 
 // export adds what a step hands on to what it got. A list that is wrong makes a step
 // fail that would else have succeeded.

@@ -210,6 +210,16 @@ func (f *maskFile) finish() error {
 	return f.err
 }
 
+// count is how many values the step had masked that nobody had before. On nil it is 0.
+func (f *maskFile) count() int {
+	if f == nil {
+		return 0
+	}
+	f.of.mu.Lock()
+	defer f.of.mu.Unlock()
+	return f.values
+}
+
 // close ends the looking. On nil it does nothing.
 func (f *maskFile) close() error {
 	if f == nil {

@@ -42,8 +42,9 @@ type StepResult struct {
 	NotReady bool   `json:"not_ready,omitempty"` // a service or a detached step that was waited for in vain
 	Ignored  bool   `json:"ignored,omitempty"`   // it failed, and the pipeline says that it may
 	OOM      bool   `json:"oom,omitempty"`
-	Reason   string `json:"reason,omitempty"` // which of its conditions were met, or why none was
-	Error    string `json:"error,omitempty"`  // why, in words; stepexec's own failures have always one
+	Reason   string `json:"reason,omitempty"`  // which of its conditions were met, or why none was
+	DoneIn   string `json:"done_in,omitempty"` // the earlier run that has done the step, which was not run again
+	Error    string `json:"error,omitempty"`   // why, in words; stepexec's own failures have always one
 
 	DependsOn []string  `json:"depends_on,omitempty"` // steps and services that it could not start before
 	WaitedFor string    `json:"waited_for,omitempty"` // the one of them that it waited for last
@@ -58,6 +59,7 @@ type StepResult struct {
 
 	Ready    Millis            `json:"ready_ms,omitempty"` // from the start of its command until it was ready, where that was waited for
 	Outputs  map[string]string `json:"outputs,omitempty"`  // variables that it handed on
+	Masked   int               `json:"masked,omitempty"`   // how many values it had masked
 	Attempts []Attempt         `json:"attempts,omitempty"` // of a step that was tried more than once
 	Usage    *Usage            `json:"usage,omitempty"`    // nil: its command never ran
 }

@@ -124,6 +124,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	n.result.Duration = Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain(), giveBack())
 	maskErr := p.output.masks.finish()
+	n.result.Masked += p.output.masks.count()
 	p.readiness.close()
 	exported, exportErr := r.readExports(n)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)

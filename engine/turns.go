@@ -23,7 +23,7 @@ func newTurns(nodes []*node, limit int) *turns {
 	}
 	t := &turns{free: limit}
 	for _, n := range nodes {
-		if !n.isBeside() {
+		if !n.isBeside() && n.done == nil {
 			t.waiting = append(t.waiting, n)
 		}
 	}

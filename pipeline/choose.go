@@ -18,6 +18,7 @@ func (pl *planner) choose() []choice {
 	steps := pl.pipeline.Steps
 	pl.checkNames("--only", pl.in.Only)
 	pl.checkNames("--skip", pl.in.Skip)
+	pl.checkNames("--from", pl.in.From)
 	kept := make([]bool, len(steps))
 	for i := range steps {
 		only := len(pl.in.Only) == 0 || slices.Contains(pl.in.Only, steps[i].Name)

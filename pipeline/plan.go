@@ -22,6 +22,7 @@ type Inputs struct {
 	EnvFiles    []string // over everything in the file, below Environment; relative ones are not looked for in Dir
 	Secrets     map[string]string
 	Only, Skip  []string      // names of steps; an empty Only is all of them
+	From        []string      // names of steps that somebody begins with: here they are checked
 	Pull        PullPolicy    // over the file's when not ""
 	Platform    string        // over the file's when not "", like linux/arm64
 	Timeout     time.Duration // over the file's when more than 0

@@ -23,6 +23,8 @@ type Record struct {
 	Run       string          `json:"run"`
 	Name      string          `json:"name,omitempty"` // of the pipeline
 	User      string          `json:"user,omitempty"`
+	File      string          `json:"file,omitempty"` // of the pipeline, absolute
+	Cell      string          `json:"cell,omitempty"` // which of several runs it was
 	Workspace string          `json:"workspace,omitempty"`
 	Started   time.Time       `json:"started"`
 	Steps     []Step          `json:"steps"`             // the plan: services first, then steps, as in the file

@@ -84,6 +84,10 @@ func dryRunOf(j job, root string) (dryRun, error) {
 	}
 	add := func(s *pipeline.PlannedStep, service bool) error {
 		step := dryStep{Step: mask.String(s.Name), Service: service, Runs: runsOn(s.RunOn), Because: mask.String(s.Reason), Image: mask.String(s.Image)}
+		if done, ok := j.done[s.Name]; ok {
+			r.Steps = append(r.Steps, dryStep{Step: step.Step, Runs: "done", Because: mask.String(done.Reason)})
+			return nil
+		}
 		for _, name := range slices.Concat(s.Needs, s.DependsOn) {
 			step.After = append(step.After, mask.String(name))
 		}

@@ -44,7 +44,7 @@ func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.
 // recordOf is what a record tells of a plan: no commands and no variables.
 func recordOf(plan *pipeline.Plan) record.Record {
 	mask := logs.NewMask(plan.Secrets)
-	r := record.Record{Name: mask.String(plan.Name), User: userName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), Started: time.Now()}
+	r := record.Record{Name: mask.String(plan.Name), User: userName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), File: mask.String(absolute(plan.File)), Cell: mask.String(plan.Cell), Started: time.Now()}
 	add := func(steps []pipeline.PlannedStep, service bool) {
 		for i := range steps {
 			step := record.Step{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}

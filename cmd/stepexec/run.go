@@ -36,6 +36,7 @@ type runOptions struct {
 	facts       factFlags
 	preview     bool // of what would run
 	dryRun      bool
+	again       rerunFlags
 	raw         bool // see formatInputs
 	pull        string
 	platform    string
@@ -67,6 +68,7 @@ file of another CI system: .drone.yml. All of its pipelines run in their order.`
 		Example: `  stepexec run
   stepexec run ci/pipeline.yml --only build --env CC=clang
   stepexec run --dry-run --event tag
+  stepexec run --from test
   stepexec run --report report.html --report junit=out/steps.xml
   drone_password=... stepexec run deploy.yml --secret drone_password`,
 		Args: cobra.MaximumNArgs(1),
@@ -81,6 +83,7 @@ file of another CI system: .drone.yml. All of its pipelines run in their order.`
 	o.addPlan(flags)
 	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
+	o.again.add(flags)
 	flags.BoolVar(&o.dryRun, dryRunFlag, false, "show what would run, in which order and images, and why not the rest; nothing is pulled or started")
 	o.reports.add(flags)
 	o.output.add(cmd)
@@ -158,7 +161,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	options.Events = o.debug.lend(&options, display.Event)
 	var code int
 	if job := jobs[0]; job.plan.Cell == "" {
-		options.Roots = job.roots
+		options.Roots, options.Done = job.roots, job.done
 		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, on, options)
 	} else {
 		code, err = (&severalRuns{on: on, options: options}).run(ctx, jobs)
@@ -177,6 +180,7 @@ type job struct {
 
 	pipeline *pipeline.Pipeline
 	plan     *pipeline.Plan
+	done     map[string]engine.StepResult // steps that do not run again
 	roots    []string
 	fetcher  *engine.Fetcher
 	settings settings.Settings
@@ -209,6 +213,9 @@ func (o *runOptions) job(ctx context.Context, args []string) (job, error) {
 // jobs reads the pipeline file that the arguments name and plans it: once for each of
 // its pipelines that are to run, and each cell of their matrix.
 func (o *runOptions) jobs(ctx context.Context, args []string) ([]job, error) {
+	if err := o.checkRerun(); err != nil {
+		return nil, err
+	}
 	from, err := o.load(ctx, args)
 	if err != nil {
 		return nil, err
@@ -231,7 +238,7 @@ func (o *runOptions) jobs(ctx context.Context, args []string) ([]job, error) {
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("--matrix %s: there is no such cell", strings.Join(o.matrix, ", "))
 	}
-	return jobs, nil
+	return jobs, masked(o.again.apply(jobs, o.root), jobs[0].secrets)
 }
 
 // workflowJobs plans a pipeline in each cell of its matrix.
@@ -294,7 +301,7 @@ func (o *runOptions) sandbox() sandbox.Options {
 // inputs is what the flags add to the pipeline file.
 func (o *runOptions) inputs(ctx context.Context, w *pipeline.Workflow, from *source) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
-		EnvFiles: o.envFiles, Only: o.only, Skip: o.skip,
+		EnvFiles: o.envFiles, Only: o.only, Skip: o.skip, From: o.again.from,
 		Pull: pipeline.PullPolicy(o.pull), Platform: o.platform, Timeout: o.timeout, LookupEnv: os.LookupEnv, Base: w.Variables, Preview: o.preview, FailFast: o.failFast,
 	}
 	switch in.Pull {
