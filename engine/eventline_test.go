@@ -9,8 +9,8 @@ import (
 	"github.com/stepexec/stepexec/engine"
 )
 
-// FuzzAppendLine compares with encoding/json.
-func FuzzAppendLine(f *testing.F) {
+// FuzzLineEncoder compares with encoding/json.
+func FuzzLineEncoder(f *testing.F) {
 	f.Add("build", "a <b> & \"c\" \\ \x00\x1b\x7f\b\f\n\r\t\u2028\u2029 \xff ä \ufffd", "", true)
 	f.Add("a\nb", "plain", "GO=1.26", false)
 	f.Fuzz(func(t *testing.T, step, text, cell string, partial bool) {
@@ -21,8 +21,18 @@ func FuzzAppendLine(f *testing.F) {
 		if err := encoder.Encode(e); err != nil {
 			t.Fatal(err)
 		}
-		if got := engine.AppendLine(nil, e); !bytes.Equal(got, want.Bytes()) {
-			t.Errorf("got  %s\nwant %s", got, want.Bytes())
+		for _, before := range []engine.Event{ // of which nothing may be left
+			{Cell: cell, Step: step, Stream: e.Stream},
+			{Time: e.Time, Step: step, Stream: e.Stream},
+			{Time: e.Time, Cell: cell, Stream: e.Stream},
+			{Time: e.Time, Cell: cell, Step: step, Stream: engine.Stdout},
+			e,
+		} {
+			var lines engine.LineEncoder
+			lines.Append(nil, &before)
+			if got := lines.Append(nil, &e); !bytes.Equal(got, want.Bytes()) {
+				t.Errorf("got  %s\nwant %s", got, want.Bytes())
+			}
 		}
 	})
 }

@@ -82,12 +82,15 @@ func (s *Sanitizer) remember(sequence string) {
 
 // isHarmless reports whether a line is printable ASCII and tabs.
 func isHarmless(line string) bool {
-	for i := range len(line) {
-		if c := line[i]; c < ' ' && c != '\t' || c > '~' {
+	for {
+		if line = line[Printable(line):]; line == "" {
+			return true
+		}
+		if line[0] != '\t' {
 			return false
 		}
+		line = line[1:]
 	}
-	return true
 }
 
 // tokenKind says what becomes of a part of a line.

@@ -37,6 +37,7 @@ type log struct {
 	mu      sync.Mutex
 	queue   []byte
 	spare   []byte
+	encoder engine.LineEncoder
 	lost    int  // lines that have found no room
 	behind  bool // patience is at its end until something is written
 	full    bool // the bound was reached
@@ -63,7 +64,7 @@ func (l *log) add(event []byte) {
 }
 
 // addLine adds a line of a step's output, unless there is no room for it.
-func (l *log) addLine(e engine.Event) {
+func (l *log) addLine(e *engine.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full || l.failure != nil {
@@ -76,11 +77,11 @@ func (l *log) addLine(e engine.Event) {
 	waiting := len(l.queue)
 	l.tellLost()
 	before := len(l.queue)
-	l.queue = engine.AppendLine(l.queue, e)
+	l.queue = l.encoder.Append(l.queue, e)
 	if l.left >= 0 {
 		if l.left -= int64(len(l.queue) - before); l.left < 0 {
 			l.queue, l.full = l.queue[:before], true
-			l.warn(e, "the record has no more of the output: it has reached the limit for its size")
+			l.warn(*e, "the record has no more of the output: it has reached the limit for its size")
 		}
 	}
 	if waiting == 0 {

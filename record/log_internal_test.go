@@ -26,7 +26,7 @@ func TestASlowDiskLosesLinesAndSaysSo(t *testing.T) {
 	}
 	written := 0
 	for lost() < 3 { // without end, if it waited for the disk
-		l.addLine(e)
+		l.addLine(&e)
 		written++
 	}
 	if written*len(e.Text) > 3*queueBytes {
@@ -61,7 +61,7 @@ func TestADiskThatFailsIsReported(t *testing.T) {
 	l := newLog(writer, 0)
 	e := engine.Event{Kind: engine.Line, Text: strings.Repeat("x", 60<<10)}
 	for range 2 * queueBytes / len(e.Text) {
-		l.addLine(e)
+		l.addLine(&e)
 	}
 	if err := l.close(); err == nil || !strings.Contains(err.Error(), "broken pipe") {
 		t.Errorf("error %v", err)
@@ -70,9 +70,10 @@ func TestADiskThatFailsIsReported(t *testing.T) {
 
 func BenchmarkLine(b *testing.B) {
 	e := engine.Event{Time: time.Now(), Kind: engine.Line, Step: "build", Stream: engine.Stdout, Text: strings.Repeat("text ", 16)}
+	var encoder engine.LineEncoder
 	var to []byte
 	b.SetBytes(int64(len(e.Text)))
 	for b.Loop() {
-		to = engine.AppendLine(to[:0], e)
+		to = encoder.Append(to[:0], &e)
 	}
 }

@@ -50,7 +50,7 @@ func (w *Writer) Event(e engine.Event) {
 		return // of interest only while it goes on
 	}
 	if e.Kind == engine.Line {
-		w.log.addLine(e)
+		w.log.addLine(&e)
 		return
 	}
 	if e.Kind == engine.RunFinished {

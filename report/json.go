@@ -19,6 +19,7 @@ func EventSchema() []byte { return append([]byte(nil), eventSchema...) }
 type JSON struct {
 	w       io.Writer
 	encoder *json.Encoder
+	lines   engine.LineEncoder
 	line    []byte // the last
 	err     error
 }
@@ -35,7 +36,7 @@ func (j *JSON) Event(e engine.Event) {
 	switch {
 	case j.err != nil:
 	case e.Kind == engine.Line:
-		j.line = engine.AppendLine(j.line[:0], e)
+		j.line = j.lines.Append(j.line[:0], &e)
 		_, j.err = j.w.Write(j.line)
 	default:
 		j.err = j.encoder.Encode(e)

@@ -26,17 +26,25 @@ type Plain struct {
 	stamps Stamps
 	paint  palette
 	tails  Tails
-	cleans map[streamOf]*logs.Sanitizer
-	open   string // whose line has not ended yet; "" none
-	buffer []byte // of line
+	shown  map[streamOf]*shownStream
+	last   *shownStream // of the last line
+	open   string       // whose line has not ended yet; "" none
+	buffer []byte       // of line
 }
 
 // streamOf is one of the two streams of a step.
 type streamOf struct{ step, cell, stream string }
 
+// shownStream is what all lines of a stream have in common.
+type shownStream struct {
+	of    streamOf
+	label string // painted, with a space behind it
+	clean logs.Sanitizer
+}
+
 // NewPlain returns a Plain that writes to w, without colours of its own and times.
 func NewPlain(w io.Writer) *Plain {
-	return &Plain{w: w, tails: Tails{Max: plainTail}, cleans: map[streamOf]*logs.Sanitizer{}}
+	return &Plain{w: w, tails: Tails{Max: plainTail}, shown: map[streamOf]*shownStream{}}
 }
 
 // Event writes one event. After a failed write it writes nothing more.
@@ -91,19 +99,18 @@ func (p *Plain) line(e engine.Event) {
 	if p.err != nil {
 		return
 	}
-	label := Label(e)
+	stream := p.stream(e)
 	whose := ""
 	if p.open != "" || e.Partial {
-		whose = e.Stream + " of " + label
+		whose = e.Stream + " of " + Label(e)
 	}
 	b := p.buffer[:0]
 	if goesOn := p.open != "" && p.open == whose; !goesOn || strings.Contains(e.Text, "\r") {
 		b = append(b, p.between(goesOn)...)
 		b = append(b, p.stamps.Of(e)...)
-		b = append(b, p.paint.label(label)...)
-		b = append(b, ' ')
+		b = append(b, stream.label...)
 	}
-	b = append(b, p.clean(e)...)
+	b = append(b, stream.clean.Line(e.Text)...)
 	if p.open = whose; !e.Partial {
 		p.open = ""
 		b = append(b, '\n')
@@ -124,15 +131,17 @@ func (p *Plain) between(overwrites bool) string {
 	return "\n"
 }
 
-// clean is a line without what a terminal would obey.
-func (p *Plain) clean(e engine.Event) string {
+// stream is the one that a line belongs to, which most often is that of the line before.
+func (p *Plain) stream(e engine.Event) *shownStream {
 	of := streamOf{e.Step, e.Cell, e.Stream}
-	s := p.cleans[of]
-	if s == nil {
-		s = &logs.Sanitizer{}
-		p.cleans[of] = s
+	if p.last != nil && p.last.of == of {
+		return p.last
 	}
-	return s.Line(e.Text)
+	if p.last = p.shown[of]; p.last == nil {
+		p.last = &shownStream{of: of, label: p.paint.label(Label(e)) + " "}
+		p.shown[of] = p.last
+	}
+	return p.last
 }
 
 func (p *Plain) pulled(e engine.Event) {

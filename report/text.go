@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/stepexec/stepexec/logs"
 )
 
 // plain is a text of a step without what only a terminal understands: no escape
@@ -37,14 +39,7 @@ func plain(text string) string {
 }
 
 // isPlain reports whether a text is printable ASCII.
-func isPlain(text string) bool {
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
+func isPlain(text string) bool { return logs.Printable(text) == len(text) }
 
 // escapeLength is how long the escape sequence is that a text begins with
 // (ECMA-48: CSI, the strings OSC, DCS, SOS, PM and APC, and the short ones).
