@@ -112,6 +112,7 @@ var substituted = regexp.MustCompile(`\$\{(?:DRONE|CI)_[A-Z0-9_]+`)
 // lossesOf is what the native file does not say.
 func lossesOf(w *pipeline.Workflow, text []byte) []string {
 	var losses []string
+	losses = append(losses, renamed(w, text)...)
 	if len(w.DependsOn) > 0 {
 		losses = append(losses, "that it depends on "+strings.Join(w.DependsOn, ", ")+" is not in the native file")
 	}
@@ -130,4 +131,23 @@ func lossesOf(w *pipeline.Workflow, text []byte) []string {
 		losses = append(losses, "give the variables that the CI server set: --env "+strings.Join(used, ", --env "))
 	}
 	return losses
+}
+
+// renamed tells of names that the native file does not take.
+func renamed(w *pipeline.Workflow, text []byte) []string {
+	native, err := pipeline.Parse("", text)
+	if err != nil || len(native.Services) != len(w.Services) || len(native.Steps) != len(w.Steps) {
+		return nil // Write has parsed it
+	}
+	var told []string
+	compare := func(what string, before, after []pipeline.Step) {
+		for i := range before {
+			if before[i].Name != after[i].Name {
+				told = append(told, fmt.Sprintf("%s %q is called %q in the native file", what, before[i].Name, after[i].Name))
+			}
+		}
+	}
+	compare("service", w.Services, native.Services)
+	compare("step", w.Steps, native.Steps)
+	return told
 }

@@ -43,7 +43,6 @@ func (t *translation) lint(all []draft) {
 
 // add puts a draft into the pipeline.
 func (t *translation) add(s *draft) {
-	t.order = append(t.order, s.Name)
 	t.others[s.Name] = len(s.Commands) == 0
 	if len(s.Commands) > 0 && t.o.Netrc != nil && !t.o.NetrcCloneOnly {
 		t.giveNetrc(&s.Step)

@@ -20,7 +20,6 @@ type translation struct {
 	services map[string]bool // those that are detached steps here are among them
 	graph    bool            // some step has depends_on
 	clones   bool            // there is a clone step
-	order    []string        // of the steps, as a server numbers them
 
 	base, path, fullPath string // of the workspace
 

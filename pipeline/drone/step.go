@@ -38,12 +38,8 @@ func (t *translation) body(d document) {
 	if t.clones {
 		t.out.Steps = append(t.out.Steps, t.cloneStep())
 	}
-	t.order = append(t.order, cloneName)
 	for i := range all {
 		t.add(&all[i])
-	}
-	if !t.clones {
-		t.order = t.order[1:]
 	}
 }
 

@@ -115,12 +115,12 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 		common["DRONE_FAILED_STAGES"] = strings.Join(o.FailedStages, ",")
 	}
 	numbers := map[string]int{}
-	for i, name := range p.order {
-		numbers[name] = i + 1
+	for i, s := range ReportedSteps(p.out, o.Build.Facts) {
+		numbers[s.Name] = i + 1
 	}
 	return func(step string) []pipeline.Variable {
 		own := maps.Clone(common)
-		own["DRONE_STEP_NAME"], own["DRONE_STEP_NUMBER"] = step, strconv.Itoa(numbers[step])
+		own["DRONE_STEP_NAME"], own["DRONE_STEP_NUMBER"] = step, positive(int64(numbers[step]))
 		var variables []pipeline.Variable
 		for _, name := range slices.Sorted(maps.Keys(own)) {
 			if own[name] != "" && facts[name] == "" {

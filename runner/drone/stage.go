@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/pipeline"
+	format "github.com/stepexec/stepexec/pipeline/drone"
 	"github.com/stepexec/stepexec/runner"
 )
 
@@ -142,31 +143,14 @@ func timeout(r *repository) time.Duration {
 	return defaultTimeout
 }
 
-// decided are the steps that the server is told of: services first, without those whose
-// conditions do not hold.
-func decided(p *pipeline.Pipeline, facts pipeline.Facts) []*step {
+// told are the steps that the server is told of.
+func told(p *pipeline.Pipeline, facts pipeline.Facts) []*step {
 	var steps []*step
-	add := func(s *pipeline.Step, service bool) {
-		decision, err := pipeline.Decide(s.When, facts)
-		if err == nil && decision.On == (pipeline.RunOn{}) {
-			return
-		}
+	for i, s := range format.ReportedSteps(p, facts) {
 		steps = append(steps, &step{
-			Number: len(steps) + 1, Name: s.Name, Status: statusPending, Image: s.Image, DependsOn: s.DependsOn,
-			ErrIgnore: s.Failure == pipeline.FailureIgnore, Detached: service || s.Detach,
+			Number: i + 1, Name: s.Name, Status: statusPending, Image: s.Image, DependsOn: s.DependsOn,
+			ErrIgnore: s.Failure == pipeline.FailureIgnore, Detached: s.Service || s.Detach,
 		})
-	}
-	isClone := len(p.Steps) > 0 && p.Steps[0].Name == "clone"
-	if isClone {
-		add(&p.Steps[0], false)
-	}
-	for i := range p.Services {
-		add(&p.Services[i], true)
-	}
-	for i := range p.Steps {
-		if i > 0 || !isClone {
-			add(&p.Steps[i], false)
-		}
 	}
 	return steps
 }
@@ -192,7 +176,7 @@ func (w *worker) job(s *stage, d *details) (*job, error) {
 	if j.workflow.LeftOut != "" {
 		return nil, fmt.Errorf("pipeline %s cannot run here: %s", j.workflow.Name, j.workflow.LeftOut)
 	}
-	j.steps = decided(j.workflow.Pipeline, o.Build.Facts)
+	j.steps = told(j.workflow.Pipeline, o.Build.Facts)
 	j.inputs = pipeline.Inputs{
 		OwnFolder: true, Facts: o.Build.Facts, Base: j.workflow.Variables, Timeout: timeout(d.Repo), Secrets: w.secrets(j, d),
 	}
