@@ -41,6 +41,7 @@ type Fetcher struct {
 	Platform string // "": this machine's
 	Options  pull.Options
 	Progress func(image string, p unpack.Progress) // may be nil
+	Events   func(Event)                           // of what is fetched, at once and from whatever goroutine fetches; may be nil
 	// Locked returns the digest that is to be used for an image, as named by
 	// LockName, and "" when there is none; nil: nothing is locked.
 	Locked func(image, platform string) digest.Digest
@@ -58,6 +59,32 @@ func (f *Fetcher) For(platform string) *Fetcher {
 // folders and archives are always looked at, for they change in place. The
 // image cannot be removed from the store before that is closed.
 func (f *Fetcher) Fetch(ctx context.Context, reference string, policy pipeline.PullPolicy) (*Image, error) {
+	return f.told(reference, func(f *Fetcher) (*Image, error) { return f.chosen(ctx, reference, policy) })
+}
+
+// told has a fetch tell of its events.
+func (f *Fetcher) told(image string, fetch func(*Fetcher) (*Image, error)) (*Image, error) {
+	if f.Events == nil {
+		return fetch(f)
+	}
+	began := time.Now()
+	f.Events(Event{Kind: PullStarted, Time: began, Image: image})
+	meter := newMeter(func(p Progress) { f.Events(Event{Kind: PullProgress, Time: time.Now(), Image: image, Progress: &p}) })
+	telling := *f
+	telling.Progress = meter.tee(f.Progress)
+	got, err := fetch(&telling)
+	end := Event{Kind: PullFinished, Time: time.Now(), Image: image, Duration: Millis(time.Since(began))}
+	if err != nil {
+		end.Error = err.Error()
+	} else {
+		end.Digest = got.Digest.String()
+	}
+	f.Events(end)
+	return got, err
+}
+
+// chosen fetches the image that the lock file says, or else the one that the name has.
+func (f *Fetcher) chosen(ctx context.Context, reference string, policy pipeline.PullPolicy) (*Image, error) {
 	ref, err := f.parse(reference)
 	if err != nil {
 		return nil, err

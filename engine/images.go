@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -95,19 +94,16 @@ func (im *images) start(step *pipeline.PlannedStep) *fetch {
 }
 
 func (im *images) fetch(step *pipeline.PlannedStep) (*Image, error) {
-	began := time.Now()
-	im.run.emit(Event{Kind: PullStarted, Image: step.Image})
 	fetcher := im.run.o.Fetcher.For(step.Platform)
-	meter := newMeter(func(p Progress) { im.run.emit(Event{Kind: PullProgress, Image: step.Image, Progress: &p}) })
-	fetcher.Progress = meter.tee(fetcher.Progress)
-	image, err := fetcher.Fetch(im.ctx, step.Image, step.Pull)
-	end := Event{Kind: PullFinished, Image: step.Image, Duration: Millis(time.Since(began))}
-	if err != nil {
-		end.Error = err.Error()
-	} else {
-		end.Digest = image.Digest.String()
+	also := fetcher.Events
+	fetcher.Events = func(e Event) {
+		im.run.emit(e)
+		if also != nil {
+			e.Image, e.Error = im.run.fixed.String(e.Image), im.run.mask.String(e.Error)
+			also(e)
+		}
 	}
-	im.run.emit(end)
+	image, err := fetcher.Fetch(im.ctx, step.Image, step.Pull)
 	if err == nil && image.Warning != "" {
 		im.run.emit(Event{Kind: Warning, Text: image.Warning})
 	}

@@ -91,6 +91,9 @@ func indexArchive(r io.ReaderAt, size int64) (map[string]entry, error) {
 		if errors.Is(err, io.EOF) {
 			return entries, nil
 		}
+		if errors.Is(err, tar.ErrHeader) {
+			return nil, errors.New("it is not a tar archive, or a damaged one")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("it is not a tar archive, or a damaged one: %w", err)
 		}

@@ -23,16 +23,14 @@ func (i ArchivedImage) Called(name string) bool {
 
 // Archived lists the images of an archive, which is one of `docker save` or the tar of
 // an OCI image layout. Docker writes archives that are both; they count as docker's.
+// Errors do not name the file.
 func Archived(file string) (images []ArchivedImage, err error) {
 	a, err := openArchive(file)
-	if err == nil {
-		images, err = archived(a, file)
-		err = errors.Join(err, a.Close())
-	}
 	if err != nil {
-		return nil, fmt.Errorf("archive %s: %w", file, err)
+		return nil, err
 	}
-	return images, nil
+	images, err = archived(a, file)
+	return images, errors.Join(err, a.Close())
 }
 
 func archived(a *archive, file string) ([]ArchivedImage, error) {

@@ -32,7 +32,7 @@ type intake struct {
 }
 
 // takeIn opens the store and has fetch put images into it, which are on disk when
-// takeIn returns.
+// takeIn returns. How far they are is shown on a terminal: fetch must write nothing there.
 func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, fetch func(*engine.Fetcher) error) (err error) {
 	store, err := openStore(root, s)
 	if err != nil {
@@ -40,9 +40,12 @@ func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform st
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: s.StoreLimit, root: root, runtime: runtime, say: sayOnStderr}
-	if err := fetch(&engine.Fetcher{Store: store, Platform: platform, Progress: in.progress}); err != nil {
+	pulls := newPullView()
+	defer pulls.end()
+	if err := fetch(&engine.Fetcher{Store: store, Platform: platform, Progress: in.progress, Events: pulls.event}); err != nil {
 		return err
 	}
+	pulls.end()
 	if err := store.Settle(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -53,22 +54,21 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, n
 	if len(names) == 0 {
 		names = []string{""}
 	}
-	return takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) error {
-		return load(ctx, stdout, fetcher, file, names)
-	})
-}
-
-func load(ctx context.Context, stdout io.Writer, fetcher *engine.Fetcher, file string, tags []string) error {
-	for _, tag := range tags {
-		images, err := fetcher.Load(ctx, file, tag)
-		if err != nil {
-			return err
-		}
-		for _, image := range images {
-			if _, err := fmt.Fprintf(stdout, "%s\n%s\n", image.Name, image.Digest); err != nil {
+	var loaded []*engine.Image
+	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) error {
+		for _, name := range names {
+			images, err := fetcher.Load(ctx, file, name)
+			loaded = append(loaded, images...)
+			if err != nil {
 				return err
 			}
 		}
+		return nil
+	})
+	for _, image := range loaded {
+		if _, printErr := fmt.Fprintf(stdout, "%s\n%s\n", image.Name, image.Digest); printErr != nil {
+			return errors.Join(err, printErr)
+		}
 	}
-	return nil
+	return err
 }

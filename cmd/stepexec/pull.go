@@ -55,11 +55,12 @@ func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) e
 	var image *engine.Image
 	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) (err error) {
 		fetcher.Options = pull.Options{Registries: s.Registries}
-		if image, err = fetcher.Fetch(ctx, name, pipeline.PullAlways); err == nil && image.Warning != "" {
-			sayOnStderr("warning: " + image.Warning)
-		}
+		image, err = fetcher.Fetch(ctx, name, pipeline.PullAlways)
 		return err
 	})
+	if image != nil && image.Warning != "" {
+		sayOnStderr("warning: " + image.Warning)
+	}
 	if err != nil {
 		return err
 	}

@@ -232,9 +232,22 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 		return 0, err
 	}
 	fetcher := &engine.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
+	pulls := &pullView{}
+	if !o.detach {
+		pulls = newPullView()
+		defer pulls.end()
+	}
+	fetcher.Events = func(e engine.Event) {
+		pulls.event(e)
+		if e.Kind == engine.PullFinished {
+			pulls.end() // what comes next may be the command's
+		}
+	}
 	say := func(e engine.Event) {
 		reports.event(e)
-		sayOfStep(e)
+		if e.Kind != engine.PullFinished || !pulls.shows {
+			sayOfStep(e, pulls.say)
+		}
 	}
 	options := engine.Options{Kill: o.kill, Stdin: os.Stdin, Terminal: usersTerminal()}
 	options.Events = o.debug.lend(&options, say)
@@ -245,19 +258,20 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 	if o.detach { // what the command prints is in the record
 		options = engine.Options{Kill: o.kill, Events: tellStarted(say)}
 	}
-	return executePlan(ctx, plan, fetcher, s, sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd}, options)
+	on := sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Warn: pulls.say}
+	return executePlan(ctx, plan, fetcher, s, on, options)
 }
 
 // sayOfStep tells of what is not plain from the command's own output.
-func sayOfStep(e engine.Event) {
+func sayOfStep(e engine.Event, say func(line string)) {
 	switch {
 	case e.Kind == engine.Warning:
-		sayOnStderr("warning: " + e.Text)
+		say("warning: " + e.Text)
 	case e.Kind == engine.StepKept:
-		sayOnStderr(e.Text)
+		say(e.Text)
 	case e.Kind == engine.PullFinished && e.Error == "" && time.Duration(e.Duration) >= time.Second:
-		sayOnStderr(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
+		say(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
 	case e.Kind == engine.StepFinished && e.Result.Error != "":
-		sayOnStderr(e.Result.Error)
+		say(e.Result.Error)
 	}
 }

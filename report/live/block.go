@@ -26,8 +26,11 @@ func (s *state) block(now time.Time, columns, rows int) []string {
 	}
 	columns-- // in the last one some terminals go on to the next row
 	rows--
-	lines := []string{s.title(now, columns)}
-	room := rows - 1
+	var lines []string
+	if !s.began.IsZero() { // or it is not a run that images are fetched for
+		lines = append(lines, s.title(now, columns))
+	}
+	room := rows - len(lines)
 	entries := s.entries(now, columns)
 	if len(entries) > room {
 		more := len(entries) - room + 1

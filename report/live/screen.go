@@ -21,7 +21,8 @@ type screen struct {
 // draw writes text, which is whole lines, in place of the block, and a new block below
 // it. It is one write, so that nobody sees half of it.
 func (s *screen) draw(text string, block []string, columns int) {
-	if s.err != nil || text == "" && columns == s.columns && slices.Equal(block, s.drawn) {
+	isSame := slices.Equal(block, s.drawn) && (columns == s.columns || len(block) == 0)
+	if s.err != nil || text == "" && isSame {
 		return
 	}
 	var b strings.Builder

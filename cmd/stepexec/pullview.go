@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"sync"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/report"
+)
+
+// pullView shows how far images are on stderr, where that is a terminal, until it is
+// ended; where it is none, nothing.
+type pullView struct {
+	shows bool // since it was made, and also when it is over
+	mu    sync.Mutex
+	view  *liveView // nil: there is none, or it is over
+}
+
+func newPullView() *pullView {
+	terminal, term := terminalOf(os.Stderr), os.Getenv("TERM")
+	if terminal == nil || term == "" || term == "dumb" {
+		return &pullView{}
+	}
+	style := report.Style{Terminal: true, Colour: colours(true, os.Getenv)}
+	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, style)}
+}
+
+// event is for engine.Fetcher.
+func (p *pullView) event(e engine.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.view != nil {
+		p.view.Event(e)
+	}
+}
+
+// say shows a line of stepexec's own.
+func (p *pullView) say(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.view == nil {
+		sayOnStderr(line)
+		return
+	}
+	p.view.Say(line)
+}
+
+// end takes away what is drawn. It may be called twice. An error is one of drawing on
+// stderr: there is nowhere to say it.
+func (p *pullView) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.view != nil {
+		_ = p.view.End(0)
+		p.view = nil
+	}
+}
