@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stepexec/stepexec/logs"
@@ -46,6 +47,10 @@ type Options struct {
 	Kill        <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 	Events      func(Event)                                  // called one at a time, from one goroutine; slow listeners slow the steps that print, and lose nothing
 	Flush       func()                                       // called by the same goroutine when no more events wait; nil: not wanted
+
+	// Serve, if not nil, is called once all steps have ended and all services are ready, and
+	// the run goes on until it returns. Its error is one of stepexec's own.
+	Serve func(context.Context, *Serving) error
 
 	// Stdin is what a step reads whose input is that of stepexec; nil: such a step
 	// is an error. Stdout and Stderr take what a plan of a single step prints, masked
@@ -111,8 +116,9 @@ type run struct {
 	mask   *logs.Mask // of those and what steps have masked
 	feed   *feed
 	images *images
-	shared string  // workspace that the run's own has begun as, or the same
-	nodes  []*node // services first, then steps, as in the plan
+	shared string       // workspace that the run's own has begun as, or the same
+	nodes  []*node      // services first, then steps, as in the plan
+	made   atomic.Int64 // nodes so far
 
 	maskFiles maskFiles
 
@@ -158,10 +164,14 @@ type node struct {
 	left      *leftRoot // of its last attempt; nil: nothing
 	failed    bool      // it, or a step it depends on, failed
 
+	extra *Extra // nil: it is one of the plan's
+
 	// Of a service and a detached step:
 	stop    func()        // ends serving
 	ready   chan struct{} // closed once it is ready, or it is decided that it will not be; failed is final then
 	settled sync.Once
+	inside  sync.RWMutex     // held for reading by those who run programs in box
+	box     *sandbox.Sandbox // nil: it has not started, or has ended
 }
 
 func newRun(plan *pipeline.Plan, o Options) *run {
@@ -177,12 +187,8 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 	r.images = newImages(r)
 	byName := map[string]*node{}
 	add := func(step *pipeline.PlannedStep, service bool) {
-		id := fmt.Sprint(len(r.nodes) + 1)
-		n := &node{
-			at: len(r.nodes), step: step, id: id, firstID: id, turn: make(chan struct{}),
-			begun: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
-			result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: Pending},
-		}
+		n := r.newNode(step, service)
+		n.at = len(r.nodes)
 		if done, ok := o.Done[step.Name]; ok && !n.isBeside() {
 			n.done = &done
 		}
@@ -215,6 +221,15 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 	return r
 }
 
+func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {
+	id := fmt.Sprint(r.made.Add(1))
+	return &node{
+		step: step, id: id, firstID: id, turn: make(chan struct{}),
+		begun: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
+		result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: Pending},
+	}
+}
+
 // runAll starts a goroutine a node and waits for all. Services outlive the
 // steps, also on an interrupt: a step that is being stopped may need them.
 func (r *run) runAll(ctx context.Context) {
@@ -239,6 +254,7 @@ func (r *run) runAll(ctx context.Context) {
 		}
 	}
 	steps.Wait()
+	r.serveOthers(ctx)
 	r.stopBeside()
 	r.removals.Wait()
 }

@@ -78,6 +78,8 @@ func (r *run) sinks(n *node, o *output, looked *printed) ([]io.Writer, error) {
 		}
 		defer func() { o.ends = append(o.ends, file) }() // after the masks, which hold something back
 		last = looked.tee(o, []io.Writer{file, file})
+	case n.extra != nil:
+		last = looked.tee(o, []io.Writer{n.extra.Stdout, n.extra.Stderr})
 	case r.o.Stdout != nil:
 		last = looked.tee(o, []io.Writer{r.o.Stdout, r.o.Stderr})
 	default:

@@ -33,7 +33,7 @@ const maxRemovals = 4
 func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	began := time.Now()
 	n.result.Prepared = began
-	image, err := r.images.get(ctx, n.step)
+	image, err := r.image(ctx, n)
 	if err != nil {
 		return nil, err
 	}

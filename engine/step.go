@@ -119,6 +119,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	p.input.begin()
 	n.result.Status, n.result.Started, n.result.Start = Running, began, Millis(time.Since(began))
 	n.runs = true
+	n.enter(p.sandbox)
 	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))
@@ -126,6 +127,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	maskErr := p.output.masks.finish()
 	n.result.Masked += p.output.masks.count()
 	p.readiness.close()
+	n.leave()
 	exported, exportErr := r.readExports(n)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {

@@ -31,6 +31,7 @@ type Inputs struct {
 	Among       string        // its name, where it is one of several pipelines that run together
 	Preview     bool          // nothing will run: *** stands for secrets that are not given
 	Facts       Facts         // what conditions are about
+	Serving     bool          // services run although no step may need them
 	Bare        bool          // leave out CI and STEPEXEC…: the step is no part of a pipeline
 
 	// Base are the variables of a step, or a service, below everything in the file:
@@ -153,7 +154,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		plan.Timeout = in.Timeout
 	}
 	for i := range p.Services {
-		if len(selected) == 0 {
+		if len(selected) == 0 && !in.Serving {
 			break // nobody needs them
 		}
 		plan.Services = append(plan.Services, pl.step(&p.Services[i]))

@@ -51,6 +51,9 @@ var (
 
 func folder(root string) string { return filepath.Join(root, "history") }
 
+// Folder is where the record of a run is below a state root.
+func Folder(root, run string) string { return filepath.Join(folder(root), run) }
+
 // List reads all records below a state root, the newest first. The error is
 // about records that cannot be read; the others are returned.
 func List(root string) ([]Record, error) {

@@ -14,9 +14,10 @@ import (
 type Work struct {
 	Pipeline *pipeline.Pipeline
 	Inputs   pipeline.Inputs
-	Logins   map[string]pull.Login // at registries, by their hosts
-	Events   func(engine.Event)    // called one at a time; nil: nobody is told
-	Kill     <-chan struct{}       // closed: running steps are killed, without the rest of their grace
+	Logins   map[string]pull.Login                        // at registries, by their hosts
+	Events   func(engine.Event)                           // called one at a time; nil: nobody is told
+	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
+	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 }
 
 // Execute runs work to its end. What became of the steps is in the events. The error is

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/go-runc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -24,6 +25,11 @@ type ExecOptions struct {
 	Env  []string // K=V, on top of the step's
 	User string   // name, uid, name:group, uid:gid
 	Dir  string   // absolute
+	Path []string // directories in front of those in PATH
+
+	// Grace is the time between SIGTERM for the program's process group and SIGKILL when
+	// the context ends; 0: it is killed at once.
+	Grace time.Duration
 
 	Stdin          *os.File // nil: /dev/null
 	Stdout, Stderr *os.File // inherited; nil: /dev/null; with a terminal all output goes to Stdout
@@ -34,7 +40,7 @@ type ExecOptions struct {
 
 // Exec runs one more program in a sandbox that has been started, with the
 // step's user, capabilities and limits, and says how it ended. When ctx ends
-// first, the program and what it has left in its process group are killed. A
+// first, the program and what it has left in its process group are ended. A
 // *CommandError says that the program cannot be executed. Exec must have
 // returned before Remove is called.
 func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
@@ -55,7 +61,7 @@ func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 	if err != nil {
 		return Exit{}, err
 	}
-	return waitExec(ctx, running)
+	return waitExec(ctx, running, o.Grace)
 }
 
 // execProcess is the step's own process, with what o says changed.
@@ -80,11 +86,26 @@ func (s *Sandbox) execProcess(o ExecOptions) (*specs.Process, error) {
 		process.User = processUser(who)
 		process.Env = append(process.Env, "HOME="+who.Home)
 	}
-	process.Env = lastOfEach(process.Env)
+	process.Env = withPath(lastOfEach(process.Env), o.Path)
 	if o.TTY {
 		withTerminal(&process)
 	}
 	return &process, nil
+}
+
+// withPath puts directories in front of those in PATH.
+func withPath(env, dirs []string) []string {
+	if len(dirs) == 0 {
+		return env
+	}
+	for i, variable := range env {
+		if path, ok := strings.CutPrefix(variable, "PATH="); ok && path != "" {
+			dirs = append(slices.Clone(dirs), path)
+			env[i] = "PATH=" + strings.Join(dirs, ":")
+			return env
+		}
+	}
+	return append(env, "PATH="+strings.Join(dirs, ":"))
 }
 
 // lastOfEach leaves one variable of each name, the last: programs differ in
@@ -184,8 +205,8 @@ func (s *Sandbox) execError(log, command string, err error) error {
 	return failure
 }
 
-// waitExec waits for a program to end, or kills it.
-func waitExec(ctx context.Context, running *os.Process) (Exit, error) {
+// waitExec waits for a program to end, or ends it.
+func waitExec(ctx context.Context, running *os.Process, grace time.Duration) (Exit, error) {
 	ended := make(chan struct{})
 	go func() { // it ends with the program
 		defer close(ended)
@@ -194,6 +215,15 @@ func waitExec(ctx context.Context, running *os.Process) (Exit, error) {
 	select {
 	case <-ended:
 	case <-ctx.Done():
+		if grace > 0 {
+			_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it is no leader
+			timer := time.NewTimer(grace)
+			defer timer.Stop()
+			select {
+			case <-ended:
+			case <-timer.C:
+			}
+		}
 		killLeader(running)
 	}
 	<-ended

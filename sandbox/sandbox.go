@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/go-runc"
@@ -187,6 +188,12 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		s.term.begin()
 	}
 	return nil
+}
+
+// ReadFile reads a small regular file as the step sees its image, without its mounts; nothing
+// when there is none. Links are followed inside the root file system only.
+func (s *Sandbox) ReadFile(name string) ([]byte, error) {
+	return readInRootfs(filepath.Join(s.bundle, "rootfs"), strings.TrimPrefix(name, "/"))
 }
 
 // Terminal is the step's terminal, nil when it has none.

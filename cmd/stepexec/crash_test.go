@@ -127,7 +127,7 @@ func (k *killing) kill(t *testing.T, pipeline, victims string) time.Duration {
 }
 
 // left tells one thing that is left of runs, or "".
-func (k *killing) left(t *testing.T) string {
+func (k *killing) left(t testing.TB) string {
 	t.Helper()
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(filepath.Join(k.root, "runs")))
 	if err != nil {

@@ -32,6 +32,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pipeline/envsubst":      {"pipeline"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
 		"runner":                 {"engine", "pipeline", "pull"},
+		"runner/actions":         {"runner", "engine", "pipeline", "pull", "sandbox"},
 		"runner/health":          {},
 		"runner/drone":           {"runner", "runner/health", "engine", "pipeline", "pipeline/drone"},
 		"report":                 {"engine", "logs"},
@@ -40,7 +41,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"record":                 {"engine"},
 		"doctor":                 {"unpack/erofs", "sandbox"},
 		"settings":               {"pull", "rootless", "unpack"},
-		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/drone", "runner/woodpecker", "report/github"},
+		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"runner", "runner/health", "runner/woodpecker/wire", "engine", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/report/github"
 )
@@ -48,6 +49,7 @@ type outputFlags struct {
 	stepCommands bool   // for GitHub's runner
 	report       string // path of a report, for GitHub's outputs
 	shared       bool   // shells are opened on the terminal, over which nothing may be drawn
+	root         string // state root, with the records of runs
 }
 
 func outputFormats() []string { return []string{"tty", "plain", "json", "github", "quiet"} }
@@ -83,7 +85,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	case "json":
 		return buffered{said{report.NewJSON(out)}, out}, nil
 	case "github":
-		log := github.New(out, github.Options{Env: os.Getenv, StepCommands: o.stepCommands, Times: style.Times, Report: o.report})
+		log := github.New(out, github.Options{Env: os.Getenv, StepCommands: o.stepCommands, Times: style.Times, Report: o.report, LogDir: func(run string) string { return record.Folder(o.root, run) }})
 		return buffered{onGitHub{log}, out}, nil
 	case "quiet":
 		return buffered{silent{report.NewQuiet(out)}, out}, nil

@@ -24,5 +24,6 @@ func TestRootless(t *testing.T) {
 		"TestScripts/stepcontainer":                       "it gives the workspace to another user",
 		"TestScripts/record":                              "it expects root's name",
 		"TestScripts/recordlive":                          "it expects root's name",
-	}, "testdata", "../../fixtures/pipelines", "../../docs")
+		"TestActionInAWorkflow":                           "act is built by root",
+	}, "testdata", "../../fixtures/pipelines", "../../docs", "../../contrib")
 }

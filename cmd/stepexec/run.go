@@ -51,6 +51,7 @@ type runOptions struct {
 	output      outputFlags
 	reports     reportFlags
 	timeout     time.Duration
+	grace       time.Duration
 	parallel    int
 	failFast    bool
 	debug       debugFlags
@@ -88,6 +89,7 @@ file of another CI system: .drone.yml. All of its pipelines run in their order.`
 	o.reports.add(flags)
 	o.output.add(cmd)
 	o.debug.add(flags)
+	flags.DurationVar(&o.grace, "grace", engine.DefaultGrace, "`time` that a step has between its stop signal and the kill, such as 30s")
 	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
 	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
@@ -119,11 +121,14 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 }
 
 func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) error {
+	if o.grace <= 0 {
+		return fmt.Errorf("--grace %s: must be positive, such as 30s", o.grace)
+	}
 	reports, err := o.reports.open()
 	if err != nil {
 		return err
 	}
-	o.output.report, o.output.shared = reports.path(), o.debug.shell
+	o.output.report, o.output.shared, o.output.root = reports.path(), o.debug.shell, o.root
 	shown, err := o.output.open(stdout)
 	if err != nil {
 		return errors.Join(err, reports.close())
@@ -154,7 +159,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	on := o.sandbox()
 	on.Warn = display.Say
 	caches := newCaches(o.root)
-	options := engine.Options{Kill: o.kill, Parallel: o.parallel, Cache: caches.folder}
+	options := engine.Options{Kill: o.kill, Grace: o.grace, Parallel: o.parallel, Cache: caches.folder}
 	display.Hide(secretsOf(jobs))
 	options.Flush = display.Flush
 	options.Terminal = usersTerminal()

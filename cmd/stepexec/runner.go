@@ -120,7 +120,7 @@ func (w *workbench) execute(ctx context.Context, rules *policy.Policy, work runn
 	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: keychain}}
 	caches := newCaches(w.root)
 	_, err = executePlan(ctx, plan, fetcher, s, on, engine.Options{
-		Roots: roots, Events: work.Events, Kill: work.Kill, Cache: caches.folder, Grace: w.grace,
+		Roots: roots, Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: w.grace,
 	})
 	return errors.Join(err, caches.close())
 }

@@ -20,6 +20,7 @@ type result struct {
 	own                    bool // stepexec itself failed
 	status                 engine.Status
 	failed                 string // the step that failed first
+	run                    string // the last that began
 	total, bad, leftUndone int    // of the steps
 }
 
@@ -27,6 +28,8 @@ func (r *result) event(e engine.Event) {
 	switch e.Kind {
 	case engine.Failure:
 		r.own = true
+	case engine.RunStarted:
+		r.run = e.Run
 	case engine.StepFinished:
 		if r.failed == "" && report.IsFailure(e.Result) {
 			r.failed = report.Label(e)
@@ -80,6 +83,7 @@ func (l *Log) writeOutputs(exitCode int) error {
 		{"steps-skipped", strconv.Itoa(l.result.leftUndone)},
 		{"duration-ms", strconv.FormatInt(time.Since(l.began).Milliseconds(), 10)},
 		{"report", l.o.Report},
+		{"log-dir", l.logDir()},
 	} {
 		if strings.ContainsAny(output[1], "\r\n") {
 			end := token()
@@ -89,6 +93,13 @@ func (l *Log) writeOutputs(exitCode int) error {
 		fmt.Fprintf(&b, "%s=%s\n", output[0], output[1])
 	}
 	return l.addTo("GITHUB_OUTPUT", []byte(b.String()))
+}
+
+func (l *Log) logDir() string {
+	if l.o.LogDir == nil || l.result.run == "" {
+		return ""
+	}
+	return l.o.LogDir(l.result.run)
 }
 
 // writeSummary adds to the job's summary page.

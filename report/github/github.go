@@ -18,6 +18,9 @@ type Options struct {
 	StepCommands bool                // what steps print may hold commands for the runner
 	Times        report.Times
 	Report       string // path of a report, for the output of that name
+
+	// LogDir is where the record of a run is, for the output log-dir; nil: there is none.
+	LogDir func(run string) string
 }
 
 // summaryLogs is how much of the steps' logs is kept for the summary page, compressed.

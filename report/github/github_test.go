@@ -167,7 +167,7 @@ func TestOutputsAndSummary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "exit-code=124\nstatus=timeout\nfailed-step=test\nsteps-total=2\nsteps-failed=1\nsteps-skipped=1\nduration-ms=N\nreport=/tmp/a.json\n"
+	want := "exit-code=124\nstatus=timeout\nfailed-step=test\nsteps-total=2\nsteps-failed=1\nsteps-skipped=1\nduration-ms=N\nreport=/tmp/a.json\nlog-dir=\n"
 	if diff := cmp.Diff(want, regexp.MustCompile(`(?m)-ms=\d+$`).ReplaceAllString(string(outputs), "-ms=N")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

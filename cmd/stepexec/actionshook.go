@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/runner/actions"
+)
+
+// newActionsHook is the container hook of a self-hosted runner of GitHub Actions.
+func newActionsHook() *cobra.Command {
+	var bench workbench
+	cmd := &cobra.Command{
+		Use:   "actions-hook",
+		Short: "Run the containers of a GitHub Actions job",
+		Long: `Do what a self-hosted runner of GitHub Actions asks of a container hook: it reads the
+runner's request on standard input. The runner takes scripts only, so that a script calls
+this: contrib/stepexec-hook.sh. Set its path, absolute, in the runner's .env:
+
+  ACTIONS_RUNNER_CONTAINER_HOOKS=/opt/stepexec/stepexec-hook.sh
+
+A job has a network of its own unless --network host is given. The script passes on what is
+in STEPEXEC_HOOK_FLAGS.`,
+		Example: `  stepexec actions-hook --network host < request.json
+  STEPEXEC_HOOK_FLAGS="--store-limit 20GB" contrib/stepexec-hook.sh < request.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			hook := actions.Hook{
+				Root: bench.root, Network: bench.network, Env: os.Getenv,
+				Keeper: keeperCommand(cmd), Stdout: os.Stdout, Stderr: os.Stderr,
+			}
+			if code := hook.Run(cmd.Context(), os.Stdin); code != 0 {
+				return exitError(code)
+			}
+			return nil
+		},
+	}
+	bench.add(cmd.Flags())
+	return cmd
+}
+
+// keeperCommand starts a keeper with the flags that the hook was given.
+func keeperCommand(hook *cobra.Command) []string {
+	args := []string{os.Args[0], "actions-job"}
+	hook.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, value := range values {
+			args = append(args, "--"+f.Name+"="+value)
+		}
+	})
+	return args
+}
+
+// newActionsJob is no command for people: the hook starts it for a job.
+func newActionsJob() *cobra.Command {
+	bench := workbench{say: func(line string) { actions.Say(os.Stdout, line) }}
+	cmd := &cobra.Command{
+		Use:    "actions-job",
+		Short:  "Keep the containers of a GitHub Actions job",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			execute, err := bench.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			keeper := actions.Keeper{Read: readCreateOptions, Execute: execute}
+			return keeper.Keep(cmd.Context(), os.Stdin, os.Stdout)
+		},
+	}
+	bench.add(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/runner/actions"
+)
+
+// newActionsRun is what the step of action.yml becomes.
+func newActionsRun(kill <-chan struct{}) *cobra.Command {
+	return &cobra.Command{
+		Use:    "actions-run",
+		Short:  "Run a pipeline as a step of GitHub Actions",
+		Long:   `Run a pipeline with the inputs of the action (action.yml), which are in variables INPUT_*.`,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			run := newRun(kill)
+			run.SetContext(cmd.Context())
+			args, err := actions.RunArguments(os.Getenv)
+			if err == nil {
+				err = run.ParseFlags(args)
+			}
+			if err == nil {
+				err = run.ValidateArgs(run.Flags().Args())
+			}
+			if err != nil {
+				return tellGitHub(err)
+			}
+			return run.RunE(run, run.Flags().Args())
+		},
+	}
+}
+
+// tellGitHub shows an error as one of the job's step, which gets outputs all the same.
+func tellGitHub(err error) error {
+	shown, openErr := (&outputFlags{format: "github"}).open(os.Stdout)
+	if openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	for _, failure := range failures(err) {
+		shown.Event(failure)
+	}
+	return errors.Join(err, shown.End(engine.CodeError))
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/runner/actions"
+)
+
+// What docker takes where a health check does not say.
+const (
+	healthInterval = 30 * time.Second
+	healthRetries  = 3
+	healthAtLeast  = time.Minute // as long as other services are waited for
+)
+
+// readCreateOptions reads the options that a workflow gives a container, docker's flags:
+// those of `stepexec step`, and some that are about docker's own way of running services.
+func readCreateOptions(words []string) (actions.CreateOptions, error) {
+	var (
+		o        actions.CreateOptions
+		keys     stepKeys
+		envFiles []string
+		health   healthFlags
+	)
+	flags := pflag.NewFlagSet("options", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	keys.add(flags)
+	flags.StringArrayVarP(&o.Env, "env", "e", nil, "")
+	flags.StringArrayVar(&envFiles, "env-file", nil, "")
+	flags.Func("entrypoint", "", func(program string) error {
+		o.Command = &program
+		return nil
+	})
+	flags.StringArrayVar(&o.Aliases, "network-alias", nil, "")
+	health.add(flags)
+	flags.Bool("rm", true, "")
+	flags.BoolP("detach", "d", true, "")
+	flags.BoolFunc("init", "", func(string) error {
+		o.Warnings = append(o.Warnings, "options: --init has no effect: there is no init program to put in front; all processes are killed when the job ends")
+		return nil
+	})
+	if err := flags.Parse(words); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("%q is no option", flags.Arg(0))
+	}
+	var err error
+	if o.Env, err = optionVariables(o.Env, envFiles); err != nil {
+		return o, err
+	}
+	if o.Ready, err = health.ready(); err != nil {
+		return o, err
+	}
+	for _, key := range []string{"stdin", "tty", "output", "spec"} { // nobody sits at these containers
+		keys.unset(key)
+	}
+	o.Flags, o.Aliases = aliases(&keys, o.Aliases)
+	return o, nil
+}
+
+// optionVariables are the variables of --env-file and --env, which win; one without a value
+// is the runner's own.
+func optionVariables(given, files []string) ([]string, error) {
+	var all []string
+	for _, file := range files {
+		entries, err := pipeline.ReadEnvFile(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entries...)
+	}
+	entries, err := variables("--env", given)
+	return append(all, entries...), err
+}
+
+// aliases takes the container's name for one more name of its host.
+func aliases(keys *stepKeys, names []string) ([]pipeline.Flag, []string) {
+	for _, flag := range keys.given {
+		if name, ok := flag.Value.(string); ok && flag.Key == "name" {
+			names = append(names, name)
+		}
+	}
+	keys.unset("name")
+	names = slices.DeleteFunc(names, func(name string) bool { return !pipeline.IsHostName(name) })
+	return keys.given, names
+}
+
+// healthFlags are docker's flags of a health check.
+type healthFlags struct {
+	command                                       string
+	none                                          bool
+	interval, timeout, startPeriod, startInterval time.Duration
+	retries                                       int
+}
+
+func (h *healthFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&h.command, "health-cmd", "", "")
+	flags.BoolVar(&h.none, "no-healthcheck", false, "")
+	flags.DurationVar(&h.interval, "health-interval", 0, "")
+	flags.DurationVar(&h.timeout, "health-timeout", 0, "")
+	flags.DurationVar(&h.startPeriod, "health-start-period", 0, "")
+	flags.DurationVar(&h.startInterval, "health-start-interval", 0, "")
+	flags.IntVar(&h.retries, "health-retries", 0, "")
+}
+
+// ready is when a service with such a health check is: the first time that it succeeds. It
+// is tried as often as other services are, for docker's interval is that of one that runs.
+func (h *healthFlags) ready() (*pipeline.Ready, error) {
+	switch {
+	case h.none:
+		return &pipeline.Ready{None: true}, nil
+	case h.command == "":
+		return nil, nil
+	case h.interval < 0 || h.timeout < 0 || h.startPeriod < 0 || h.retries < 0:
+		return nil, fmt.Errorf("times and numbers of a health check must not be negative")
+	}
+	interval, retries := h.interval, h.retries
+	if interval == 0 {
+		interval = healthInterval
+	}
+	if retries == 0 {
+		retries = healthRetries
+	}
+	return &pipeline.Ready{
+		Exec: []string{"/bin/sh", "-c", h.command}, Interval: h.startInterval,
+		Timeout: max(healthAtLeast, h.startPeriod+time.Duration(retries)*interval),
+	}, nil
+}

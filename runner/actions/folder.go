@@ -1,0 +1,112 @@
+package actions
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// jobs are the folders of the jobs of one runner: ROOT/actions/RUNNER-XXXX, locked by the job's
+// keeper while it lives. Other runners of the machine have other names, or work elsewhere.
+type jobs struct {
+	dir    string
+	prefix string
+}
+
+// jobsOf are those of the runner that an environment is of.
+func jobsOf(root string, env func(string) string) jobs {
+	id := sha256.Sum256([]byte(env("RUNNER_NAME") + "\x00" + env("RUNNER_TEMP")))
+	return jobs{dir: filepath.Join(root, "actions"), prefix: hex.EncodeToString(id[:6]) + "-"}
+}
+
+// make makes the folder of a new job.
+func (j jobs) make() (string, error) {
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(j.dir, j.prefix)
+}
+
+// owns reports whether a folder, which the runner has kept, is one of these.
+func (j jobs) owns(folder string) bool {
+	return filepath.Dir(folder) == j.dir && strings.HasPrefix(filepath.Base(folder), j.prefix)
+}
+
+// endAll ends every job of the runner that is still there: it runs one at a time.
+func (j jobs) endAll(ctx context.Context) error {
+	all, err := filepath.Glob(filepath.Join(j.dir, j.prefix+"*"))
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, folder := range all {
+		failed = append(failed, endJob(ctx, folder))
+	}
+	return errors.Join(failed...)
+}
+
+// endJob has a job's keeper end and waits for that. A keeper that has died left its
+// containers to its guard, and nothing here but the folder.
+func endJob(ctx context.Context, folder string) error {
+	if conn, err := dial(folder); err == nil {
+		defer conn.Close()
+		if _, err := (&call{End: true}).request(ctx, conn); err != nil && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	lock, err := lockFolder(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("end the job of %s: %w", folder, err)
+	}
+	return errors.Join(os.RemoveAll(folder), lock.Close())
+}
+
+// endTime bounds how long the end of a job is waited for: networks are taken away by
+// programs that may hang.
+const endTime = 30 * time.Second
+
+// lockFolder takes the lock of a job's folder, which its keeper holds while it lives.
+func lockFolder(folder string) (*os.File, error) {
+	file, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	locked := make(chan error, 1)
+	go func() { // ends with the lock, or with this process
+		for {
+			err := unix.Flock(int(file.Fd()), unix.LOCK_EX)
+			if !errors.Is(err, unix.EINTR) {
+				locked <- err
+				return
+			}
+		}
+	}()
+	timer := time.NewTimer(endTime)
+	defer timer.Stop()
+	select {
+	case err := <-locked:
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		return file, nil
+	case <-timer.C:
+		return nil, fmt.Errorf("its process does not end (see stepexec ps)")
+	}
+}
+
+// hexID is what the runner takes for a container's id.
+func hexID(run, service string) string {
+	id := sha256.Sum256([]byte(run + "\x00" + service))
+	return hex.EncodeToString(id[:])
+}

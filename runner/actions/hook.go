@@ -1,0 +1,245 @@
+package actions
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/stepexec/stepexec/engine"
+)
+
+// codeUnknown is the exit code for what is not one of the runner's commands.
+const codeUnknown = 1
+
+// Hook answers one call of the runner.
+type Hook struct {
+	Root    string              // state root
+	Network string              // of containers that do not say otherwise: private or host
+	Env     func(string) string // variables, such as RUNNER_NAME
+	Keeper  []string            // the command line by which this program is a keeper, which gets its order on stdin
+
+	Stdout, Stderr *os.File // the step's log
+}
+
+// Run reads a request and does what it asks for. It returns the exit code: that of the
+// runner's program, or stepexec's own, and then says why on stdout.
+func (h *Hook) Run(ctx context.Context, stdin io.Reader) int {
+	code, err := h.run(ctx, stdin)
+	if err != nil {
+		h.complain(err)
+	}
+	return code
+}
+
+// complain says what stepexec could not do, in the runner's words, so that it shows in the
+// job's summary.
+func (h *Hook) complain(err error) {
+	text := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace("stepexec: " + err.Error())
+	fmt.Fprintln(h.Stdout, "::error::"+text)
+}
+
+func (h *Hook) run(ctx context.Context, stdin io.Reader) (int, error) {
+	request, err := ReadRequest(stdin)
+	if err != nil {
+		return engine.CodeError, err
+	}
+	if h.Env("GITHUB_WORKSPACE") == "" {
+		return engine.CodeError, errors.New("GITHUB_WORKSPACE is not set: a container hook is called by a runner of GitHub Actions")
+	}
+	jobs := jobsOf(h.Root, h.Env)
+	switch request.Command {
+	case PrepareJob:
+		return codeOf(h.prepare(ctx, jobs, &request))
+	case CleanupJob:
+		return codeOf(jobs.endAll(ctx))
+	case RunScriptStep, RunContainerStep:
+		return h.step(ctx, jobs, &request)
+	}
+	return codeUnknown, fmt.Errorf("the runner's command %q is not known (this stepexec knows %s, %s, %s and %s)", request.Command, PrepareJob, RunScriptStep, RunContainerStep, CleanupJob)
+}
+
+func codeOf(err error) (int, error) {
+	if err != nil {
+		return engine.CodeError, err
+	}
+	return 0, nil
+}
+
+// prepare starts the job's containers.
+func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
+	if err := jobs.endAll(ctx); err != nil { // the runner died with one
+		return err
+	}
+	if request.Args.Job == nil && len(request.Args.Services) == 0 {
+		return nil
+	}
+	folder, err := jobs.make()
+	if err != nil {
+		return err
+	}
+	response, err := h.startKeeper(ctx, &order{Args: request.Args, Folder: folder, Network: h.Network})
+	if err != nil {
+		return errors.Join(err, endJob(context.WithoutCancel(ctx), folder))
+	}
+	if request.ResponseFile == "" {
+		return nil
+	}
+	return response.write(request.ResponseFile)
+}
+
+// startKeeper starts the job's keeper, which outlives this process, and waits until all is
+// ready.
+func (h *Hook) startKeeper(ctx context.Context, o *order) (*Response, error) {
+	in, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	keeper := exec.Command("/proc/self/exe")
+	keeper.Args = h.Keeper
+	keeper.Stdin = strings.NewReader(string(in))
+	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // the runner ends the hook's process group
+	keeper.Env = keeperEnvironment(os.Environ())
+	out, err := keeper.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	var stderr strings.Builder
+	keeper.Stderr = &stderr
+	if err := keeper.Start(); err != nil {
+		return nil, fmt.Errorf("start the process that keeps the job's containers: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = keeper.Process.Signal(syscall.SIGTERM) })()
+	response, err := h.follow(out)
+	if err == nil {
+		return response, keeper.Process.Release()
+	}
+	waitErr := keeper.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("the process that keeps the job's containers died: %w: %s", waitErr, strings.TrimSpace(stderr.String()))
+	}
+	return nil, err
+}
+
+// keeperEnvironment leaves out the variable by which the runner finds, and kills, what a step
+// has left behind.
+func keeperEnvironment(env []string) []string {
+	var kept []string
+	for _, variable := range env {
+		if !strings.HasPrefix(variable, "RUNNER_TRACKING_ID=") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+// follow shows what the keeper says until it is ready or has failed.
+func (h *Hook) follow(out io.Reader) (*Response, error) {
+	decoder := json.NewDecoder(bufio.NewReader(out))
+	for {
+		var r report
+		if err := decoder.Decode(&r); err != nil {
+			return nil, io.EOF
+		}
+		switch {
+		case r.Failed != "":
+			return nil, errors.New(r.Failed)
+		case r.Ready != nil:
+			return r.Ready, nil
+		}
+		fmt.Fprintln(h.Stdout, r.Say)
+	}
+}
+
+// step runs a script in the job's container, or a container.
+func (h *Hook) step(ctx context.Context, jobs jobs, request *Request) (int, error) {
+	folder, err := request.job()
+	if err != nil {
+		return engine.CodeError, err
+	}
+	c := &request.Args.Container
+	if folder == "" {
+		if request.Command == RunScriptStep {
+			return engine.CodeError, errors.New("the job has no container: the runner has not called prepare_job, or has lost its state")
+		}
+		return h.alone(ctx, jobs, c)
+	}
+	if !jobs.owns(folder) {
+		return engine.CodeError, fmt.Errorf("the state that the runner keeps names %s, which is no job of this runner", folder)
+	}
+	if request.Command == RunContainerStep {
+		return h.call(ctx, folder, &call{Container: c})
+	}
+	return h.call(ctx, folder, &call{Script: c})
+}
+
+// call has a keeper run something, and shows what it prints.
+func (h *Hook) call(ctx context.Context, folder string, what *call) (int, error) {
+	conn, err := dial(folder)
+	if err != nil {
+		return engine.CodeError, fmt.Errorf("the job's containers are gone: the process that keeps them has ended (see stepexec history): %w", err)
+	}
+	defer conn.Close()
+	a, err := h.relayed(func(stdout, stderr *os.File) (answer, error) { return what.request(ctx, conn, stdout, stderr) })
+	if ctx.Err() != nil {
+		return engine.CodeInterrupted, context.Cause(ctx)
+	}
+	if err != nil {
+		return engine.CodeError, err
+	}
+	for _, warning := range a.Warnings {
+		fmt.Fprintln(h.Stdout, "warning: "+warning)
+	}
+	return h.end(a)
+}
+
+// end says whose failure it was: the runner will tell people to see its administrator.
+func (h *Hook) end(a answer) (int, error) {
+	switch {
+	case a.Code == 0:
+		return 0, nil
+	case a.Error != "":
+		return a.Code, errors.New(a.Error)
+	}
+	fmt.Fprintf(h.Stdout, "The step's own command failed, with exit code %d. Nothing is wrong with the runner.\n", a.Code)
+	return a.Code, nil
+}
+
+// alone runs a container of a job that has no other: it gets a keeper for this one call.
+func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, err error) {
+	folder, err := jobs.make()
+	if err != nil {
+		return engine.CodeError, err
+	}
+	defer func() { err = errors.Join(err, endJob(context.WithoutCancel(ctx), folder)) }()
+	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network}); err != nil {
+		return engine.CodeError, err
+	}
+	return h.call(ctx, folder, &call{Container: c})
+}
+
+// relayed runs something whose output goes to this process's by pipes: processes that a step
+// has left in the background would keep the runner's own open, and it waiting.
+func (h *Hook) relayed(run func(stdout, stderr *os.File) (answer, error)) (answer, error) {
+	var pipes [2]relay
+	for i, to := range []*os.File{h.Stdout, h.Stderr} {
+		if err := pipes[i].open(to); err != nil {
+			return answer{}, err
+		}
+		defer pipes[i].close()
+	}
+	a, err := run(pipes[0].in, pipes[1].in)
+	for i := range pipes {
+		err = errors.Join(err, pipes[i].end())
+	}
+	return a, err
+}

@@ -1,0 +1,114 @@
+package actions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// socketName is the keeper's, in the job's folder.
+const socketName = "socket"
+
+// call is what a later call of the hook asks of the keeper. One of its fields is set.
+type call struct {
+	Script    *Container `json:"script,omitempty"`    // to be run in the job's container
+	Container *Container `json:"container,omitempty"` // to be run beside it
+	End       bool       `json:"end,omitempty"`
+}
+
+// answer is how a call ended.
+type answer struct {
+	Code     int      `json:"code"`
+	Error    string   `json:"error,omitempty"` // of stepexec's own
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// listen makes the socket of a job. Its folder is the user's alone.
+func listen(dir string) (*net.UnixListener, error) {
+	return atSocket(dir, func(addr *net.UnixAddr) (*net.UnixListener, error) { return net.ListenUnix("unix", addr) })
+}
+
+func dial(dir string) (*net.UnixConn, error) {
+	return atSocket(dir, func(addr *net.UnixAddr) (*net.UnixConn, error) { return net.DialUnix("unix", nil, addr) })
+}
+
+// atSocket has a job's socket used by a short path: the kernel takes 107 bytes.
+func atSocket[T any](dir string, use func(*net.UnixAddr) (T, error)) (T, error) {
+	folder, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer folder.Close()
+	return use(&net.UnixAddr{Net: "unix", Name: filepath.Join("/proc/self/fd", fmt.Sprint(folder.Fd()), socketName)})
+}
+
+// request sends a call, with the streams of what it starts, and waits for the answer. When
+// ctx ends first, the keeper is told by the end of what is sent.
+func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.File) (answer, error) {
+	var a answer
+	var fds []int
+	for _, file := range streams {
+		fds = append(fds, int(file.Fd()))
+	}
+	if _, _, err := conn.WriteMsgUnix([]byte{byte(len(fds))}, unix.UnixRights(fds...), nil); err != nil {
+		return a, err
+	}
+	if err := json.NewEncoder(conn).Encode(c); err != nil {
+		return a, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })()
+	err := json.NewDecoder(conn).Decode(&a)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("the process that keeps the job's containers has ended")
+	}
+	return a, err
+}
+
+// receive reads a call. The returned context ends when the other side has hung up, and
+// close when the answer has been sent.
+func receive(ctx context.Context, conn *net.UnixConn) (_ context.Context, c call, streams []*os.File, err error) {
+	count, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(8*4))
+	_, n, _, _, err := conn.ReadMsgUnix(count, oob)
+	if err != nil {
+		return ctx, c, nil, err
+	}
+	if streams, err = descriptors(oob[:n]); err != nil {
+		return ctx, c, nil, err
+	}
+	decoder := json.NewDecoder(conn)
+	if err := decoder.Decode(&c); err != nil {
+		return ctx, c, streams, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() { // ends with the connection
+		_, _ = io.Copy(io.Discard, conn)
+		cancel(errors.New("cancelled by the runner"))
+	}()
+	return ctx, c, streams, nil
+}
+
+func descriptors(oob []byte) ([]*os.File, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range messages {
+		fds, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			return files, err
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "stream"))
+		}
+	}
+	return files, nil
+}
