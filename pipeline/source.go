@@ -112,3 +112,32 @@ func (n Node) Get(key string) (Node, bool) {
 
 // DidYouMean is a hint that names the candidate which word may be a slip of, or "".
 func DidYouMean(word string, candidates []string) string { return didYouMean(word, candidates) }
+
+// Setting reads any value. Scalar says how a scalar is written, and whether JSON has it
+// without quotes.
+func (s *Source) Setting(n Node, scalar func(Node) (text string, bare bool)) Setting {
+	out := Setting{Position: n.Position()}
+	switch n.Kind() {
+	case "null":
+		out.Value.Text, out.Bare = "null", true
+	case "list":
+		out.List = []Setting{}
+		for _, item := range n.Items() {
+			out.List = append(out.List, s.Setting(item, scalar))
+		}
+	case "map":
+		if secret, given := n.Get("from_secret"); given {
+			out.Value.FromSecret = s.Text(secret)
+			break
+		}
+		out.Map = []Setting{}
+		for _, e := range n.Entries() {
+			entry := s.Setting(e.Node, scalar)
+			entry.Name = e.Name
+			out.Map = append(out.Map, entry)
+		}
+	default:
+		out.Value.Text, out.Bare = scalar(n)
+	}
+	return out
+}

@@ -157,6 +157,7 @@ func TestRunnerThatIsKilledLeavesNothing(t *testing.T) {
 	if err != nil || len(runs) != 1 {
 		t.Fatalf("%d runs, %v", len(runs), err)
 	}
+	w.server.NoPolls()
 	again := w.start()
 	if got := w.server.Ended(w.push(w.step("b", "echo again"))); got.Step("b").End.GetExitCode() != 0 {
 		t.Errorf("%v", got.Step("b").End)

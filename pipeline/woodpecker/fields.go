@@ -120,30 +120,7 @@ func (p *parser) settings(n pipeline.Node) []pipeline.Setting {
 }
 
 func (p *parser) setting(n pipeline.Node) pipeline.Setting {
-	s := pipeline.Setting{Position: n.Position()}
-	switch n.Kind() {
-	case "null":
-		s.Value.Text, s.Bare = "null", true
-	case "list":
-		s.List = []pipeline.Setting{}
-		for _, item := range n.Items() {
-			s.List = append(s.List, p.setting(item))
-		}
-	case "map":
-		if secret, given := n.Get("from_secret"); given {
-			s.Value.FromSecret = p.Text(secret)
-			break
-		}
-		s.Map = []pipeline.Setting{}
-		for _, e := range n.Entries() {
-			entry := p.setting(e.Node)
-			entry.Name = e.Name
-			s.Map = append(s.Map, entry)
-		}
-	default:
-		s.Value.Text, s.Bare = plain(n.Kind(), p.Text(n))
-	}
-	return s
+	return p.Setting(n, func(n pipeline.Node) (string, bool) { return plain(n.Kind(), p.Text(n)) })
 }
 
 // plain is a scalar as steps get it, and whether JSON has it without quotes. Numbers of other

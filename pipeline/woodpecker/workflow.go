@@ -39,7 +39,6 @@ type parser struct {
 	outcome    pipeline.Workflow
 	base, path string // of the workspace
 	axes       []string
-	steps      []*container
 	graph      bool // some step has depends_on
 }
 

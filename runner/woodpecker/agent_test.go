@@ -37,6 +37,7 @@ func TestAgentRunsAWorkflow(t *testing.T) {
 	if len(agents) != 1 || agents[1].Info.GetCapacity() != 2 || agents[1].Alive == 0 || agents[1].Unregistered {
 		t.Errorf("%+v", agents)
 	}
+	b.server.NoPolls()
 	again := b.start(func(o *woodpecker.Options) { o.AgentFile = file })
 	b.server.Ended(b.server.Push(workflow(serial(step("one", "true"))...), 0, nil))
 	again.stop()
@@ -61,6 +62,7 @@ func TestAgentTellsWhyItCannotWork(t *testing.T) {
 	}{
 		"no server":  {func(o *woodpecker.Options) { o.Server = "" }, "WOODPECKER_SERVER"},
 		"a scheme":   {func(o *woodpecker.Options) { o.Server = "http://ci.example.com" }, "without a scheme"},
+		"no port":    {func(o *woodpecker.Options) { o.Server = "ci.example.com" }, "must be HOST:PORT"},
 		"no secret":  {func(o *woodpecker.Options) { o.Secret = "" }, "WOODPECKER_AGENT_SECRET"},
 		"bad secret": {func(o *woodpecker.Options) { o.Secret = "guess" }, "is WOODPECKER_AGENT_SECRET that of the server?"},
 		"health":     {func(o *woodpecker.Options) { o.HealthAddress = "127.0.0.1:99999" }, "listen for health checks"},

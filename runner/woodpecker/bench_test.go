@@ -30,13 +30,14 @@ type bench struct {
 	dir    string
 
 	mu   sync.Mutex
+	more *sync.Cond // was said
 	said []string
-	runs map[string]bool // that were begun
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, server: servertest.New(t, nil), dir: t.TempDir(), runs: map[string]bool{}}
+	b := &bench{t: t, server: servertest.New(t, nil), dir: t.TempDir()}
+	b.more = sync.NewCond(&b.mu)
 	if err := fixtures.Busybox(filepath.Join(b.dir, "busybox")); err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +112,16 @@ func (b *bench) say(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.said = append(b.said, line)
+	b.more.Broadcast()
+}
+
+// untilSaid waits until the agent has said something with the text.
+func (b *bench) untilSaid(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !strings.Contains(strings.Join(b.said, "\n"), text) {
+		b.more.Wait()
+	}
 }
 
 func (b *bench) hasSaid(text string) bool {

@@ -64,9 +64,7 @@ func TestWorkGoesOnWhileTheServerIsAway(t *testing.T) {
 	b.until("the step to run", func() bool { return len(b.server.Get(id).Step("a").Lines) > 1 })
 	b.server.Stop()
 	touch(t, open)
-	for !b.hasSaid("cannot be reached") {
-		time.Sleep(10 * time.Millisecond) // what the agent says is the only sign
-	}
+	b.untilSaid("cannot be reached")
 	b.server.Start()
 	w := b.server.Ended(id)
 	if got := outcome(w.Step("a")) + outcome(w.Step("b")) + outcome(w.Step("c")); got != "successfailuresuccess" {

@@ -56,7 +56,11 @@ func (o *Options) check() error {
 	case o.MaxWorkflows < 0:
 		return fmt.Errorf("%d workflows at once: must be 1 or more", o.MaxWorkflows)
 	}
-	if path, isSocket := strings.CutPrefix(o.Server, "unix://"); isSocket {
+	path, isSocket := strings.CutPrefix(o.Server, "unix://")
+	if _, port, err := net.SplitHostPort(o.Server); !isSocket && (err != nil || port == "") {
+		return fmt.Errorf("server %s: must be HOST:PORT: the port is that of the server's gRPC, 9000 unless it is set otherwise", o.Server)
+	}
+	if isSocket {
 		absolute, err := filepath.Abs(path)
 		if err != nil {
 			return fmt.Errorf("server %s: %w", o.Server, err)

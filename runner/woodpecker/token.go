@@ -67,10 +67,3 @@ func (t *token) drop(value string) {
 		t.value = ""
 	}
 }
-
-// agent is the number that the server knows the agent by.
-func (t *token) agent() int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.agentID
-}

@@ -64,7 +64,7 @@ func (s *Server) ReportHealth(ctx context.Context, r *wire.ReportHealthRequest) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.GetStatus() != "I am alive!" {
-		return nil, errors.New("Are you alive?") //nolint:staticcheck // as the server says it
+		return nil, errors.New("are you alive?")
 	}
 	s.agent(ctx).Alive++
 	s.changed.Broadcast()
@@ -78,6 +78,8 @@ func (s *Server) Next(ctx context.Context, r *wire.NextRequest) (*wire.NextRespo
 	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.polls++
+	defer func() { s.polls--; s.changed.Broadcast() }()
 	a := s.agent(ctx)
 	if a.Info == nil {
 		s.violate("agent %d polls and has not registered", a.ID)

@@ -46,6 +46,7 @@ type Server struct {
 	workflows  []*Workflow
 	faults     map[string][]fault
 	calls      map[string]int
+	polls      int // that wait for work
 	violations []string
 }
 
@@ -237,6 +238,13 @@ func (s *Server) Agents() map[int64]Agent {
 
 // Calls is how often a method was called, refused calls too. For the condition of Until.
 func (s *Server) Calls(method string) int { return s.calls[method] }
+
+// NoPolls waits until nobody waits for work: what is pushed while an agent goes could be given
+// to it still, and would wait for its lease to end.
+func (s *Server) NoPolls() {
+	s.tb.Helper()
+	s.Until("the end of all polls", func() bool { return s.polls == 0 })
+}
 
 // Violations are what agents have done that the protocol forbids.
 func (s *Server) Violations() []string {
