@@ -79,6 +79,9 @@ func droneOptions() (drone.Options, error) {
 		},
 		HealthAddress: e.text("DRONE_HTTP_BIND"),
 	}
+	if o.Limits.MemorySwap > 0 && o.Limits.Memory == 0 {
+		e.fail("DRONE_MEMORY_SWAP_LIMIT", e.text("DRONE_MEMORY_SWAP_LIMIT"), "of use without DRONE_MEMORY_LIMIT")
+	}
 	for name, value := range e.colonPairs("DRONE_RUNNER_ENVIRON") {
 		o.Environ = append(o.Environ, name+"="+value)
 	}

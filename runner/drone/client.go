@@ -192,11 +192,11 @@ func (c *client) accept(ctx context.Context, s *stage, machine string) (*stage, 
 func (c *client) details(ctx context.Context, id int64) (*details, error) {
 	d := &details{}
 	err := c.call(ctx, http.MethodGet, stagePath(id), nil, d)
-	if err == nil && (d.Build == nil || d.Stage == nil || d.Repo == nil || d.Config == nil) {
-		err = fmt.Errorf("the server's details of stage %d lack build, stage, repository or config", id)
+	if err == nil {
+		err = d.check()
 	}
-	if err == nil && d.System == nil {
-		d.System = &system{}
+	if err == nil {
+		d.complete()
 	}
 	return d, err
 }

@@ -1,6 +1,7 @@
 package drone_test
 
 import (
+	"encoding/base64"
 	"io"
 	"net"
 	"net/http"
@@ -221,5 +222,40 @@ func TestHealthAndMetrics(t *testing.T) {
 		if got := get("/metrics"); !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
 		}
+	}
+}
+
+func FuzzPlan(f *testing.F) {
+	f.Add([]byte(`{"build": {"event": "push", "stages": [null, {"status": "failure"}]}, "stage": {"name": "default"}, "repository": {"slug": "a/b"}, "secrets": [null, {"name": "s", "data": "x"}],
+		"netrc": {"password": "p"}, "config": {"Data": "` + base64.StdEncoding.EncodeToString([]byte(steps("a: commands: [echo], environment: {A: {from_secret: s}}"))) + `"}}`))
+	f.Add([]byte(`{"build": {}, "stage": {}, "repository": {}, "config": {"Data": null}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		plan, err := drone.Plan(data)
+		if err == nil && len(plan.Steps) == 0 {
+			t.Error("it would be green without a step")
+		}
+	})
+}
+
+// A stage that was accepted and cannot be run is not left as it is.
+func TestDetailsThatCannotBeHad(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	b.server.Refuse(callDetails, 500, 1)
+	if s := b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil)); s.Status != "error" || !strings.Contains(s.Error, "injected fault") {
+		t.Errorf("%s %s", s.Status, s.Error)
+	}
+}
+
+func TestCancelBeforeTheStageBegins(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	b.server.Slow(callDetails, 500*time.Millisecond, 1)
+	id := b.server.Push(steps("a: commands: [echo]"), nil)
+	b.server.Until("the details", func() bool { return b.server.CallsLocked(callDetails) > 0 })
+	b.server.Cancel(id)
+	b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil)) // the runner goes on
+	if s := b.server.Get(id); s.Status != "killed" || s.Over || len(s.Steps) > 0 {
+		t.Errorf("%+v", s)
 	}
 }

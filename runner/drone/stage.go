@@ -24,13 +24,19 @@ func (w *worker) runStage(offered *stage) {
 	if errors.Is(err, errConflict) {
 		return // another runner has it
 	}
-	var d *details
-	if err == nil {
-		d, err = w.client.details(w.life, s.ID)
-	}
 	if err != nil {
 		w.o.Say(fmt.Sprintf("warning: stage %d is not run: %v", offered.ID, err))
 		w.stats.count(w.stats.stages, "refused")
+		return
+	}
+	d, err := w.client.details(w.life, s.ID)
+	if err != nil { // it is this runner's by now, and nobody else will end it
+		s.Started = time.Now().Unix()
+		w.finish(w.life, s, statusError, err)
+		return
+	}
+	if d.Stage.Status != statusPending { // it was cancelled since
+		w.stats.count(w.stats.stages, d.Stage.Status)
 		return
 	}
 	s.Version = max(s.Version, d.Stage.Version)
@@ -85,6 +91,10 @@ func (w *worker) execute(ctx context.Context, kill chan struct{}, s *stage, d *d
 	if err := w.client.begin(w.life, s); err != nil {
 		s.Steps = nil
 		if now, err := w.client.details(w.life, s.ID); err == nil {
+			if status := now.Stage.Status; status != statusPending && status != statusRunning {
+				w.stats.count(w.stats.stages, status)
+				return // it was cancelled before it began
+			}
 			s.Version = now.Stage.Version
 		}
 		w.finish(ctx, s, statusError, err)

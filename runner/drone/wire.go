@@ -1,6 +1,10 @@
 package drone
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+)
 
 // Statuses of stages and steps.
 const (
@@ -92,6 +96,22 @@ type details struct {
 	Netrc   *netrc      `json:"netrc"`
 	Secrets []*secret   `json:"secrets"`
 	System  *system     `json:"system"`
+}
+
+func (d *details) check() error {
+	if d.Build == nil || d.Stage == nil || d.Repo == nil || d.Config == nil {
+		return errors.New("the server's details of the stage lack build, stage, repository or config")
+	}
+	return nil
+}
+
+// complete leaves out what is null.
+func (d *details) complete() {
+	if d.System == nil {
+		d.System = &system{}
+	}
+	d.Secrets = slices.DeleteFunc(d.Secrets, func(s *secret) bool { return s == nil })
+	d.Build.Stages = slices.DeleteFunc(d.Build.Stages, func(s *stage) bool { return s == nil })
 }
 
 type config struct {
