@@ -142,6 +142,9 @@ func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked di
 	}
 	ref.Digest = locked
 	image, err := f.fetch(ctx, ref, policy)
+	if errors.Is(err, pull.ErrNotFound) {
+		return nil, fmt.Errorf("%w; this is the digest of the lock file (write it anew: stepexec lock)", err)
+	}
 	if err == nil && (image.Pulled || policy == pipeline.PullAlways) {
 		image.warn(f.moved(ctx, tag, locked))
 	}

@@ -190,7 +190,7 @@ func (rd *readiness) failure(how string, lines []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: waited for %s", how, rd.waited.what)
 	if rd.last != nil {
-		fmt.Fprintf(&b, " (last try: %v)", rd.last)
+		fmt.Fprintf(&b, " (last try: %v)", reason(rd.last))
 	}
 	if len(lines) == 0 {
 		b.WriteString("; it printed nothing")

@@ -69,6 +69,18 @@ func (rd *readiness) tcpProbe(address string) probe {
 	return p
 }
 
+// reason is why a try failed, without what was tried, which is said beside it.
+func reason(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer in time")
+	case errors.As(err, &op) && op.Err != nil:
+		return op.Err
+	}
+	return err
+}
+
 // httpProbe waits for an answer. Who answers is not verified, nor a redirect
 // followed: services in a pipeline have certificates of their own making.
 func (rd *readiness) httpProbe(address string, status int) probe {

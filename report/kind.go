@@ -40,7 +40,7 @@ func KindOf(file string) (Kind, error) {
 	if kind, ok := endings[strings.ToLower(filepath.Ext(file))]; ok {
 		return kind, nil
 	}
-	return "", fmt.Errorf("what kind of report %s is to be is not in its name: .html, .json, .xml (JUnit) or .md, or else write KIND=FILE", file)
+	return "", fmt.Errorf("the name of the file does not say what kind of report it is: end it in .html, .json, .xml (JUnit) or .md, or write KIND=%s", file)
 }
 
 // Write writes a report of a kind.

@@ -119,6 +119,10 @@ func (t *Tails) WriteFailures(w io.Writer, cell string, s *engine.Summary, mark 
 func (t *Tails) writeFailure(w *strings.Builder, cell string, r *engine.StepResult, mark func(string) string) {
 	tail := t.Of(cell, r.Step)
 	fmt.Fprint(w, mark(Verdict(r)))
+	if r.NotReady { // which has the last lines already
+		fmt.Fprint(w, "\n\n")
+		return
+	}
 	switch n := len(tail.lines); {
 	case n == 0 && !r.Started.IsZero():
 		fmt.Fprint(w, "; it printed nothing")

@@ -53,6 +53,8 @@ func Verdict(r *engine.StepResult) string {
 		what = "service " + logs.Sanitize(r.Step)
 	}
 	switch {
+	case r.NotReady && strings.HasPrefix(r.Error, "not ready "):
+		return what + " was " + Clean(r.Error)
 	case r.NotReady:
 		return what + " was not ready: " + Clean(r.Error)
 	case stepexecsOwn(r) && r.Started.IsZero():

@@ -121,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		host.warn = func(string) {}
 	}
 	if err := host.makeDir(ctx, o.Root); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a directory of the run in the state root %s: %w (--root names another)", o.Root, err)
 	}
 	// A process of rootless takes all its processes and mounts with it, the guard too.
 	if _, inside := rootless.Inside(); !inside {

@@ -111,7 +111,7 @@ func holdPorts(ports []Port) (held []io.Closer, err error) {
 	for _, p := range ports {
 		socket, err := holdPort(p)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, or the host lacks the address)", p, err), closeAll(held))
+			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, or the host lacks the address)", p, withoutAddress(err)), closeAll(held))
 		}
 		held = append(held, socket)
 	}
@@ -124,6 +124,15 @@ func holdPort(p Port) (io.Closer, error) {
 		return net.ListenPacket("udp4", address)
 	}
 	return net.Listen("tcp4", address)
+}
+
+// withoutAddress is an error of package net without the address, which is said beside it.
+func withoutAddress(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return err
 }
 
 func closeAll(list []io.Closer) error {

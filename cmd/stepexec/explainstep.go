@@ -25,7 +25,11 @@ func explainStep(w io.Writer, plan *pipeline.Plan, name string) error {
 	all := slices.Concat(plan.Services, plan.Steps)
 	i := slices.IndexFunc(all, func(s pipeline.PlannedStep) bool { return s.Name == name })
 	if i < 0 {
-		return fmt.Errorf("explain %s: there is no such step or service in the plan", name)
+		var names []string
+		for i := range all {
+			names = append(names, all[i].Name)
+		}
+		return fmt.Errorf("explain %s: there is no such step or service in the plan (it has %s)", name, strings.Join(names, ", "))
 	}
 	s := all[i]
 	for i := range s.SecretFiles {

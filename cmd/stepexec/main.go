@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/rootless"
 	"github.com/stepexec/stepexec/settings"
 )
@@ -44,7 +45,8 @@ func execute() int {
 	var invalid pipeline.Errors
 	var invalidLock *lockfile.Error
 	var invalidSettings *settings.Error
-	if errors.As(err, &invalid) || errors.As(err, &invalidLock) || errors.As(err, &invalidSettings) {
+	var invalidPolicy policy.Errors
+	if errors.As(err, &invalid) || errors.As(err, &invalidLock) || errors.As(err, &invalidSettings) || errors.As(err, &invalidPolicy) {
 		fmt.Fprintln(os.Stderr, err) // file:line:column: first, as editors expect it
 	} else {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
