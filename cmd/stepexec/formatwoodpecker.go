@@ -18,13 +18,7 @@ func woodpeckerFormat() format {
 		files: []string{".woodpecker", ".woodpecker.yaml", ".woodpecker.yml"},
 		event: "push",
 		owns:  ownsWoodpecker,
-		root: func(path string) string {
-			dir := filepath.Dir(path)
-			if isWoodpeckerFolder(path) || !isWoodpeckerFolder(dir) {
-				return dir
-			}
-			return filepath.Dir(dir) // of a file in the folder
-		},
+		root:  woodpeckerRoot,
 		load: func(path string, in formatInputs) (*pipeline.Set, error) {
 			params := map[string]string{}
 			for _, entry := range in.environ {
@@ -34,6 +28,16 @@ func woodpeckerFormat() format {
 			return woodpecker.Load(path, woodpecker.Options{Build: in.build, Params: params, Raw: in.raw})
 		},
 	}
+}
+
+// woodpeckerRoot is the folder that holds the file, or the folder .woodpecker that the file is in.
+func woodpeckerRoot(path string) string {
+	path = filepath.Clean(path)
+	dir := filepath.Dir(path)
+	if absolute, err := filepath.Abs(dir); err == nil && isWoodpeckerFolder(absolute) {
+		return filepath.Join(dir, "..")
+	}
+	return dir
 }
 
 func isWoodpeckerFolder(path string) bool { return filepath.Base(path) == ".woodpecker" }

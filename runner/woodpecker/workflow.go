@@ -1,6 +1,7 @@
 package woodpecker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (a *agent) execute(ctx context.Context, w *wire.Workflow) (failed bool, err
 	}
 	r := newReporter(box, a.stats, a.o.Say, t.Steps)
 	r.never(t.Never)
-	t.Pipeline.File = "workflow " + w.GetId()
+	t.Pipeline.File, t.Pipeline.Name = "workflow "+w.GetId(), nameOf(config, w.GetId())
 	err = a.o.Execute(ctx, runner.Work{
 		Pipeline: t.Pipeline,
 		Inputs: pipeline.Inputs{
@@ -140,6 +141,13 @@ func (a *agent) execute(ctx context.Context, w *wire.Workflow) (failed bool, err
 		err = nil
 	}
 	return r.failed, err
+}
+
+// nameOf is what a workflow is called in this machine's history.
+func nameOf(config *workflows.Config, id string) string {
+	env := config.Steps()[0].Environment
+	name := strings.Join(strings.Fields(env["CI_REPO"]+" "+env["CI_PIPELINE_NUMBER"]+" "+env["CI_WORKFLOW_NAME"]), " ")
+	return cmp.Or(name, "workflow "+id)
 }
 
 func timeout(w *wire.Workflow) time.Duration {
