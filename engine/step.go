@@ -120,6 +120,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	n.result.Status, n.result.Started, n.result.Start = Running, began, Millis(time.Since(began))
 	n.runs = true
 	n.enter(p.sandbox)
+	r.offer(n, p.sandbox, p.step)
 	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = Millis(time.Since(began))

@@ -216,7 +216,7 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the step's process: %w", waitErr), stopErr)
 	}
 	s.reaped = true
-	stopErr = errors.Join(stopErr, s.term.end(), giveWorkspace(s.step))
+	stopErr = errors.Join(stopErr, s.withdraw(), s.term.end(), giveWorkspace(s.step))
 	exit := exitOf(state)
 	err := exit.addCgroup(s.cgroup)
 	return exit, errors.Join(err, stopErr)

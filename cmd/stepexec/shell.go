@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/signal"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -27,17 +33,21 @@ func newShell(kill <-chan struct{}) *cobra.Command {
 	o := &shellOptions{kill: kill}
 	cmd := &cobra.Command{
 		Use:   "shell RUN STEP [-- COMMAND [ARG...]]",
-		Short: "Open a shell in a step that was kept",
-		Long: `Open a shell in a step that was kept after it ended (keep: true, --keep), or run
-COMMAND there. It has what the step has written, its mounts, the workspace, its
+		Short: "Open a shell in a step that runs, or that was kept",
+		Long: `Open a shell in a step or service of a run that goes on, or in a step that was kept
+after it ended (keep: true, --keep), or run COMMAND there.
+
+In a step that runs it is one more process of its container, and ends with it. In
+one that was kept it has what the step has written, its mounts, the workspace, its
 environment, user, limits and kind of network; services do not run. What is written
-there stays. Secrets are not kept: those that are given again are where the step had
-them, and masked.
+there stays. Variables that are secret are left out in both: those that are given
+again are where the step had them, and masked.
 
 RUN is the run's id, or the beginning of it. The exit code is that of COMMAND, which
 gets standard input, also without a terminal.`,
 		Example: `  stepexec shell 4qpj build
   stepexec shell 4qpj build -- ls -l /tmp
+  stepexec shell 4qpj database -- psql -l
   stepexec shell 4qpj deploy --secret token -- sh -e /run/stepexec/script`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,6 +56,11 @@ gets standard input, also without a terminal.`,
 				command = args[2:]
 			}
 			code, err := o.open(cmd.Context(), args[0], args[1], command)
+			var missing *sandbox.CommandError
+			if errors.As(err, &missing) {
+				sayOnStderr(err.Error())
+				code, err = missing.Code, nil
+			}
 			if err == nil && code != 0 {
 				err = exitError(code)
 			}
@@ -54,7 +69,7 @@ gets standard input, also without a terminal.`,
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(true)
-	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]` that a kept step had; without a value, from the environment")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]` that the step had; without a value, from the environment")
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of such secrets")
 	addRuntime(flags, &o.runtime)
 	addNoPivot(flags, &o.noPivot)
@@ -75,11 +90,99 @@ func (o *shellOptions) open(ctx context.Context, run, step string, command []str
 	if tty {
 		look.Terminal = os.Stdin
 	}
-	code, err := o.lookInto(ctx, run, step, look)
+	code, err := o.enter(ctx, run, step, look)
 	if err != nil {
 		return 0, masked(err, secrets)
 	}
 	return code, nil
+}
+
+// enter joins a step that runs, or opens one that was kept.
+func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.Look) (int, error) {
+	live, err := liveRunOf(o.root, run)
+	if err != nil {
+		return 0, err
+	}
+	if live == nil {
+		return o.lookInto(ctx, run, step, look)
+	}
+	j, err := live.Joinable(step)
+	switch {
+	case err == nil:
+		defer dropStops()()
+		return engine.Join(ctx, j, look)
+	case errors.Is(err, fs.ErrNotExist):
+		if kept, _ := chosenKept(o.root, live.ID, step); kept {
+			return o.lookInto(ctx, live.ID, step, look)
+		}
+		return 0, fmt.Errorf("step %s of run %s, which goes on, %s", step, live.ID, standing(o.root, live.ID, step))
+	}
+	return 0, fmt.Errorf("step %s of run %s: %w", step, live.ID, err)
+}
+
+// liveRunOf is the run that is going on whose name begins so, nil for none.
+func liveRunOf(root, prefix string) (*sandbox.Live, error) {
+	all, err := sandbox.ListLive(root)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, l := range all {
+		names = append(names, l.ID)
+	}
+	name, err := record.Match(names, prefix)
+	if errors.Is(err, record.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", prefix, err)
+	}
+	return &all[slices.Index(names, name)], nil
+}
+
+func chosenKept(root, run, step string) (bool, error) {
+	all, err := sandbox.ListKept(root)
+	if err != nil {
+		return false, err
+	}
+	chosen, err := chooseKept(all, run, []string{step})
+	return len(chosen) > 0, err
+}
+
+// standing says in words where a step stands that cannot be joined.
+func standing(root, run, step string) string {
+	r, err := record.Find(root, run)
+	if err != nil {
+		return "has no container" // it keeps no record
+	}
+	names := stepNames(r)
+	if !slices.Contains(names, step) {
+		return "is not there: it has " + strings.Join(names, ", ")
+	}
+	ended := ""
+	err = r.ReadLog(context.Background(), nil, func(line []byte) error {
+		if !record.IsKind(line, engine.StepFinished) {
+			return nil
+		}
+		e, err := record.Decode(line)
+		if err == nil && e.Step == step && e.Result != nil {
+			ended = fmt.Sprintf("has ended: %s (keep: true and --keep keep a step for stepexec shell)", e.Result.Status)
+		}
+		return err
+	})
+	if err != nil || ended == "" {
+		return "has not started yet"
+	}
+	return ended
+}
+
+// dropStops keeps Ctrl-Z from stopping this process: its stopped child would keep the step
+// from coming to an end. The signals are caught and not ignored, which the program would
+// inherit.
+func dropStops() (again func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
+	return func() { signal.Stop(signals) }
 }
 
 // lookInto opens a kept step.
