@@ -64,8 +64,8 @@ func newRun(kill <-chan struct{}) *cobra.Command {
 		Use:   "run [FILE]",
 		Short: "Run a pipeline",
 		Long: `Run the steps of a pipeline file, each in its image. Without FILE it is
-pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or else a
-file of another CI system: .drone.yml. All of its pipelines run in their order.`,
+pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or else that
+of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their order.`,
 		Example: `  stepexec run
   stepexec run ci/pipeline.yml --only build --env CC=clang
   stepexec run --dry-run --event tag
