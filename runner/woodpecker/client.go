@@ -94,7 +94,8 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 // call makes a call until it is answered, ctx ends, the server refuses it, or the agent is
 // to give up. waits says that the server answers only when something happens.
 func call[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
-	began, unsure, pause := time.Now(), 0, firstPause
+	var failing time.Time // since when; a call that waits may have been answered by nobody for hours before
+	unsure, pause := 0, firstPause
 	for {
 		answer, err := attempt(ctx, c, waits, method, request)
 		if err == nil {
@@ -114,7 +115,10 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 			}
 		case away:
 			c.away(err)
-			if c.o.RetryTimeout > 0 && time.Since(began) > c.o.RetryTimeout {
+			if failing.IsZero() {
+				failing = time.Now()
+			}
+			if c.o.RetryTimeout > 0 && time.Since(failing) > c.o.RetryTimeout {
 				return nil, fmt.Errorf("%w: not reached for %v: %w", errGaveUp, c.o.RetryTimeout, err)
 			}
 		}

@@ -201,6 +201,19 @@ func TestAgentGivesUpWhenTold(t *testing.T) {
 	}
 }
 
+// A poll that has lasted for longer than the agent is to try does not end it when the server
+// restarts.
+func TestOnlyTheTimeWithoutTheServerCounts(t *testing.T) {
+	b := newBench(t)
+	const patience = 2 * time.Second
+	b.start(func(o *woodpecker.Options) { o.RetryTimeout = patience })
+	b.until("a poll", func() bool { return b.server.Calls("Next") > 0 })
+	time.Sleep(patience + 100*time.Millisecond) // the time is what is tested
+	b.server.Stop()
+	b.server.Start()
+	b.server.Ended(b.server.Push(workflow(serial(step("a", "true"))...), 0, nil))
+}
+
 func TestHealthAndMetrics(t *testing.T) {
 	b := newBench(t)
 	defer http.DefaultClient.CloseIdleConnections()
