@@ -44,6 +44,7 @@ type workbench struct {
 	policy                     policyFlag
 	network                    string
 	grace                      time.Duration
+	slots                      chan struct{} // holds as many as steps of all pipelines may run at once; nil: no limit
 	say                        func(line string)
 }
 
@@ -120,7 +121,7 @@ func (w *workbench) execute(ctx context.Context, rules *policy.Policy, work runn
 	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: keychain}}
 	caches := newCaches(w.root)
 	_, err = executePlan(ctx, plan, fetcher, s, on, engine.Options{
-		Roots: roots, Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: w.grace,
+		Roots: roots, Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: w.grace, Slots: w.slots,
 	})
 	return errors.Join(err, caches.close())
 }

@@ -43,7 +43,12 @@ variables that Drone's own runner has (docs/runner-drone.md has all of them):
 }
 
 func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error {
-	options, err := droneOptions()
+	e := &environ{}
+	options := e.droneOptions()
+	if steps := e.number(0, "DRONE_RUNNER_MAX_PROCS"); steps > 0 {
+		bench.slots = make(chan struct{}, min(steps, 1<<16))
+	}
+	err := e.err()
 	if err != nil {
 		return err
 	}
@@ -57,8 +62,7 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 }
 
 // droneOptions are what the environment says.
-func droneOptions() (drone.Options, error) {
-	e := &environ{}
+func (e *environ) droneOptions() drone.Options {
 	host, _ := os.Hostname()
 	o := drone.Options{
 		Secret:   e.secret("DRONE_RPC_SECRET"),
@@ -103,7 +107,7 @@ func droneOptions() (drone.Options, error) {
 		}
 		o.RegistryConfig = data
 	}
-	return o, e.err()
+	return o
 }
 
 // proxies are the runner's own variables about proxies, which steps get in both cases.

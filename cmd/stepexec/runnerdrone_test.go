@@ -117,7 +117,7 @@ func TestRunnerDronePullsWithCredentialsAndUnderAPolicy(t *testing.T) {
 	if err := os.WriteFile(policy, []byte("networks: [none]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.start([]string{"--policy", policy, "--network", "none"})
+	d.start([]string{"--policy", policy, "--network", "none"}, "DRONE_RUNNER_MAX_PROCS=1")
 	const one = "kind: pipeline\nclone: {disable: true}\nimage_pull_secrets: [dockerconfig]\nsteps: [{name: a, image: $PRIVATE, commands: [echo pulled]}]\n"
 	for what, c := range map[string]struct {
 		config string
@@ -125,6 +125,8 @@ func TestRunnerDronePullsWithCredentialsAndUnderAPolicy(t *testing.T) {
 		want   string // of status and error
 	}{
 		"a private image": {one, func(s *servertest.Stage) { s.Secrets = map[string]string{"dockerconfig": d.login} }, "success"},
+		"a step at once": {"kind: pipeline\nclone: {disable: true}\nsteps:\n- {name: z, image: $IMAGE, commands: ['true']}\n- {name: a, image: $IMAGE, depends_on: [z], commands: &c [mkdir here, sleep 0.2, rmdir here]}\n" +
+			"- {name: b, image: $IMAGE, depends_on: [z], commands: *c}\n", nil, "success"},
 		"no credentials":  {one, nil, `secret "dockerconfig" is not given`},
 		"a host volume":   {"kind: pipeline\nclone: {disable: true}\nvolumes: [{name: etc, host: {path: /etc}}]\nsteps: [{name: a, image: $IMAGE, volumes: [{name: etc, path: /host}], commands: [echo]}]\n", nil, "/etc is not allowed"},
 		"another network": {"kind: pipeline\nclone: {disable: true}\nsteps: [{name: a, image: $IMAGE, network_mode: host, commands: [echo]}]\n", nil, "network: host is not allowed"},

@@ -107,7 +107,8 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 		"DRONE_BUILD_STATUS": pipeline.RunStatus, "DRONE_STAGE_STATUS": pipeline.RunStatus, "CI_BUILD_STATUS": pipeline.RunStatus,
 		"DRONE_FAILED_STEPS": pipeline.RunFailedSteps,
 	}
-	if len(o.FailedStages) > 0 {
+	onlyAfterFailure := o.Stage == nil && p.workflow.RunOn == pipeline.RunOn{Failure: true}
+	if len(o.FailedStages) > 0 || onlyAfterFailure {
 		for _, name := range []string{"DRONE_BUILD_STATUS", "CI_BUILD_STATUS"} {
 			delete(facts, name)
 			common[name] = "failure"

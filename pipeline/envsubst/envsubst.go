@@ -57,4 +57,4 @@ func eval(line string, get func(string) string) (done string, err error) {
 }
 
 // Unescape takes the escapes away alone.
-func Unescape(text string) string { return strings.ReplaceAll(text, "$${", "${") }
+func Unescape(text string) string { return strings.ReplaceAll(text, "$$", "$") }
