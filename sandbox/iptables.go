@@ -117,7 +117,16 @@ func iptables(ctx context.Context, input []byte, command string, args ...string)
 	var out, message bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &message
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(message.String()))
+		return "", fmt.Errorf("%s: %w", command, saidWhy(err, message.Bytes()))
 	}
 	return out.String(), nil
+}
+
+// saidWhy is why a program failed: what it printed, which is clearer than its exit status.
+func saidWhy(err error, printed []byte) error {
+	printed = bytes.TrimSpace(printed)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() && len(printed) > 0 {
+		return errors.New(string(printed))
+	}
+	return err
 }

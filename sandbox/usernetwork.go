@@ -118,7 +118,7 @@ func (n *userNetwork) pasta() (*os.Process, error) {
 	out, err := exec.Command("pasta", "--quiet", "--config-net", "--no-map-gw",
 		"-t", "none", "-u", "none", "-T", "none", "-U", "none", "--pid", pid, "--netns", n.netns()).CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("pasta: %w: %s", err, bytes.TrimSpace(out))
+		return nil, fmt.Errorf("pasta: %w", saidWhy(err, out))
 	}
 	text, err := os.ReadFile(pid)
 	if err != nil {
