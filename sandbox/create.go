@@ -18,6 +18,7 @@ import (
 // need it.
 func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) error {
 	s.process = spec.Process
+	s.hasLastHooks = spec.Hooks != nil && len(spec.Hooks.Poststop) > 0
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("encode OCI spec: %w", err)

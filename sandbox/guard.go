@@ -82,8 +82,9 @@ func startGuard(ctx context.Context, args []string, dir, runtime string) (*guard
 			command.Env = append(command.Env, name+"="+value)
 		}
 	}
-	// It hardly runs: more threads and memory for speed would be a waste.
-	command.Env = append(command.Env, "GOMAXPROCS=1", "GOGC=20")
+	// It hardly runs: more threads for speed would be a waste. (GOGC=20 made its start, which is beside the first
+	// container's, take 13 ms of CPU in place of 11.)
+	command.Env = append(command.Env, "GOMAXPROCS=1")
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the guard of the run: %w", err), out.Close())

@@ -40,6 +40,9 @@ type Sandbox struct {
 	upper   string      // the folder of what it writes outside its mounts
 	leave   bool        // that stays when it is removed
 	release []func() error
+
+	hasLastHooks bool       // the spec has poststop hooks, which may need the root file system and the network
+	deleted      chan error // of the runtime's delete, once that was begun
 }
 
 // Prepare mounts the step's root file system, writes its bundle and creates
@@ -89,7 +92,7 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 	if err != nil {
 		return "", "", err
 	}
-	s.release = append(s.release, func() error { return os.RemoveAll(dir) })
+	s.release = append(s.release, func() error { return os.RemoveAll(dir) }, s.awaitDelete)
 	s.bundle, s.log = dir, filepath.Join(dir, "runtime.log")
 	s.runtime = h.newRuntime(s.log)
 
@@ -253,7 +256,7 @@ func (s *Sandbox) Remove() error {
 	return errors.Join(failed...)
 }
 
-// deleteContainer removes the container from the runtime. Its init process,
+// deleteContainer begins to remove the container from the runtime, and awaitDelete is the end of it. The init process,
 // if it still lives, dies first and is reaped here, as our child.
 func (s *Sandbox) deleteContainer() error {
 	if s.init != nil && !s.reaped {
@@ -270,9 +273,28 @@ func (s *Sandbox) deleteContainer() error {
 	if _, err := os.Stat(filepath.Join(s.runtime.Root, s.id)); errors.Is(err, os.ErrNotExist) {
 		return nil // the runtime has removed it by itself, after a failed create
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
-	defer cancel()
-	if err := s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true}); err != nil {
+	s.deleted = make(chan error, 1)
+	go func() { // ends with awaitDelete
+		ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
+		defer cancel()
+		s.deleted <- s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true})
+	}()
+	if s.init == nil || s.hasLastHooks {
+		return s.awaitDelete()
+	}
+	// All processes are dead: what the runtime has still to do, which is its own records and cgroups, takes as long
+	// as unmounting and deleting the root file system, and is done meanwhile.
+	return nil
+}
+
+// awaitDelete waits for the runtime to have deleted the container, if that was begun.
+func (s *Sandbox) awaitDelete() error {
+	if s.deleted == nil {
+		return nil
+	}
+	err := <-s.deleted
+	s.deleted = nil
+	if err != nil {
 		return runtimeError("delete container", s.log, err)
 	}
 	return nil

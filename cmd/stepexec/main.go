@@ -24,6 +24,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
 		os.Exit(engine.CodeError)
 	}
+	if len(os.Args) > 1 && os.Args[1] == guardName {
+		if err := guard(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "stepexec:", err)
+			os.Exit(engine.CodeError)
+		}
+		return
+	}
 	os.Exit(execute())
 }
 
@@ -85,7 +92,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newActionsHook(), newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newDoctor(), newVersion(), newGuard(), newPs(), newStop(), newHistory(), newLogs(), newReport())
+	root.AddCommand(newActionsHook(), newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newDoctor(), newVersion(), newPs(), newStop(), newHistory(), newLogs(), newReport())
 	for _, cmd := range []*cobra.Command{newActionsRun(kill), newActionsJob(), newRun(kill), newShell(kill), newKept(), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
 		root.AddCommand(asRoot(cmd))
 	}
