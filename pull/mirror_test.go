@@ -199,7 +199,11 @@ func TestMirrorThatBreaksInALayer(t *testing.T) {
 			o.Registries = mirrored(counted.Host, mirror.Host)
 			img := mustResolve(t, strings.Replace(ref, origin.Host, counted.Host, 1), o)
 			checkLayers(t, img, image)
-			if got := counted.blobRequests(); !slices.Equal(got, []string{"bytes=1000-"}) {
+			// A machine that is slow stalls by itself, and more requests go on from there.
+			got := counted.blobRequests()
+			if len(got) == 0 || got[0] != "bytes=1000-" || slices.ContainsFunc(got, func(asked string) bool {
+				return !strings.HasPrefix(asked, "bytes=") || strings.HasPrefix(asked, "bytes=0-")
+			}) {
 				t.Errorf("the registry was asked for %q", got)
 			}
 		})

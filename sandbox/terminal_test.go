@@ -74,10 +74,10 @@ func TestStepWithoutTerminalHasNone(t *testing.T) {
 
 func TestWhatIsTypedReachesTheStep(t *testing.T) {
 	tests := []struct{ name, script, input, want string }{
-		{"lines, and the end", "cat", "one\ntwo\n", "one\r\ntwo\r\n"},
-		{"a line without end", "cat; echo :", "one", "one:\r\n"},
-		{"Ctrl-C interrupts what runs", "trap 'echo interrupted; exit 3' INT; while :; do sleep 0.05; done", "\x03", "interrupted\r\n"},
-		{"nobody reads", "exit 0", strings.Repeat("line\n", 20000), ""},
+		{"lines, and the end", "READY cat", "one\ntwo\n", "one\r\ntwo\r\n"},
+		{"a line without end", "READY cat; echo :", "one", "one:\r\n"},
+		{"Ctrl-C interrupts what runs", "trap 'echo interrupted; exit 3' INT; READY while :; do sleep 0.05; done", "\x03", "interrupted\r\n"},
+		{"nobody reads", "READY exit 0", strings.Repeat("line\n", 20000), ""},
 	}
 	host := openHost(t)
 	for _, test := range tests {
@@ -85,8 +85,8 @@ func TestWhatIsTypedReachesTheStep(t *testing.T) {
 			step := onTerminal(t, "stty -echo -echoctl; "+test.script)
 			ready := t.TempDir()
 			write(t, ready+"/now", "")
-			// The step says when it does not echo any more.
-			step.Script = []byte(strings.Replace(string(step.Script), "; ", "; echo now > /ready/now; ", 1))
+			// The step says when it does not echo any more, and listens.
+			step.Script = []byte(strings.Replace(string(step.Script), "READY ", "echo now > /ready/now; ", 1))
 			step.Mounts = []sandbox.Mount{{Type: "bind", Source: ready, Destination: "/ready", Options: []string{"bind", "rw"}}}
 			read, typed, err := os.Pipe()
 			must(t, err)

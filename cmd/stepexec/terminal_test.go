@@ -64,9 +64,16 @@ func interactCommand(ts *testscript.TestScript, _ bool, args []string) {
 	if *before != *after {
 		ts.Fatalf("the terminal's settings are not restored: %+v, were %+v", after, before)
 	}
-	check(ts, os.WriteFile(ts.MkAbs("screen"), []byte(s.String()), 0o644))
+	_, err = slave.WriteString(endOfScreen) // what was printed before it has been read when it is seen
+	check(ts, err)
+	if !s.see(endOfScreen) {
+		ts.Fatalf("the screen has no end: %q", s.String())
+	}
+	check(ts, os.WriteFile(ts.MkAbs("screen"), []byte(strings.TrimSuffix(s.String(), endOfScreen)), 0o644))
 	check(ts, os.WriteFile(ts.MkAbs("code"), []byte(strconv.Itoa(cmd.ProcessState.ExitCode())+"\n"), 0o644))
 }
+
+const endOfScreen = "(end of screen)"
 
 // act does one line of a dialog and reports whether it could.
 func act(ts *testscript.TestScript, verb, rest string, terminal console.Console, slave *os.File, cmd *exec.Cmd, s *screen) bool {
