@@ -140,8 +140,8 @@ func answerError(answer *http.Response, data []byte) error {
 		return nil
 	case code == http.StatusNoContent:
 		return errNothing
-	case code == http.StatusConflict:
-		return errConflict
+	case code == http.StatusConflict, code == http.StatusInternalServerError && strings.Contains(text, "Optimistic Lock Error"):
+		return errConflict // ends of steps and stages are refused with the latter
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return fmt.Errorf("%w: %s", errRefused, answer.Status)
 	case code >= 300 && code < 400:

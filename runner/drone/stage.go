@@ -88,6 +88,9 @@ func (w *worker) execute(ctx context.Context, kill chan struct{}, s *stage, d *d
 		return
 	}
 	s.Status, s.Steps = statusRunning, job.steps
+	for _, step := range s.Steps {
+		step.StageID = s.ID // the server does not look which stage they came with
+	}
 	if err := w.client.begin(w.life, s); err != nil {
 		s.Steps = nil
 		if now, err := w.client.details(w.life, s.ID); err == nil {

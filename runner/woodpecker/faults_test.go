@@ -95,6 +95,20 @@ func TestWorkflowThatIsGivenOutAgainRunsOnce(t *testing.T) {
 	}
 }
 
+// A server keeps the first end of each step, which is another agent's when a workflow is run
+// again. So it has to be told of the failure apart from the steps.
+func TestFailedWorkflowHasAnError(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	if w := b.server.Ended(b.server.Push(workflow(serial(step("a", "exit 3"))...), 0, nil)); w.Done.GetError() != "a step has failed" {
+		t.Errorf("%v", w.Done)
+	}
+	ignored := with(step("a", "exit 3"), func(s *workflows.Step) { s.Failure = "ignore" })
+	if w := b.server.Ended(b.server.Push(workflow(serial(ignored)...), 0, nil)); w.Done.GetError() != "" {
+		t.Errorf("%v", w.Done)
+	}
+}
+
 func TestServerCancels(t *testing.T) {
 	b := newBench(t)
 	b.start(nil)

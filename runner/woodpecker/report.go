@@ -14,6 +14,11 @@ import (
 const (
 	codeKilled   = 137
 	textCanceled = "canceled"
+
+	// textFailed is the error of a workflow whose steps say why it failed. It has to have one:
+	// of a workflow that is run again, as its agent was lost, the server keeps the first
+	// success of each step, and would call the whole one, too.
+	textFailed = "a step has failed"
 )
 
 // slowPull is how long a pull takes that a step's log tells of.

@@ -40,8 +40,12 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 	cause := context.Cause(running)
 	state.Canceled = errors.Is(cause, errCanceled) || errors.Is(cause, errKilled)
 	state.Finished = time.Now().Unix()
-	if err != nil && !state.Canceled {
+	switch {
+	case state.Canceled:
+	case err != nil:
 		state.Error = err.Error()
+	case failed:
+		state.Error = textFailed
 	}
 	a.finish(id, state)
 	cancel(nil) // only now: until the server knows the end, the lease is renewed
@@ -53,7 +57,7 @@ func ended(state *wire.WorkflowState, failed bool) string {
 	switch {
 	case state.GetCanceled():
 		return "canceled"
-	case state.GetError() != "":
+	case state.GetError() != "" && state.GetError() != textFailed:
 		return "error"
 	case failed:
 		return "failure"

@@ -150,7 +150,7 @@ func (s *Server) create(st *Stage, steps []*wireStep) {
 	}
 	st.created = true
 	for i, in := range steps {
-		if in.Status != "pending" || in.ID != 0 || in.Number != i+1 || in.Name == "" {
+		if in.StageID != st.ID || in.Status != "pending" || in.ID != 0 || in.Number != i+1 || in.Name == "" {
 			s.wrong("creates the step %+v", in)
 		}
 		s.lastID++
@@ -193,8 +193,12 @@ func (s *Server) putStep(w http.ResponseWriter, r *http.Request) {
 		fails(w, http.StatusInternalServerError, "sql: no rows in result set")
 		return
 	}
-	if in.Version != step.Version {
+	switch conflict := in.Version != step.Version; {
+	case conflict && in.Status == "running":
 		fails(w, http.StatusConflict, "Optimistic Lock Error")
+		return
+	case conflict:
+		fails(w, http.StatusInternalServerError, "1 error occurred:\n\t* Optimistic Lock Error\n\n") // as Drone's does
 		return
 	}
 	step.Version++
