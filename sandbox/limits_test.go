@@ -96,7 +96,7 @@ func TestUlimitsAndSharedMemoryAreSet(t *testing.T) {
 		want         string
 	}{
 		{"files", "ulimit -Sn; ulimit -Hn", sandbox.Limits{Ulimits: []sandbox.Ulimit{{Name: "nofile", Soft: 100, Hard: 200}}}, "100\n200\n"},
-		{"soft alone", "ulimit -Sv; ulimit -Hv", sandbox.Limits{Ulimits: []sandbox.Ulimit{{Name: "as", Soft: 1 << 30, Hard: -1}}}, "1048576\nunlimited\n"},
+		{"soft alone", "ulimit -Sv; ulimit -Hv", sandbox.Limits{Ulimits: []sandbox.Ulimit{{Name: "as", Soft: 8 << 30, Hard: -1}}}, "8388608\nunlimited\n"},
 		{"two", "ulimit -Hn; ulimit -Hc", sandbox.Limits{Ulimits: []sandbox.Ulimit{{Name: "nofile", Soft: 50, Hard: 50}, {Name: "core", Soft: 0, Hard: 0}}}, "50\n0\n"},
 		{"shared memory by default", "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", sandbox.Limits{}, "65536\n"},
 		{"shared memory", "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", sandbox.Limits{ShmSize: 3 << 20}, "3072\n"},

@@ -43,8 +43,8 @@ func TestLiveView(t *testing.T) {
 	for _, size := range []struct{ columns, rows, title int }{{200, 50, 100}, {60, 24, 59}, {80, 24, 79}} {
 		tm.resize(size.columns, size.rows)
 		tm.see(fmt.Sprintf(`(?m)^ci: .{%d}\ds$`, size.title-len("ci: 1s"))) // drawn anew, for it is as wide as the terminal
-		if n := strings.Count(tm.screen(), "ci: "); n != 1 {
-			t.Errorf("with %d columns there are %d blocks:\n%s", size.columns, n, tm.screen())
+		if !tm.shows(func(screen string) bool { return strings.Count(screen, "ci: ") == 1 }) {
+			t.Errorf("with %d columns there is not one block:\n%s", size.columns, tm.screen())
 		}
 		if size.columns == 200 {
 			tm.compare("200x50")
@@ -172,14 +172,23 @@ func (tm *tmux) screen() string {
 	return strings.TrimRight(tm.run("capture-pane", "-p"), "\n") + "\n"
 }
 
+// shows waits until the terminal shows what is wanted: it may be looked at in the middle
+// of a drawing.
+func (tm *tmux) shows(wanted func(screen string) bool) bool {
+	tm.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !wanted(tm.screen()); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // see waits until the terminal shows what the expression matches.
 func (tm *tmux) see(expression string) {
 	tm.t.Helper()
-	want := regexp.MustCompile(expression)
-	for deadline := time.Now().Add(20 * time.Second); !want.MatchString(tm.screen()); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			tm.t.Fatalf("the terminal did not show %s in 20 s, but, with what has been scrolled away,\n%s", expression, tm.run("capture-pane", "-p", "-S", "-"))
-		}
+	if !tm.shows(regexp.MustCompile(expression).MatchString) {
+		tm.t.Fatalf("the terminal did not show %s in 20 s, but, with what has been scrolled away,\n%s", expression, tm.run("capture-pane", "-p", "-S", "-"))
 	}
 }
 
@@ -192,16 +201,18 @@ var (
 // for times; with UPDATE_LIVE set it writes that file.
 func (tm *tmux) compare(name string) {
 	tm.t.Helper()
-	got := clock.ReplaceAllString(host.ReplaceAllString(tm.screen(), "REGISTRY"), " T")
+	got := func(screen string) string {
+		return clock.ReplaceAllString(host.ReplaceAllString(screen, "REGISTRY"), " T")
+	}
 	path := filepath.Join("testdata", "live", name)
 	if os.Getenv("UPDATE_LIVE") != "" {
-		write(tm.t, path, got)
+		write(tm.t, path, got(tm.screen()))
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
 		tm.t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		tm.t.Errorf("%s (-want +got):\n%s", name, diff)
+	if !tm.shows(func(screen string) bool { return got(screen) == string(want) }) {
+		tm.t.Errorf("%s (-want +got):\n%s", name, cmp.Diff(string(want), got(tm.screen())))
 	}
 }
