@@ -127,9 +127,7 @@ func (c *Container) setCommand(step *pipeline.Step, entrypoint *string) {
 	case entrypoint != nil && *entrypoint != "":
 		step.Entrypoint = []string{*entrypoint}
 	}
-	if step.Entrypoint != nil {
-		step.Args = words
-	} else if len(words) > 0 {
+	if step.Entrypoint != nil || len(words) > 0 {
 		step.Args = words
 	}
 }
@@ -165,9 +163,6 @@ func (c *Container) setMounts(step *pipeline.Step) error {
 		if err != nil {
 			return err
 		}
-		if m.Type == "bind" {
-			m.Source = strings.Replace(m.Source, "//", "/", 1) // the runner's paths may begin with two
-		}
 		step.Mounts = append(step.Mounts, m)
 	}
 	for i, v := range c.UserMounts {
@@ -200,7 +195,7 @@ func (v *Volume) mount() (pipeline.Mount, error) {
 	}
 	switch {
 	case filepath.IsAbs(v.Source):
-		m.Source = filepath.Clean(v.Source)
+		m.Source = filepath.Clean(v.Source) // the runner's paths may begin with two slashes
 	case volumeName.MatchString(v.Source):
 		m.Type, m.Source, m.Create = pipeline.MountCache, "github."+v.Source, false
 	default:
