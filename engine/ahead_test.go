@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -105,14 +106,14 @@ func TestStepsPreparedAheadAndNotNeededAreDeleted(t *testing.T) {
 	}
 	var letting sync.WaitGroup
 	most := 0
-	summary, _ := b.run(t, t.Context(), file, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.StepStarted {
+	summary, _ := b.run(t, t.Context(), file, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepStarted {
 			letting.Go(func() { b.letGo(t, engine.MaxAhead) })
 		}
 		most = max(most, len(b.containers(t)))
 	})
 	letting.Wait()
-	if summary.ExitCode != 1 || summary.Steps[1].Status != engine.Skipped || most > 1+engine.MaxAhead {
+	if summary.ExitCode != 1 || summary.Steps[1].Status != event.Skipped || most > 1+engine.MaxAhead {
 		t.Errorf("%+v; %d containers at once", summary, most)
 	}
 	if left := b.containers(t); len(left) > 0 {
@@ -143,11 +144,11 @@ steps:
 	}
 	var letting sync.WaitGroup
 	var lines []string
-	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Events: func(e engine.Event) {
+	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Events: func(e event.Event) {
 		switch {
-		case e.Kind == engine.StepStarted && e.Step == "replaces":
+		case e.Kind == event.StepStarted && e.Step == "replaces":
 			letting.Go(func() { b.letGo(t, 1) })
-		case e.Kind == engine.Line:
+		case e.Kind == event.Line:
 			lines = append(lines, e.Text)
 		}
 	}})
@@ -169,8 +170,8 @@ steps:
   inside: {image: 'oci:busybox', depends_on: first, directory: sub, commands: [cat file]}
   volume: {image: 'oci:busybox', depends_on: first, volumes: ['v:/workspace/vol'], commands: ['true']}
   plain: {image: 'oci:busybox', depends_on: first, commands: ['true']}
-`, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.StepStarted && e.Step == "first" {
+`, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepStarted && e.Step == "first" {
 			letting.Go(func() { b.letGo(t, 1) })
 		}
 	})
@@ -187,8 +188,8 @@ func TestALongChainLeavesNothingAndHoldsFewContainersAtOnce(t *testing.T) {
 		file += fmt.Sprintf("  - {name: s%d, image: 'oci:busybox', commands: ['true']}\n", i)
 	}
 	most := 0
-	summary, _ := b.run(t, t.Context(), file, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.StepStarted {
+	summary, _ := b.run(t, t.Context(), file, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepStarted {
 			most = max(most, len(b.containers(t)))
 		}
 	})

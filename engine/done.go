@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/stepexec/stepexec/event"
+
 // takeDone ends the steps that an earlier run has done, before any begins. What they
 // handed on then goes to those after them.
 func (r *run) takeDone() {
@@ -11,7 +13,7 @@ func (r *run) takeDone() {
 		n.exports = doneExports(n, known)
 		n.result.Reason, n.result.DoneIn, n.result.Outputs = n.done.Reason, n.done.DoneIn, n.done.Outputs
 		n.begin()
-		r.finish(n, outcome{status: Skipped})
+		r.finish(n, outcome{status: event.Skipped})
 		close(n.ended)
 	}
 }

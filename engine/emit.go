@@ -3,11 +3,12 @@ package engine
 import (
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 )
 
 // emit masks an event that is not a line and passes it on.
-func (r *run) emit(e Event) {
+func (r *run) emit(e event.Event) {
 	e = r.labelled(e)
 	e.Name, e.Image = r.fixed.String(e.Name), r.fixed.String(e.Image)
 	e.Text, e.Error = r.mask.String(e.Text), r.mask.String(e.Error)
@@ -19,20 +20,20 @@ func (r *run) emit(e Event) {
 }
 
 // emitLines passes on lines of a stream, which was masked.
-func (r *run) emitLines(e Event, lines []logs.Line) {
-	e.Kind = Line
+func (r *run) emitLines(e event.Event, lines []logs.Line) {
+	e.Kind = event.Line
 	r.feed.putLines(r.labelled(e), lines)
 }
 
 // labelled is an event with its time, and who speaks.
-func (r *run) labelled(e Event) Event {
+func (r *run) labelled(e event.Event) event.Event {
 	e.Time, e.Cell, e.Step = time.Now(), r.fixed.String(r.plan.Cell), r.fixed.String(e.Step)
 	return e
 }
 
 // shown is a result without secrets. What steps have masked is masked in texts and values, and not in names, by
 // which people and programs know the steps.
-func (r *run) shown(s StepResult) StepResult {
+func (r *run) shown(s event.StepResult) event.StepResult {
 	s.Step, s.Image, s.File = r.fixed.String(s.Step), r.fixed.String(s.Image), r.fixed.String(s.File)
 	s.WaitedFor = r.fixed.String(s.WaitedFor)
 	var dependsOn []string
@@ -48,7 +49,7 @@ func (r *run) shown(s StepResult) StepResult {
 		}
 		s.Outputs = outputs
 	}
-	var attempts []Attempt
+	var attempts []event.Attempt
 	for _, a := range s.Attempts {
 		a.Error = r.mask.String(a.Error)
 		attempts = append(attempts, a)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -45,7 +46,7 @@ type Options struct {
 	OutputLimit int64                                        // bytes of a step's output that become events, head and tail of it; 0: DefaultOutputLimit
 	Roots       []string                                     // host directories that no mount source below them may leave by a link, beside the workspace
 	Kill        <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
-	Events      func(Event)                                  // called one at a time, from one goroutine; slow listeners slow the steps that print, and lose nothing
+	Events      func(event.Event)                            // called one at a time, from one goroutine; slow listeners slow the steps that print, and lose nothing
 	Flush       func()                                       // called by the same goroutine when no more events wait; nil: not wanted
 
 	// Serve, if not nil, is called once all steps have ended and all services are ready, and
@@ -61,7 +62,7 @@ type Options struct {
 	// Done are the results that an earlier run had of steps which are not run again, by
 	// their names. In the Summary they are Skipped, with the Reason and DoneIn given here;
 	// the Outputs go to the steps after them. Services and detached steps run always.
-	Done map[string]StepResult
+	Done map[string]event.StepResult
 
 	KeepFailed bool // steps that fail are kept, as those that say so
 
@@ -77,19 +78,19 @@ type Options struct {
 // running steps are stopped and the others are cancelled. All that was made
 // for the run but the images is gone when Run returns; the error says what
 // could not be cleared away or written, and does not change the Summary.
-func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
+func Run(ctx context.Context, plan *pipeline.Plan, o Options) (event.Summary, error) {
 	began, shared := time.Now(), plan.WorkspaceSource
 	plan, giveBack, err := ownWorkspace(ctx, plan, o.Host)
 	if err != nil {
-		return Summary{Run: o.Host.ID(), Name: plan.Name, Status: Failed, ExitCode: CodeError}, err
+		return event.Summary{Run: o.Host.ID(), Name: plan.Name, Status: event.Failed, ExitCode: event.CodeError}, err
 	}
 	r := newRun(plan, o)
 	r.feed = newFeed(o.Events, o.Flush)
 	defer r.feed.close()
 	r.shared, r.interrupt = shared, ctx
-	r.emit(Event{Kind: RunStarted, Version: EventVersion, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
+	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
 	if weak := r.mask.Weak(); weak > 0 {
-		r.emit(Event{Kind: Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
+		r.emit(event.Event{Kind: event.Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
 	}
 	if plan.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -97,14 +98,14 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (Summary, error) {
 		defer cancel()
 	}
 	for _, step := range r.leftOut() {
-		r.emit(Event{Kind: StepFinished, Step: step.Step, Result: &step})
+		r.emit(event.Event{Kind: event.StepFinished, Step: step.Step, Result: &step})
 	}
 	r.takeDone()
 	r.runAll(ctx)
 	r.keepErr(giveBack())
 	r.keepErr(o.Fetcher.Store.Settle())
 	summary := r.summary(ctx, time.Since(began))
-	r.emit(Event{Kind: RunFinished, Summary: &summary})
+	r.emit(event.Event{Kind: event.RunFinished, Summary: &summary})
 	return summary, r.mask.Error(r.err)
 }
 
@@ -132,7 +133,7 @@ type run struct {
 	interrupt context.Context // ends when the run is interrupted, but not with its time
 
 	mu     sync.Mutex // guards the rest
-	first  *StepResult
+	first  *event.StepResult
 	failed []string // names of the steps that made it fail
 	halted string   // why no further step begins; "" is that they do
 	err    error
@@ -141,26 +142,26 @@ type run struct {
 // node is a step, or a service, of a run.
 type node struct {
 	step      *pipeline.PlannedStep
-	at        int         // its place in the plan
-	done      *StepResult // of the earlier run that has done it; nil: it is to run
-	id        string      // of its sandbox
-	firstID   string      // of that of its first attempt
+	at        int               // its place in the plan
+	done      *event.StepResult // of the earlier run that has done it; nil: it is to run
+	id        string            // of its sandbox
+	firstID   string            // of that of its first attempt
 	deps      []*node
-	asked     bool          // for its turn; guarded by turns
-	isAhead   bool          // it is one of those that are prepared ahead
-	turn      chan struct{} // closed when it may run
-	waitedFor string        // the step that it waited for last; final when turn is closed
-	eligible  time.Time     // when that was over; final when turn is closed
-	granted   time.Time     // when it got its turn; final when turn is closed
-	tried     []Attempt     // so far
-	exports   exports       // variables for those that depend on it, its own and those it got
-	inherited []string      // NAME=value of those it got, and takes
-	needs     []*node       // services that must be ready
-	begun     chan struct{} // closed once its turn has come, or it is prepared ahead of that
+	asked     bool            // for its turn; guarded by turns
+	isAhead   bool            // it is one of those that are prepared ahead
+	turn      chan struct{}   // closed when it may run
+	waitedFor string          // the step that it waited for last; final when turn is closed
+	eligible  time.Time       // when that was over; final when turn is closed
+	granted   time.Time       // when it got its turn; final when turn is closed
+	tried     []event.Attempt // so far
+	exports   exports         // variables for those that depend on it, its own and those it got
+	inherited []string        // NAME=value of those it got, and takes
+	needs     []*node         // services that must be ready
+	begun     chan struct{}   // closed once its turn has come, or it is prepared ahead of that
 	beginning sync.Once
 	runs      bool          // its command has run
 	ended     chan struct{} // closed once result and failed are final
-	result    StepResult
+	result    event.StepResult
 	left      *leftRoot // of its last attempt; nil: nothing
 	failed    bool      // it, or a step it depends on, failed
 
@@ -226,7 +227,7 @@ func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {
 	return &node{
 		step: step, id: id, firstID: id, turn: make(chan struct{}),
 		begun: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
-		result: StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: Pending},
+		result: event.StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: event.Pending},
 	}
 }
 
@@ -276,8 +277,8 @@ func (r *run) keepErr(err error) {
 
 // summary is the run's end. The exit code is that of the step that failed
 // first, unless the run as a whole was ended.
-func (r *run) summary(ctx context.Context, took time.Duration) Summary {
-	s := Summary{Run: r.o.Host.ID(), Name: r.fixed.String(r.name()), Status: Succeeded, Duration: Millis(took)}
+func (r *run) summary(ctx context.Context, took time.Duration) event.Summary {
+	s := event.Summary{Run: r.o.Host.ID(), Name: r.fixed.String(r.name()), Status: event.Succeeded, Duration: event.Millis(took)}
 	for _, n := range r.nodes {
 		s.Steps = append(s.Steps, n.result)
 	}
@@ -291,8 +292,8 @@ func (r *run) summary(ctx context.Context, took time.Duration) Summary {
 		s.Status, s.ExitCode = endedBy(ctx)
 		s.Error = r.mask.String(context.Cause(ctx).Error())
 	}
-	if s.Status != Succeeded && s.ExitCode == 0 {
-		s.ExitCode = CodeError // a failure is never green
+	if s.Status != event.Succeeded && s.ExitCode == 0 {
+		s.ExitCode = event.CodeError // a failure is never green
 	}
 	for i := range s.Steps {
 		s.Steps[i] = r.shown(s.Steps[i])
@@ -301,10 +302,10 @@ func (r *run) summary(ctx context.Context, took time.Duration) Summary {
 }
 
 // leftOut are the results of the steps whose conditions do not hold.
-func (r *run) leftOut() []StepResult {
-	var results []StepResult
+func (r *run) leftOut() []event.StepResult {
+	var results []event.StepResult
 	for _, step := range r.plan.LeftOut {
-		results = append(results, StepResult{Step: step.Name, File: r.plan.File, Line: step.Line, Image: step.Image, Status: Skipped, Reason: step.Reason})
+		results = append(results, event.StepResult{Step: step.Name, File: r.plan.File, Line: step.Line, Image: step.Image, Status: event.Skipped, Reason: step.Reason})
 	}
 	return results
 }
@@ -312,7 +313,7 @@ func (r *run) leftOut() []StepResult {
 // cutShort reports whether the end of the run's context ended any step.
 func (r *run) cutShort() bool {
 	for _, n := range r.nodes {
-		if n.result.Status == Cancelled || n.result.Status == TimedOut {
+		if n.result.Status == event.Cancelled || n.result.Status == event.TimedOut {
 			return true
 		}
 	}
@@ -320,9 +321,9 @@ func (r *run) cutShort() bool {
 }
 
 // endedBy says what a context that has ended means for what ran under it.
-func endedBy(ctx context.Context) (Status, int) {
+func endedBy(ctx context.Context) (event.Status, int) {
 	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) || errors.Is(cause, errStepTimeout) {
-		return TimedOut, CodeTimeout
+		return event.TimedOut, event.CodeTimeout
 	}
-	return Cancelled, CodeInterrupted
+	return event.Cancelled, event.CodeInterrupted
 }

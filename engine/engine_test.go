@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fixtures"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -58,7 +59,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // run runs a pipeline; listen sees every event and may be nil.
-func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.Inputs, listen func(engine.Event)) (engine.Summary, []engine.Event) {
+func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.Inputs, listen func(event.Event)) (event.Summary, []event.Event) {
 	t.Helper()
 	p, err := pipeline.Parse("pipeline.yml", []byte(file))
 	if err != nil {
@@ -69,10 +70,10 @@ func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.
 	if err != nil {
 		t.Fatal(err)
 	}
-	var events []engine.Event
+	var events []event.Event
 	summary, err := engine.Run(ctx, plan, engine.Options{
 		Host: b.host, Fetcher: b.fetcher,
-		Events: func(e engine.Event) {
+		Events: func(e event.Event) {
 			events = append(events, e)
 			if listen != nil {
 				listen(e)
@@ -86,10 +87,10 @@ func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.
 }
 
 // story is the kinds of the events, with the step or text that each is about.
-func story(events []engine.Event) []string {
+func story(events []event.Event) []string {
 	var lines []string
 	for _, e := range events {
-		if e.Kind == engine.PullProgress {
+		if e.Kind == event.PullProgress {
 			continue // how often that is depends on how fast the machine is
 		}
 		line := string(e.Kind)
@@ -119,11 +120,11 @@ steps:
 	if diff := cmp.Diff(want, story(events)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	var statuses []engine.Status
+	var statuses []event.Status
 	for _, step := range summary.Steps {
 		statuses = append(statuses, step.Status)
 	}
-	if summary.ExitCode != 4 || !slices.Equal(statuses, []engine.Status{engine.Succeeded, engine.Failed, engine.Skipped}) {
+	if summary.ExitCode != 4 || !slices.Equal(statuses, []event.Status{event.Succeeded, event.Failed, event.Skipped}) {
 		t.Errorf("code %d, steps %v", summary.ExitCode, statuses)
 	}
 }
@@ -172,17 +173,17 @@ steps:
   - {name: two, image: 'oci:busybox', commands: [': > two']}
 services:
   - {name: db, image: 'oci:busybox', commands: ['while :; do sleep 0.01; done']}
-`, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.StepStarted && e.Step == "one" {
+`, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepStarted && e.Step == "one" {
 			cancel(stopped)
 		}
 	})
-	var statuses []engine.Status
+	var statuses []event.Status
 	for _, step := range summary.Steps {
 		statuses = append(statuses, step.Status)
 	}
-	want := []engine.Status{engine.Stopped, engine.Cancelled, engine.Cancelled}
-	if !slices.Equal(statuses, want) || summary.ExitCode != engine.CodeInterrupted || summary.Error != stopped.Error() {
+	want := []event.Status{event.Stopped, event.Cancelled, event.Cancelled}
+	if !slices.Equal(statuses, want) || summary.ExitCode != event.CodeInterrupted || summary.Error != stopped.Error() {
 		t.Errorf("steps %v, code %d, error %q", statuses, summary.ExitCode, summary.Error)
 	}
 }
@@ -195,7 +196,7 @@ steps:
     timeout: 200ms
     entrypoint: [/bin/sh, -c, 'trap "exit 0" TERM; while :; do sleep 0.01; done']
 `, pipeline.Inputs{}, nil)
-	if step := summary.Steps[0]; step.Status != engine.TimedOut || summary.ExitCode != engine.CodeTimeout {
+	if step := summary.Steps[0]; step.Status != event.TimedOut || summary.ExitCode != event.CodeTimeout {
 		t.Errorf("step %+v, code %d", step, summary.ExitCode)
 	}
 }
@@ -207,17 +208,17 @@ steps:
   - {name: waits, image: 'oci:busybox', commands: ['while [ ! -e seen ]; do sleep 0.01; done']}
 services:
   - {name: db, image: 'oci:busybox', commands: [exit 5]}
-`, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.StepFinished && e.Step == "db" {
+`, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepFinished && e.Step == "db" {
 			if err := os.WriteFile(filepath.Join(b.dir, "seen"), nil, 0o600); err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	if summary.ExitCode != 0 || summary.Steps[0].Status != engine.Failed || summary.Steps[0].ExitCode != 5 {
+	if summary.ExitCode != 0 || summary.Steps[0].Status != event.Failed || summary.Steps[0].ExitCode != 5 {
 		t.Errorf("code %d, service %+v", summary.ExitCode, summary.Steps[0])
 	}
-	if !slices.ContainsFunc(events, func(e engine.Event) bool { return e.Kind == engine.Warning && e.Step == "db" }) {
+	if !slices.ContainsFunc(events, func(e event.Event) bool { return e.Kind == event.Warning && e.Step == "db" }) {
 		t.Error("no warning about the service")
 	}
 }
@@ -231,7 +232,7 @@ steps:
 `, pipeline.Inputs{}, nil)
 	pulls := 0
 	for _, e := range events {
-		if e.Kind == engine.PullStarted {
+		if e.Kind == event.PullStarted {
 			pulls++
 		}
 	}
@@ -257,8 +258,8 @@ steps:
 	ctx, cancel := context.WithCancelCause(t.Context())
 	summary, err := engine.Run(ctx, plan, engine.Options{
 		Host: b.host, Fetcher: b.fetcher, Cleanup: 1500 * time.Millisecond,
-		Events: func(e engine.Event) {
-			if e.Kind == engine.Line && e.Step == "long" {
+		Events: func(e event.Event) {
+			if e.Kind == event.Line && e.Step == "long" {
 				cancel(errors.New("stop"))
 			}
 		},
@@ -267,7 +268,7 @@ steps:
 		t.Fatal(err)
 	}
 	tidy := summary.Steps[1]
-	if tidy.Status != engine.Cancelled || tidy.Error != "stop; the 1.5s for what runs always are over" || summary.ExitCode != engine.CodeInterrupted {
+	if tidy.Status != event.Cancelled || tidy.Error != "stop; the 1.5s for what runs always are over" || summary.ExitCode != event.CodeInterrupted {
 		t.Errorf("%+v, exit code %d", tidy, summary.ExitCode)
 	}
 }
@@ -297,18 +298,18 @@ func TestAWidePipelineEndsWithFewStepsAtOnce(t *testing.T) {
 	var order []string
 	summary, err := engine.Run(t.Context(), plan, engine.Options{
 		Host: b.host, Fetcher: b.fetcher, Parallel: 3,
-		Events: func(e engine.Event) {
+		Events: func(e event.Event) {
 			switch e.Kind {
-			case engine.StepStarted:
+			case event.StepStarted:
 				running[e.Step] = true
 				most = max(most, len(running))
 				order = append(order, e.Step)
-			case engine.StepFinished:
+			case event.StepFinished:
 				delete(running, e.Step)
 			}
 		},
 	})
-	if err != nil || summary.Status != engine.Succeeded {
+	if err != nil || summary.Status != event.Succeeded {
 		t.Fatalf("%+v, %v", summary, err)
 	}
 	if most > 3 || len(order) != 22 || order[0] != "first" || order[21] != "last" {
@@ -318,12 +319,12 @@ func TestAWidePipelineEndsWithFewStepsAtOnce(t *testing.T) {
 
 func TestACancelEndsAWidePipeline(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	summary, _ := newBench(t).run(t, ctx, wide(20), pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.StepStarted && e.Step != "first" {
+	summary, _ := newBench(t).run(t, ctx, wide(20), pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepStarted && e.Step != "first" {
 			cancel(errors.New("stop"))
 		}
 	})
-	if summary.Status != engine.Cancelled || summary.ExitCode != engine.CodeInterrupted {
+	if summary.Status != event.Cancelled || summary.ExitCode != event.CodeInterrupted {
 		t.Errorf("%s with exit code %d", summary.Status, summary.ExitCode)
 	}
 }

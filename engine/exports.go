@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -136,7 +137,7 @@ func (r *run) inherit(n *node) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.exports)) {
 		if slices.ContainsFunc(n.step.Env, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
-			r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("the variable %s from step %s is not used: the step has one of its own", name, n.exports[name].from.step.Name)})
+			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the variable %s from step %s is not used: the step has one of its own", name, n.exports[name].from.step.Name)})
 			continue
 		}
 		n.inherited = append(n.inherited, name+"="+n.exports[name].value)
@@ -147,8 +148,8 @@ func (r *run) inherit(n *node) {
 // fail that would else have succeeded.
 func (r *run) export(n *node, list []string, err error, end outcome) outcome {
 	if err != nil {
-		if end.status == Succeeded {
-			return outcome{status: Failed, code: CodeError, err: fmt.Errorf("hand on the step's variables: %w", err)}
+		if end.status == event.Succeeded {
+			return outcome{status: event.Failed, code: event.CodeError, err: fmt.Errorf("hand on the step's variables: %w", err)}
 		}
 		return end
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 )
 
@@ -14,7 +15,7 @@ const maxQueued = 1 << 20
 // slow, such as a terminal that was stopped, slows the steps that print once maxQueued bytes wait; steps that
 // print nothing, or to files, go on, and nothing is lost.
 type feed struct {
-	to      func(Event)
+	to      func(event.Event)
 	flush   func() // nil, or called when nothing waits any more
 	done    chan struct{}
 	mu      sync.Mutex // guards the rest
@@ -26,14 +27,14 @@ type feed struct {
 
 // queued is an event, or one for each of some lines of the same stream.
 type queued struct {
-	event Event
+	event event.Event
 	told  chan struct{} // closed in place of telling an event; nil: there is one
 	lines []logs.Line
 	bytes int
 }
 
 // newFeed returns nil when nobody listens.
-func newFeed(to func(Event), flush func()) *feed {
+func newFeed(to func(event.Event), flush func()) *feed {
 	if to == nil {
 		return nil
 	}
@@ -44,7 +45,7 @@ func newFeed(to func(Event), flush func()) *feed {
 }
 
 // put adds an event without waiting.
-func (f *feed) put(e Event) {
+func (f *feed) put(e event.Event) {
 	if f == nil {
 		return
 	}
@@ -55,7 +56,7 @@ func (f *feed) put(e Event) {
 }
 
 // putLines adds an event like e for each of the lines, once there is room.
-func (f *feed) putLines(e Event, lines []logs.Line) {
+func (f *feed) putLines(e event.Event, lines []logs.Line) {
 	if f == nil {
 		return
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -25,9 +25,9 @@ steps:
 	var started time.Time
 	for _, e := range events {
 		switch {
-		case e.Kind == engine.Line && !strings.HasPrefix(e.Text, "+ "):
+		case e.Kind == event.Line && !strings.HasPrefix(e.Text, "+ "):
 			said[e.Step] = append(said[e.Step], e.Text)
-		case e.Kind == engine.StepStarted && e.Step == "report":
+		case e.Kind == event.StepStarted && e.Step == "report":
 			started = e.Time
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
@@ -41,7 +42,7 @@ type Fetcher struct {
 	Platform string // "": this machine's
 	Options  pull.Options
 	Progress func(image string, p unpack.Progress) // may be nil
-	Events   func(Event)                           // of what is fetched, at once and from whatever goroutine fetches; may be nil
+	Events   func(event.Event)                     // of what is fetched, at once and from whatever goroutine fetches; may be nil
 	// Locked returns the digest that is to be used for an image, as named by
 	// LockName, and "" when there is none; nil: nothing is locked.
 	Locked func(image, platform string) digest.Digest
@@ -68,12 +69,14 @@ func (f *Fetcher) told(image string, fetch func(*Fetcher) (*Image, error)) (*Ima
 		return fetch(f)
 	}
 	began := time.Now()
-	f.Events(Event{Kind: PullStarted, Time: began, Image: image})
-	meter := newMeter(func(p Progress) { f.Events(Event{Kind: PullProgress, Time: time.Now(), Image: image, Progress: &p}) })
+	f.Events(event.Event{Kind: event.PullStarted, Time: began, Image: image})
+	meter := newMeter(func(p event.Progress) {
+		f.Events(event.Event{Kind: event.PullProgress, Time: time.Now(), Image: image, Progress: &p})
+	})
 	telling := *f
 	telling.Progress = meter.tee(f.Progress)
 	got, err := fetch(&telling)
-	end := Event{Kind: PullFinished, Time: time.Now(), Image: image, Duration: Millis(time.Since(began))}
+	end := event.Event{Kind: event.PullFinished, Time: time.Now(), Image: image, Duration: event.Millis(time.Since(began))}
 	if err != nil {
 		end.Error = err.Error()
 	} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -96,7 +97,7 @@ func (im *images) start(step *pipeline.PlannedStep) *fetch {
 func (im *images) fetch(step *pipeline.PlannedStep) (*Image, error) {
 	fetcher := im.run.o.Fetcher.For(step.Platform)
 	also := fetcher.Events
-	fetcher.Events = func(e Event) {
+	fetcher.Events = func(e event.Event) {
 		im.run.emit(e)
 		if also != nil {
 			e.Image, e.Error = im.run.fixed.String(e.Image), im.run.mask.String(e.Error)
@@ -105,7 +106,7 @@ func (im *images) fetch(step *pipeline.PlannedStep) (*Image, error) {
 	}
 	image, err := fetcher.Fetch(im.ctx, step.Image, step.Pull)
 	if err == nil && image.Warning != "" {
-		im.run.emit(Event{Kind: Warning, Text: image.Warning})
+		im.run.emit(event.Event{Kind: event.Warning, Text: image.Warning})
 	}
 	return image, err
 }

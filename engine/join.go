@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -26,7 +27,7 @@ func (r *run) offer(n *node, s *sandbox.Sandbox, step *sandbox.Step) {
 		}
 	}
 	if err := s.Offer(n.step.Name, withheld); err != nil {
-		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("stepexec shell cannot join the step: %v", err)})
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("stepexec shell cannot join the step: %v", err)})
 	}
 }
 

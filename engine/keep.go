@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -39,7 +40,7 @@ func (r *run) takeAway(n *node, p *prepared, end outcome) {
 }
 
 func (r *run) keeps(n *node, end outcome) bool {
-	return n.step.Keep || r.o.KeepFailed && !n.isBeside() && (end.status == Failed || end.status == TimedOut)
+	return n.step.Keep || r.o.KeepFailed && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
 }
 
 // keepRoot keeps what a step has left, if it is to be kept.
@@ -50,8 +51,8 @@ func (r *run) keepRoot(n *node, end outcome) {
 	}
 	left := n.left
 	if left == nil {
-		if end.status == Failed && n.result.Started.IsZero() {
-			r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "nothing to keep: its container could not be made"})
+		if end.status == event.Failed && n.result.Started.IsZero() {
+			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "nothing to keep: its container could not be made"})
 		}
 		return
 	}
@@ -67,10 +68,10 @@ func (r *run) keepRoot(n *node, end outcome) {
 			err = r.o.Host.Keep(left.upper, k)
 		}
 		if err != nil {
-			r.emit(Event{Kind: Warning, Step: n.step.Name, Text: err.Error()})
+			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: err.Error()})
 			return
 		}
-		r.emit(Event{Kind: StepKept, Step: n.step.Name, Text: fmt.Sprintf("kept: stepexec shell %s %s", r.o.Host.ID(), quoted(n.step.Name))})
+		r.emit(event.Event{Kind: event.StepKept, Step: n.step.Name, Text: fmt.Sprintf("kept: stepexec shell %s %s", r.o.Host.ID(), quoted(n.step.Name))})
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -133,7 +134,7 @@ func (f *maskFile) keep(err error) {
 		return
 	}
 	f.err = err
-	f.of.run.emit(Event{Kind: Warning, Step: f.step, Text: fmt.Sprintf("%v; its output is not shown from here on, for it cannot be masked", err)})
+	f.of.run.emit(event.Event{Kind: event.Warning, Step: f.step, Text: fmt.Sprintf("%v; its output is not shown from here on, for it cannot be masked", err)})
 }
 
 // parse masks the values that are new. At the step's end all of them must be whole.
@@ -159,7 +160,7 @@ func (f *maskFile) parse(end bool) error {
 		return nil
 	}
 	if weak := f.of.run.mask.Add(fresh); weak > 0 {
-		f.of.run.emit(Event{Kind: Warning, Step: f.step, Text: fmt.Sprintf("%d of the values in $STEPEXEC_MASK are shorter than 4 characters and cannot be masked", weak)})
+		f.of.run.emit(event.Event{Kind: event.Warning, Step: f.step, Text: fmt.Sprintf("%d of the values in $STEPEXEC_MASK are shorter than 4 characters and cannot be masked", weak)})
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -16,7 +17,7 @@ const (
 // meter sums up the progress of an image's layers. unpack does not call it from two
 // goroutines at once.
 type meter struct {
-	report  func(Progress)
+	report  func(event.Progress)
 	now     func() time.Time
 	layers  map[digest.Digest]unpack.Progress // that were not there
 	samples []sample                          // of the window and the last one before it, the oldest first
@@ -27,7 +28,7 @@ type sample struct {
 	bytes int64
 }
 
-func newMeter(report func(Progress)) *meter {
+func newMeter(report func(event.Progress)) *meter {
 	return &meter{report: report, now: time.Now, layers: map[digest.Digest]unpack.Progress{}}
 }
 
@@ -66,8 +67,8 @@ func (m *meter) add(p unpack.Progress) {
 	}
 }
 
-func (m *meter) sum() Progress {
-	var sum Progress
+func (m *meter) sum() event.Progress {
+	var sum event.Progress
 	known := true
 	for _, p := range m.layers {
 		sum.Layers++

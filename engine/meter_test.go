@@ -7,14 +7,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/unpack"
 )
 
 func TestMeterSumsUpTheLayersAndKeepsItsPause(t *testing.T) {
 	a, b, old := digest.FromString("a"), digest.FromString("b"), digest.FromString("old")
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	var got []Progress
-	m := newMeter(func(p Progress) { got = append(got, p) })
+	var got []event.Progress
+	m := newMeter(func(p event.Progress) { got = append(got, p) })
 	m.now = func() time.Time { return at }
 	var others int
 	add := m.tee(func(string, unpack.Progress) { others++ })
@@ -34,7 +35,7 @@ func TestMeterSumsUpTheLayersAndKeepsItsPause(t *testing.T) {
 		at = at.Add(step.after)
 		add("image", step.p)
 	}
-	want := []Progress{
+	want := []event.Progress{
 		{Total: 1000, Layers: 1},
 		{Bytes: 400, Total: 1500, Rate: 800, Layers: 2},
 		{Bytes: 700, Total: 1500, Rate: 700, Layers: 2},
@@ -50,8 +51,8 @@ func TestMeterSumsUpTheLayersAndKeepsItsPause(t *testing.T) {
 }
 
 func TestMeterDoesNotKnowTheWholeWhereALayersSizeIsNotKnown(t *testing.T) {
-	var got []Progress
-	m := newMeter(func(p Progress) { got = append(got, p) })
+	var got []event.Progress
+	m := newMeter(func(p event.Progress) { got = append(got, p) })
 	m.add(unpack.Progress{Layer: digest.FromString("a"), Bytes: 10, Total: -1, State: unpack.Unpacking})
 	if len(got) != 1 || got[0].Total != 0 || got[0].Bytes != 10 {
 		t.Errorf("got %+v", got)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -45,7 +46,7 @@ func (r *run) newOutput(n *node, dir string, looked *printed) (_ *output, err er
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{Stdout, Stderr} {
+	for _, name := range []string{event.Stdout, event.Stderr} {
 		fifo, err := logs.NewFIFO(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
@@ -98,9 +99,9 @@ func (r *run) sinks(n *node, o *output, looked *printed) ([]io.Writer, error) {
 // lineSinks are where lines become events, within the step's limit.
 func (r *run) lineSinks(n *node, o *output, looked *printed) (last []io.Writer) {
 	limit := newOutputLimit(r.outputLimit(n), func(stream string, lines []logs.Line) {
-		r.emitLines(Event{Step: n.step.Name, Stream: stream}, lines)
-	}, func(text string) { r.emit(Event{Kind: Warning, Step: n.step.Name, Text: text}) })
-	for i, name := range []string{Stdout, Stderr} {
+		r.emitLines(event.Event{Step: n.step.Name, Stream: stream}, lines)
+	}, func(text string) { r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: text}) })
+	for i, name := range []string{event.Stdout, event.Stderr} {
 		lines := logs.NewLines(func(lines []logs.Line) {
 			looked.add(i, lines)
 			limit.add(name, lines)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -37,7 +38,7 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.result.Digest, n.result.Pull = image.Digest.String(), Millis(time.Since(began))
+	n.result.Digest, n.result.Pull = image.Digest.String(), event.Millis(time.Since(began))
 	began = time.Now()
 	ready, err := r.newReadiness(n, image)
 	if err != nil {
@@ -49,7 +50,7 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	}
 	p, err := r.create(ctx, n, r.sandboxStep(n, image, mounts), ready)
 	if err == nil {
-		n.result.Create = Millis(time.Since(began))
+		n.result.Create = event.Millis(time.Since(began))
 	}
 	return p, err
 }

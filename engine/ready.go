@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -162,11 +163,11 @@ func (rd *readiness) judge(running context.Context, end outcome) outcome {
 	case rd == nil:
 		return end
 	case rd.ready:
-		rd.node.result.Ready = Millis(rd.took)
+		rd.node.result.Ready = event.Millis(rd.took)
 		return end
 	case rd.tooLate:
 		rd.node.result.NotReady = true
-		return outcome{TimedOut, CodeTimeout, rd.failure("not ready in "+rd.timeout.String(), rd.lines)}
+		return outcome{event.TimedOut, event.CodeTimeout, rd.failure("not ready in "+rd.timeout.String(), rd.lines)}
 	case running.Err() != nil:
 		return end // stopped with the run
 	}
@@ -175,14 +176,14 @@ func (rd *readiness) judge(running context.Context, end outcome) outcome {
 		how = end.err.Error()
 	}
 	if end.code == 0 {
-		end.code = CodeError // it is never green
+		end.code = event.CodeError // it is never green
 	}
 	how = fmt.Sprintf("%s with exit code %d before it was ready", how, end.code)
-	if end.status == Succeeded {
+	if end.status == event.Succeeded {
 		how = "ended with exit code 0 before it was ready"
 	}
 	rd.node.result.NotReady = true
-	return outcome{Failed, end.code, rd.failure(how, rd.printed.last())}
+	return outcome{event.Failed, end.code, rd.failure(how, rd.printed.last())}
 }
 
 // failure says what was waited for, and the last lines of the step.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -21,19 +21,19 @@ steps:
 func TestAnInterruptEndsTheWaitingForAService(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	summary, _ := newBench(t).run(t, ctx, serviceNeverReady, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.Line {
+	summary, _ := newBench(t).run(t, ctx, serviceNeverReady, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.Line {
 			cancel()
 		}
 	})
-	if summary.Status != engine.Cancelled || summary.Steps[0].Status != engine.Stopped || summary.Steps[0].NotReady || summary.Steps[1].Status != engine.Cancelled {
+	if summary.Status != event.Cancelled || summary.Steps[0].Status != event.Stopped || summary.Steps[0].NotReady || summary.Steps[1].Status != event.Cancelled {
 		t.Errorf("got %+v", summary)
 	}
 }
 
 func TestTheTimeOfThePipelineEndsTheWaitingForAService(t *testing.T) {
 	summary, _ := newBench(t).run(t, t.Context(), serviceNeverReady, pipeline.Inputs{Timeout: 2 * time.Second}, nil)
-	if summary.Status != engine.TimedOut || summary.ExitCode != engine.CodeTimeout || summary.Steps[0].NotReady {
+	if summary.Status != event.TimedOut || summary.ExitCode != event.CodeTimeout || summary.Steps[0].NotReady {
 		t.Errorf("got %+v", summary)
 	}
 }
@@ -47,7 +47,7 @@ steps:
   - {name: more, image: 'oci:busybox', detach: true, depends_on: [server], commands: [exec sleep 1000]}
   - {name: lint, image: 'oci:busybox', depends_on: [], commands: ['true']}
 `, pipeline.Inputs{}, nil)
-	if summary.Status != engine.Succeeded || summary.Steps[3].Status != engine.Succeeded {
+	if summary.Status != event.Succeeded || summary.Steps[3].Status != event.Succeeded {
 		t.Errorf("got %+v", summary)
 	}
 }
@@ -81,7 +81,7 @@ services:
 steps:
   - {name: use, image: 'oci:busybox', commands: [echo never]}
 `, pipeline.Inputs{}, nil)
-	if db := summary.Steps[0]; !db.NotReady || db.Status != engine.TimedOut || !strings.Contains(db.Error, "waited for sleep 1000 to succeed") {
+	if db := summary.Steps[0]; !db.NotReady || db.Status != event.TimedOut || !strings.Contains(db.Error, "waited for sleep 1000 to succeed") {
 		t.Errorf("got %+v", db)
 	}
 }
@@ -92,12 +92,12 @@ services:
   db: {image: 'oci:busybox', output: none, commands: [echo up, exec sleep 1000], ready: {log: ^up$}}
 steps:
   - {name: use, image: 'oci:busybox', commands: ['true']}
-`, pipeline.Inputs{}, func(e engine.Event) {
-		if e.Kind == engine.Line && e.Step == "db" {
+`, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.Line && e.Step == "db" {
 			t.Errorf("shown: %q", e.Text)
 		}
 	})
-	if summary.Status != engine.Succeeded || summary.Steps[0].Ready == 0 {
+	if summary.Status != event.Succeeded || summary.Steps[0].Ready == 0 {
 		t.Errorf("got %+v\n%q", summary, story(events))
 	}
 }

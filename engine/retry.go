@@ -7,18 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
-
-// Attempt says how one of several attempts at a step ended.
-type Attempt struct {
-	Status   Status    `json:"status"`
-	ExitCode int       `json:"exit_code"`
-	OOM      bool      `json:"oom,omitempty"`
-	Error    string    `json:"error,omitempty"`
-	Started  time.Time `json:"started,omitzero"`
-	Duration Millis    `json:"duration_ms"`
-}
 
 // attempts runs a step, again and again where it says so. Each attempt has a
 // container of its own and the step's whole time.
@@ -37,7 +28,7 @@ func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 			return end
 		}
 		pause := retry.Pause(attempt)
-		r.emit(Event{Kind: StepRetried, Step: n.step.Name, Text: fmt.Sprintf("attempt %d of %d: %s; again in %v", attempt, retry.Attempts, end, pause)})
+		r.emit(event.Event{Kind: event.StepRetried, Step: n.step.Name, Text: fmt.Sprintf("attempt %d of %d: %s; again in %v", attempt, retry.Attempts, end, pause)})
 		if !sleep(ctx, pause) {
 			return end
 		}
@@ -50,7 +41,7 @@ func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 // forget takes back what an attempt has left in the result. It leaves what does not
 // change with attempts alone: others read it meanwhile.
 func (n *node) forget() {
-	n.result.Status, n.result.Started, n.result.Duration, n.result.Start = Pending, time.Time{}, 0, 0
+	n.result.Status, n.result.Started, n.result.Duration, n.result.Start = event.Pending, time.Time{}, 0, 0
 	n.result.OOM, n.result.Usage, n.result.Outputs = false, nil, nil
 }
 
@@ -66,7 +57,7 @@ func (r *run) attempt(ctx context.Context, n *node, ahead *prepared) outcome {
 
 // retriable reports whether the end of an attempt is one to try again after.
 func retriable(retry pipeline.Retry, n *node, end outcome) bool {
-	if end.status == Succeeded {
+	if end.status == event.Succeeded {
 		return false
 	}
 	if len(retry.Causes)+len(retry.ExitCodes) == 0 {
@@ -74,11 +65,11 @@ func retriable(retry pipeline.Retry, n *node, end outcome) bool {
 	}
 	var cause pipeline.RetryCause
 	switch {
-	case end.status == TimedOut:
+	case end.status == event.TimedOut:
 		cause = pipeline.CauseTimeout
 	case n.result.OOM:
 		cause = pipeline.CauseOOM
-	case end.code == CodeError && end.err != nil: // and not the command's own 125
+	case end.code == event.CodeError && end.err != nil: // and not the command's own 125
 		cause = pipeline.CauseError
 	default:
 		return slices.Contains(retry.ExitCodes, end.code)
@@ -86,8 +77,8 @@ func retriable(retry pipeline.Retry, n *node, end outcome) bool {
 	return slices.Contains(retry.Causes, cause)
 }
 
-func (r *run) attemptResult(n *node, end outcome) Attempt {
-	a := Attempt{Status: end.status, ExitCode: end.code, OOM: n.result.OOM, Started: n.result.Started, Duration: n.result.Duration}
+func (r *run) attemptResult(n *node, end outcome) event.Attempt {
+	a := event.Attempt{Status: end.status, ExitCode: end.code, OOM: n.result.OOM, Started: n.result.Started, Duration: n.result.Duration}
 	if end.err != nil {
 		a.Error = r.mask.String(end.err.Error())
 	}

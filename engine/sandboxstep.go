@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -77,4 +78,13 @@ func sandboxIDMaps(maps []pipeline.IDMap) []sandbox.IDMap {
 		all = append(all, sandbox.IDMap(m))
 	}
 	return all
+}
+
+// usageOf is what a step used, in the form of events.
+func usageOf(u sandbox.Usage) *event.Usage {
+	return &event.Usage{
+		User: event.Millis(u.User), System: event.Millis(u.System), Throttled: event.Millis(u.Throttled),
+		PeakMemory: u.PeakMemory, BytesRead: u.BytesRead, BytesWritten: u.BytesWritten,
+		PeakPids: u.PeakPids, OOMKills: u.OOMKills,
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -49,13 +50,13 @@ func (r *run) runService(ctx, serving context.Context, n *node) {
 func (r *run) serve(ctx, serving context.Context, n *node, ahead *prepared) outcome {
 	end := r.execute(ctx, serving, n, ahead)
 	switch {
-	case serving.Err() != nil && end.status == Cancelled:
-		return outcome{status: Stopped}
+	case serving.Err() != nil && end.status == event.Cancelled:
+		return outcome{status: event.Stopped}
 	case n.result.NotReady || !n.runs || ctx.Err() != nil:
-	case end.status == Failed:
-		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", n.role(), end.code)})
-	case end.status == Succeeded && n.result.Service:
-		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "the service ended by itself before the steps that may need it"})
+	case end.status == event.Failed:
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", n.role(), end.code)})
+	case end.status == event.Succeeded && n.result.Service:
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "the service ended by itself before the steps that may need it"})
 	}
 	return end
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -90,7 +91,7 @@ type Extra struct {
 // Run runs one more step, which shares the run's services, network, volumes and secrets.
 // When ctx or the run ends first, it is stopped. It is no part of the run's Summary, and
 // its failure fails nothing else.
-func (s *Serving) Run(ctx context.Context, e Extra) StepResult {
+func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.running, func() { cancel(context.Cause(s.running)) })()

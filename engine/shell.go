@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -28,7 +29,7 @@ type Shell struct {
 
 // wantsShell reports whether a shell is to be opened for a step that has ended so.
 func (r *run) wantsShell(n *node, end outcome) bool {
-	return r.o.Shell != nil && !n.isBeside() && (end.status == Failed || end.status == TimedOut)
+	return r.o.Shell != nil && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
 }
 
 // openShell opens a shell in what a step that has failed has left. Nothing that comes
@@ -38,7 +39,9 @@ func (r *run) openShell(n *node, end outcome) {
 	if !r.wantsShell(n, end) || r.interrupt.Err() != nil {
 		return
 	}
-	say := func(text string) { r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "no shell: " + text}) }
+	say := func(text string) {
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "no shell: " + text})
+	}
 	if n.left == nil {
 		say("its container could not be made")
 		return

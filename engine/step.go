@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -62,7 +63,7 @@ func (r *run) notRun(ctx context.Context, n *node) outcome {
 		n.result.Reason = errFailFast.Error()
 	case ctx.Err() != nil:
 		end := outcome{}
-		if end.status, end.code = endedBy(ctx); end.status == TimedOut {
+		if end.status, end.code = endedBy(ctx); end.status == event.TimedOut {
 			end.err = context.Cause(ctx)
 		}
 		return end
@@ -73,12 +74,12 @@ func (r *run) notRun(ctx context.Context, n *node) outcome {
 	default:
 		n.result.Reason = "no step before it failed"
 	}
-	return outcome{status: Skipped}
+	return outcome{status: event.Skipped}
 }
 
 // outcome is how a step ended.
 type outcome struct {
-	status Status
+	status event.Status
 	code   int
 	err    error
 }
@@ -86,7 +87,7 @@ type outcome struct {
 // String says it in words.
 func (o outcome) String() string {
 	text := string(o.status)
-	if o.status == Failed {
+	if o.status == event.Failed {
 		text += fmt.Sprintf(" with exit code %d", o.code)
 	}
 	if o.err != nil {
@@ -106,7 +107,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 			return failedStart(ctx, err)
 		}
 	}
-	r.emit(Event{Kind: StepStarted, Step: n.step.Name, Image: n.step.Image, Service: n.result.Service})
+	r.emit(event.Event{Kind: event.StepStarted, Step: n.step.Name, Image: n.step.Image, Service: n.result.Service})
 	began := time.Now()
 	giveBack, err := r.lendTerminal(n, p.sandbox.Terminal())
 	defer giveBack()
@@ -117,13 +118,13 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 		return failedStart(ctx, errors.Join(err, p.remove()))
 	}
 	p.input.begin()
-	n.result.Status, n.result.Started, n.result.Start = Running, began, Millis(time.Since(began))
+	n.result.Status, n.result.Started, n.result.Start = event.Running, began, event.Millis(time.Since(began))
 	n.runs = true
 	n.enter(p.sandbox)
 	r.offer(n, p.sandbox, p.step)
 	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
-	n.result.Duration = Millis(time.Since(began))
+	n.result.Duration = event.Millis(time.Since(began))
 	err = errors.Join(err, p.output.drain(), giveBack())
 	maskErr := p.output.masks.finish()
 	n.result.Masked += p.output.masks.count()
@@ -132,7 +133,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	exported, exportErr := r.readExports(n)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
-		r.emit(Event{Kind: Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
 	end := r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun))))
 	r.takeAway(n, p, end)
@@ -141,8 +142,8 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 
 // unmasked has a step fail whose output could not be masked as it wanted.
 func unmasked(err error, end outcome) outcome {
-	if err != nil && end.status == Succeeded {
-		return outcome{Failed, CodeError, fmt.Errorf("mask the step's values: %w", err)}
+	if err != nil && end.status == event.Succeeded {
+		return outcome{event.Failed, event.CodeError, fmt.Errorf("mask the step's values: %w", err)}
 	}
 	return end
 }
@@ -152,20 +153,20 @@ func unmasked(err error, end outcome) outcome {
 func ended(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
 	switch {
 	case err != nil:
-		return outcome{Failed, CodeError, err}
+		return outcome{event.Failed, event.CodeError, err}
 	case ctx.Err() != nil:
 		status, code := endedBy(ctx)
 		return outcome{status, code, context.Cause(ctx)}
 	case exit.Code == 0:
-		return outcome{status: Succeeded}
+		return outcome{status: event.Succeeded}
 	case !exit.OOM && slices.Contains(endsRun, exit.Code):
-		return outcome{status: Succeeded, code: exit.Code}
+		return outcome{status: event.Succeeded, code: exit.Code}
 	case exit.OOM:
-		return outcome{Failed, CodeOOM, fmt.Errorf("out of memory: %v", exit.OutOfMemory)}
+		return outcome{event.Failed, event.CodeOOM, fmt.Errorf("out of memory: %v", exit.OutOfMemory)}
 	case exit.Signal != 0:
-		return outcome{Failed, exit.Code, fmt.Errorf("killed by signal %d (%v)", int(exit.Signal), exit.Signal)}
+		return outcome{event.Failed, exit.Code, fmt.Errorf("killed by signal %d (%v)", int(exit.Signal), exit.Signal)}
 	}
-	return outcome{status: Failed, code: exit.Code}
+	return outcome{status: event.Failed, code: exit.Code}
 }
 
 // failedStart says what it means that a step's command could not be started.
@@ -176,9 +177,9 @@ func failedStart(ctx context.Context, err error) outcome {
 		status, code := endedBy(ctx)
 		return outcome{status, code, context.Cause(ctx)}
 	case errors.As(err, &command):
-		return outcome{Failed, command.Code, err}
+		return outcome{event.Failed, command.Code, err}
 	}
-	return outcome{Failed, CodeError, err}
+	return outcome{event.Failed, event.CodeError, err}
 }
 
 // finish records how a step ended. It is the one place that sets an end.
@@ -187,31 +188,31 @@ func (r *run) finish(n *node, end outcome) {
 	if end.err != nil {
 		n.result.Error = strings.TrimSpace(r.mask.String(end.err.Error()))
 	}
-	n.result.Ignored = n.step.IgnoreFailure && (end.status == Failed || errors.Is(end.err, errStepTimeout))
+	n.result.Ignored = n.step.IgnoreFailure && (end.status == event.Failed || errors.Is(end.err, errStepTimeout))
 	switch {
-	case !n.result.bad():
+	case !n.result.FailsRun():
 	case n.isBeside():
 		n.settle(true)
 	default:
 		n.failed = true
 	}
 	r.mu.Lock()
-	if end.status == Succeeded && end.code != 0 && r.halted == "" {
+	if end.status == event.Succeeded && end.code != 0 && r.halted == "" {
 		r.halted = fmt.Sprintf("step %s ended the run with exit code %d", n.step.Name, end.code)
 	}
-	if n.result.bad() {
+	if n.result.FailsRun() {
 		r.failed = append(r.failed, n.step.Name)
 	}
-	if r.first == nil && n.result.bad() {
+	if r.first == nil && n.result.FailsRun() {
 		r.first = &n.result
 	}
 	r.mu.Unlock()
-	if n.result.bad() {
+	if n.result.FailsRun() {
 		if r.plan.FailFast || n.step.FailsFast {
 			r.life.fail()
 		}
 	}
 	r.keepRoot(n, end)
 	result := n.result
-	r.emit(Event{Kind: StepFinished, Step: n.step.Name, Result: &result})
+	r.emit(event.Event{Kind: event.StepFinished, Step: n.step.Name, Result: &result})
 }

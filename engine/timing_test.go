@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -18,7 +19,7 @@ steps:
   - {name: slow, image: 'oci:busybox', depends_on: [], commands: [sleep 0.5]}
   - {name: last, image: 'oci:busybox', depends_on: [quick, slow], commands: ['true']}
 `, pipeline.Inputs{}, nil)
-	byName := map[string]engine.StepResult{}
+	byName := map[string]event.StepResult{}
 	for _, r := range summary.Steps {
 		byName[r.Step] = r
 	}
@@ -39,7 +40,7 @@ steps:
 		}
 	}
 	last, slow := byName["last"], byName["slow"]
-	if last.Eligible.Before(slow.Started) || last.Started.Before(last.Eligible) || last.Queue > engine.Millis(last.Started.Sub(last.Eligible)) {
+	if last.Eligible.Before(slow.Started) || last.Started.Before(last.Eligible) || last.Queue > event.Millis(last.Started.Sub(last.Eligible)) {
 		t.Errorf("eligible %v, started %v, queued for %v", last.Eligible, last.Started, last.Queue)
 	}
 }

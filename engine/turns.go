@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"github.com/stepexec/stepexec/event"
 	"math"
 	"slices"
 	"sync"
@@ -119,7 +120,7 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 		return func() {}
 	}
 	queue := n.granted.Sub(n.eligible)
-	defer func() { n.result.Queue = Millis(queue.Truncate(time.Millisecond)) }()
+	defer func() { n.result.Queue = event.Millis(queue.Truncate(time.Millisecond)) }()
 	if r.o.Slots == nil {
 		return r.turns.give
 	}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // ReadLog calls each for every event of the log, as the line of JSON that it is.
@@ -68,7 +68,7 @@ func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
 		if err := each(l.part); err != nil {
 			return false, err
 		}
-		if IsKind(l.part, engine.RunFinished) {
+		if IsKind(l.part, event.RunFinished) {
 			return true, nil
 		}
 		l.part = l.part[:0]
@@ -77,15 +77,15 @@ func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
 
 // IsKind reports whether a line of a log is an event of a kind. It does not
 // decode the line, of which there may be millions.
-func IsKind(line []byte, kind engine.Kind) bool {
+func IsKind(line []byte, kind event.Kind) bool {
 	// The kind comes behind the time, in front of whatever a step has printed.
 	head := line[:min(len(line), 80)]
 	return bytes.Contains(head, []byte(`"kind":"`+string(kind)+`"`))
 }
 
 // Decode reads a line of a log.
-func Decode(line []byte) (engine.Event, error) {
-	var e engine.Event
+func Decode(line []byte) (event.Event, error) {
+	var e event.Event
 	if err := json.Unmarshal(line, &e); err != nil {
 		return e, fmt.Errorf("read the log: %w", err)
 	}
@@ -97,8 +97,8 @@ func Decode(line []byte) (engine.Event, error) {
 func (r Record) Running() ([]string, error) {
 	var running []string
 	err := r.ReadLog(context.Background(), nil, func(line []byte) error {
-		started := IsKind(line, engine.StepStarted)
-		if !started && !IsKind(line, engine.StepFinished) {
+		started := IsKind(line, event.StepStarted)
+		if !started && !IsKind(line, event.StepFinished) {
 			return nil
 		}
 		e, err := Decode(line)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 const (
@@ -37,7 +37,7 @@ type log struct {
 	mu      sync.Mutex
 	queue   []byte
 	spare   []byte
-	encoder engine.LineEncoder
+	encoder event.LineEncoder
 	lost    int  // lines that have found no room
 	behind  bool // patience is at its end until something is written
 	full    bool // the bound was reached
@@ -64,7 +64,7 @@ func (l *log) add(event []byte) {
 }
 
 // addLine adds a line of a step's output, unless there is no room for it.
-func (l *log) addLine(e *engine.Event) {
+func (l *log) addLine(e *event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.full || l.failure != nil {
@@ -121,12 +121,12 @@ func (l *log) tellLost() {
 	if l.lost == 0 {
 		return
 	}
-	l.warn(engine.Event{Time: time.Now()}, fmt.Sprintf("the record lacks %d lines here: the disk was too slow", l.lost))
+	l.warn(event.Event{Time: time.Now()}, fmt.Sprintf("the record lacks %d lines here: the disk was too slow", l.lost))
 	l.lost = 0
 }
 
-func (l *log) warn(at engine.Event, text string) {
-	data, err := json.Marshal(engine.Event{Time: at.Time, Kind: engine.Warning, Step: at.Step, Text: text})
+func (l *log) warn(at event.Event, text string) {
+	data, err := json.Marshal(event.Event{Time: at.Time, Kind: event.Warning, Step: at.Step, Text: text})
 	l.failure = errors.Join(l.failure, err)
 	l.queue = append(append(l.queue, data...), '\n')
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // TestASlowDiskLosesLinesAndSaysSo has a pipe that nobody reads for the disk.
@@ -18,7 +18,7 @@ func TestASlowDiskLosesLinesAndSaysSo(t *testing.T) {
 	}
 	l := newLog(writer, 0)
 	l.patience = time.Millisecond
-	e := engine.Event{Kind: engine.Line, Text: strings.Repeat("x", 60<<10)}
+	e := event.Event{Kind: event.Line, Text: strings.Repeat("x", 60<<10)}
 	lost := func() int {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -59,7 +59,7 @@ func TestADiskThatFailsIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLog(writer, 0)
-	e := engine.Event{Kind: engine.Line, Text: strings.Repeat("x", 60<<10)}
+	e := event.Event{Kind: event.Line, Text: strings.Repeat("x", 60<<10)}
 	for range 2 * queueBytes / len(e.Text) {
 		l.addLine(&e)
 	}
@@ -69,8 +69,8 @@ func TestADiskThatFailsIsReported(t *testing.T) {
 }
 
 func BenchmarkLine(b *testing.B) {
-	e := engine.Event{Time: time.Now(), Kind: engine.Line, Step: "build", Stream: engine.Stdout, Text: strings.Repeat("text ", 16)}
-	var encoder engine.LineEncoder
+	e := event.Event{Time: time.Now(), Kind: event.Line, Step: "build", Stream: event.Stdout, Text: strings.Repeat("text ", 16)}
+	var encoder event.LineEncoder
 	var to []byte
 	b.SetBytes(int64(len(e.Text)))
 	for b.Loop() {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 const (
@@ -20,16 +20,16 @@ const (
 
 // Record is what is kept of a run beside its log.
 type Record struct {
-	Run       string          `json:"run"`
-	Name      string          `json:"name,omitempty"` // of the pipeline
-	User      string          `json:"user,omitempty"`
-	File      string          `json:"file,omitempty"` // of the pipeline, absolute
-	Cell      string          `json:"cell,omitempty"` // which of several runs it was
-	Workspace string          `json:"workspace,omitempty"`
-	Started   time.Time       `json:"started"`
-	Steps     []Step          `json:"steps"`             // the plan: services first, then steps, as in the file
-	Finished  bool            `json:"finished"`          // false: the run goes on, or died
-	Summary   *engine.Summary `json:"summary,omitempty"` // how it ended; nil unless finished
+	Run       string         `json:"run"`
+	Name      string         `json:"name,omitempty"` // of the pipeline
+	User      string         `json:"user,omitempty"`
+	File      string         `json:"file,omitempty"` // of the pipeline, absolute
+	Cell      string         `json:"cell,omitempty"` // which of several runs it was
+	Workspace string         `json:"workspace,omitempty"`
+	Started   time.Time      `json:"started"`
+	Steps     []Step         `json:"steps"`             // the plan: services first, then steps, as in the file
+	Finished  bool           `json:"finished"`          // false: the run goes on, or died
+	Summary   *event.Summary `json:"summary,omitempty"` // how it ended; nil unless finished
 
 	dir string
 }

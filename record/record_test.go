@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 )
 
@@ -25,8 +25,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func line(text string) engine.Event {
-	return engine.Event{Time: time.Unix(1, 5).UTC(), Kind: engine.Line, Step: "build", Stream: engine.Stdout, Text: text}
+func line(text string) event.Event {
+	return event.Event{Time: time.Unix(1, 5).UTC(), Kind: event.Line, Step: "build", Stream: event.Stdout, Text: text}
 }
 
 func begin(t *testing.T, root, run string) *record.Writer {
@@ -36,16 +36,16 @@ func begin(t *testing.T, root, run string) *record.Writer {
 	return w
 }
 
-func finished(run string) engine.Event {
-	return engine.Event{Kind: engine.RunFinished, Summary: &engine.Summary{
-		Run: run, Status: engine.Failed, ExitCode: 3, Duration: engine.Millis(1500 * time.Millisecond),
-		Steps: []engine.StepResult{{Step: "build", Status: engine.Failed, ExitCode: 3, Usage: &engine.Usage{User: engine.Millis(time.Second)}}},
+func finished(run string) event.Event {
+	return event.Event{Kind: event.RunFinished, Summary: &event.Summary{
+		Run: run, Status: event.Failed, ExitCode: 3, Duration: event.Millis(1500 * time.Millisecond),
+		Steps: []event.StepResult{{Step: "build", Status: event.Failed, ExitCode: 3, Usage: &event.Usage{User: event.Millis(time.Second)}}},
 	}}
 }
 
-func events(t *testing.T, r record.Record) []engine.Event {
+func events(t *testing.T, r record.Record) []event.Event {
 	t.Helper()
-	var all []engine.Event
+	var all []event.Event
 	must(t, r.ReadLog(t.Context(), nil, func(line []byte) error {
 		e, err := record.Decode(line)
 		all = append(all, e)
@@ -57,7 +57,7 @@ func events(t *testing.T, r record.Record) []engine.Event {
 func TestRecordTellsThePlanTheEventsAndTheEnd(t *testing.T) {
 	root := t.TempDir()
 	w := begin(t, root, "abc")
-	told := []engine.Event{{Kind: engine.StepStarted, Step: "build"}, line("plain"), line("\x1b[31m\"red\"\\ \u2028 <é>"), line(""), finished("abc")}
+	told := []event.Event{{Kind: event.StepStarted, Step: "build"}, line("plain"), line("\x1b[31m\"red\"\\ \u2028 <é>"), line(""), finished("abc")}
 	for _, e := range told {
 		w.Event(e)
 	}
@@ -92,7 +92,7 @@ func TestRecordIsForItsOwnerAlone(t *testing.T) {
 func TestRecordOfARunThatDiedIsReadable(t *testing.T) {
 	root := t.TempDir()
 	w := begin(t, root, "abc")
-	w.Event(engine.Event{Kind: engine.StepStarted, Step: "build"})
+	w.Event(event.Event{Kind: event.StepStarted, Step: "build"})
 	w.Event(line("the last that is whole"))
 	must(t, w.Close()) // without an end
 	log, err := os.OpenFile(filepath.Join(root, "history", "abc", "log.ndjson"), os.O_APPEND|os.O_WRONLY, 0)
@@ -224,7 +224,7 @@ func TestLogEndsAtItsLimit(t *testing.T) {
 	r, err := record.Find(root, "abc")
 	must(t, err)
 	got := events(t, r)
-	if n := len(got); n < 4 || got[n-2].Kind != engine.Warning || got[n-1].Kind != engine.RunFinished {
+	if n := len(got); n < 4 || got[n-2].Kind != event.Warning || got[n-1].Kind != event.RunFinished {
 		t.Errorf("events %+v", got)
 	}
 	info, err := os.Stat(filepath.Join(root, "history", "abc", "log.ndjson"))
@@ -261,11 +261,11 @@ func FuzzLine(f *testing.F) {
 		must(t, w.Close())
 		r, err := record.Find(root, run)
 		must(t, err)
-		var want engine.Event
+		var want event.Event
 		data, err := json.Marshal(e)
 		must(t, err)
 		must(t, json.Unmarshal(data, &want))
-		if diff := cmp.Diff([]engine.Event{want}, events(t, r)); diff != "" {
+		if diff := cmp.Diff([]event.Event{want}, events(t, r)); diff != "" {
 			t.Errorf("read back (-want +got):\n%s", diff)
 		}
 		must(t, os.RemoveAll(filepath.Join(root, "history", run)))

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // Writer keeps the record of one run while the run goes on.
@@ -45,15 +45,15 @@ func Create(root string, r Record, maxBytes int64) (_ *Writer, err error) {
 // a second when a slow one has fallen far behind; then lines are left out, and the
 // log says so. It is called by one
 // goroutine at a time.
-func (w *Writer) Event(e engine.Event) {
-	if e.Kind == engine.PullProgress {
+func (w *Writer) Event(e event.Event) {
+	if e.Kind == event.PullProgress {
 		return // of interest only while it goes on
 	}
-	if e.Kind == engine.Line {
+	if e.Kind == event.Line {
 		w.log.addLine(&e)
 		return
 	}
-	if e.Kind == engine.RunFinished {
+	if e.Kind == event.RunFinished {
 		w.record.Summary = e.Summary
 	}
 	data, err := json.Marshal(e)

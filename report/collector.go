@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // Collector gathers the events of a run, or of the runs of a matrix, for a
@@ -29,53 +29,53 @@ func NewCollector(maxLogBytes int) *Collector {
 
 // Plan begins a run of which the plan is known, so that also steps of which no
 // event tells are in the report. The events with this cell are that run's.
-func (c *Collector) Plan(cell, id, name string, started time.Time, steps []engine.StepResult) {
+func (c *Collector) Plan(cell, id, name string, started time.Time, steps []event.StepResult) {
 	run := c.begin(cell, id, name, started)
 	for _, s := range steps {
 		step := c.step(run, s.Step)
 		step.StepResult = s
-		step.Status = engine.Pending
+		step.Status = event.Pending
 	}
 }
 
 // Event adds an event.
-func (c *Collector) Event(e engine.Event) {
+func (c *Collector) Event(e event.Event) {
 	run := c.byCell[e.Cell]
 	switch {
-	case e.Kind == engine.MatrixFinished:
+	case e.Kind == event.MatrixFinished:
 		return
-	case e.Kind == engine.Failure:
+	case e.Kind == event.Failure:
 		c.fail(e)
 		return
-	case e.Kind == engine.RunStarted && run != nil && run.ID == e.Run: // Plan was called
+	case e.Kind == event.RunStarted && run != nil && run.ID == e.Run: // Plan was called
 		run.Started = e.Time
 		return
-	case e.Kind == engine.RunStarted || run == nil:
+	case e.Kind == event.RunStarted || run == nil:
 		run = c.begin(e.Cell, e.Run, e.Name, e.Time)
 	}
 	switch e.Kind {
-	case engine.PullFinished:
+	case event.PullFinished:
 		run.Images = append(run.Images, Image{Name: e.Image, Digest: e.Digest, Duration: e.Duration, Error: e.Error})
-	case engine.Warning:
+	case event.Warning:
 		text := e.Text
 		if e.Step != "" {
 			text = e.Step + ": " + text
 		}
 		run.Warnings = append(run.Warnings, text)
-	case engine.StepStarted:
+	case event.StepStarted:
 		s := c.step(run, e.Step)
-		s.Image, s.Service, s.Status, s.Started = e.Image, e.Service, engine.Running, e.Time
-	case engine.Line:
+		s.Image, s.Service, s.Status, s.Started = e.Image, e.Service, event.Running, e.Time
+	case event.Line:
 		c.keep.add(c.step(run, e.Step).Log, e)
-	case engine.StepRetried:
+	case event.StepRetried:
 		s := c.step(run, e.Step)
 		s.Retries = append(s.Retries, e.Text)
-		s.Status = engine.Pending
-	case engine.StepFinished:
+		s.Status = event.Pending
+	case event.StepFinished:
 		if e.Result != nil {
 			c.step(run, e.Step).StepResult = *e.Result
 		}
-	case engine.RunFinished:
+	case event.RunFinished:
 		if e.Summary != nil {
 			c.finish(run, e.Summary)
 		}
@@ -83,7 +83,7 @@ func (c *Collector) Event(e engine.Event) {
 }
 
 // fail adds a failure of stepexec's own.
-func (c *Collector) fail(e engine.Event) {
+func (c *Collector) fail(e event.Event) {
 	text := e.Error
 	if e.File != "" {
 		text = fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
@@ -96,7 +96,7 @@ func (c *Collector) fail(e engine.Event) {
 
 // begin begins a run.
 func (c *Collector) begin(cell, id, name string, started time.Time) *Run {
-	run := &Run{ID: id, Name: name, Status: engine.Running, Started: started}
+	run := &Run{ID: id, Name: name, Status: event.Running, Started: started}
 	c.runs = append(c.runs, run)
 	c.byCell[cell], c.steps[run] = run, map[string]*Step{}
 	return run
@@ -105,7 +105,7 @@ func (c *Collector) begin(cell, id, name string, started time.Time) *Run {
 func (c *Collector) step(run *Run, name string) *Step {
 	s := c.steps[run][name]
 	if s == nil {
-		s = &Step{StepResult: engine.StepResult{Step: name, Status: engine.Pending}, Log: c.keep.newLog()}
+		s = &Step{StepResult: event.StepResult{Step: name, Status: event.Pending}, Log: c.keep.newLog()}
 		c.steps[run][name] = s
 		run.Steps = append(run.Steps, s)
 	}
@@ -113,7 +113,7 @@ func (c *Collector) step(run *Run, name string) *Step {
 }
 
 // finish takes over how a run ended. The steps come in the order of the file then.
-func (c *Collector) finish(run *Run, s *engine.Summary) {
+func (c *Collector) finish(run *Run, s *event.Summary) {
 	run.ID, run.Name, run.Finished = s.Run, s.Name, true
 	run.Status, run.ExitCode, run.Error, run.Duration = s.Status, s.ExitCode, s.Error, s.Duration
 	run.Steps = nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/report/live"
 )
@@ -17,31 +17,31 @@ import (
 func TestNothingOfARunCommandsTheTerminal(t *testing.T) {
 	const evil = "a\x1b[2J\x1b]0;title\x07b"
 	now := time.Now()
-	step := engine.StepResult{Step: evil, Image: evil, Status: engine.Failed, ExitCode: 3, Reason: evil, Error: evil, Started: now}
-	events := []engine.Event{
-		{Kind: engine.RunStarted, Time: now, Name: evil, Steps: 1},
-		{Kind: engine.PullStarted, Time: now, Cell: evil, Image: evil},
-		{Kind: engine.PullProgress, Time: now, Cell: evil, Image: evil, Progress: &engine.Progress{Bytes: 1, Total: 2, Layers: 1}},
-		{Kind: engine.PullFinished, Time: now, Cell: evil, Image: evil, Duration: engine.Millis(time.Minute)},
-		{Kind: engine.StepStarted, Time: now, Cell: evil, Step: evil, Image: evil},
-		{Kind: engine.Line, Time: now, Cell: evil, Step: evil, Stream: engine.Stdout, Text: evil},
-		{Kind: engine.StepRetried, Time: now, Cell: evil, Step: evil, Text: evil},
-		{Kind: engine.Warning, Time: now, Cell: evil, Step: evil, Text: evil},
-		{Kind: engine.StepKept, Time: now, Cell: evil, Step: evil, Text: evil},
-		{Kind: engine.StepFinished, Time: now, Cell: evil, Step: evil, Result: &step},
-		{Kind: engine.RunFinished, Time: now, Cell: evil, Summary: &engine.Summary{
-			Name: evil, Status: engine.Failed, ExitCode: 3, Error: evil, Steps: []engine.StepResult{step},
+	step := event.StepResult{Step: evil, Image: evil, Status: event.Failed, ExitCode: 3, Reason: evil, Error: evil, Started: now}
+	events := []event.Event{
+		{Kind: event.RunStarted, Time: now, Name: evil, Steps: 1},
+		{Kind: event.PullStarted, Time: now, Cell: evil, Image: evil},
+		{Kind: event.PullProgress, Time: now, Cell: evil, Image: evil, Progress: &event.Progress{Bytes: 1, Total: 2, Layers: 1}},
+		{Kind: event.PullFinished, Time: now, Cell: evil, Image: evil, Duration: event.Millis(time.Minute)},
+		{Kind: event.StepStarted, Time: now, Cell: evil, Step: evil, Image: evil},
+		{Kind: event.Line, Time: now, Cell: evil, Step: evil, Stream: event.Stdout, Text: evil},
+		{Kind: event.StepRetried, Time: now, Cell: evil, Step: evil, Text: evil},
+		{Kind: event.Warning, Time: now, Cell: evil, Step: evil, Text: evil},
+		{Kind: event.StepKept, Time: now, Cell: evil, Step: evil, Text: evil},
+		{Kind: event.StepFinished, Time: now, Cell: evil, Step: evil, Result: &step},
+		{Kind: event.RunFinished, Time: now, Cell: evil, Summary: &event.Summary{
+			Name: evil, Status: event.Failed, ExitCode: 3, Error: evil, Steps: []event.StepResult{step},
 		}},
-		{Kind: engine.MatrixFinished, Time: now, Text: evil},
+		{Kind: event.MatrixFinished, Time: now, Text: evil},
 	}
-	for name, show := range map[string]func(io.Writer) func(engine.Event){
-		"plain": func(w io.Writer) func(engine.Event) { return report.NewPlain(w).Event },
-		"quiet": func(w io.Writer) func(engine.Event) { return report.NewQuiet(w).Event },
-		"live": func(w io.Writer) func(engine.Event) {
+	for name, show := range map[string]func(io.Writer) func(event.Event){
+		"plain": func(w io.Writer) func(event.Event) { return report.NewPlain(w).Event },
+		"quiet": func(w io.Writer) func(event.Event) { return report.NewQuiet(w).Event },
+		"live": func(w io.Writer) func(event.Event) {
 			view := live.New(w, live.Options{Size: func() (int, int) { return 200, 50 }})
-			return func(e engine.Event) {
+			return func(e event.Event) {
 				view.Event(e)
-				if e.Kind == engine.MatrixFinished {
+				if e.Kind == event.MatrixFinished {
 					if err := view.End(); err != nil {
 						t.Error(err)
 					}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -183,12 +183,12 @@ func TestPageOfOneThousandStepsAndOneHundredMegabytes(t *testing.T) {
 // 100 MB.
 func large() *report.Report {
 	c := report.NewCollector(0)
-	c.Event(engine.Event{Kind: engine.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "large"})
-	var results []engine.StepResult
+	c.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "large"})
+	var results []event.StepResult
 	for i := range 1000 {
-		s := engine.StepResult{
-			Step: fmt.Sprintf("step %d", i), Image: "golang:1.26", Status: engine.Succeeded, Prepared: at(i * 90), Create: ms(30), Eligible: at(i * 100), Started: at(i*100 + 5), Start: ms(10), Duration: ms(300 + i%7*50),
-			Usage: &engine.Usage{User: ms(i), PeakMemory: int64(i) << 20},
+		s := event.StepResult{
+			Step: fmt.Sprintf("step %d", i), Image: "golang:1.26", Status: event.Succeeded, Prepared: at(i * 90), Create: ms(30), Eligible: at(i * 100), Started: at(i*100 + 5), Start: ms(10), Duration: ms(300 + i%7*50),
+			Usage: &event.Usage{User: ms(i), PeakMemory: int64(i) << 20},
 		}
 		if i > 3 {
 			s.WaitedFor = fmt.Sprintf("step %d", i-3)
@@ -196,14 +196,14 @@ func large() *report.Report {
 		}
 		results = append(results, s)
 		for j := range 10 {
-			c.Event(engine.Event{Kind: engine.Line, Time: at(i*100 + j), Step: s.Step, Stream: engine.Stdout, Text: fmt.Sprintf("hello %d", j)})
+			c.Event(event.Event{Kind: event.Line, Time: at(i*100 + j), Step: s.Step, Stream: event.Stdout, Text: fmt.Sprintf("hello %d", j)})
 		}
 	}
 	for i := range 900_000 {
 		text := fmt.Sprintf("line %d compiling github.com/example/module/package%d/file.go: %x", i, i%977, uint64(i)*0x9e3779b97f4a7c15)
-		c.Event(engine.Event{Kind: engine.Line, Time: start.Add(time.Duration(i) * 100 * time.Microsecond), Step: "loud", Stream: engine.Stdout, Text: text + strings.Repeat(".", max(0, 111-len(text)))})
+		c.Event(event.Event{Kind: event.Line, Time: start.Add(time.Duration(i) * 100 * time.Microsecond), Step: "loud", Stream: event.Stdout, Text: text + strings.Repeat(".", max(0, 111-len(text)))})
 	}
-	results = append(results, engine.StepResult{Step: "loud", Image: "golang:1.26", Status: engine.Succeeded, Prepared: at(0), Eligible: at(0), Started: at(10), Duration: ms(90_000)})
-	c.Event(engine.Event{Kind: engine.RunFinished, Time: at(101_000), Summary: &engine.Summary{Run: "4qpjm4ppoc", Name: "large", Status: engine.Succeeded, Duration: ms(101_000), Steps: results}})
+	results = append(results, event.StepResult{Step: "loud", Image: "golang:1.26", Status: event.Succeeded, Prepared: at(0), Eligible: at(0), Started: at(10), Duration: ms(90_000)})
+	c.Event(event.Event{Kind: event.RunFinished, Time: at(101_000), Summary: &event.Summary{Run: "4qpjm4ppoc", Name: "large", Status: event.Succeeded, Duration: ms(101_000), Steps: results}})
 	return c.Report()
 }

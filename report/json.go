@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"io"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 //go:embed events.schema.json
@@ -15,11 +15,11 @@ var eventSchema []byte
 func EventSchema() []byte { return append([]byte(nil), eventSchema...) }
 
 // JSON writes every event as one line of JSON (NDJSON), in the form of
-// engine.Event.
+// event.Event.
 type JSON struct {
 	w       io.Writer
 	encoder *json.Encoder
-	lines   engine.LineEncoder
+	lines   event.LineEncoder
 	line    []byte // the last
 	err     error
 }
@@ -32,10 +32,10 @@ func NewJSON(w io.Writer) *JSON {
 }
 
 // Event writes one event. After a failed write it writes nothing more.
-func (j *JSON) Event(e engine.Event) {
+func (j *JSON) Event(e event.Event) {
 	switch {
 	case j.err != nil:
-	case e.Kind == engine.Line:
+	case e.Kind == event.Line:
 		j.line = j.lines.Append(j.line[:0], &e)
 		_, j.err = j.w.Write(j.line)
 	default:

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // JSONVersion is that of the form of the JSON report. It grows when a field goes or
@@ -25,29 +25,29 @@ var reportSchema []byte
 func Schema() []byte { return slices.Clone(reportSchema) }
 
 type jsonReport struct {
-	Version int           `json:"version"`
-	Made    time.Time     `json:"made"`
-	Status  engine.Status `json:"status"`
-	Error   string        `json:"error,omitempty"`
-	Runs    []jsonRun     `json:"runs"`
+	Version int          `json:"version"`
+	Made    time.Time    `json:"made"`
+	Status  event.Status `json:"status"`
+	Error   string       `json:"error,omitempty"`
+	Runs    []jsonRun    `json:"runs"`
 }
 
 type jsonRun struct {
-	Run      string        `json:"run"`
-	Name     string        `json:"name"`
-	Status   engine.Status `json:"status"`
-	ExitCode int           `json:"exit_code"`
-	Error    string        `json:"error,omitempty"`
-	Finished bool          `json:"finished"`
-	Started  time.Time     `json:"started,omitzero"`
-	Duration engine.Millis `json:"duration_ms"`
-	Warnings []string      `json:"warnings,omitempty"`
-	Images   []Image       `json:"images,omitempty"`
-	Steps    []jsonStep    `json:"steps"`
+	Run      string       `json:"run"`
+	Name     string       `json:"name"`
+	Status   event.Status `json:"status"`
+	ExitCode int          `json:"exit_code"`
+	Error    string       `json:"error,omitempty"`
+	Finished bool         `json:"finished"`
+	Started  time.Time    `json:"started,omitzero"`
+	Duration event.Millis `json:"duration_ms"`
+	Warnings []string     `json:"warnings,omitempty"`
+	Images   []Image      `json:"images,omitempty"`
+	Steps    []jsonStep   `json:"steps"`
 }
 
 type jsonStep struct {
-	engine.StepResult
+	event.StepResult
 	Critical bool     `json:"critical,omitempty"`
 	Cause    string   `json:"cause,omitempty"` // of a failure: step or stepexec
 	Retries  []string `json:"retries,omitempty"`
@@ -94,7 +94,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 
 func jsonOf(s *Step) (jsonStep, error) {
 	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Retries: s.Retries}
-	if s.Status == engine.Failed {
+	if s.Status == event.Failed {
 		j.Cause = "step"
 		if stepexecsOwn(&s.StepResult) {
 			j.Cause = "stepexec"

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // A JUnit report has the first and the last lines of what a step printed: CI servers
@@ -81,7 +81,7 @@ func WriteJUnit(w io.Writer, r *Report) error {
 		all.Errors += s.Errors
 		all.Skipped += s.Skipped
 	}
-	all.Time = seconds(engine.Millis(took))
+	all.Time = seconds(event.Millis(took))
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
@@ -141,11 +141,11 @@ func junitStep(run *Run, s *Step) (junitCase, error) {
 	c := junitCase{Name: plain(s.Step), Class: plain(run.Name), Time: seconds(s.Duration)}
 	result := &junitResult{Message: plain(Ended(&s.StepResult)), Type: string(s.Status)}
 	switch s.Status {
-	case engine.Succeeded, engine.Stopped:
-	case engine.Skipped, engine.Pending:
+	case event.Succeeded, event.Stopped:
+	case event.Skipped, event.Pending:
 		result.Type = ""
 		c.Skipped = result
-	case engine.Failed:
+	case event.Failed:
 		result.Type = failureType(&s.StepResult)
 		switch {
 		case s.Ignored:
@@ -156,13 +156,13 @@ func junitStep(run *Run, s *Step) (junitCase, error) {
 		default:
 			c.Error = result
 		}
-	case engine.TimedOut:
+	case event.TimedOut:
 		if s.Ignored {
 			c.Skipped = result
 		} else {
 			c.Failure = result
 		}
-	case engine.Cancelled:
+	case event.Cancelled:
 		if s.Started.IsZero() {
 			c.Skipped = result
 		} else {
@@ -183,7 +183,7 @@ func junitStep(run *Run, s *Step) (junitCase, error) {
 	return c, nil
 }
 
-func failureType(r *engine.StepResult) string {
+func failureType(r *event.StepResult) string {
 	switch {
 	case r.OOM:
 		return "out of memory"
@@ -239,7 +239,7 @@ func textOf(lines []Line, lineBytes int) string {
 }
 
 // seconds is whole milliseconds, so that a run and its record give the same.
-func seconds(m engine.Millis) string {
+func seconds(m event.Millis) string {
 	ms := time.Duration(m).Milliseconds()
 	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
 }

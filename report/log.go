@@ -10,7 +10,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 const (
@@ -67,13 +67,13 @@ func (k *keeper) newLog() *Log {
 
 // add adds a Line event. A line is kept as a letter for its stream, upper case if it
 // goes on in the next, the milliseconds since the first line, a space and the text.
-func (k *keeper) add(l *Log, e engine.Event) {
+func (k *keeper) add(l *Log, e event.Event) {
 	if l.Lines == 0 {
 		l.base = e.Time
 	}
 	l.Lines, l.Bytes, l.lines = l.Lines+1, l.Bytes+int64(len(e.Text)), l.lines+1
 	letter := byte('o')
-	if e.Stream == engine.Stderr {
+	if e.Stream == event.Stderr {
 		letter = 'e'
 	}
 	if e.Partial {
@@ -187,14 +187,14 @@ func decodeLine(text string) (l Line, err error) {
 		return l, fmt.Errorf("a line of the log is damaged: %q", head)
 	}
 	ms, err := strconv.ParseInt(head[1:], 10, 64)
-	l = Line{After: time.Duration(ms) * time.Millisecond, Stream: engine.Stdout, Text: text}
+	l = Line{After: time.Duration(ms) * time.Millisecond, Stream: event.Stdout, Text: text}
 	switch head[0] {
 	case 'O':
 		l.Partial = true
 	case 'e':
-		l.Stream = engine.Stderr
+		l.Stream = event.Stderr
 	case 'E':
-		l.Stream, l.Partial = engine.Stderr, true
+		l.Stream, l.Partial = event.Stderr, true
 	}
 	return l, err
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // A Markdown report repeats the last lines of so many steps that failed, so many of
@@ -61,7 +61,7 @@ func (m *markdown) run(r *Run) {
 	}
 	m.print("\n")
 	for _, s := range r.Steps {
-		if s.isBad() || s.Status == engine.Failed || s.Error != "" {
+		if s.isBad() || s.Status == event.Failed || s.Error != "" {
 			m.failure(s)
 		}
 	}
@@ -98,11 +98,11 @@ func (m *markdown) row(s *Step) {
 		took(s, s.Create+s.Start), took(s, s.Duration-s.Start), cpu, peak, image}, " | "), " |\n")
 }
 
-var icons = map[engine.Status]string{
-	engine.Succeeded: "✅", engine.Failed: "❌", engine.TimedOut: "⏱️", engine.Cancelled: "🚫", Died: "💀",
+var icons = map[event.Status]string{
+	event.Succeeded: "✅", event.Failed: "❌", event.TimedOut: "⏱️", event.Cancelled: "🚫", Died: "💀",
 }
 
-func took(s *Step, m engine.Millis) string {
+func took(s *Step, m event.Millis) string {
 	if s.Started.IsZero() {
 		return "-"
 	}
@@ -183,7 +183,7 @@ func escape(text string) string {
 // verdict says how the run ended.
 func (r *Run) verdict() string {
 	text := string(r.Status)
-	if r.Status != engine.Succeeded && r.Status != engine.Running {
+	if r.Status != event.Succeeded && r.Status != event.Running {
 		text += fmt.Sprintf(" with exit code %d", r.ExitCode)
 	}
 	if r.Finished {
@@ -196,9 +196,9 @@ func (r *Run) verdict() string {
 }
 
 // FromSummary is the report on a run of which no more is known than its end.
-func FromSummary(s *engine.Summary, at time.Time) *Report {
+func FromSummary(s *event.Summary, at time.Time) *Report {
 	c := NewCollector(0)
-	c.Event(engine.Event{Kind: engine.RunStarted, Time: at.Add(-time.Duration(s.Duration)), Run: s.Run, Name: s.Name})
-	c.Event(engine.Event{Kind: engine.RunFinished, Time: at, Summary: s})
+	c.Event(event.Event{Kind: event.RunStarted, Time: at.Add(-time.Duration(s.Duration)), Run: s.Run, Name: s.Name})
+	c.Event(event.Event{Kind: event.RunFinished, Time: at, Summary: s})
 	return c.Report()
 }

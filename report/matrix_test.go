@@ -6,19 +6,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
 func TestPlainNamesTheCellAndTheReason(t *testing.T) {
 	var out bytes.Buffer
 	p := report.NewPlain(&out)
-	for _, e := range []engine.Event{
-		{Kind: engine.StepStarted, Step: "build", Cell: "GO=1.26", Image: "golang"},
-		{Kind: engine.Line, Step: "build", Cell: "GO=1.26", Text: "hello"},
-		{Kind: engine.StepRetried, Step: "build", Cell: "GO=1.26", Text: "attempt 1 of 2: failed with exit code 1; again in 1s"},
-		{Kind: engine.StepFinished, Step: "deploy", Result: &engine.StepResult{Step: "deploy", Status: engine.Skipped, Reason: `branch is "x", not "main"`}},
-		{Kind: engine.MatrixFinished, Text: "matrix: all 2 cells succeeded"},
+	for _, e := range []event.Event{
+		{Kind: event.StepStarted, Step: "build", Cell: "GO=1.26", Image: "golang"},
+		{Kind: event.Line, Step: "build", Cell: "GO=1.26", Text: "hello"},
+		{Kind: event.StepRetried, Step: "build", Cell: "GO=1.26", Text: "attempt 1 of 2: failed with exit code 1; again in 1s"},
+		{Kind: event.StepFinished, Step: "deploy", Result: &event.StepResult{Step: "deploy", Status: event.Skipped, Reason: `branch is "x", not "main"`}},
+		{Kind: event.MatrixFinished, Text: "matrix: all 2 cells succeeded"},
 	} {
 		p.Event(e)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // htmlBad is how many failed steps stand at the top of a page, and htmlFew up to how many
@@ -112,7 +112,7 @@ func pageRunOf(index int, run *Run) pageRun {
 	if run.Finished {
 		pr.Duration = Duration(run.Duration)
 	}
-	if run.Status != engine.Running {
+	if run.Status != event.Running {
 		pr.ExitCode = fmt.Sprint(run.ExitCode)
 	}
 	if !run.Started.IsZero() {
@@ -153,7 +153,7 @@ func (d *pageData) add(run *Run, s *Step, ps pageStep) {
 		ds.DependsOn = append(ds.DependsOn, plain(name))
 	}
 	since := func(t time.Time) int64 { return max(0, t.Sub(run.Started).Milliseconds()) }
-	bar := func(phase string, from time.Time, took engine.Millis) {
+	bar := func(phase string, from time.Time, took event.Millis) {
 		if from.IsZero() || took <= 0 {
 			return
 		}
@@ -162,7 +162,7 @@ func (d *pageData) add(run *Run, s *Step, ps pageStep) {
 		d.End = max(d.End, b.To)
 	}
 	if s.WaitedFor != "" {
-		bar("wait", run.Started, engine.Millis(s.Eligible.Sub(run.Started)))
+		bar("wait", run.Started, event.Millis(s.Eligible.Sub(run.Started)))
 	}
 	bar("queue", s.Eligible, s.Queue)
 	bar("pull", s.Prepared, s.Pull)
@@ -179,18 +179,18 @@ func (d *pageData) add(run *Run, s *Step, ps pageStep) {
 }
 
 // class is the colour of a status.
-func class(s engine.Status, ignored bool) string {
+func class(s event.Status, ignored bool) string {
 	switch s {
-	case engine.Succeeded:
+	case event.Succeeded:
 		return "good"
-	case engine.Failed, Died:
+	case event.Failed, Died:
 		if ignored {
 			return "late"
 		}
 		return "bad"
-	case engine.TimedOut:
+	case event.TimedOut:
 		return "late"
-	case engine.Running:
+	case event.Running:
 		return "busy"
 	}
 	return "off"
@@ -198,12 +198,12 @@ func class(s engine.Status, ignored bool) string {
 
 // counts says how many steps ended how.
 func counts(steps []*Step) string {
-	number := map[engine.Status]int{}
+	number := map[event.Status]int{}
 	for _, s := range steps {
 		number[s.Status]++
 	}
 	var parts []string
-	for _, s := range []engine.Status{engine.Succeeded, engine.Failed, engine.TimedOut, engine.Cancelled, Died, engine.Running, engine.Pending, engine.Skipped, engine.Stopped} {
+	for _, s := range []event.Status{event.Succeeded, event.Failed, event.TimedOut, event.Cancelled, Died, event.Running, event.Pending, event.Skipped, event.Stopped} {
 		if number[s] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", number[s], s))
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/morikuni/aec"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 )
 
@@ -48,28 +48,28 @@ func NewPlain(w io.Writer) *Plain {
 }
 
 // Event writes one event. After a failed write it writes nothing more.
-func (p *Plain) Event(e engine.Event) {
+func (p *Plain) Event(e event.Event) {
 	p.stamps.Times, p.paint.on = p.Style.Times, p.Style.Colour
 	p.stamps.Event(e)
 	p.tails.Event(e)
 	switch e.Kind {
-	case engine.Line:
+	case event.Line:
 		p.line(e)
-	case engine.PullFinished:
+	case event.PullFinished:
 		p.pulled(e)
-	case engine.StepStarted:
+	case event.StepStarted:
 		p.say(e, "started in "+logs.Sanitize(e.Image))
-	case engine.StepKept:
+	case event.StepKept:
 		p.say(e, Clean(e.Text))
-	case engine.StepRetried:
+	case event.StepRetried:
 		p.say(e, p.paint.warn(Clean(e.Text)))
-	case engine.StepFinished:
+	case event.StepFinished:
 		p.say(e, p.paint.ended(e.Result))
-	case engine.Warning:
+	case event.Warning:
 		p.printf("%s%s %s%s\n", p.stamps.Of(e), p.paint.warn("warning:"), about(e.Step), Clean(e.Text))
-	case engine.MatrixFinished:
+	case event.MatrixFinished:
 		p.printf("\n%s\n", Clean(e.Text))
-	case engine.RunFinished:
+	case event.RunFinished:
 		p.printf("\n")
 		p.finish(e)
 	}
@@ -89,13 +89,13 @@ func (p *Plain) printf(format string, args ...any) {
 	_, p.err = fmt.Fprintf(p.w, format, args...)
 }
 
-func (p *Plain) say(e engine.Event, text string) {
+func (p *Plain) say(e event.Event, text string) {
 	p.printf("%s%s %s\n", p.stamps.Of(e), p.paint.label(Label(e)), text)
 }
 
 // line writes a line of a step, or a piece of one. What continues a piece follows it
 // directly, unless something else has been written in between.
-func (p *Plain) line(e engine.Event) {
+func (p *Plain) line(e event.Event) {
 	if p.err != nil {
 		return
 	}
@@ -132,7 +132,7 @@ func (p *Plain) between(overwrites bool) string {
 }
 
 // stream is the one that a line belongs to, which most often is that of the line before.
-func (p *Plain) stream(e engine.Event) *shownStream {
+func (p *Plain) stream(e event.Event) *shownStream {
 	of := streamOf{e.Step, e.Cell, e.Stream}
 	if p.last != nil && p.last.of == of {
 		return p.last
@@ -144,13 +144,13 @@ func (p *Plain) stream(e engine.Event) *shownStream {
 	return p.last
 }
 
-func (p *Plain) pulled(e engine.Event) {
+func (p *Plain) pulled(e event.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
 		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), logs.Sanitize(e.Image), Duration(e.Duration))
 	}
 }
 
-func (p *Plain) finish(e engine.Event) {
+func (p *Plain) finish(e event.Event) {
 	if p.err == nil {
 		p.err = p.tails.WriteFailures(p.w, e.Cell, e.Summary, p.paint.red)
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // Quiet writes nothing about what goes well: of a run that failed why, the last lines
@@ -20,16 +20,16 @@ type Quiet struct {
 func NewQuiet(w io.Writer) *Quiet { return &Quiet{w: w, tails: Tails{Max: plainTail}} }
 
 // Event takes note of one event. After a failed write it writes nothing more.
-func (q *Quiet) Event(e engine.Event) {
+func (q *Quiet) Event(e event.Event) {
 	q.tails.Event(e)
 	switch {
 	case q.err != nil:
-	case e.Kind == engine.RunFinished && e.Summary.Status != engine.Succeeded:
+	case e.Kind == event.RunFinished && e.Summary.Status != event.Succeeded:
 		q.failed = true
 		if q.err = q.tails.WriteFailures(q.w, e.Cell, e.Summary, func(text string) string { return text }); q.err == nil {
 			_, q.err = fmt.Fprintln(q.w, verdict(e.Summary))
 		}
-	case e.Kind == engine.MatrixFinished && q.failed:
+	case e.Kind == event.MatrixFinished && q.failed:
 		_, q.err = fmt.Fprintln(q.w, Clean(e.Text))
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // Report is what is known of one run, or of the runs of a matrix, after it has
@@ -19,28 +19,28 @@ type Report struct {
 type Run struct {
 	ID       string
 	Name     string // of the pipeline, with the cell of its matrix
-	Status   engine.Status
+	Status   event.Status
 	ExitCode int
 	Error    string
 	Started  time.Time
-	Duration engine.Millis // 0 unless finished
-	Finished bool          // false: it goes on, or has died
-	Steps    []*Step       // services first, then steps, as in the file
+	Duration event.Millis // 0 unless finished
+	Finished bool         // false: it goes on, or has died
+	Steps    []*Step      // services first, then steps, as in the file
 	Images   []Image
 	Warnings []string
 }
 
 // Image is what it took a run to have an image.
 type Image struct {
-	Name     string        `json:"image"`
-	Digest   string        `json:"digest,omitempty"`
-	Duration engine.Millis `json:"duration_ms"`
-	Error    string        `json:"error,omitempty"`
+	Name     string       `json:"image"`
+	Digest   string       `json:"digest,omitempty"`
+	Duration event.Millis `json:"duration_ms"`
+	Error    string       `json:"error,omitempty"`
 }
 
 // Step is one step of a report.
 type Step struct {
-	engine.StepResult
+	event.StepResult
 	Log      *Log
 	Retries  []string // how each attempt but the last ended, in words
 	Critical bool     // it is in the chain of steps that took the run's time
@@ -48,7 +48,7 @@ type Step struct {
 
 // Died is the status of a run whose process ended before the run did, and of the
 // steps that ran then.
-const Died engine.Status = "died"
+const Died event.Status = "died"
 
 // MarkDied says that the runs that have not finished never will, but for those that
 // live.
@@ -57,9 +57,9 @@ func (r *Report) MarkDied(lives func(run string) bool) {
 		if run.Finished || lives(run.ID) {
 			continue
 		}
-		run.Status, run.ExitCode, run.Error = Died, engine.CodeError, "stepexec was killed before the run's end"
+		run.Status, run.ExitCode, run.Error = Died, event.CodeError, "stepexec was killed before the run's end"
 		for _, s := range run.Steps {
-			if s.Status == engine.Running {
+			if s.Status == event.Running {
 				s.Status = Died
 			}
 		}
@@ -67,16 +67,16 @@ func (r *Report) MarkDied(lives func(run string) bool) {
 }
 
 // Status is that of all runs together: of the first that did not succeed.
-func (r *Report) Status() engine.Status {
+func (r *Report) Status() event.Status {
 	for _, run := range r.Runs {
-		if run.Status != engine.Succeeded {
+		if run.Status != event.Succeeded {
 			return run.Status
 		}
 	}
 	if r.Error != "" || len(r.Runs) == 0 {
-		return engine.Failed
+		return event.Failed
 	}
-	return engine.Succeeded
+	return event.Succeeded
 }
 
 // end is when a step's command ended.
@@ -88,9 +88,9 @@ func (s *Step) isBeside() bool { return s.Service || s.Detached }
 // isBad reports whether it is a step that a reader looks for first.
 func (s *Step) isBad() bool {
 	switch s.Status {
-	case engine.Failed, engine.TimedOut:
+	case event.Failed, event.TimedOut:
 		return !s.Ignored
-	case engine.Cancelled:
+	case event.Cancelled:
 		return !s.Started.IsZero()
 	}
 	return s.Status == Died

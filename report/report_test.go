@@ -9,36 +9,36 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
 // events are those of a run in which everything happens.
-func events() []engine.Event {
+func events() []event.Event {
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	ms := func(n int) engine.Millis { return engine.Millis(time.Duration(n) * time.Millisecond) }
-	results := []engine.StepResult{
-		{Step: "db", Service: true, Image: "postgres", Status: engine.Stopped, Started: at, Duration: ms(61_400)},
-		{Step: "build", Image: "golang", Status: engine.Succeeded, Started: at, Duration: ms(1240)},
-		{Step: "lint", Image: "golang", Status: engine.Failed, ExitCode: 3, Ignored: true, Started: at, Duration: ms(12)},
-		{Step: "test", Image: "golang", Status: engine.Failed, ExitCode: 137, OOM: true, Started: at, Duration: ms(300), Error: "out of memory"},
-		{Step: "slow", Image: "golang", Status: engine.TimedOut, ExitCode: 124, Started: at, Duration: ms(5000), Error: "the step's time is over"},
-		{Step: "push", Image: "golang", Status: engine.Skipped},
+	ms := func(n int) event.Millis { return event.Millis(time.Duration(n) * time.Millisecond) }
+	results := []event.StepResult{
+		{Step: "db", Service: true, Image: "postgres", Status: event.Stopped, Started: at, Duration: ms(61_400)},
+		{Step: "build", Image: "golang", Status: event.Succeeded, Started: at, Duration: ms(1240)},
+		{Step: "lint", Image: "golang", Status: event.Failed, ExitCode: 3, Ignored: true, Started: at, Duration: ms(12)},
+		{Step: "test", Image: "golang", Status: event.Failed, ExitCode: 137, OOM: true, Started: at, Duration: ms(300), Error: "out of memory"},
+		{Step: "slow", Image: "golang", Status: event.TimedOut, ExitCode: 124, Started: at, Duration: ms(5000), Error: "the step's time is over"},
+		{Step: "push", Image: "golang", Status: event.Skipped},
 	}
-	return []engine.Event{
-		{Kind: engine.RunStarted, Version: engine.EventVersion, Time: at, Run: "r1", Name: "ci"},
-		{Kind: engine.Warning, Time: at, Text: "a secret is short"},
-		{Kind: engine.PullStarted, Time: at, Image: "golang"},
-		{Kind: engine.PullFinished, Time: at, Image: "golang", Digest: "sha256:12", Duration: ms(2500)},
-		{Kind: engine.StepStarted, Time: at, Step: "build", Image: "golang"},
-		{Kind: engine.Line, Time: at, Step: "build", Stream: engine.Stdout, Text: "<ok> & done"},
-		{Kind: engine.Line, Time: at, Step: "build", Stream: engine.Stderr, Text: "a piece", Partial: true},
-		{Kind: engine.StepFinished, Time: at, Step: "build", Result: &results[1]},
-		{Kind: engine.StepFinished, Time: at, Step: "lint", Result: &results[2]},
-		{Kind: engine.StepFinished, Time: at, Step: "test", Result: &results[3]},
-		{Kind: engine.StepFinished, Time: at, Step: "push", Result: &results[5]},
-		{Kind: engine.RunFinished, Time: at, Summary: &engine.Summary{
-			Run: "r1", Name: "ci", Status: engine.Failed, ExitCode: 137, Duration: ms(75_000), Steps: results,
+	return []event.Event{
+		{Kind: event.RunStarted, Version: event.Version, Time: at, Run: "r1", Name: "ci"},
+		{Kind: event.Warning, Time: at, Text: "a secret is short"},
+		{Kind: event.PullStarted, Time: at, Image: "golang"},
+		{Kind: event.PullFinished, Time: at, Image: "golang", Digest: "sha256:12", Duration: ms(2500)},
+		{Kind: event.StepStarted, Time: at, Step: "build", Image: "golang"},
+		{Kind: event.Line, Time: at, Step: "build", Stream: event.Stdout, Text: "<ok> & done"},
+		{Kind: event.Line, Time: at, Step: "build", Stream: event.Stderr, Text: "a piece", Partial: true},
+		{Kind: event.StepFinished, Time: at, Step: "build", Result: &results[1]},
+		{Kind: event.StepFinished, Time: at, Step: "lint", Result: &results[2]},
+		{Kind: event.StepFinished, Time: at, Step: "test", Result: &results[3]},
+		{Kind: event.StepFinished, Time: at, Step: "push", Result: &results[5]},
+		{Kind: event.RunFinished, Time: at, Summary: &event.Summary{
+			Run: "r1", Name: "ci", Status: event.Failed, ExitCode: 137, Duration: ms(75_000), Steps: results,
 		}},
 	}
 }
@@ -107,7 +107,7 @@ func (w *fullWriter) Write(p []byte) (int, error) {
 }
 
 type printer interface {
-	Event(engine.Event)
+	Event(event.Event)
 	Err() error
 }
 

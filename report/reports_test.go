@@ -12,7 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -24,7 +24,7 @@ func everyReport(t *testing.T, f func(t *testing.T, r *report.Report)) {
 		"of nothing":                           func() *report.Report { return report.NewCollector(0).Report() },
 		"of a failure before any run": func() *report.Report {
 			c := report.NewCollector(0)
-			c.Event(engine.Event{Kind: engine.Failure, Error: "no such key " + hostile, File: "pipeline.yml", Line: 3, Column: 1})
+			c.Event(event.Event{Kind: event.Failure, Error: "no such key " + hostile, File: "pipeline.yml", Line: 3, Column: 1})
 			return c.Report()
 		},
 		"of a run that died":    func() *report.Report { return half(true) },
@@ -37,13 +37,13 @@ func everyReport(t *testing.T, f func(t *testing.T, r *report.Report)) {
 // half is the report on a run of which two steps have begun.
 func half(died bool) *report.Report {
 	c := report.NewCollector(0)
-	c.Plan("cell", "4qpjm4ppoc", "ci", start, []engine.StepResult{{Step: "build", Image: "golang"}, {Step: "test", Image: "golang", DependsOn: []string{"build"}}, {Step: "push", Image: "alpine"}})
-	for _, e := range []engine.Event{
-		{Kind: engine.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "ci"},
-		{Kind: engine.StepStarted, Time: at(10), Step: "build", Image: "golang"},
-		{Kind: engine.Line, Time: at(20), Step: "build", Stream: engine.Stdout, Text: "compiling"},
-		{Kind: engine.StepFinished, Time: at(30), Step: "build", Result: &engine.StepResult{Step: "build", Image: "golang", Status: engine.Succeeded, Started: at(10), Duration: ms(20)}},
-		{Kind: engine.StepStarted, Time: at(40), Step: "test", Image: "golang"},
+	c.Plan("cell", "4qpjm4ppoc", "ci", start, []event.StepResult{{Step: "build", Image: "golang"}, {Step: "test", Image: "golang", DependsOn: []string{"build"}}, {Step: "push", Image: "alpine"}})
+	for _, e := range []event.Event{
+		{Kind: event.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "ci"},
+		{Kind: event.StepStarted, Time: at(10), Step: "build", Image: "golang"},
+		{Kind: event.Line, Time: at(20), Step: "build", Stream: event.Stdout, Text: "compiling"},
+		{Kind: event.StepFinished, Time: at(30), Step: "build", Result: &event.StepResult{Step: "build", Image: "golang", Status: event.Succeeded, Started: at(10), Duration: ms(20)}},
+		{Kind: event.StepStarted, Time: at(40), Step: "test", Image: "golang"},
 	} {
 		e.Cell = "cell"
 		c.Event(e)
@@ -114,7 +114,7 @@ func TestEveryJUnitReportIsXMLWithRightCounts(t *testing.T) {
 				t.Errorf("%s=%q, and %d of %s", attribute, want[attribute], counts[element], element)
 			}
 		}
-		if r.Status() != engine.Succeeded && r.Status() != engine.Running && counts["failure"]+counts["error"] == 0 {
+		if r.Status() != event.Succeeded && r.Status() != event.Running && counts["failure"]+counts["error"] == 0 {
 			t.Errorf("%s, and all is green:\n%s", r.Status(), out.Bytes())
 		}
 	})
@@ -122,14 +122,14 @@ func TestEveryJUnitReportIsXMLWithRightCounts(t *testing.T) {
 
 func TestLogsKeepHeadAndTailWithinTheirBound(t *testing.T) {
 	c := report.NewCollector(100_000)
-	c.Event(engine.Event{Kind: engine.RunStarted, Time: start, Run: "r", Name: "ci"})
+	c.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "r", Name: "ci"})
 	const lines = 20_000
 	for i := range lines {
 		// What does not compress well.
 		text := fmt.Sprintf("%d %x", i, uint64(i)*0x9e3779b97f4a7c15)
-		c.Event(engine.Event{Kind: engine.Line, Time: at(i), Step: "loud", Stream: engine.Stdout, Text: text})
+		c.Event(event.Event{Kind: event.Line, Time: at(i), Step: "loud", Stream: event.Stdout, Text: text})
 	}
-	c.Event(engine.Event{Kind: engine.Line, Time: at(lines), Step: "quiet", Stream: engine.Stdout, Text: "one line"})
+	c.Event(event.Event{Kind: event.Line, Time: at(lines), Step: "quiet", Stream: event.Stdout, Text: "one line"})
 	r := c.Report()
 	loud, quiet := r.Runs[0].Steps[0].Log, r.Runs[0].Steps[1].Log
 	if loud.Lines != lines || loud.Missing() == 0 || quiet.Missing() != 0 {

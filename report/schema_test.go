@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -80,8 +80,8 @@ func TestEventSchemaHasEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, of := range map[string]any{
-		"": engine.Event{}, "result": engine.StepResult{}, "summary": engine.Summary{},
-		"progress": engine.Progress{}, "usage": engine.Usage{}, "attempt": engine.Attempt{},
+		"": event.Event{}, "result": event.StepResult{}, "summary": event.Summary{},
+		"progress": event.Progress{}, "usage": event.Usage{}, "attempt": event.Attempt{},
 	} {
 		properties := document.Properties
 		if name != "" {

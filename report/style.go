@@ -6,7 +6,7 @@ import (
 
 	"github.com/morikuni/aec"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // Times says what stands in front of lines.
@@ -33,8 +33,8 @@ type Stamps struct {
 }
 
 // Event takes note of when runs begin.
-func (s *Stamps) Event(e engine.Event) {
-	if e.Kind == engine.RunStarted {
+func (s *Stamps) Event(e event.Event) {
+	if e.Kind == event.RunStarted {
 		if s.began == nil {
 			s.began = map[string]time.Time{}
 		}
@@ -43,7 +43,7 @@ func (s *Stamps) Event(e engine.Event) {
 }
 
 // Of returns what stands in front of a line about an event, with a space behind it, or "".
-func (s *Stamps) Of(e engine.Event) string {
+func (s *Stamps) Of(e event.Event) string {
 	switch s.Times {
 	case Wall:
 		return e.Time.Local().Format("15:04:05.000 ")
@@ -90,10 +90,10 @@ func (p *palette) paint(colour aec.ANSI, text string) string {
 }
 
 // ended says how a step ended, in its colour.
-func (p *palette) ended(r *engine.StepResult) string {
+func (p *palette) ended(r *event.StepResult) string {
 	text := Ended(r)
 	switch {
-	case r.Status == engine.Succeeded:
+	case r.Status == event.Succeeded:
 		return p.paint(aec.GreenF, text)
 	case IsFailure(r):
 		return p.red(text)

@@ -12,18 +12,18 @@ import (
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // Summary writes how a run and each of its steps ended: a table, and one line
 // for the whole. On a terminal the table is no wider than that.
-func Summary(w io.Writer, s *engine.Summary) error {
+func Summary(w io.Writer, s *event.Summary) error {
 	return SummaryWithin(w, s, terminalWidth(w))
 }
 
 // SummaryWithin is Summary for a width in characters, for which it leaves out columns;
 // 0: none are left out. Steps and how they ended are never left out.
-func SummaryWithin(w io.Writer, s *engine.Summary, width int) error {
+func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
 	_, err := fmt.Fprintf(w, "%s\n%s\n", table(columns, s.Steps, width), verdict(s))
 	if err != nil {
 		return fmt.Errorf("write the summary: %w", err)
@@ -37,34 +37,34 @@ type column struct {
 	title       string
 	left        bool // aligned
 	dispensable int
-	cell        func(*engine.StepResult) string
+	cell        func(*event.StepResult) string
 }
 
 var columns = []column{
-	{"STEP", true, 0, func(r *engine.StepResult) string { return plain(r.Step) }},
+	{"STEP", true, 0, func(r *event.StepResult) string { return plain(r.Step) }},
 	{"STATUS", true, 0, status},
 	{"EXIT", false, 0, exitCode},
-	{"QUEUE", false, 4, func(r *engine.StepResult) string { return millis(r, r.Queue) }},
-	{"PULL", false, 2, func(r *engine.StepResult) string { return millis(r, r.Pull) }},
-	{"START", false, 3, func(r *engine.StepResult) string { return millis(r, r.Create, r.Start) }},
-	{"RUN ms", false, 0, func(r *engine.StepResult) string { return millis(r, r.Duration, -r.Start) }},
-	{"CPU ms", false, 5, func(r *engine.StepResult) string {
+	{"QUEUE", false, 4, func(r *event.StepResult) string { return millis(r, r.Queue) }},
+	{"PULL", false, 2, func(r *event.StepResult) string { return millis(r, r.Pull) }},
+	{"START", false, 3, func(r *event.StepResult) string { return millis(r, r.Create, r.Start) }},
+	{"RUN ms", false, 0, func(r *event.StepResult) string { return millis(r, r.Duration, -r.Start) }},
+	{"CPU ms", false, 5, func(r *event.StepResult) string {
 		if r.Usage == nil {
 			return "-"
 		}
 		return millis(r, r.Usage.User, r.Usage.System)
 	}},
-	{"MEMORY", false, 1, func(r *engine.StepResult) string {
+	{"MEMORY", false, 1, func(r *event.StepResult) string {
 		if r.Usage == nil {
 			return "-"
 		}
 		return memory(r.Usage.PeakMemory)
 	}},
-	{"IMAGE", true, 6, func(r *engine.StepResult) string { return shortDigest(r.Digest) }},
+	{"IMAGE", true, 6, func(r *event.StepResult) string { return shortDigest(r.Digest) }},
 }
 
 // table is the steps as lines of aligned columns.
-func table(columns []column, steps []engine.StepResult, width int) string {
+func table(columns []column, steps []event.StepResult, width int) string {
 	cells := make([][]string, len(columns))
 	widths := make([]int, len(columns))
 	total := -2
@@ -130,7 +130,7 @@ func terminalWidth(w io.Writer) int {
 	return int(size.Col)
 }
 
-func status(r *engine.StepResult) string {
+func status(r *event.StepResult) string {
 	text := string(r.Status)
 	if r.OOM {
 		text += " (out of memory)"
@@ -142,9 +142,9 @@ func status(r *engine.StepResult) string {
 }
 
 // exitCode is a step's exit code, where it has one that says something.
-func exitCode(r *engine.StepResult) string {
+func exitCode(r *event.StepResult) string {
 	switch r.Status {
-	case engine.Succeeded, engine.Failed, engine.TimedOut:
+	case event.Succeeded, event.Failed, event.TimedOut:
 		return strconv.Itoa(r.ExitCode)
 	}
 	return "-"
@@ -152,7 +152,7 @@ func exitCode(r *engine.StepResult) string {
 
 // millis is the sum of durations of a step that ran. Each counts in whole
 // milliseconds, so that a run and its record give the same.
-func millis(r *engine.StepResult, parts ...engine.Millis) string {
+func millis(r *event.StepResult, parts ...event.Millis) string {
 	if r.Started.IsZero() {
 		return "-"
 	}
@@ -176,9 +176,9 @@ func shortDigest(digest string) string {
 	return hex[:min(12, len(hex))]
 }
 
-func verdict(s *engine.Summary) string {
+func verdict(s *event.Summary) string {
 	text := fmt.Sprintf("%s: %s", Clean(s.Name), s.Status)
-	if s.Status != engine.Succeeded {
+	if s.Status != event.Succeeded {
 		text += fmt.Sprintf(" with exit code %d", s.ExitCode)
 	}
 	text += " after " + Duration(s.Duration)

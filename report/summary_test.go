@@ -7,18 +7,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
 func TestSummaryLeavesOutColumnsThatDoNotFit(t *testing.T) {
 	const digest = "sha256:5f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8"
-	usage := &engine.Usage{User: ms(2100), System: ms(150), PeakMemory: 300 << 20}
-	s := &engine.Summary{Name: "ci", Status: engine.Failed, ExitCode: 137, Duration: ms(75_000), Steps: []engine.StepResult{
-		{Step: "db", Service: true, Digest: digest, Status: engine.Stopped, Pull: ms(400), Create: ms(30), Started: at(440), Start: ms(15), Duration: ms(9000), Usage: usage},
-		{Step: "build", Digest: digest, Status: engine.Succeeded, Queue: ms(120), Pull: ms(800), Create: ms(35), Started: at(845), Start: ms(16), Duration: ms(65_000), Usage: usage},
-		{Step: "test ü", Digest: digest, Status: engine.Failed, ExitCode: 137, OOM: true, Started: at(3848), Start: ms(12), Duration: ms(5000), Usage: usage},
-		{Step: "push", Status: engine.Skipped},
+	usage := &event.Usage{User: ms(2100), System: ms(150), PeakMemory: 300 << 20}
+	s := &event.Summary{Name: "ci", Status: event.Failed, ExitCode: 137, Duration: ms(75_000), Steps: []event.StepResult{
+		{Step: "db", Service: true, Digest: digest, Status: event.Stopped, Pull: ms(400), Create: ms(30), Started: at(440), Start: ms(15), Duration: ms(9000), Usage: usage},
+		{Step: "build", Digest: digest, Status: event.Succeeded, Queue: ms(120), Pull: ms(800), Create: ms(35), Started: at(845), Start: ms(16), Duration: ms(65_000), Usage: usage},
+		{Step: "test ü", Digest: digest, Status: event.Failed, ExitCode: 137, OOM: true, Started: at(3848), Start: ms(12), Duration: ms(5000), Usage: usage},
+		{Step: "push", Status: event.Skipped},
 	}}
 	for width, want := range map[int]string{
 		0: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms  CPU ms     MEMORY  IMAGE

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 )
 
@@ -22,7 +22,7 @@ type Tail struct {
 }
 
 // Add adds a Line event.
-func (t *Tail) Add(e engine.Event) {
+func (t *Tail) Add(e event.Event) {
 	text := e.Text
 	if t.open == e.Stream && t.open != "" {
 		text = t.lines[len(t.lines)-1] + text
@@ -67,18 +67,18 @@ type Tails struct {
 }
 
 // Event looks at an event.
-func (t *Tails) Event(e engine.Event) {
+func (t *Tails) Event(e event.Event) {
 	switch e.Kind {
-	case engine.StepStarted: // also a further attempt
+	case event.StepStarted: // also a further attempt
 		if t.tails == nil {
 			t.tails = map[string]*Tail{}
 		}
 		t.tails[Label(e)] = &Tail{Max: t.Max}
-	case engine.Line:
+	case event.Line:
 		if tail := t.tails[Label(e)]; tail != nil {
 			tail.Add(e)
 		}
-	case engine.StepFinished:
+	case event.StepFinished:
 		if e.Result != nil && !IsFailure(e.Result) {
 			delete(t.tails, Label(e))
 		}
@@ -87,7 +87,7 @@ func (t *Tails) Event(e engine.Event) {
 
 // Of returns the last lines of a step that a run of the cell had, or none.
 func (t *Tails) Of(cell, step string) *Tail {
-	if tail := t.tails[Label(engine.Event{Cell: cell, Step: step})]; tail != nil {
+	if tail := t.tails[Label(event.Event{Cell: cell, Step: step})]; tail != nil {
 		return tail
 	}
 	return &Tail{}
@@ -98,7 +98,7 @@ const mostFailures = 5
 
 // WriteFailures writes why steps failed, each with its last lines, which are marked so
 // that nobody takes them for new ones.
-func (t *Tails) WriteFailures(w io.Writer, cell string, s *engine.Summary, mark func(string) string) error {
+func (t *Tails) WriteFailures(w io.Writer, cell string, s *event.Summary, mark func(string) string) error {
 	var text strings.Builder
 	told := 0
 	for i := range s.Steps {
@@ -116,7 +116,7 @@ func (t *Tails) WriteFailures(w io.Writer, cell string, s *engine.Summary, mark 
 	return err
 }
 
-func (t *Tails) writeFailure(w *strings.Builder, cell string, r *engine.StepResult, mark func(string) string) {
+func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResult, mark func(string) string) {
 	tail := t.Of(cell, r.Step)
 	fmt.Fprint(w, mark(Verdict(r)))
 	if r.NotReady { // which has the last lines already

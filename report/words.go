@@ -5,13 +5,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 )
 
 // Label says whose an event is: the step's name, with the cell of a matrix. It has
 // nothing that a terminal would obey.
-func Label(e engine.Event) string {
+func Label(e event.Event) string {
 	if e.Cell == "" {
 		return logs.Sanitize(e.Step)
 	}
@@ -20,14 +20,14 @@ func Label(e engine.Event) string {
 
 // Ended says in a few words how a step ended, for a line that names the step
 // already.
-func Ended(r *engine.StepResult) string {
+func Ended(r *event.StepResult) string {
 	text := string(r.Status)
 	switch {
 	case stepexecsOwn(r) && r.Started.IsZero():
 		text = fmt.Sprintf("could not be run by stepexec (exit code %d)", r.ExitCode)
 	case stepexecsOwn(r):
 		text = fmt.Sprintf("could not be finished by stepexec (exit code %d)", r.ExitCode)
-	case r.Status == engine.Failed:
+	case r.Status == event.Failed:
 		text += fmt.Sprintf(" with exit code %d", r.ExitCode)
 	}
 	if !r.Started.IsZero() {
@@ -36,7 +36,7 @@ func Ended(r *engine.StepResult) string {
 	if r.Ignored {
 		text += ", ignored"
 	}
-	if r.Status == engine.Skipped && r.Reason != "" {
+	if r.Status == event.Skipped && r.Reason != "" {
 		text += ": " + r.Reason
 	}
 	if r.Error != "" {
@@ -47,7 +47,7 @@ func Ended(r *engine.StepResult) string {
 
 // Verdict is a sentence on a step that did not end well: what happened to it, and
 // whether that was its own doing or stepexec's.
-func Verdict(r *engine.StepResult) string {
+func Verdict(r *event.StepResult) string {
 	what := "step " + logs.Sanitize(r.Step)
 	if r.Service {
 		what = "service " + logs.Sanitize(r.Step)
@@ -61,11 +61,11 @@ func Verdict(r *engine.StepResult) string {
 		return "stepexec could not run " + what + ": " + Clean(r.Error)
 	case stepexecsOwn(r):
 		return "stepexec could not finish " + what + ": " + Clean(r.Error)
-	case r.Status == engine.TimedOut && r.Started.IsZero():
+	case r.Status == event.TimedOut && r.Started.IsZero():
 		return what + " was stopped before its command began: " + Clean(r.Error)
-	case r.Status == engine.TimedOut:
+	case r.Status == event.TimedOut:
 		return what + " was stopped: " + Clean(r.Error)
-	case r.Status == engine.Cancelled:
+	case r.Status == event.Cancelled:
 		return what + " was cancelled: " + Clean(r.Error)
 	case r.Error != "":
 		return what + " failed: " + Clean(r.Error)
@@ -75,18 +75,18 @@ func Verdict(r *engine.StepResult) string {
 
 // stepexecsOwn reports whether stepexec failed and not the step. A command that
 // ends with the same code has no error.
-func stepexecsOwn(r *engine.StepResult) bool {
-	return r.Status == engine.Failed && r.ExitCode == engine.CodeError && r.Error != "" && !r.NotReady
+func stepexecsOwn(r *event.StepResult) bool {
+	return r.Status == event.Failed && r.ExitCode == event.CodeError && r.Error != "" && !r.NotReady
 }
 
 // IsFailure reports whether something is to be said about a step at the end. What was
 // cancelled with the whole run is not worth it.
-func IsFailure(r *engine.StepResult) bool {
-	return (r.Status == engine.Failed || r.Status == engine.TimedOut) && !r.Ignored
+func IsFailure(r *event.StepResult) bool {
+	return (r.Status == event.Failed || r.Status == event.TimedOut) && !r.Ignored
 }
 
 // Duration is a duration as people say it.
-func Duration(m engine.Millis) string {
+func Duration(m event.Millis) string {
 	d := time.Duration(m)
 	switch {
 	case d >= time.Minute:

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 )
@@ -15,7 +16,7 @@ type Work struct {
 	Pipeline *pipeline.Pipeline
 	Inputs   pipeline.Inputs
 	Logins   map[string]pull.Login                        // at registries, by their hosts
-	Events   func(engine.Event)                           // called one at a time; nil: nobody is told
+	Events   func(event.Event)                            // called one at a time; nil: nobody is told
 	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
 	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 }

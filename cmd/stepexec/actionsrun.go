@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/runner/actions"
 )
 
@@ -45,5 +45,5 @@ func tellGitHub(err error) error {
 	for _, failure := range failures(err) {
 		shown.Event(failure)
 	}
-	return errors.Join(err, shown.End(engine.CodeError))
+	return errors.Join(err, shown.End(event.CodeError))
 }

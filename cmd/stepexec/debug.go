@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -44,7 +45,7 @@ func (f *debugFlags) apply(plan *pipeline.Plan) error {
 
 // lend has the engine open shells on this process's terminal, and returns what shows
 // events: while a shell has the terminal, they wait.
-func (f *debugFlags) lend(o *engine.Options, show func(engine.Event)) func(engine.Event) {
+func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.Event) {
 	o.KeepFailed = f.keep == "failed"
 	if !f.shell {
 		return show
@@ -61,12 +62,12 @@ func (f *debugFlags) lend(o *engine.Options, show func(engine.Event)) func(engin
 // terminalLease lends the terminal to one shell at a time. Events that come meanwhile
 // are held back; when they are many, those they come from wait.
 type terminalLease struct {
-	show func(engine.Event)
+	show func(event.Event)
 	free chan struct{} // holds one while the terminal is lent
 
 	mu   sync.Mutex
 	back *sync.Cond // the terminal is given back; nil: it is not lent
-	held []engine.Event
+	held []event.Event
 }
 
 // maxHeld bounds the events that are held back, of at most 64 KiB each.
@@ -94,7 +95,7 @@ func (l *terminalLease) borrow(ctx context.Context) (giveBack func(), err error)
 	}, nil
 }
 
-func (l *terminalLease) event(e engine.Event) {
+func (l *terminalLease) event(e event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.back != nil && len(l.held) >= maxHeld {

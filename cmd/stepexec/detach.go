@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // detachedStage is the environment variable of a process that detach has started.
@@ -80,14 +80,14 @@ func detach(ctx context.Context, stdout, stderr io.Writer) error {
 
 // tellStarted passes events on, and prints the run's id when its step starts. From
 // then on nobody listens.
-func tellStarted(next func(engine.Event)) func(engine.Event) {
+func tellStarted(next func(event.Event)) func(event.Event) {
 	var run string
-	return func(e engine.Event) {
-		if e.Kind == engine.RunStarted {
+	return func(e event.Event) {
+		if e.Kind == event.RunStarted {
 			run = e.Run
 		}
 		next(e)
-		if e.Kind != engine.StepStarted {
+		if e.Kind != event.StepStarted {
 			return
 		}
 		fmt.Println(detachedLine + run)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -18,11 +18,11 @@ import (
 // pastRun is a run as `stepexec history` shows it.
 type pastRun struct {
 	record.Record
-	Status engine.Status `json:"status"`
+	Status event.Status `json:"status"`
 }
 
 // died is the status of a run whose process ended before the run did.
-const died engine.Status = "died"
+const died event.Status = "died"
 
 func newHistory() *cobra.Command {
 	var root string
@@ -70,7 +70,7 @@ func pastRuns(root string) ([]pastRun, error) {
 		case r.Summary != nil:
 			status = r.Summary.Status
 		case isLive(r.Run):
-			status = engine.Running
+			status = event.Running
 		}
 		runs = append(runs, pastRun{r, status})
 	}

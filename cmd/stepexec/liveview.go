@@ -8,7 +8,7 @@ import (
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/report/live"
 )
@@ -36,7 +36,7 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style) *l
 	return &liveView{view, terminalOf(os.Stderr), func() { signal.Stop(resized) }}
 }
 
-func (l *liveView) Event(e engine.Event) { l.view.Event(e) }
+func (l *liveView) Event(e event.Event) { l.view.Event(e) }
 
 // Hide has nothing to do: what comes is masked.
 func (l *liveView) Hide([]string) {}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
@@ -69,7 +69,7 @@ func (o *logsOptions) show(ctx context.Context, stdout io.Writer, run, step stri
 	ended := false
 	each := o.printer(stdout, step)
 	err = r.ReadLog(ctx, live, func(line []byte) error {
-		ended = ended || record.IsKind(line, engine.RunFinished)
+		ended = ended || record.IsKind(line, event.RunFinished)
 		return each(line)
 	})
 	if err == nil && !ended && !isLive() {
@@ -112,13 +112,13 @@ func findRecord(root, prefix string) (record.Record, error) {
 // printer returns what prints a line of the log: all of them or a step's, as
 // JSON or as text.
 func (o *logsOptions) printer(w io.Writer, step string) func(line []byte) error {
-	plain, sanitizers := report.NewPlain(w), map[string]*logs.Sanitizer{engine.Stdout: {}, engine.Stderr: {}}
+	plain, sanitizers := report.NewPlain(w), map[string]*logs.Sanitizer{event.Stdout: {}, event.Stderr: {}}
 	return func(line []byte) error {
 		if o.json && step == "" {
 			_, err := w.Write(line)
 			return err
 		}
-		if step != "" && !o.json && !record.IsKind(line, engine.Line) {
+		if step != "" && !o.json && !record.IsKind(line, event.Line) {
 			return nil
 		}
 		e, err := record.Decode(line)

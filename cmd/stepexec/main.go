@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
@@ -22,12 +22,12 @@ import (
 func main() {
 	if err := errors.Join(noCoreFiles(), rootless.Resume()); err != nil {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
-		os.Exit(engine.CodeError)
+		os.Exit(event.CodeError)
 	}
 	if len(os.Args) > 1 && os.Args[1] == guardName {
 		if err := guard(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "stepexec:", err)
-			os.Exit(engine.CodeError)
+			os.Exit(event.CodeError)
 		}
 		return
 	}
@@ -64,9 +64,9 @@ func execute() int {
 // codeOf is the exit code of an error.
 func codeOf(ctx context.Context) int {
 	if ctx.Err() != nil {
-		return engine.CodeInterrupted
+		return event.CodeInterrupted
 	}
-	return engine.CodeError
+	return event.CodeError
 }
 
 // exitError ends the program with an exit code, when all has been said.

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
@@ -25,7 +25,7 @@ import (
 // display shows a run.
 type display interface {
 	// Event shows an event. It is not called twice at once.
-	Event(engine.Event)
+	Event(event.Event)
 
 	// Say shows a line of stepexec's own that is no event. It may be called at any time.
 	Say(line string)
@@ -182,22 +182,22 @@ func (s silent) End(_ int) error { return s.Err() }
 
 // printer writes events.
 type printer interface {
-	Event(engine.Event)
+	Event(event.Event)
 	Err() error
 }
 
 // failures are the events that tell of an error outside of any step.
-func failures(err error) []engine.Event {
+func failures(err error) []event.Event {
 	var invalid pipeline.Errors
 	if !errors.As(err, &invalid) {
-		return []engine.Event{{Kind: engine.Failure, Time: time.Now(), Error: err.Error()}}
+		return []event.Event{{Kind: event.Failure, Time: time.Now(), Error: err.Error()}}
 	}
-	var events []engine.Event
+	var events []event.Event
 	for _, e := range invalid {
 		without := *e
 		without.File, without.Line, without.Column = "", 0, 0
-		events = append(events, engine.Event{
-			Kind: engine.Failure, Time: time.Now(), File: e.File, Line: e.Line, Column: e.Column, Error: without.Error(),
+		events = append(events, event.Event{
+			Kind: event.Failure, Time: time.Now(), File: e.File, Line: e.Line, Column: e.Column, Error: without.Error(),
 		})
 	}
 	return events

@@ -4,7 +4,7 @@ import (
 	"os"
 	"sync"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -26,7 +26,7 @@ func newPullView() *pullView {
 }
 
 // event is for engine.Fetcher.
-func (p *pullView) event(e engine.Event) {
+func (p *pullView) event(e event.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.view != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/record"
@@ -28,7 +29,7 @@ func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.
 		return o, func() {}
 	}
 	shown := o.Events
-	o.Events = func(e engine.Event) {
+	o.Events = func(e event.Event) {
 		writer.Event(e)
 		if shown != nil {
 			shown(e)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
 )
@@ -109,9 +109,9 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 }
 
 func collectRecord(ctx context.Context, c *report.Collector, r record.Record) error {
-	var steps []engine.StepResult
+	var steps []event.StepResult
 	for _, s := range r.Steps {
-		steps = append(steps, engine.StepResult{Step: s.Name, Image: s.Image, Service: s.Service, DependsOn: s.DependsOn})
+		steps = append(steps, event.StepResult{Step: s.Name, Image: s.Image, Service: s.Service, DependsOn: s.DependsOn})
 	}
 	c.Plan(r.Run, r.Run, r.Name, r.Started, steps)
 	return r.ReadLog(ctx, nil, func(line []byte) error {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/report"
 )
@@ -46,7 +46,7 @@ type reports struct {
 }
 
 // event tells the reports of an event.
-func (r *reports) event(e engine.Event) {
+func (r *reports) event(e event.Event) {
 	if r.collector == nil {
 		return
 	}
@@ -63,7 +63,7 @@ func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error
 	}
 	lines := logs.NewLines(func(lines []logs.Line) {
 		for _, line := range lines {
-			r.event(engine.Event{Kind: engine.Line, Time: time.Now(), Step: step, Stream: stream, Text: line.Text, Partial: line.Partial})
+			r.event(event.Event{Kind: event.Line, Time: time.Now(), Step: step, Stream: stream, Text: line.Text, Partial: line.Partial})
 		}
 	})
 	return io.MultiWriter(w, lines), lines.Close
@@ -105,7 +105,7 @@ type reported struct {
 	reports *reports
 }
 
-func (r reported) Event(e engine.Event) {
+func (r reported) Event(e event.Event) {
 	r.reports.event(e)
 	r.display.Event(e)
 }
@@ -114,7 +114,7 @@ func (r reported) Event(e engine.Event) {
 func (r reported) End(code int) error {
 	err := r.reports.write(code, r.Say)
 	if err != nil {
-		code = engine.CodeError
+		code = event.CodeError
 	}
 	return errors.Join(err, r.display.End(code))
 }

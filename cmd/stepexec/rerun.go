@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/record"
@@ -70,7 +70,7 @@ func (f *rerunFlags) apply(jobs []job, root string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.flag(), err)
 	}
-	r := &rerun{plan: j.plan, last: last, results: map[string]engine.StepResult{}, runs: map[string]bool{}}
+	r := &rerun{plan: j.plan, last: last, results: map[string]event.StepResult{}, runs: map[string]bool{}}
 	for _, result := range last.Summary.Steps {
 		if !result.Service {
 			r.results[result.Step] = result
@@ -106,8 +106,8 @@ func lastRun(plan *pipeline.Plan, root string) (record.Record, error) {
 type rerun struct {
 	plan    *pipeline.Plan
 	last    record.Record
-	results map[string]engine.StepResult // of the last run
-	runs    map[string]bool              // the steps that run; the others are done
+	results map[string]event.StepResult // of the last run
+	runs    map[string]bool             // the steps that run; the others are done
 }
 
 func (r *rerun) choose(f *rerunFlags) error {
@@ -151,7 +151,7 @@ func (r *rerun) collectBefore(step *pipeline.PlannedStep, before map[string]bool
 
 // chooseFailed chooses what failed or did not run, and what comes after that.
 func (r *rerun) chooseFailed() error {
-	if r.last.Summary.Status == engine.Succeeded {
+	if r.last.Summary.Status == event.Succeeded {
 		return fmt.Errorf("the last run, %s, succeeded", r.last.Run)
 	}
 	begins := false
@@ -178,14 +178,14 @@ func (r *rerun) chooseFailed() error {
 
 // isDone reports whether a step need not run again, if nothing before it does: it went
 // well, or it is for a failure that there was not.
-func isDone(s *pipeline.PlannedStep, last engine.StepResult) bool {
+func isDone(s *pipeline.PlannedStep, last event.StepResult) bool {
 	onFailure := s.RunOn.Failure && !s.RunOn.Success
-	return last.Status == engine.Succeeded || last.Ignored || last.DoneIn != "" || last.Status == engine.Skipped && onFailure
+	return last.Status == event.Succeeded || last.Ignored || last.DoneIn != "" || last.Status == event.Skipped && onFailure
 }
 
 // done are the results of the steps that do not run.
-func (r *rerun) done() (map[string]engine.StepResult, error) {
-	done := map[string]engine.StepResult{}
+func (r *rerun) done() (map[string]event.StepResult, error) {
+	done := map[string]event.StepResult{}
 	var wrong []error
 	for i := range r.plan.Steps {
 		s := &r.plan.Steps[i]
@@ -202,9 +202,9 @@ func (r *rerun) done() (map[string]engine.StepResult, error) {
 
 // doneStep is what is known of a step that counts as done. What the rest of the run
 // would miss is an error.
-func (r *rerun) doneStep(s *pipeline.PlannedStep) (engine.StepResult, error) {
+func (r *rerun) doneStep(s *pipeline.PlannedStep) (event.StepResult, error) {
 	last, there := r.results[s.Name]
-	result := engine.StepResult{DoneIn: last.DoneIn, Reason: last.Reason, Outputs: last.Outputs}
+	result := event.StepResult{DoneIn: last.DoneIn, Reason: last.Reason, Outputs: last.Outputs}
 	switch {
 	case !there || !isDone(s, last) && last.Started.IsZero():
 		return result, fmt.Errorf("step %s comes before, and did not run in the last run, %s (begin there: --from %s)", s.Name, r.last.Run, s.Name)
@@ -220,9 +220,9 @@ func (r *rerun) doneStep(s *pipeline.PlannedStep) (engine.StepResult, error) {
 	}
 	result.DoneIn = r.last.Run
 	switch {
-	case last.Status == engine.Succeeded:
+	case last.Status == event.Succeeded:
 		result.Reason = "done in run " + r.last.Run
-	case last.Status != engine.Skipped:
+	case last.Status != event.Skipped:
 		result.Reason = fmt.Sprintf("counts as done; it %s in run %s", last.Status, r.last.Run)
 	}
 	return result, nil
@@ -230,7 +230,7 @@ func (r *rerun) doneStep(s *pipeline.PlannedStep) (engine.StepResult, error) {
 
 // checkVolumes refuses to go on without what done steps have put into volumes that
 // lived as long as their run.
-func (r *rerun) checkVolumes(done map[string]engine.StepResult) error {
+func (r *rerun) checkVolumes(done map[string]event.StepResult) error {
 	filled := map[string]string{}
 	for i := range r.plan.Steps {
 		for _, m := range r.plan.Steps[i].Mounts {

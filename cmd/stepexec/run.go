@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
@@ -185,7 +186,7 @@ type job struct {
 
 	pipeline *pipeline.Pipeline
 	plan     *pipeline.Plan
-	done     map[string]engine.StepResult // steps that do not run again
+	done     map[string]event.StepResult // steps that do not run again
 	roots    []string
 	fetcher  *engine.Fetcher
 	settings settings.Settings

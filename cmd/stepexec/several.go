@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -23,7 +24,7 @@ var errOtherCell = errors.New("another cell of the matrix failed, and the pipeli
 type severalRuns struct {
 	on      sandbox.Options
 	options engine.Options // that all have in common
-	show    func(engine.Event)
+	show    func(event.Event)
 	all     []*severalRun
 	mu      sync.Mutex // guards the rest, and the display
 	code    int        // of the run that failed first
@@ -58,9 +59,9 @@ func (c *severalRuns) run(ctx context.Context, jobs []job) (int, error) {
 	}
 	defer c.connect(ctx, jobs)()
 	c.runAll(limit)
-	c.event(engine.Event{Kind: engine.MatrixFinished, Time: time.Now(), Text: c.verdict()})
+	c.event(event.Event{Kind: event.MatrixFinished, Time: time.Now(), Text: c.verdict()})
 	if ctx.Err() != nil && c.code != 0 {
-		c.code = engine.CodeInterrupted
+		c.code = event.CodeInterrupted
 	}
 	var errs []error
 	for _, r := range c.all {
@@ -162,7 +163,7 @@ func (c *severalRuns) runOne(r *severalRun) {
 	code, err := executePlan(r.cells, r.plan, r.fetcher, r.settings, c.on, options)
 	if err != nil {
 		r.err = fmt.Errorf("%s: %w", r.plan.Cell, masked(err, r.secrets))
-		code = engine.CodeError
+		code = event.CodeError
 	}
 	if code == 0 {
 		return
@@ -179,7 +180,7 @@ func (c *severalRuns) runOne(r *severalRun) {
 	c.failed = append(c.failed, fmt.Sprintf("%s (%d)", r.plan.Cell, code))
 }
 
-func (c *severalRuns) event(e engine.Event) {
+func (c *severalRuns) event(e event.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.show(e)

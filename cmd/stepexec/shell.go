@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
@@ -161,7 +162,7 @@ func standing(root, run, step string) string {
 	}
 	ended := ""
 	err = r.ReadLog(context.Background(), nil, func(line []byte) error {
-		if !record.IsKind(line, engine.StepFinished) {
+		if !record.IsKind(line, event.StepFinished) {
 			return nil
 		}
 		e, err := record.Decode(line)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
@@ -133,8 +134,8 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 	}
 	code, err := o.execute(ctx, plan, in.Dir, stdout, stderr, reports)
 	if err != nil {
-		code = engine.CodeError
-		reports.event(engine.Event{Kind: engine.Failure, Time: time.Now(), Error: masked(err, in.Secrets).Error()})
+		code = event.CodeError
+		reports.event(event.Event{Kind: event.Failure, Time: time.Now(), Error: masked(err, in.Secrets).Error()})
 	}
 	if err := errors.Join(err, reports.write(code, sayOnStderr)); err != nil {
 		return masked(err, in.Secrets)
@@ -237,23 +238,23 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 		pulls = newPullView()
 		defer pulls.end()
 	}
-	fetcher.Events = func(e engine.Event) {
+	fetcher.Events = func(e event.Event) {
 		pulls.event(e)
-		if e.Kind == engine.PullFinished {
+		if e.Kind == event.PullFinished {
 			pulls.end() // what comes next may be the command's
 		}
 	}
-	say := func(e engine.Event) {
+	say := func(e event.Event) {
 		reports.event(e)
-		if e.Kind != engine.PullFinished || !pulls.shows {
+		if e.Kind != event.PullFinished || !pulls.shows {
 			sayOfStep(e, pulls.say)
 		}
 	}
 	options := engine.Options{Kill: o.kill, Stdin: os.Stdin, Terminal: usersTerminal()}
 	options.Events = o.debug.lend(&options, say)
 	var endOut, endErr func() error
-	options.Stdout, endOut = reports.tee(stdout, plan.Steps[0].Name, engine.Stdout)
-	options.Stderr, endErr = reports.tee(stderr, plan.Steps[0].Name, engine.Stderr)
+	options.Stdout, endOut = reports.tee(stdout, plan.Steps[0].Name, event.Stdout)
+	options.Stderr, endErr = reports.tee(stderr, plan.Steps[0].Name, event.Stderr)
 	defer func() { err = errors.Join(err, endOut(), endErr()) }()
 	if o.detach { // what the command prints is in the record
 		options = engine.Options{Kill: o.kill, Events: tellStarted(say)}
@@ -263,15 +264,15 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 }
 
 // sayOfStep tells of what is not plain from the command's own output.
-func sayOfStep(e engine.Event, say func(line string)) {
+func sayOfStep(e event.Event, say func(line string)) {
 	switch {
-	case e.Kind == engine.Warning:
+	case e.Kind == event.Warning:
 		say("warning: " + e.Text)
-	case e.Kind == engine.StepKept:
+	case e.Kind == event.StepKept:
 		say(e.Text)
-	case e.Kind == engine.PullFinished && e.Error == "" && time.Duration(e.Duration) >= time.Second:
+	case e.Kind == event.PullFinished && e.Error == "" && time.Duration(e.Duration) >= time.Second:
 		say(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
-	case e.Kind == engine.StepFinished && e.Result.Error != "":
+	case e.Kind == event.StepFinished && e.Result.Error != "":
 		say(e.Result.Error)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -18,24 +18,24 @@ const mostSummary = 900 << 10
 // result is what the outputs tell.
 type result struct {
 	own                    bool // stepexec itself failed
-	status                 engine.Status
+	status                 event.Status
 	failed                 string // the step that failed first
 	run                    string // the last that began
 	total, bad, leftUndone int    // of the steps
 }
 
-func (r *result) event(e engine.Event) {
+func (r *result) event(e event.Event) {
 	switch e.Kind {
-	case engine.Failure:
+	case event.Failure:
 		r.own = true
-	case engine.RunStarted:
+	case event.RunStarted:
 		r.run = e.Run
-	case engine.StepFinished:
+	case event.StepFinished:
 		if r.failed == "" && report.IsFailure(e.Result) {
 			r.failed = report.Label(e)
 		}
-	case engine.RunFinished:
-		if r.status == "" || r.status == engine.Succeeded {
+	case event.RunFinished:
+		if r.status == "" || r.status == event.Succeeded {
 			r.status = e.Summary.Status
 		}
 		for i := range e.Summary.Steps {
@@ -47,7 +47,7 @@ func (r *result) event(e engine.Event) {
 			if report.IsFailure(s) {
 				r.bad++
 			}
-			if s.Status == engine.Skipped {
+			if s.Status == event.Skipped {
 				r.leftUndone++
 			}
 		}
@@ -59,13 +59,13 @@ func (r *result) inAWord(exitCode int) string {
 	switch {
 	case exitCode == 0:
 		return "success"
-	case exitCode == engine.CodeInterrupted:
+	case exitCode == event.CodeInterrupted:
 		return "cancelled"
 	case r.own:
 		return "error"
-	case r.status == engine.TimedOut:
+	case r.status == event.TimedOut:
 		return "timeout"
-	case exitCode == engine.CodeError:
+	case exitCode == event.CodeError:
 		return "error"
 	}
 	return "failure"

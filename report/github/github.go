@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/report"
 )
@@ -73,20 +73,20 @@ func (l *Log) Hide(secrets []string) {
 }
 
 // Event writes one event. After a failed write it writes nothing more.
-func (l *Log) Event(e engine.Event) {
+func (l *Log) Event(e event.Event) {
 	l.stamps.Event(e)
 	l.collector.Event(e)
 	l.result.event(e)
 	switch e.Kind {
-	case engine.StepStarted:
+	case event.StepStarted:
 		l.started(e)
-	case engine.Line:
+	case event.Line:
 		l.line(e)
-	case engine.StepRetried:
+	case event.StepRetried:
 		l.in(e, report.Clean(e.Text)+"\n")
-	case engine.StepFinished:
+	case event.StepFinished:
 		l.finished(e)
-	case engine.Warning:
+	case event.Warning:
 		l.outside(func() {
 			title := ""
 			if e.Step != "" {
@@ -94,11 +94,11 @@ func (l *Log) Event(e engine.Event) {
 			}
 			l.annotate("warning", "", 0, 0, title, e.Text)
 		})
-	case engine.Failure:
+	case event.Failure:
 		l.outside(func() { l.annotate("error", e.File, e.Line, e.Column, "stepexec", e.Error) })
-	case engine.MatrixFinished:
+	case event.MatrixFinished:
 		l.outside(func() { l.print(report.Clean(e.Text) + "\n") })
-	case engine.RunFinished:
+	case event.RunFinished:
 		l.outside(func() {
 			var text strings.Builder
 			_ = report.Summary(&text, e.Summary) // a Builder takes everything
@@ -123,7 +123,7 @@ func (l *Log) End(exitCode int) error {
 	return l.err
 }
 
-func (l *Log) started(e engine.Event) {
+func (l *Log) started(e event.Event) {
 	if l.group(e) != nil {
 		return // a further attempt
 	}
@@ -136,7 +136,7 @@ func (l *Log) started(e engine.Event) {
 	l.showNext()
 }
 
-func (l *Log) group(e engine.Event) *group {
+func (l *Log) group(e event.Event) *group {
 	label := report.Label(e)
 	if i := slices.IndexFunc(l.groups, func(g *group) bool { return g.label == label }); i >= 0 {
 		return l.groups[i]
@@ -156,7 +156,7 @@ func (l *Log) showNext() {
 	l.drain(l.shown)
 }
 
-func (l *Log) line(e engine.Event) {
+func (l *Log) line(e event.Event) {
 	g := l.group(e)
 	if g == nil {
 		return
@@ -171,7 +171,7 @@ func (l *Log) line(e engine.Event) {
 }
 
 // in writes text in the group of a step.
-func (l *Log) in(e engine.Event, text string) {
+func (l *Log) in(e event.Event, text string) {
 	switch g := l.group(e); {
 	case g == nil:
 		l.outside(func() { l.print(report.Label(e) + ": " + text) })
@@ -182,7 +182,7 @@ func (l *Log) in(e engine.Event, text string) {
 	}
 }
 
-func (l *Log) finished(e engine.Event) {
+func (l *Log) finished(e event.Event) {
 	l.in(e, report.Ended(e.Result)+"\n")
 	l.outside(func() { l.annotateStep(e) })
 	g := l.group(e)
@@ -278,7 +278,7 @@ func (l *Log) write(text string) {
 }
 
 // annotateStep says at the step's place in the file how it ended, if not well.
-func (l *Log) annotateStep(e engine.Event) {
+func (l *Log) annotateStep(e event.Event) {
 	kind := "error"
 	switch r := e.Result; {
 	case r.Ignored:

@@ -12,12 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report/github"
 )
 
 // log writes events and returns what the runner gets, with TOKEN for tokens.
-func log(t *testing.T, o github.Options, secrets []string, exitCode int, events ...engine.Event) string {
+func log(t *testing.T, o github.Options, secrets []string, exitCode int, events ...event.Event) string {
 	t.Helper()
 	var out bytes.Buffer
 	if o.Env == nil {
@@ -34,16 +34,16 @@ func log(t *testing.T, o github.Options, secrets []string, exitCode int, events 
 	return regexp.MustCompile(`stepexec-[A-Z2-7]{26}`).ReplaceAllString(out.String(), "TOKEN")
 }
 
-func started(step string) engine.Event {
-	return engine.Event{Kind: engine.StepStarted, Step: step, Image: "x"}
+func started(step string) event.Event {
+	return event.Event{Kind: event.StepStarted, Step: step, Image: "x"}
 }
 
-func line(step, text string) engine.Event {
-	return engine.Event{Kind: engine.Line, Step: step, Stream: engine.Stdout, Text: text}
+func line(step, text string) event.Event {
+	return event.Event{Kind: event.Line, Step: step, Stream: event.Stdout, Text: text}
 }
 
-func finished(r engine.StepResult) engine.Event {
-	return engine.Event{Kind: engine.StepFinished, Step: r.Step, Result: &r}
+func finished(r event.StepResult) event.Event {
+	return event.Event{Kind: event.StepFinished, Step: r.Step, Result: &r}
 }
 
 func TestStepsThatRunAtTheSameTimeDoNotInterleave(t *testing.T) {
@@ -53,14 +53,14 @@ func TestStepsThatRunAtTheSameTimeDoNotInterleave(t *testing.T) {
 		service, line("db", "listening"),
 		started("a"), line("a", "a1"), started("b"), line("b", "b1"), started("c"), line("a", "::error::no\r::set-env name=A::b"),
 		line("c", "c1"),
-		finished(engine.StepResult{Step: "c", Status: engine.Failed, ExitCode: 3, File: "ci.yml", Line: 7}),
+		finished(event.StepResult{Step: "c", Status: event.Failed, ExitCode: 3, File: "ci.yml", Line: 7}),
 		line("b", "b2"),
-		engine.Event{Kind: engine.Warning, Step: "a", Text: "100% odd"},
-		finished(engine.StepResult{Step: "a", Status: engine.Succeeded}),
+		event.Event{Kind: event.Warning, Step: "a", Text: "100% odd"},
+		finished(event.StepResult{Step: "a", Status: event.Succeeded}),
 		line("b", "b3"),
-		finished(engine.StepResult{Step: "b", Status: engine.Failed, ExitCode: 1, Ignored: true}),
-		finished(engine.StepResult{Step: "none", Status: engine.Failed, ExitCode: 125, Error: "pull: no\n::error::such", File: "ci.yml", Line: 9}),
-		finished(engine.StepResult{Step: "db", Service: true, Status: engine.Stopped}),
+		finished(event.StepResult{Step: "b", Status: event.Failed, ExitCode: 1, Ignored: true}),
+		finished(event.StepResult{Step: "none", Status: event.Failed, ExitCode: 125, Error: "pull: no\n::error::such", File: "ci.yml", Line: 9}),
+		finished(event.StepResult{Step: "db", Service: true, Status: event.Stopped}),
 	)
 	want := `::add-mask::p%25ss
 ::add-mask::word!
@@ -107,7 +107,7 @@ stopped
 
 func TestStepsMayCommandTheRunnerWhereThatIsAskedFor(t *testing.T) {
 	got := log(t, github.Options{StepCommands: true}, nil, 0,
-		started("a"), line("a", "::notice::hello"), finished(engine.StepResult{Step: "a", Status: engine.Succeeded}))
+		started("a"), line("a", "::notice::hello"), finished(event.StepResult{Step: "a", Status: event.Succeeded}))
 	want := "::group::step a (x)\n::notice::hello\nsucceeded\n::endgroup::\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -115,9 +115,9 @@ func TestStepsMayCommandTheRunnerWhereThatIsAskedFor(t *testing.T) {
 }
 
 func TestAnnotationsKeepToTheLimits(t *testing.T) {
-	var events []engine.Event
+	var events []event.Event
 	for i := range 12 {
-		events = append(events, finished(engine.StepResult{Step: fmt.Sprint(i), Status: engine.Failed, ExitCode: 125, Error: strings.Repeat("ü", 3000)}))
+		events = append(events, finished(event.StepResult{Step: fmt.Sprint(i), Status: event.Failed, ExitCode: 125, Error: strings.Repeat("ü", 3000)}))
 	}
 	got := log(t, github.Options{}, nil, 125, events...)
 	if n := strings.Count(got, "::error "); n != 10 {
@@ -131,11 +131,11 @@ func TestAnnotationsKeepToTheLimits(t *testing.T) {
 }
 
 func TestMuchOutputWaitsInAFile(t *testing.T) {
-	events := []engine.Event{started("a"), started("b")}
+	events := []event.Event{started("a"), started("b")}
 	for i := range 40_000 {
 		events = append(events, line("b", fmt.Sprintf("%099d", i)))
 	}
-	events = append(events, finished(engine.StepResult{Step: "a", Status: engine.Succeeded}), finished(engine.StepResult{Step: "b", Status: engine.Succeeded}))
+	events = append(events, finished(event.StepResult{Step: "a", Status: event.Succeeded}), finished(event.StepResult{Step: "b", Status: event.Succeeded}))
 	got := log(t, github.Options{}, nil, 0, events...)
 	if n := strings.Count(got, "\n0000"); n != 40_000 || !strings.Contains(got, "00039998\n") {
 		t.Errorf("%d of 40000 lines", n)
@@ -151,13 +151,13 @@ func TestOutputsAndSummary(t *testing.T) {
 		}
 		return filepath.Join(dir, name)
 	}}
-	bad := engine.StepResult{Step: "test", Image: "x", Status: engine.TimedOut, ExitCode: 124, Started: time.Now(), Error: "the step's time is over", File: filepath.Join(repository, "ci/p.yml"), Line: 3}
-	events := []engine.Event{{Kind: engine.RunStarted, Run: "r", Name: "ci"}, started("test")}
+	bad := event.StepResult{Step: "test", Image: "x", Status: event.TimedOut, ExitCode: 124, Started: time.Now(), Error: "the step's time is over", File: filepath.Join(repository, "ci/p.yml"), Line: 3}
+	events := []event.Event{{Kind: event.RunStarted, Run: "r", Name: "ci"}, started("test")}
 	for i := range 60 {
 		events = append(events, line("test", fmt.Sprint("line ", i)))
 	}
-	events = append(events, finished(bad), engine.Event{Kind: engine.RunFinished, Summary: &engine.Summary{
-		Run: "r", Name: "ci", Status: engine.TimedOut, ExitCode: 124, Steps: []engine.StepResult{bad, {Step: "after", Status: engine.Skipped}},
+	events = append(events, finished(bad), event.Event{Kind: event.RunFinished, Summary: &event.Summary{
+		Run: "r", Name: "ci", Status: event.TimedOut, ExitCode: 124, Steps: []event.StepResult{bad, {Step: "after", Status: event.Skipped}},
 	}})
 	got := log(t, o, nil, 124, events...)
 	if want := "::error file=ci/p.yml,line=3,title=step test::step test was stopped: the step's time is over\n"; !strings.Contains(got, want) {
@@ -193,9 +193,9 @@ func TestTheSummaryIsNoLongerThanGitHubTakes(t *testing.T) {
 		}
 		return ""
 	}}
-	events := []engine.Event{{Kind: engine.RunStarted, Run: "r", Name: "ci"}}
+	events := []event.Event{{Kind: event.RunStarted, Run: "r", Name: "ci"}}
 	for i := range 20_000 {
-		events = append(events, finished(engine.StepResult{Step: fmt.Sprint("step ", i), Status: engine.Skipped, Reason: "no"}))
+		events = append(events, finished(event.StepResult{Step: fmt.Sprint("step ", i), Status: event.Skipped, Reason: "no"}))
 	}
 	log(t, o, nil, 0, events...)
 	data, err := os.ReadFile(page)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/morikuni/aec"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/report"
 )
@@ -79,7 +79,7 @@ func (s *state) entries(now time.Time, columns int) []entry {
 	}
 	for _, t := range s.running {
 		name := "  " + s.paint(aec.Bold, t.label)
-		elapsed := report.Duration(engine.Millis(now.Sub(t.began).Truncate(100 * time.Millisecond)))
+		elapsed := report.Duration(event.Millis(now.Sub(t.began).Truncate(100 * time.Millisecond)))
 		if t.service {
 			services = append(services, entry{line: aligned(name+s.paint(aec.Faint, "  service, "+t.image), elapsed, edge)})
 			continue
@@ -98,12 +98,12 @@ func (s *state) title(now time.Time, columns int) string {
 		}
 	}
 	text := fmt.Sprintf("%s: %d of %d steps done, %d running", s.name, s.ended, s.steps, running)
-	return s.paint(aec.Bold, aligned(text, report.Duration(engine.Millis(now.Sub(s.began).Truncate(time.Second))), min(columns, mostWidth)))
+	return s.paint(aec.Bold, aligned(text, report.Duration(event.Millis(now.Sub(s.began).Truncate(time.Second))), min(columns, mostWidth)))
 }
 
 // pullLine says how far an image is.
 func (s *state) pullLine(p *pull, now time.Time, columns int) string {
-	elapsed := report.Duration(engine.Millis(now.Sub(p.began).Truncate(100 * time.Millisecond)))
+	elapsed := report.Duration(event.Millis(now.Sub(p.began).Truncate(100 * time.Millisecond)))
 	var parts []string
 	switch done := p.progress; {
 	case p.at.IsZero():
@@ -130,7 +130,7 @@ func (s *state) pullLine(p *pull, now time.Time, columns int) string {
 	return aligned("  "+s.paint(aec.CyanF, "pull")+" "+s.shortened(p.image, room), right, columns)
 }
 
-func percent(p engine.Progress) int {
+func percent(p event.Progress) int {
 	return int(min(100, p.Bytes*100/p.Total))
 }
 
@@ -144,7 +144,7 @@ func (s *state) shortened(image string, columns int) string {
 }
 
 // bar has a width in columns between its brackets.
-func bar(p engine.Progress, width int) string {
+func bar(p event.Progress, width int) string {
 	filled := percent(p) * width / 100
 	text := strings.Repeat("=", filled)
 	if filled < width {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -18,7 +18,7 @@ func after(seconds float64) time.Time {
 }
 
 // seen is a state that has seen events.
-func seen(events ...engine.Event) *state {
+func seen(events ...event.Event) *state {
 	s := newState(Options{Plain: true})
 	for _, e := range events {
 		s.event(e)
@@ -28,20 +28,20 @@ func seen(events ...engine.Event) *state {
 
 func TestBlock(t *testing.T) {
 	s := seen(
-		engine.Event{Kind: engine.RunStarted, Time: start, Name: "ci", Steps: 4},
-		engine.Event{Kind: engine.PullStarted, Time: start, Image: "registry.example.com/team/project/image:1.26"},
-		engine.Event{Kind: engine.PullStarted, Time: after(1), Image: "postgres"},
-		engine.Event{Kind: engine.PullStarted, Time: after(1), Image: "redis"},
-		engine.Event{Kind: engine.StepStarted, Time: after(1), Step: "db", Image: "busybox", Service: true},
-		engine.Event{Kind: engine.StepStarted, Time: after(1), Step: "build", Image: "busybox"},
-		engine.Event{Kind: engine.Line, Time: after(1), Step: "build", Stream: engine.Stdout, Text: "10%\r20%", Partial: true},
-		engine.Event{Kind: engine.Line, Time: after(1), Step: "build", Stream: engine.Stdout, Text: "\r30", Partial: true},
-		engine.Event{Kind: engine.Line, Time: after(1), Step: "build", Stream: engine.Stdout, Text: "%", Partial: true},
-		engine.Event{Kind: engine.Line, Time: after(1), Step: "db", Stream: engine.Stdout, Text: "listening"},
-		engine.Event{Kind: engine.PullProgress, Time: after(5), Image: "registry.example.com/team/project/image:1.26",
-			Progress: &engine.Progress{Bytes: 34_200_000, Total: 76_000_000, Rate: 12_300_000, Layers: 7, LayersDone: 2}},
-		engine.Event{Kind: engine.PullProgress, Time: after(1), Image: "redis", Progress: &engine.Progress{Bytes: 1000, Layers: 1}},
-		engine.Event{Kind: engine.StepFinished, Time: after(5), Step: "first", Result: &engine.StepResult{Step: "first", Status: engine.Skipped, Reason: "no"}},
+		event.Event{Kind: event.RunStarted, Time: start, Name: "ci", Steps: 4},
+		event.Event{Kind: event.PullStarted, Time: start, Image: "registry.example.com/team/project/image:1.26"},
+		event.Event{Kind: event.PullStarted, Time: after(1), Image: "postgres"},
+		event.Event{Kind: event.PullStarted, Time: after(1), Image: "redis"},
+		event.Event{Kind: event.StepStarted, Time: after(1), Step: "db", Image: "busybox", Service: true},
+		event.Event{Kind: event.StepStarted, Time: after(1), Step: "build", Image: "busybox"},
+		event.Event{Kind: event.Line, Time: after(1), Step: "build", Stream: event.Stdout, Text: "10%\r20%", Partial: true},
+		event.Event{Kind: event.Line, Time: after(1), Step: "build", Stream: event.Stdout, Text: "\r30", Partial: true},
+		event.Event{Kind: event.Line, Time: after(1), Step: "build", Stream: event.Stdout, Text: "%", Partial: true},
+		event.Event{Kind: event.Line, Time: after(1), Step: "db", Stream: event.Stdout, Text: "listening"},
+		event.Event{Kind: event.PullProgress, Time: after(5), Image: "registry.example.com/team/project/image:1.26",
+			Progress: &event.Progress{Bytes: 34_200_000, Total: 76_000_000, Rate: 12_300_000, Layers: 7, LayersDone: 2}},
+		event.Event{Kind: event.PullProgress, Time: after(1), Image: "redis", Progress: &event.Progress{Bytes: 1000, Layers: 1}},
+		event.Event{Kind: event.StepFinished, Time: after(5), Step: "first", Result: &event.StepResult{Step: "first", Status: event.Skipped, Reason: "no"}},
 	)
 	want := `ci: 1 of 4 steps done, 1 running                                             6s
   pull ~m/team/project/image:1.26  [====>    ]   45%  34.2MB/76MB  12.3MB/s  6s
@@ -60,7 +60,7 @@ func TestBlock(t *testing.T) {
 
 // TestBlockFits: whatever the size of the terminal, the block stays inside of it.
 func TestBlockFits(t *testing.T) {
-	events := []engine.Event{{Kind: engine.RunStarted, Time: start, Name: "世界" + strings.Repeat("n", 90), Steps: 40}}
+	events := []event.Event{{Kind: event.RunStarted, Time: start, Name: "世界" + strings.Repeat("n", 90), Steps: 40}}
 	texts := []string{
 		strings.Repeat("x", 500), strings.Repeat("世", 300), "a\tb\tc" + strings.Repeat("\t", 50), "e\u0301" + strings.Repeat("\u0301", 400),
 		"\x1b[31m" + strings.Repeat("r", 300), "\x1b[2J\x1b[9Ahome", strings.Repeat("👩‍👩‍👧‍👦", 80), strings.Repeat("🇩🇪", 80), strings.Repeat("❤️", 80),
@@ -68,13 +68,13 @@ func TestBlockFits(t *testing.T) {
 	}
 	for i := range 12 {
 		step := fmt.Sprint("step ", i)
-		events = append(events, engine.Event{Kind: engine.StepStarted, Time: start, Step: step, Image: strings.Repeat("i", 10*i), Service: i%4 == 3})
+		events = append(events, event.Event{Kind: event.StepStarted, Time: start, Step: step, Image: strings.Repeat("i", 10*i), Service: i%4 == 3})
 		for _, text := range texts {
-			events = append(events, engine.Event{Kind: engine.Line, Time: start, Step: step, Stream: engine.Stderr, Text: text})
+			events = append(events, event.Event{Kind: event.Line, Time: start, Step: step, Stream: event.Stderr, Text: text})
 		}
 		image := strings.Repeat("image", i+1)
-		events = append(events, engine.Event{Kind: engine.PullStarted, Time: start, Image: image},
-			engine.Event{Kind: engine.PullProgress, Time: start, Image: image, Progress: &engine.Progress{Bytes: int64(i), Total: 12, Layers: 1}})
+		events = append(events, event.Event{Kind: event.PullStarted, Time: start, Image: image},
+			event.Event{Kind: event.PullProgress, Time: start, Image: image, Progress: &event.Progress{Bytes: int64(i), Total: 12, Layers: 1}})
 	}
 	for _, plain := range []bool{true, false} {
 		s := seen(events...)

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -43,7 +43,7 @@ func New(w io.Writer, o Options) *View {
 }
 
 // Event takes note of one event.
-func (v *View) Event(e engine.Event) {
+func (v *View) Event(e event.Event) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state.event(e)

@@ -9,7 +9,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/morikuni/aec"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/report"
 )
@@ -42,7 +42,7 @@ type task struct {
 type pull struct {
 	cell, image string
 	began       time.Time
-	progress    engine.Progress
+	progress    event.Progress
 	at          time.Time // of the progress; zero: there was none
 }
 
@@ -50,42 +50,42 @@ func newState(o Options) *state {
 	return &state{o: o, tails: report.Tails{Max: lastLines}, times: report.Stamps{Times: o.Style.Times}}
 }
 
-func (s *state) event(e engine.Event) {
+func (s *state) event(e event.Event) {
 	s.tails.Event(e)
 	s.times.Event(e)
 	switch e.Kind {
-	case engine.RunStarted:
+	case event.RunStarted:
 		s.runStarted(e)
-	case engine.PullStarted:
+	case event.PullStarted:
 		s.pulls = append(s.pulls, &pull{cell: e.Cell, image: logs.Sanitize(e.Image), began: e.Time})
-	case engine.PullProgress:
+	case event.PullProgress:
 		if i := s.pullOf(e); i >= 0 {
 			s.pulls[i].progress, s.pulls[i].at = *e.Progress, e.Time
 		}
-	case engine.PullFinished:
+	case event.PullFinished:
 		s.pullFinished(e)
-	case engine.StepStarted:
+	case event.StepStarted:
 		s.forget(e)
 		s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), logs.Sanitize(e.Image), e.Service, e.Time})
-	case engine.StepRetried:
+	case event.StepRetried:
 		s.forget(e)
 		s.say(e, s.paint(aec.YellowF, s.mark("↻", "~")), report.Label(e)+" "+report.Clean(e.Text))
-	case engine.StepFinished:
+	case event.StepFinished:
 		s.stepFinished(e)
-	case engine.Warning:
+	case event.Warning:
 		text := report.Clean(e.Text)
 		if e.Step != "" {
 			text = report.Label(e) + ": " + text
 		}
 		s.say(e, s.paint(aec.YellowF, "!"), text)
-	case engine.MatrixFinished:
+	case event.MatrixFinished:
 		s.print("\n" + report.Clean(e.Text))
-	case engine.RunFinished:
+	case event.RunFinished:
 		s.runFinished(e)
 	}
 }
 
-func (s *state) runStarted(e engine.Event) {
+func (s *state) runStarted(e event.Event) {
 	s.steps += e.Steps
 	if s.began.IsZero() {
 		s.began = e.Time
@@ -93,11 +93,11 @@ func (s *state) runStarted(e engine.Event) {
 	}
 }
 
-func (s *state) pullOf(e engine.Event) int {
+func (s *state) pullOf(e event.Event) int {
 	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == logs.Sanitize(e.Image) })
 }
 
-func (s *state) pullFinished(e engine.Event) {
+func (s *state) pullFinished(e event.Event) {
 	i := s.pullOf(e)
 	if i < 0 {
 		return
@@ -111,11 +111,11 @@ func (s *state) pullFinished(e engine.Event) {
 }
 
 // forget takes a step out of those that run.
-func (s *state) forget(e engine.Event) {
+func (s *state) forget(e event.Event) {
 	s.running = slices.DeleteFunc(s.running, func(t *task) bool { return t.cell == e.Cell && t.step == e.Step })
 }
 
-func (s *state) stepFinished(e engine.Event) {
+func (s *state) stepFinished(e event.Event) {
 	s.forget(e)
 	r := e.Result
 	if !r.Service {
@@ -123,7 +123,7 @@ func (s *state) stepFinished(e engine.Event) {
 	}
 	text := report.Label(e) + " " + report.Ended(r)
 	switch {
-	case r.Status == engine.Succeeded:
+	case r.Status == event.Succeeded:
 		s.say(e, s.paint(aec.GreenF, s.mark("✔", "+")), report.Label(e)+" "+report.Duration(r.Duration))
 	case report.IsFailure(r):
 		s.say(e, s.paint(aec.RedF, s.mark("✘", "x")), s.paint(aec.RedF, text))
@@ -134,7 +134,7 @@ func (s *state) stepFinished(e engine.Event) {
 	}
 }
 
-func (s *state) runFinished(e engine.Event) {
+func (s *state) runFinished(e event.Event) {
 	var text strings.Builder
 	text.WriteString("\n")
 	red := func(text string) string { return s.paint(aec.RedF, text) }
@@ -148,7 +148,7 @@ func (s *state) runFinished(e engine.Event) {
 }
 
 // say prints a line about an event behind a mark.
-func (s *state) say(e engine.Event, mark, text string) {
+func (s *state) say(e event.Event, mark, text string) {
 	s.print(s.times.Of(e) + mark + " " + text)
 }
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 )
 
 // codeUnknown is the exit code for what is not one of the runner's commands.
@@ -48,10 +48,10 @@ func (h *Hook) complain(err error) {
 func (h *Hook) run(ctx context.Context, stdin io.Reader) (int, error) {
 	request, err := ReadRequest(stdin)
 	if err != nil {
-		return engine.CodeError, err
+		return event.CodeError, err
 	}
 	if h.Env("GITHUB_WORKSPACE") == "" {
-		return engine.CodeError, errors.New("GITHUB_WORKSPACE is not set: a container hook is called by a runner of GitHub Actions")
+		return event.CodeError, errors.New("GITHUB_WORKSPACE is not set: a container hook is called by a runner of GitHub Actions")
 	}
 	jobs := jobsOf(h.Root, h.Env)
 	switch request.Command {
@@ -67,7 +67,7 @@ func (h *Hook) run(ctx context.Context, stdin io.Reader) (int, error) {
 
 func codeOf(err error) (int, error) {
 	if err != nil {
-		return engine.CodeError, err
+		return event.CodeError, err
 	}
 	return 0, nil
 }
@@ -164,17 +164,17 @@ func (h *Hook) follow(out io.Reader) (*Response, error) {
 func (h *Hook) step(ctx context.Context, jobs jobs, request *Request) (int, error) {
 	folder, err := request.job()
 	if err != nil {
-		return engine.CodeError, err
+		return event.CodeError, err
 	}
 	c := &request.Args.Container
 	if folder == "" {
 		if request.Command == RunScriptStep {
-			return engine.CodeError, errors.New("the job has no container: the runner has not called prepare_job, or has lost its state")
+			return event.CodeError, errors.New("the job has no container: the runner has not called prepare_job, or has lost its state")
 		}
 		return h.alone(ctx, jobs, c)
 	}
 	if !jobs.owns(folder) {
-		return engine.CodeError, fmt.Errorf("the state that the runner keeps names %s, which is no job of this runner", folder)
+		return event.CodeError, fmt.Errorf("the state that the runner keeps names %s, which is no job of this runner", folder)
 	}
 	if request.Command == RunContainerStep {
 		return h.call(ctx, folder, &call{Container: c})
@@ -186,15 +186,15 @@ func (h *Hook) step(ctx context.Context, jobs jobs, request *Request) (int, erro
 func (h *Hook) call(ctx context.Context, folder string, what *call) (int, error) {
 	conn, err := dial(folder)
 	if err != nil {
-		return engine.CodeError, fmt.Errorf("the job's containers are gone: the process that keeps them has ended (see stepexec history): %w", err)
+		return event.CodeError, fmt.Errorf("the job's containers are gone: the process that keeps them has ended (see stepexec history): %w", err)
 	}
 	defer conn.Close()
 	a, err := h.relayed(func(stdout, stderr *os.File) (answer, error) { return what.request(ctx, conn, stdout, stderr) })
 	if ctx.Err() != nil {
-		return engine.CodeInterrupted, context.Cause(ctx)
+		return event.CodeInterrupted, context.Cause(ctx)
 	}
 	if err != nil {
-		return engine.CodeError, err
+		return event.CodeError, err
 	}
 	for _, warning := range a.Warnings {
 		fmt.Fprintln(h.Stdout, "warning: "+warning)
@@ -218,11 +218,11 @@ func (h *Hook) end(a answer) (int, error) {
 func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, err error) {
 	folder, err := jobs.make()
 	if err != nil {
-		return engine.CodeError, err
+		return event.CodeError, err
 	}
 	defer func() { err = errors.Join(err, endJob(context.WithoutCancel(ctx), folder)) }()
 	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network}); err != nil {
-		return engine.CodeError, err
+		return event.CodeError, err
 	}
 	return h.call(ctx, folder, &call{Container: c})
 }

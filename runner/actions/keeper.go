@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/runner"
@@ -110,21 +111,21 @@ type server struct {
 }
 
 // event tells the hook what goes on until the job is ready.
-func (s *server) event(e engine.Event) {
+func (s *server) event(e event.Event) {
 	if s.ready {
 		return // the record has it
 	}
 	switch e.Kind {
-	case engine.RunStarted:
+	case event.RunStarted:
 		s.run = e.Run
-	case engine.PullStarted:
+	case event.PullStarted:
 		s.say("pull " + e.Image)
-	case engine.Warning:
+	case event.Warning:
 		s.say("warning: " + e.Text)
-	case engine.StepFinished:
+	case event.StepFinished:
 		if e.Result.Error != "" {
 			s.why += fmt.Sprintf("; %s: %s", e.Result.Step, e.Result.Error)
-		} else if e.Result.Status == engine.Failed || e.Result.NotReady {
+		} else if e.Result.Status == event.Failed || e.Result.NotReady {
 			s.why += fmt.Sprintf("; %s ended with exit code %d", e.Result.Step, e.Result.ExitCode)
 		}
 	}
@@ -233,7 +234,7 @@ func closeAll(files []*os.File) {
 	}
 }
 
-func failed(err error) answer { return answer{Code: engine.CodeError, Error: err.Error()} }
+func failed(err error) answer { return answer{Code: event.CodeError, Error: err.Error()} }
 
 // script runs a program in the job's container.
 func (s *server) script(ctx context.Context, c *Container, streams []*os.File) answer {
@@ -270,8 +271,8 @@ func (s *server) container(ctx context.Context, c *Container, streams []*os.File
 	}
 	result := s.serving.Run(ctx, extra)
 	a := answer{Code: result.ExitCode, Error: result.Error, Warnings: j.warnings}
-	if result.Status != engine.Succeeded && a.Code == 0 {
-		a.Code = engine.CodeError
+	if result.Status != event.Succeeded && a.Code == 0 {
+		a.Code = event.CodeError
 	}
 	return a
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -20,7 +20,7 @@ type reporter struct {
 	order   []*stepLog
 	notices []string // for the log of the step that begins first
 	sending sync.WaitGroup
-	summary *engine.Summary
+	summary *event.Summary
 }
 
 func newReporter(w *worker, s *stage, warnings pipeline.Errors) *reporter {
@@ -37,25 +37,25 @@ func newReporter(w *worker, s *stage, warnings pipeline.Errors) *reporter {
 }
 
 // event is called for one at a time.
-func (r *reporter) event(e engine.Event) {
+func (r *reporter) event(e event.Event) {
 	log := r.steps[e.Step]
 	switch {
-	case e.Kind == engine.RunFinished:
+	case e.Kind == event.RunFinished:
 		r.summary = e.Summary
-	case e.Kind == engine.Warning && log == nil:
+	case e.Kind == event.Warning && log == nil:
 		r.notices = append(r.notices, "stepexec: warning: "+e.Text)
 	case log == nil:
-	case e.Kind == engine.StepStarted:
+	case e.Kind == event.StepStarted:
 		r.begin(log, e.Time)
-	case e.Kind == engine.Line:
+	case e.Kind == event.Line:
 		text := e.Text
 		if !e.Partial {
 			text += "\n"
 		}
 		log.add(text)
-	case e.Kind == engine.StepRetried, e.Kind == engine.Warning:
+	case e.Kind == event.StepRetried, e.Kind == event.Warning:
 		log.add("stepexec: " + e.Text + "\n")
-	case e.Kind == engine.StepFinished && e.Result != nil:
+	case e.Kind == event.StepFinished && e.Result != nil:
 		r.finish(log, e.Result, e.Time)
 	}
 }
@@ -72,20 +72,20 @@ func (r *reporter) begin(log *stepLog, when time.Time) {
 }
 
 // finish says how a step ended.
-func (r *reporter) finish(log *stepLog, result *engine.StepResult, when time.Time) {
+func (r *reporter) finish(log *stepLog, result *event.StepResult, when time.Time) {
 	end := ending{status: statusFailure, code: result.ExitCode, text: result.Error, when: when}
 	began := !log.began.IsZero()
 	switch result.Status {
-	case engine.Succeeded:
+	case event.Succeeded:
 		end.status = statusSuccess
-	case engine.Stopped: // a service or a detached step has done what it should
+	case event.Stopped: // a service or a detached step has done what it should
 		end.status, end.code, end.text = statusSuccess, 0, ""
-	case engine.Skipped:
+	case event.Skipped:
 		end = ending{status: statusSkipped, when: when}
-	case engine.Cancelled, engine.TimedOut:
+	case event.Cancelled, event.TimedOut:
 		end.status, end.code = statusKilled, codeKilled
 		if result.NotReady {
-			end.status, end.code = statusFailure, engine.CodeTimeout
+			end.status, end.code = statusFailure, event.CodeTimeout
 		}
 	default:
 		if result.Started.IsZero() { // it could not be started
@@ -140,16 +140,16 @@ func (r *reporter) status(err error) (string, error) {
 		return statusError, err
 	case r.summary == nil:
 		return statusError, errors.New("the run has not ended as it should")
-	case r.summary.Status == engine.Cancelled:
+	case r.summary.Status == event.Cancelled:
 		return statusKilled, nil
-	case r.summary.Status == engine.TimedOut:
+	case r.summary.Status == event.TimedOut:
 		return statusKilled, errors.New(r.summary.Error)
 	}
 	counts := func(s *stepLog) bool { return !s.step.ErrIgnore }
 	if i := slices.IndexFunc(r.order, func(s *stepLog) bool { return counts(s) && s.end.status == statusError }); i >= 0 {
 		return statusError, errors.New(r.order[i].step.Name + ": " + r.order[i].end.text)
 	}
-	if r.summary.Status != engine.Succeeded {
+	if r.summary.Status != event.Succeeded {
 		return statusFailure, nil
 	}
 	return statusSuccess, nil

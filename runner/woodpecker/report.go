@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
@@ -50,27 +50,27 @@ func newReporter(o *outbox, s *stats, say func(string), steps map[string]*workfl
 	return r
 }
 
-func (r *reporter) event(e engine.Event) {
+func (r *reporter) event(e event.Event) {
 	step := r.steps[e.Step]
 	switch {
-	case e.Kind == engine.PullFinished && e.Error == "" && time.Duration(e.Duration) > slowPull:
+	case e.Kind == event.PullFinished && e.Error == "" && time.Duration(e.Duration) > slowPull:
 		r.pulled[e.Image] = fmt.Sprintf("pulled %s in %v (%s)", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond), e.Digest)
-	case e.Kind == engine.Warning && step == nil:
+	case e.Kind == event.Warning && step == nil:
 		r.say("warning: workflow " + r.outbox.workflow + ": " + e.Text)
 	case step == nil:
-	case e.Kind == engine.StepStarted:
+	case e.Kind == event.StepStarted:
 		r.begin(step, e)
-	case e.Kind == engine.Line:
+	case e.Kind == event.Line:
 		r.line(step, e.Text)
-	case e.Kind == engine.StepRetried, e.Kind == engine.Warning:
+	case e.Kind == event.StepRetried, e.Kind == event.Warning:
 		r.line(step, "stepexec: "+e.Text)
-	case e.Kind == engine.StepFinished && e.Result != nil:
+	case e.Kind == event.StepFinished && e.Result != nil:
 		r.end(step, e.Result, e.Time)
 	}
 }
 
 // begin reports the start of a step; that of a further attempt is none.
-func (r *reporter) begin(step *stepReport, e engine.Event) {
+func (r *reporter) begin(step *stepReport, e event.Event) {
 	if !step.started.IsZero() {
 		return
 	}
@@ -92,7 +92,7 @@ func (r *reporter) line(step *stepReport, text string) {
 }
 
 // end reports the end of a step.
-func (r *reporter) end(step *stepReport, result *engine.StepResult, at time.Time) {
+func (r *reporter) end(step *stepReport, result *event.StepResult, at time.Time) {
 	if step.ended {
 		return
 	}
@@ -100,24 +100,24 @@ func (r *reporter) end(step *stepReport, result *engine.StepResult, at time.Time
 	r.stats.count(r.stats.steps, string(result.Status))
 	state := &wire.StepState{StepUuid: step.UUID, Started: seconds(step.started), Finished: at.Unix(), Exited: true, ExitCode: int32(result.ExitCode)}
 	switch result.Status {
-	case engine.Succeeded, engine.Stopped:
+	case event.Succeeded, event.Stopped:
 		state.ExitCode = 0 // a service that was stopped has done what it should
-	case engine.Skipped:
+	case event.Skipped:
 		state = skipped(step)
-	case engine.Cancelled:
+	case event.Cancelled:
 		if step.started.IsZero() {
 			state = skipped(step)
 			break
 		}
 		state.Canceled, state.ExitCode, state.Error = true, codeKilled, textCanceled
-	case engine.TimedOut:
+	case event.TimedOut:
 		if step.started.IsZero() {
 			state = skipped(step)
 			break
 		}
 		state.Error = cmp.Or(result.Error, "its time is over")
 	default:
-		state.ExitCode = int32(cmp.Or(result.ExitCode, engine.CodeError)) // a failure is never green
+		state.ExitCode = int32(cmp.Or(result.ExitCode, event.CodeError)) // a failure is never green
 		state.Error = result.Error
 	}
 	if state.Error != "" && !state.Canceled {
@@ -167,7 +167,7 @@ func (r *reporter) fail(order []*workflows.Step, err error) (told bool) {
 		}
 		r.line(step, "stepexec: "+err.Error())
 		r.outbox.put(report{step: &wire.StepState{
-			StepUuid: s.UUID, Started: seconds(step.started), Finished: now.Unix(), Exited: true, ExitCode: engine.CodeError, Error: err.Error(),
+			StepUuid: s.UUID, Started: seconds(step.started), Finished: now.Unix(), Exited: true, ExitCode: event.CodeError, Error: err.Error(),
 		}})
 	}
 	return told

@@ -1,4 +1,4 @@
-package engine
+package event
 
 import (
 	"fmt"
@@ -9,12 +9,13 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// LineEncoder writes Line events as encoding/json would without escaping for HTML. The measured reason: a step may
-// print millions of lines, and this takes a tenth of the time (BenchmarkLine of package record). It keeps the
-// beginning, which is the same for all lines of one read; the time alone took half of what was left.
+// LineEncoder writes Line events as encoding/json would without escaping for HTML. A step may print
+// millions of lines, and this takes a tenth of the time (BenchmarkLine of package record). It keeps
+// the beginning of the line, which all lines of one read share: formatting the time alone took half
+// of the remaining time.
 type LineEncoder struct {
-	head []byte // all in front of the text, of the last event
-	of   Event  // that event's time, cell, step and stream
+	head []byte // everything before the text of the last event
+	of   Event  // time, cell, step and stream of the last event
 }
 
 // Append appends a Line event and a newline.
@@ -36,7 +37,7 @@ func (l *LineEncoder) Append(to []byte, e *Event) []byte {
 	return append(to, "}\n"...)
 }
 
-// appendText appends a field with a text, unless that is empty.
+// appendText appends a field with a text, unless the text is empty.
 func appendText(to []byte, field, text string) []byte {
 	if text == "" {
 		return to
@@ -50,8 +51,8 @@ func appendText(to []byte, field, text string) []byte {
 	return append(to, '"')
 }
 
-// appendEscaped appends the inside of a JSON string (RFC 8259, section 7). Bytes that are not UTF-8 become
-// U+FFFD.
+// appendEscaped appends the inside of a JSON string (RFC 8259, section 7). A byte that is not UTF-8
+// becomes U+FFFD.
 func appendEscaped(to []byte, text string) []byte {
 	const named, names = "\b\f\n\r\t", `bfnrt`
 	for i := 0; i < len(text); {

@@ -1,0 +1,97 @@
+package event
+
+import (
+	"time"
+)
+
+// Status is the state of a step or a run.
+type Status string
+
+// The states of a step. It begins pending; every state but Pending and Running is an end.
+const (
+	Pending   Status = "pending"
+	Running   Status = "running"
+	Succeeded Status = "succeeded"
+	Failed    Status = "failed"    // the step failed, or could not be started
+	Skipped   Status = "skipped"   // its conditions were not met
+	Cancelled Status = "cancelled" // the run was interrupted
+	TimedOut  Status = "timed out" // its own time or the run's time was over
+	Stopped   Status = "stopped"   // a service, which ended with the run
+)
+
+// Exit codes of a run that do not come from a step's command.
+const (
+	CodeTimeout     = 124
+	CodeError       = 125 // stepexec itself failed
+	CodeOOM         = 137
+	CodeInterrupted = 130
+)
+
+// StepResult is how a step or service ended.
+type StepResult struct {
+	Step     string `json:"step"`
+	Service  bool   `json:"service,omitempty"`
+	Detached bool   `json:"detached,omitempty"` // it ran beside the steps after it
+	File     string `json:"file,omitempty"`     // pipeline file with the step, as the user named it
+	Line     int    `json:"line,omitempty"`     // line of the step in File
+	Image    string `json:"image"`              // reference, as the pipeline names it
+	Digest   string `json:"digest,omitempty"`   // digest of the image's manifest
+	Status   Status `json:"status"`
+	ExitCode int    `json:"exit_code"`
+	NotReady bool   `json:"not_ready,omitempty"` // a service or detached step that did not become ready
+	Ignored  bool   `json:"ignored,omitempty"`   // it failed, and the pipeline allows that
+	OOM      bool   `json:"oom,omitempty"`
+	Reason   string `json:"reason,omitempty"`  // the conditions that were met, or why the step was skipped
+	DoneIn   string `json:"done_in,omitempty"` // ID of the earlier run that did the step; it did not run again
+	Error    string `json:"error,omitempty"`   // why it failed, in words; never empty when stepexec itself failed
+
+	DependsOn []string  `json:"depends_on,omitempty"` // steps and services that had to be over before it could start
+	WaitedFor string    `json:"waited_for,omitempty"` // the one of DependsOn that was over last
+	Eligible  time.Time `json:"eligible,omitzero"`    // when everything in DependsOn was over
+	Prepared  time.Time `json:"prepared,omitzero"`    // when its preparation began (Pull, then Create); may be before Eligible
+	Started   time.Time `json:"started,omitzero"`     // when its command was started
+	Duration  Millis    `json:"duration_ms"`          // from the start to the end of its command
+	Queue     Millis    `json:"queue_ms,omitempty"`   // time eligible but waiting for other steps, at the limit of parallel steps
+	Pull      Millis    `json:"pull_ms,omitempty"`    // time waiting for its image
+	Create    Millis    `json:"create_ms,omitempty"`  // time creating its container
+	Start     Millis    `json:"start_ms,omitempty"`   // time starting its command in the container, a part of Duration
+
+	Ready    Millis            `json:"ready_ms,omitempty"` // time from the start of its command until it was ready, if that was waited for
+	Outputs  map[string]string `json:"outputs,omitempty"`  // variables that it passed on, by name
+	Masked   int               `json:"masked,omitempty"`   // number of values that it asked to mask
+	Attempts []Attempt         `json:"attempts,omitempty"` // of a step that was tried more than once
+	Usage    *Usage            `json:"usage,omitempty"`    // nil: its command never ran
+}
+
+// FailsRun reports whether the result makes the run fail. A service or a detached step
+// does so only when it could not be started or did not become ready.
+func (r *StepResult) FailsRun() bool {
+	switch {
+	case r.Service || r.Detached:
+		return r.NotReady || r.Status == Failed && r.Started.IsZero()
+	case r.Ignored:
+		return false
+	}
+	return r.Status == Failed || r.Status == TimedOut || r.Status == Cancelled
+}
+
+// Attempt is how one of several attempts at a step ended.
+type Attempt struct {
+	Status   Status    `json:"status"`
+	ExitCode int       `json:"exit_code"`
+	OOM      bool      `json:"oom,omitempty"`
+	Error    string    `json:"error,omitempty"`
+	Started  time.Time `json:"started,omitzero"` // when the attempt's command was started
+	Duration Millis    `json:"duration_ms"`
+}
+
+// Summary is how a run ended.
+type Summary struct {
+	Run      string       `json:"run"`            // ID of the run
+	Name     string       `json:"name,omitempty"` // name of the pipeline
+	Status   Status       `json:"status"`
+	ExitCode int          `json:"exit_code"`
+	Error    string       `json:"error,omitempty"`
+	Duration Millis       `json:"duration_ms"`
+	Steps    []StepResult `json:"steps"` // services first, then steps, in the order of the file
+}
