@@ -86,7 +86,7 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (event.Summary, er
 	}
 	r := newRun(plan, o)
 	r.feed = newFeed(o.Events, o.Flush)
-	defer r.feed.close()
+	defer func() { _ = r.feed.close() }()
 	r.shared, r.interrupt = shared, ctx
 	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
 	if weak := r.mask.Weak(); weak > 0 {
@@ -106,6 +106,7 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (event.Summary, er
 	r.keepErr(o.Fetcher.Store.Settle())
 	summary := r.summary(ctx, time.Since(began))
 	r.emit(event.Event{Kind: event.RunFinished, Summary: &summary})
+	r.keepErr(r.feed.close())
 	return summary, r.mask.Error(r.err)
 }
 

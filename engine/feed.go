@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 )
@@ -23,6 +24,7 @@ type feed struct {
 	queue   []queued
 	bytes   int // of the lines in the queue and with the listener
 	closed  bool
+	err     error // a panic of the listener, which is told nothing more
 }
 
 // queued is an event, or one for each of some lines of the same stream.
@@ -104,43 +106,51 @@ func (f *feed) run() {
 		for i := range taken {
 			f.deliver(&taken[i])
 		}
-		if f.flush != nil {
-			f.flush()
-		}
+		f.protect(f.flush)
 		clear(taken)
 	}
 }
 
 func (f *feed) deliver(q *queued) {
 	if q.told != nil {
-		if f.flush != nil {
-			f.flush()
-		}
+		f.protect(f.flush)
 		close(q.told)
 		return
 	}
 	if q.lines == nil {
-		f.to(q.event)
+		f.protect(func() { f.to(q.event) })
 		return
 	}
-	for _, line := range q.lines {
-		q.event.Text, q.event.Partial = line.Text, line.Partial
-		f.to(q.event)
-	}
+	f.protect(func() {
+		for _, line := range q.lines {
+			q.event.Text, q.event.Partial = line.Text, line.Partial
+			f.to(q.event)
+		}
+	})
 	f.mu.Lock()
 	f.bytes -= q.bytes
 	f.changed.Broadcast()
 	f.mu.Unlock()
 }
 
-// close waits until all has been delivered.
-func (f *feed) close() {
-	if f == nil {
+// protect calls the listener. One that panics is called no more, and its run fails by it.
+func (f *feed) protect(listener func()) {
+	if listener == nil || f.err != nil {
 		return
+	}
+	defer crash.Recover(&f.err)
+	listener()
+}
+
+// close waits until all has been delivered. The error is a panic of the listener.
+func (f *feed) close() error {
+	if f == nil {
+		return nil
 	}
 	f.mu.Lock()
 	f.closed = true
 	f.changed.Broadcast()
 	f.mu.Unlock()
 	<-f.done
+	return f.err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -88,6 +89,7 @@ func (im *images) start(step *pipeline.PlannedStep) *fetch {
 		im.fetches[key] = f
 		im.all.Go(func() {
 			defer close(f.done)
+			defer crash.Recover(&f.err)
 			f.image, f.err = im.fetch(step)
 		})
 	}

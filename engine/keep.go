@@ -33,9 +33,12 @@ func (r *run) takeAway(n *node, p *prepared, end outcome) {
 	r.removing <- struct{}{}
 	r.removals.Go(func() {
 		defer func() { <-r.removing }()
-		left.err = p.remove()
+		defer close(left.removed)
+		if crashed := r.protect(func() { left.err = p.remove() }); crashed != nil {
+			left.err = crashed
+			return
+		}
 		r.keepErr(left.err)
-		close(left.removed)
 	})
 }
 

@@ -39,6 +39,7 @@ func (r *run) stopBeside() {
 func (r *run) runService(ctx, serving context.Context, n *node) {
 	defer close(n.ended)
 	defer n.settle(false)
+	defer r.survive(n)
 	if ctx.Err() != nil {
 		r.finish(n, r.notRun(ctx, n))
 		return

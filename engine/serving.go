@@ -33,7 +33,7 @@ func (r *run) serveOthers(ctx context.Context) {
 		}
 	}
 	if ctx.Err() == nil {
-		r.keepErr(r.o.Serve(ctx, &Serving{run: r, running: ctx}))
+		_ = r.protect(func() { r.keepErr(r.o.Serve(ctx, &Serving{run: r, running: ctx})) })
 	}
 }
 
@@ -97,7 +97,10 @@ func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	defer context.AfterFunc(s.running, func() { cancel(context.Cause(s.running)) })()
 	n := s.run.newNode(&e.Step, false)
 	n.extra = &e
-	end := s.run.attempts(ctx, n, nil)
+	var end outcome
+	if err := s.run.protect(func() { end = s.run.attempts(ctx, n, nil) }); err != nil {
+		end = outcome{event.Failed, event.CodeError, err}
+	}
 	n.result.Status, n.result.ExitCode = end.status, end.code
 	if end.err != nil {
 		n.result.Error = s.run.mask.String(end.err.Error())

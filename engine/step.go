@@ -20,6 +20,7 @@ import (
 func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer close(n.ended)
 	defer n.settle(false)
+	defer r.survive(n)
 	ahead := r.prepareAhead(ctx, n)
 	defer r.awaitTurn(n, serving)()
 	n.begin()
@@ -122,6 +123,13 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	n.runs = true
 	n.enter(p.sandbox)
 	r.offer(n, p.sandbox, p.step)
+	removed := false
+	defer func() {
+		if !removed { // a panic: its container must not outlive it
+			n.leave()
+			r.keepErr(p.remove())
+		}
+	}()
 	running = p.readiness.begin(ctx, running, n, p.sandbox)
 	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = event.Millis(time.Since(began))
@@ -136,6 +144,7 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
 	}
 	end := r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun))))
+	removed = true
 	r.takeAway(n, p, end)
 	return end
 }

@@ -1,0 +1,28 @@
+package engine
+
+import (
+	"runtime/debug"
+
+	"github.com/stepexec/stepexec/crash"
+	"github.com/stepexec/stepexec/event"
+)
+
+// survive, deferred in the goroutine of a step, has a panic there fail this step alone, as
+// stepexec's own failure. The other steps of the run, and other runs of the process, go on.
+func (r *run) survive(n *node) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	err := &crash.Error{Value: value, Stack: debug.Stack()}
+	r.keepErr(err)
+	r.finish(n, outcome{event.Failed, event.CodeError, err})
+}
+
+// protect keeps a panic of what it calls among the run's errors, and returns it.
+func (r *run) protect(do func()) (err error) {
+	defer func() { r.keepErr(err) }()
+	defer crash.Recover(&err)
+	do()
+	return nil
+}
