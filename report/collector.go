@@ -3,23 +3,24 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stepexec/stepexec/event"
 )
 
 // Collector gathers the events of a run, or of the runs of a matrix, for a
-// report. Its methods are called by one goroutine at a time.
+// report. Its methods must not be called by two goroutines at once.
 type Collector struct {
 	runs   []*Run
 	byCell map[string]*Run
-	steps  map[*Run]map[string]*Step
+	steps  map[*Run]map[string]*Step // steps of each run, by name
 	keep   keeper
-	failed string
+	failed string // errors of stepexec itself, outside any step, a line each
 }
 
-// NewCollector returns a Collector that keeps up to maxLogBytes of logs, after
-// compression; 0: DefaultLogBytes.
+// NewCollector returns a Collector that keeps up to maxLogBytes of compressed logs; 0
+// means DefaultLogBytes.
 func NewCollector(maxLogBytes int) *Collector {
 	if maxLogBytes <= 0 {
 		maxLogBytes = DefaultLogBytes
@@ -27,8 +28,8 @@ func NewCollector(maxLogBytes int) *Collector {
 	return &Collector{byCell: map[string]*Run{}, steps: map[*Run]map[string]*Step{}, keep: keeper{most: maxLogBytes}}
 }
 
-// Plan begins a run of which the plan is known, so that also steps of which no
-// event tells are in the report. The events with this cell are that run's.
+// Plan begins a run whose plan is known, so that the report also has the steps that no
+// event mentions. Events with this cell belong to the run.
 func (c *Collector) Plan(cell, id, name string, started time.Time, steps []event.StepResult) {
 	run := c.begin(cell, id, name, started)
 	for _, s := range steps {
@@ -39,51 +40,68 @@ func (c *Collector) Plan(cell, id, name string, started time.Time, steps []event
 }
 
 // Event adds an event.
-func (c *Collector) Event(e event.Event) {
-	run := c.byCell[e.Cell]
-	switch {
-	case e.Kind == event.MatrixFinished:
-		return
-	case e.Kind == event.Failure:
-		c.fail(e)
-		return
-	case e.Kind == event.RunStarted && run != nil && run.ID == e.Run: // Plan was called
+func (c *Collector) Event(e event.Event) { event.Visit(collectorEvents{c}, e) }
+
+// collectorEvents is what a Collector keeps of each kind of event.
+type collectorEvents struct{ *Collector }
+
+func (c collectorEvents) PullStarted(event.Event)    {} // PullFinished has all of it
+func (c collectorEvents) PullProgress(event.Event)   {} // of no interest once the image is there
+func (c collectorEvents) MatrixFinished(event.Event) {} // the runs have all of it
+
+func (c collectorEvents) RunStarted(e event.Event) {
+	if run := c.byCell[e.Cell]; run != nil && run.ID == e.Run { // Plan was called
 		run.Started = e.Time
 		return
-	case e.Kind == event.RunStarted || run == nil:
-		run = c.begin(e.Cell, e.Run, e.Name, e.Time)
 	}
-	switch e.Kind {
-	case event.PullFinished:
-		run.Images = append(run.Images, Image{Name: e.Image, Digest: e.Digest, Duration: e.Duration, Error: e.Error})
-	case event.Warning:
-		text := e.Text
-		if e.Step != "" {
-			text = e.Step + ": " + text
-		}
-		run.Warnings = append(run.Warnings, text)
-	case event.StepStarted:
-		s := c.step(run, e.Step)
-		s.Image, s.Service, s.Status, s.Started = e.Image, e.Service, event.Running, e.Time
-	case event.Line:
-		c.keep.add(c.step(run, e.Step).Log, e)
-	case event.StepRetried:
-		s := c.step(run, e.Step)
-		s.Retries = append(s.Retries, e.Text)
-		s.Status = event.Pending
-	case event.StepFinished:
-		if e.Result != nil {
-			c.step(run, e.Step).StepResult = *e.Result
-		}
-	case event.RunFinished:
-		if e.Summary != nil {
-			c.finish(run, e.Summary)
-		}
+	c.begin(e.Cell, e.Run, e.Name, e.Time)
+}
+
+func (c collectorEvents) PullFinished(e event.Event) {
+	run := c.run(e)
+	run.Images = append(run.Images, Image{Name: e.Image, Digest: e.Digest, Duration: e.Duration, Error: e.Error})
+}
+
+func (c collectorEvents) Warning(e event.Event) {
+	text := e.Text
+	if e.Step != "" {
+		text = e.Step + ": " + text
+	}
+	run := c.run(e)
+	run.Warnings = append(run.Warnings, text)
+}
+
+func (c collectorEvents) StepStarted(e event.Event) {
+	s := c.step(c.run(e), e.Step)
+	s.Image, s.Service, s.Status, s.Started = e.Image, e.Service, event.Running, e.Time
+}
+
+func (c collectorEvents) Line(e event.Event) { c.keep.add(c.step(c.run(e), e.Step).Log, e) }
+
+func (c collectorEvents) StepRetried(e event.Event) {
+	s := c.step(c.run(e), e.Step)
+	s.Retries = append(s.Retries, e.Text)
+	s.Status = event.Pending
+}
+
+func (c collectorEvents) StepFinished(e event.Event) {
+	if e.Result != nil {
+		c.step(c.run(e), e.Step).StepResult = *e.Result
 	}
 }
 
-// fail adds a failure of stepexec's own.
-func (c *Collector) fail(e event.Event) {
+func (c collectorEvents) StepKept(e event.Event) {
+	c.step(c.run(e), e.Step).Kept = strings.TrimPrefix(e.Text, "kept: ")
+}
+
+func (c collectorEvents) RunFinished(e event.Event) {
+	if e.Summary != nil {
+		c.finish(c.run(e), e.Summary)
+	}
+}
+
+// Failure adds an error of stepexec itself.
+func (c collectorEvents) Failure(e event.Event) {
 	text := e.Error
 	if e.File != "" {
 		text = fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, text)
@@ -92,6 +110,14 @@ func (c *Collector) fail(e event.Event) {
 		text = c.failed + "\n" + text
 	}
 	c.failed = text
+}
+
+// run returns the run of an event. A record that lost its beginning begins with any kind.
+func (c *Collector) run(e event.Event) *Run {
+	if run := c.byCell[e.Cell]; run != nil {
+		return run
+	}
+	return c.begin(e.Cell, e.Run, e.Name, e.Time)
 }
 
 // begin begins a run.
@@ -112,7 +138,7 @@ func (c *Collector) step(run *Run, name string) *Step {
 	return s
 }
 
-// finish takes over how a run ended. The steps come in the order of the file then.
+// finish takes over the summary of a run, and with it the order of the steps in the file.
 func (c *Collector) finish(run *Run, s *event.Summary) {
 	run.ID, run.Name, run.Finished = s.Run, s.Name, true
 	run.Status, run.ExitCode, run.Error, run.Duration = s.Status, s.ExitCode, s.Error, s.Duration
@@ -126,8 +152,7 @@ func (c *Collector) finish(run *Run, s *event.Summary) {
 	}
 }
 
-// Report is the report on what was told so far. The Collector is of no use any
-// more after it.
+// Report returns the report on the events so far. The Collector must not be used after it.
 func (c *Collector) Report() *Report {
 	r := &Report{Made: time.Now(), Runs: c.runs, Error: c.failed}
 	for _, run := range r.Runs {

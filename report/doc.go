@@ -1,8 +1,7 @@
-// Package report shows what package engine tells in its events: as plain text
-// or JSON lines while a run goes on, as a summary at its end, and as a report
-// afterwards: a Collector gathers the events, and a Write function writes them as HTML,
-// JSON, JUnit XML or Markdown.
+// Package report shows the events of a run: as plain text or JSON lines while the run goes
+// on, as a summary at its end, and as a report afterwards. A Collector gathers the events
+// for a report, and a Write function writes it as HTML, JSON, JUnit XML or Markdown.
 //
-// It is not for: deciding anything about a run, nor for masking; events come
-// masked.
+// It decides nothing about a run and masks nothing: secrets are masked before an event is
+// sent.
 package report

@@ -11,11 +11,11 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// JSONVersion is that of the form of the JSON report. It grows when a field goes or
-// means something else; new fields may come at any time.
+// JSONVersion is the version of the form of the JSON report. It grows when a field is
+// removed or changes its meaning; new fields may be added at any time.
 const JSONVersion = 1
 
-// jsonTail is how many of a step's last lines a JSON report has.
+// jsonTail is the number of last lines of each step in a JSON report.
 const jsonTail = 50
 
 //go:embed report.schema.json
@@ -49,8 +49,9 @@ type jsonRun struct {
 type jsonStep struct {
 	event.StepResult
 	Critical bool     `json:"critical,omitempty"`
-	Cause    string   `json:"cause,omitempty"` // of a failure: step or stepexec
+	Cause    string   `json:"cause,omitempty"` // who caused a failure: step or stepexec
 	Retries  []string `json:"retries,omitempty"`
+	Kept     string   `json:"kept,omitempty"`
 	Log      *jsonLog `json:"log,omitempty"`
 }
 
@@ -66,8 +67,8 @@ type jsonLine struct {
 	Partial bool   `json:"partial,omitempty"`
 }
 
-// WriteJSON writes a report as one JSON document, in the form of Schema. Of what
-// steps printed it has the last lines: the whole is in the events of `stepexec logs`.
+// WriteJSON writes a report as one JSON document, in the form of Schema. It has only the
+// last lines of each step: `stepexec logs` has all of them.
 func WriteJSON(w io.Writer, r *Report) error {
 	out := jsonReport{Version: JSONVersion, Made: r.Made, Status: r.Status(), Error: r.Error, Runs: []jsonRun{}}
 	for _, run := range r.Runs {
@@ -93,7 +94,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 }
 
 func jsonOf(s *Step) (jsonStep, error) {
-	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Retries: s.Retries}
+	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Retries: s.Retries, Kept: s.Kept}
 	if s.Status == event.Failed {
 		j.Cause = "step"
 		if stepexecsOwn(&s.StepResult) {

@@ -39,7 +39,7 @@ type junitSuite struct {
 	junitCounts
 	Timestamp string      `xml:"timestamp,attr,omitempty"` // UTC, without a zone, as the schema of Jenkins' plugin has it
 	Cases     []junitCase `xml:"testcase"`
-	SystemErr string      `xml:"system-err,omitempty"` // warnings
+	SystemErr string      `xml:"system-err,omitempty"` // kept steps and warnings
 }
 
 type junitCase struct {
@@ -106,6 +106,11 @@ func junitRun(run *Run) (junitSuite, error) {
 			return suite, err
 		}
 		suite.add(test)
+	}
+	for _, s := range run.Steps {
+		if s.Kept != "" {
+			suite.SystemErr += "step " + plain(s.Step) + " was kept: " + plain(s.Kept) + "\n"
+		}
 	}
 	for _, text := range run.Warnings {
 		suite.SystemErr += "warning: " + plain(text) + "\n"

@@ -65,6 +65,7 @@ func (m *markdown) run(r *Run) {
 			m.failure(s)
 		}
 	}
+	m.kept(r)
 	if len(r.Warnings) > 0 {
 		m.print("Warnings:\n\n")
 		for _, text := range r.Warnings[:min(len(r.Warnings), markdownSteps)] {
@@ -72,6 +73,24 @@ func (m *markdown) run(r *Run) {
 		}
 		m.print("\n")
 	}
+}
+
+// kept lists the kept steps with the commands that open a shell in them.
+func (m *markdown) kept(r *Run) {
+	var kept []*Step
+	for _, s := range r.Steps {
+		if s.Kept != "" {
+			kept = append(kept, s)
+		}
+	}
+	if len(kept) == 0 {
+		return
+	}
+	m.print("Kept steps:\n\n")
+	for _, s := range kept[:min(len(kept), markdownSteps)] {
+		m.print("- ", escape(s.Step), ": ", escape(cut(s.Kept, markdownLineBytes)), "\n")
+	}
+	m.print("\n")
 }
 
 func (m *markdown) row(s *Step) {

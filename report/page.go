@@ -127,7 +127,7 @@ func pageRunOf(index int, run *Run) pageRun {
 func pageStepOf(index int, s *Step) pageStep {
 	ps := pageStep{
 		Index: index, Name: plain(s.Step), Class: class(s.Status, s.Ignored), Status: status(&s.StepResult), Exit: exitCode(&s.StepResult), WaitedFor: plain(s.WaitedFor),
-		Words: plainLines(Ended(&s.StepResult)), Lines: "printed nothing",
+		Words: plainLines(words(s)), Lines: "printed nothing",
 		Queue: took(s, s.Queue), Pull: took(s, s.Pull), Create: took(s, s.Create), Start: took(s, s.Start), Ran: took(s, s.Duration-s.Start), CPU: "-", Memory: "-",
 		Image: plain(s.Image), Digest: shortDigest(s.Digest), Service: s.Service, Critical: s.Critical,
 	}
@@ -176,6 +176,15 @@ func (d *pageData) add(run *Run, s *Step, ps pageStep) {
 		ds.Usage = &dataAmount{CPU: time.Duration(u.User + u.System).Milliseconds(), Memory: u.PeakMemory, Disk: u.BytesRead + u.BytesWritten}
 	}
 	d.Steps = append(d.Steps, ds)
+}
+
+// words says how a step ended, and how to look into it if it was kept.
+func words(s *Step) string {
+	text := Ended(&s.StepResult)
+	if s.Kept != "" {
+		text += "; kept: " + s.Kept
+	}
+	return text
 }
 
 // class is the colour of a status.

@@ -15,21 +15,21 @@ import (
 // plainTail is how many lines of a failed step are repeated at the end.
 const plainTail = 20
 
-// Plain writes events as lines that people read: a step's output behind the
-// step's name, and what stepexec does in between. At the end it repeats the last
+// Plain writes events as lines that people read: each line of a step's output after the
+// step's name, and in between what stepexec does. At the end it repeats the last
 // lines of steps that failed.
 type Plain struct {
-	Style Style // set it before the first event
+	Style Style // to be set before the first event
 
 	w      io.Writer
-	err    error
+	err    error // first error of w
 	stamps Stamps
 	paint  palette
 	tails  Tails
 	shown  map[streamOf]*shownStream
-	last   *shownStream // of the last line
-	open   string       // whose line has not ended yet; "" none
-	buffer []byte       // of line
+	last   *shownStream // stream of the last line
+	open   string       // stream whose last line has not ended yet, in words; "": none
+	buffer []byte       // reused by line
 }
 
 // streamOf is one of the two streams of a step.
@@ -38,11 +38,11 @@ type streamOf struct{ step, cell, stream string }
 // shownStream is what all lines of a stream have in common.
 type shownStream struct {
 	of    streamOf
-	label string // painted, with a space behind it
+	label string // name of the step in its colour, and a space
 	clean logs.Sanitizer
 }
 
-// NewPlain returns a Plain that writes to w, without colours of its own and times.
+// NewPlain returns a Plain that writes to w, without colours or times of its own.
 func NewPlain(w io.Writer) *Plain {
 	return &Plain{w: w, tails: Tails{Max: plainTail}, shown: map[streamOf]*shownStream{}}
 }
@@ -52,33 +52,50 @@ func (p *Plain) Event(e event.Event) {
 	p.stamps.Times, p.paint.on = p.Style.Times, p.Style.Colour
 	p.stamps.Event(e)
 	p.tails.Event(e)
-	switch e.Kind {
-	case event.Line:
-		p.line(e)
-	case event.PullFinished:
-		p.pulled(e)
-	case event.StepStarted:
-		p.say(e, "started in "+logs.Sanitize(e.Image))
-	case event.StepKept:
-		p.say(e, Clean(e.Text))
-	case event.StepRetried:
-		p.say(e, p.paint.warn(Clean(e.Text)))
-	case event.StepFinished:
-		p.say(e, p.paint.ended(e.Result))
-	case event.Warning:
-		p.printf("%s%s %s%s\n", p.stamps.Of(e), p.paint.warn("warning:"), about(e.Step), Clean(e.Text))
-	case event.MatrixFinished:
-		p.printf("\n%s\n", Clean(e.Text))
-	case event.RunFinished:
-		p.printf("\n")
-		p.finish(e)
+	event.Visit(plainEvents{p}, e)
+}
+
+// plainEvents is what Plain shows of each kind of event.
+type plainEvents struct{ *Plain }
+
+func (p plainEvents) RunStarted(event.Event)   {} // the first step's line follows
+func (p plainEvents) PullStarted(event.Event)  {} // PullFinished has a line if the image took long
+func (p plainEvents) PullProgress(event.Event) {} // a log would fill with it
+func (p plainEvents) Failure(event.Event)      {} // the command line writes it to stderr
+
+func (p plainEvents) Line(e event.Event) { p.line(e) }
+
+func (p plainEvents) PullFinished(e event.Event) {
+	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
+		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), logs.Sanitize(e.Image), Duration(e.Duration))
+	}
+}
+
+func (p plainEvents) StepStarted(e event.Event)  { p.say(e, "started in "+logs.Sanitize(e.Image)) }
+func (p plainEvents) StepRetried(e event.Event)  { p.say(e, p.paint.warn(Clean(e.Text))) }
+func (p plainEvents) StepFinished(e event.Event) { p.say(e, p.paint.ended(e.Result)) }
+func (p plainEvents) StepKept(e event.Event)     { p.say(e, Clean(e.Text)) }
+
+func (p plainEvents) Warning(e event.Event) {
+	p.printf("%s%s %s%s\n", p.stamps.Of(e), p.paint.warn("warning:"), about(e.Step), Clean(e.Text))
+}
+
+func (p plainEvents) MatrixFinished(e event.Event) { p.printf("\n%s\n", Clean(e.Text)) }
+
+func (p plainEvents) RunFinished(e event.Event) {
+	p.printf("\n")
+	if p.err == nil {
+		p.err = p.tails.WriteFailures(p.w, e.Cell, e.Summary, p.paint.red)
+	}
+	if p.err == nil {
+		p.err = Summary(p.w, e.Summary)
 	}
 }
 
 // Err is the first error of writing, or nil.
 func (p *Plain) Err() error { return p.err }
 
-// printf begins a new line, also where another one is open.
+// printf writes text on a line of its own, and ends an open line first.
 func (p *Plain) printf(format string, args ...any) {
 	if p.err != nil {
 		return
@@ -93,8 +110,8 @@ func (p *Plain) say(e event.Event, text string) {
 	p.printf("%s%s %s\n", p.stamps.Of(e), p.paint.label(Label(e)), text)
 }
 
-// line writes a line of a step, or a piece of one. What continues a piece follows it
-// directly, unless something else has been written in between.
+// line writes a line of a step, or a piece of one. The next piece follows on the same
+// line, unless something else was written in between.
 func (p *Plain) line(e event.Event) {
 	if p.err != nil {
 		return
@@ -119,8 +136,8 @@ func (p *Plain) line(e event.Event) {
 	_, p.err = p.w.Write(b)
 }
 
-// between is what stands between an open line and what comes next. What a step writes
-// over its own line, such as a progress bar, is written over it on a terminal.
+// between returns the text between an open line and what comes next. A step that
+// overwrites its own line, as a progress bar does, also overwrites it on a terminal.
 func (p *Plain) between(overwrites bool) string {
 	switch {
 	case p.open == "":
@@ -131,7 +148,7 @@ func (p *Plain) between(overwrites bool) string {
 	return "\n"
 }
 
-// stream is the one that a line belongs to, which most often is that of the line before.
+// stream returns the stream of a line, which most often is that of the line before.
 func (p *Plain) stream(e event.Event) *shownStream {
 	of := streamOf{e.Step, e.Cell, e.Stream}
 	if p.last != nil && p.last.of == of {
@@ -142,21 +159,6 @@ func (p *Plain) stream(e event.Event) *shownStream {
 		p.shown[of] = p.last
 	}
 	return p.last
-}
-
-func (p *Plain) pulled(e event.Event) {
-	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
-		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), logs.Sanitize(e.Image), Duration(e.Duration))
-	}
-}
-
-func (p *Plain) finish(e event.Event) {
-	if p.err == nil {
-		p.err = p.tails.WriteFailures(p.w, e.Cell, e.Summary, p.paint.red)
-	}
-	if p.err == nil {
-		p.err = Summary(p.w, e.Summary)
-	}
 }
 
 func about(step string) string {

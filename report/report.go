@@ -7,30 +7,30 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// Report is what is known of one run, or of the runs of a matrix, after it has
-// ended, has died or while it goes on. A Collector makes it.
+// Report is what is known of one run, or of the runs of a matrix: while it runs, after it
+// has ended, or after its process died. A Collector makes it.
 type Report struct {
 	Made  time.Time
 	Runs  []*Run
-	Error string // of stepexec, outside of any step; masked
+	Error string // error of stepexec itself, outside any step; masked
 }
 
 // Run is one run of a report.
 type Run struct {
 	ID       string
-	Name     string // of the pipeline, with the cell of its matrix
+	Name     string // name of the pipeline, with the cell of its matrix
 	Status   event.Status
 	ExitCode int
 	Error    string
 	Started  time.Time
 	Duration event.Millis // 0 unless finished
-	Finished bool         // false: it goes on, or has died
-	Steps    []*Step      // services first, then steps, as in the file
+	Finished bool         // false: it still runs, or its process died
+	Steps    []*Step      // services first, then steps, in the order of the file
 	Images   []Image
 	Warnings []string
 }
 
-// Image is what it took a run to have an image.
+// Image is how a run got an image.
 type Image struct {
 	Name     string       `json:"image"`
 	Digest   string       `json:"digest,omitempty"`
@@ -43,15 +43,15 @@ type Step struct {
 	event.StepResult
 	Log      *Log
 	Retries  []string // how each attempt but the last ended, in words
-	Critical bool     // it is in the chain of steps that took the run's time
+	Kept     string   // command that opens a shell in what the step left; "": it was not kept
+	Critical bool     // the step is in the chain of steps that took the run's time
 }
 
 // Died is the status of a run whose process ended before the run did, and of the
 // steps that ran then.
 const Died event.Status = "died"
 
-// MarkDied says that the runs that have not finished never will, but for those that
-// live.
+// MarkDied marks the runs that have not finished as died, except those that are alive.
 func (r *Report) MarkDied(lives func(run string) bool) {
 	for _, run := range r.Runs {
 		if run.Finished || lives(run.ID) {
@@ -66,7 +66,7 @@ func (r *Report) MarkDied(lives func(run string) bool) {
 	}
 }
 
-// Status is that of all runs together: of the first that did not succeed.
+// Status is the status of all runs together: that of the first run that did not succeed.
 func (r *Report) Status() event.Status {
 	for _, run := range r.Runs {
 		if run.Status != event.Succeeded {
@@ -79,13 +79,13 @@ func (r *Report) Status() event.Status {
 	return event.Succeeded
 }
 
-// end is when a step's command ended.
+// end is the time at which the step's command ended.
 func (s *Step) end() time.Time { return s.Started.Add(time.Duration(s.Duration)) }
 
 // isBeside reports whether the run did not wait for a step's end.
 func (s *Step) isBeside() bool { return s.Service || s.Detached }
 
-// isBad reports whether it is a step that a reader looks for first.
+// isBad reports whether a reader looks for this step first.
 func (s *Step) isBad() bool {
 	switch s.Status {
 	case event.Failed, event.TimedOut:

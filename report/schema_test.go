@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/event/eventtest"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -36,7 +37,7 @@ func compileSchema(t *testing.T) *jsonschema.Schema {
 
 func TestEventSchemaAcceptsWhatJSONWrites(t *testing.T) {
 	schema := compileSchema(t)
-	for _, e := range events() {
+	for _, e := range append(events(), eventtest.Sample()...) {
 		var line bytes.Buffer
 		j := report.NewJSON(&line)
 		j.Event(e)
@@ -46,6 +47,38 @@ func TestEventSchemaAcceptsWhatJSONWrites(t *testing.T) {
 		}
 		if err := schema.Validate(event); err != nil {
 			t.Errorf("%+v: %v", e, err)
+		}
+	}
+}
+
+// TestEventSchemaDescribesEveryKind also checks the list of known kinds, which later kinds
+// are not in.
+func TestEventSchemaDescribesEveryKind(t *testing.T) {
+	var document struct {
+		OneOf []struct {
+			Properties struct {
+				Kind struct {
+					Const event.Kind
+					Not   struct{ Enum []event.Kind }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(report.EventSchema(), &document); err != nil {
+		t.Fatal(err)
+	}
+	var described, known []event.Kind
+	for _, alternative := range document.OneOf {
+		kind := alternative.Properties.Kind
+		known = append(known, kind.Not.Enum...)
+		if kind.Const != "" {
+			described = append(described, kind.Const)
+		}
+	}
+	for _, kinds := range [][]event.Kind{described, known} {
+		slices.Sort(kinds)
+		if want := slices.Sorted(slices.Values(event.Kinds())); !slices.Equal(kinds, want) {
+			t.Errorf("the schema has %v, want %v", kinds, want)
 		}
 	}
 }

@@ -247,7 +247,7 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 	say := func(e event.Event) {
 		reports.event(e)
 		if e.Kind != event.PullFinished || !pulls.shows {
-			sayOfStep(e, pulls.say)
+			event.Visit(stepEvents{pulls.say}, e)
 		}
 	}
 	options := engine.Options{Kill: o.kill, Stdin: os.Stdin, Terminal: usersTerminal()}
@@ -261,18 +261,4 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 	}
 	on := sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Warn: pulls.say}
 	return executePlan(ctx, plan, fetcher, s, on, options)
-}
-
-// sayOfStep tells of what is not plain from the command's own output.
-func sayOfStep(e event.Event, say func(line string)) {
-	switch {
-	case e.Kind == event.Warning:
-		say("warning: " + e.Text)
-	case e.Kind == event.StepKept:
-		say(e.Text)
-	case e.Kind == event.PullFinished && e.Error == "" && time.Duration(e.Duration) >= time.Second:
-		say(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
-	case e.Kind == event.StepFinished && e.Result.Error != "":
-		say(e.Result.Error)
-	}
 }

@@ -12,39 +12,39 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// Options say how a Log is written.
+// Options are the settings of a Log.
 type Options struct {
 	Env          func(string) string // GITHUB_WORKSPACE, GITHUB_OUTPUT, GITHUB_STEP_SUMMARY
-	StepCommands bool                // what steps print may hold commands for the runner
+	StepCommands bool                // obey commands for the runner in what steps print
 	Times        report.Times
-	Report       string // path of a report, for the output of that name
+	Report       string // path of the report, for the output named report
 
-	// LogDir is where the record of a run is, for the output log-dir; nil: there is none.
+	// LogDir returns the folder of a run's record, for the output log-dir; nil: no record is written.
 	LogDir func(run string) string
 }
 
-// summaryLogs is how much of the steps' logs is kept for the summary page, compressed.
+// summaryLogs bounds the steps' logs that are kept for the summary page, in compressed bytes.
 const summaryLogs = 8 << 20
 
-// Log writes events as the log of a job's step. Of steps that run at the same time one
-// is shown as it goes on, and the others, whole, when they have ended.
+// Log writes events as the log of a job's step. When several steps run at the same time,
+// it shows one of them as it runs, and each of the others as a whole once it has ended.
 type Log struct {
 	o         Options
 	w         io.Writer
 	err       error
 	began     time.Time
-	stopped   string // the token that has the runner obey again; "": it obeys
-	shown     *group // that is open; nil: none
-	groups    []*group
-	ended     []*group // in this order, while another one is open
-	later     []func() // what must not stand in a group
-	counts    map[string]int
+	stopped   string         // token that makes the runner obey commands again; "": it obeys
+	shown     *group         // the open group; nil: none
+	groups    []*group       // steps that run, in the order of their start
+	ended     []*group       // steps that ended while another group was open, in that order
+	later     []func()       // writes what must not stand in a group
+	counts    map[string]int // number of annotations by kind
 	stamps    report.Stamps
 	collector *report.Collector
 	result    result
 }
 
-// group is what is shown of a step.
+// group is the output of one step.
 type group struct {
 	label, title string
 	service      bool
@@ -60,8 +60,8 @@ func New(w io.Writer, o Options) *Log {
 	}
 }
 
-// Hide has the runner mask secrets, too, whatever prints them. It is called before the
-// first event.
+// Hide makes the runner mask secrets too, whoever prints them. It must be called before
+// the first event.
 func (l *Log) Hide(secrets []string) {
 	for _, secret := range secrets {
 		for line := range strings.Lines(secret) {
@@ -77,37 +77,52 @@ func (l *Log) Event(e event.Event) {
 	l.stamps.Event(e)
 	l.collector.Event(e)
 	l.result.event(e)
-	switch e.Kind {
-	case event.StepStarted:
-		l.started(e)
-	case event.Line:
-		l.line(e)
-	case event.StepRetried:
-		l.in(e, report.Clean(e.Text)+"\n")
-	case event.StepFinished:
-		l.finished(e)
-	case event.Warning:
-		l.outside(func() {
-			title := ""
-			if e.Step != "" {
-				title = "step " + report.Label(e)
-			}
-			l.annotate("warning", "", 0, 0, title, e.Text)
-		})
-	case event.Failure:
-		l.outside(func() { l.annotate("error", e.File, e.Line, e.Column, "stepexec", e.Error) })
-	case event.MatrixFinished:
-		l.outside(func() { l.print(report.Clean(e.Text) + "\n") })
-	case event.RunFinished:
-		l.outside(func() {
-			var text strings.Builder
-			_ = report.Summary(&text, e.Summary) // a Builder takes everything
-			l.print(text.String())
-		})
-	}
+	event.Visit(logEvents{l}, e)
 }
 
-// End writes what is left, the summary page and the outputs of the job's step.
+// logEvents is what Log shows of each kind of event.
+type logEvents struct{ *Log }
+
+func (l logEvents) RunStarted(event.Event)   {} // the first group follows
+func (l logEvents) PullStarted(event.Event)  {} // steps say how long they waited for images
+func (l logEvents) PullProgress(event.Event) {} // a log would fill with it
+func (l logEvents) PullFinished(event.Event) {} // steps say how long they waited for images
+
+func (l logEvents) StepStarted(e event.Event)  { l.started(e) }
+func (l logEvents) Line(e event.Event)         { l.line(e) }
+func (l logEvents) StepRetried(e event.Event)  { l.in(e, report.Clean(e.Text)+"\n") }
+func (l logEvents) StepFinished(e event.Event) { l.finished(e) }
+
+// StepKept comes after the step's group has ended.
+func (l logEvents) StepKept(e event.Event) {
+	l.outside(func() { l.print(report.Label(e) + ": " + report.Clean(e.Text) + "\n") })
+}
+
+func (l logEvents) Warning(e event.Event) {
+	title := ""
+	if e.Step != "" {
+		title = "step " + report.Label(e)
+	}
+	l.outside(func() { l.annotate("warning", "", 0, 0, title, e.Text) })
+}
+
+func (l logEvents) Failure(e event.Event) {
+	l.outside(func() { l.annotate("error", e.File, e.Line, e.Column, "stepexec", e.Error) })
+}
+
+func (l logEvents) MatrixFinished(e event.Event) {
+	l.outside(func() { l.print(report.Clean(e.Text) + "\n") })
+}
+
+func (l logEvents) RunFinished(e event.Event) {
+	l.outside(func() {
+		var text strings.Builder
+		_ = report.Summary(&text, e.Summary) // a Builder takes everything
+		l.print(text.String())
+	})
+}
+
+// End writes the remaining groups, the summary page and the outputs of the job's step.
 func (l *Log) End(exitCode int) error {
 	l.closeShown()
 	for _, g := range l.groups { // of a run that was ended before its steps
@@ -144,8 +159,8 @@ func (l *Log) group(e event.Event) *group {
 	return nil
 }
 
-// showNext opens the group of the step that has run longest, if none is open. Services
-// are shown when they have ended.
+// showNext opens the group of the step that has run longest, if no group is open. A
+// service is shown once it has ended.
 func (l *Log) showNext() {
 	i := slices.IndexFunc(l.groups, func(g *group) bool { return !g.service })
 	if l.shown != nil || i < 0 {
@@ -170,7 +185,7 @@ func (l *Log) line(e event.Event) {
 	l.in(e, l.stamps.Of(e)+clean.Line(e.Text)+"\n")
 }
 
-// in writes text in the group of a step.
+// in writes text into the group of a step.
 func (l *Log) in(e event.Event, text string) {
 	switch g := l.group(e); {
 	case g == nil:
@@ -201,7 +216,7 @@ func (l *Log) finished(e event.Event) {
 	}
 }
 
-// closeShown closes the open group, and writes what has waited for that.
+// closeShown closes the open group and writes what waited for that.
 func (l *Log) closeShown() {
 	if l.shown == nil {
 		return
@@ -234,7 +249,7 @@ func (l *Log) drain(g *group) {
 	}
 }
 
-// outside writes what does not belong into a group, once none is open.
+// outside writes what does not belong in a group, as soon as no group is open.
 func (l *Log) outside(write func()) {
 	if l.shown == nil {
 		write()
@@ -243,14 +258,14 @@ func (l *Log) outside(write func()) {
 	l.later = append(l.later, write)
 }
 
-// do has the runner do something.
+// do writes a command that the runner obeys.
 func (l *Log) do(c command) {
 	l.obey()
 	l.write(c.String() + "\n")
 }
 
-// print writes text that the runner must not obey, whatever is in it: a step that
-// prints ::set-env or ::add-mask would command the job.
+// print writes text that the runner must not obey, whatever is in it. Otherwise a step that
+// prints ::set-env or ::add-mask could command the job.
 func (l *Log) print(text string) {
 	l.disobey()
 	l.write(text)
@@ -277,7 +292,7 @@ func (l *Log) write(text string) {
 	}
 }
 
-// annotateStep says at the step's place in the file how it ended, if not well.
+// annotateStep annotates the step's line in the pipeline file if the step failed.
 func (l *Log) annotateStep(e event.Event) {
 	kind := "error"
 	switch r := e.Result; {
@@ -299,7 +314,7 @@ func (l *Log) annotate(kind, file string, line, column int, title, message strin
 	}})
 }
 
-// inRepository is a path as GitHub shows it, from the top of the repository.
+// inRepository returns a path relative to the top of the repository, as GitHub shows it.
 func (l *Log) inRepository(file string) string {
 	top := l.o.Env("GITHUB_WORKSPACE")
 	abs, err := filepath.Abs(file)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/event/eventtest"
 	"github.com/stepexec/stepexec/report/github"
 )
 
@@ -204,5 +205,30 @@ func TestTheSummaryIsNoLongerThanGitHubTakes(t *testing.T) {
 	}
 	if len(data) > 900<<10 || len(data) < 800<<10 || !strings.Contains(string(data), "There is more in the log") {
 		t.Errorf("%d bytes, ending in %q", len(data), data[len(data)-100:])
+	}
+}
+
+func TestEveryKindReachesTheLogOfTheJob(t *testing.T) {
+	want := map[event.Kind]string{
+		event.RunStarted: "", event.PullStarted: "", event.PullProgress: "", event.PullFinished: "",
+		event.StepStarted:    "::group::step the-step (" + eventtest.Image + ")\n",
+		event.StepRetried:    "\n" + eventtest.Retried + "\n",
+		event.Line:           "\n" + eventtest.Line + "\n",
+		event.Warning:        "::warning title=step the-step::" + eventtest.Warning + "\n",
+		event.StepFinished:   "::error file=ci.yml,line=7,title=step the-step::",
+		event.StepKept:       "\nthe-step: " + eventtest.Kept + "\n",
+		event.RunFinished:    eventtest.Name + ": failed with exit code 7 after 5s\n",
+		event.MatrixFinished: "\n" + eventtest.Matrix + "\n",
+		event.Failure:        "::error file=ci.yml,line=3,col=5,title=stepexec::" + eventtest.Failure + "\n",
+	}
+	got := log(t, github.Options{}, nil, 7, eventtest.Sample()...)
+	for _, kind := range event.Kinds() {
+		text, ok := want[kind]
+		if !ok {
+			t.Errorf("the test does not say what is shown of %s", kind)
+		}
+		if !strings.Contains(got, text) {
+			t.Errorf("%s: no %q in:\n%s", kind, text, got)
+		}
 	}
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// lastLines is how many lines of a step are kept.
+// lastLines is the number of lines that are kept of each step.
 const lastLines = 20
 
-// state is what is known of a run, or of the runs of a matrix.
+// state is what is known of a run, or of the runs of a matrix. It is an event.Visitor.
 type state struct {
 	o       Options
 	name    string
 	began   time.Time
-	steps   int // of all runs
-	ended   int
+	steps   int     // number of steps of all runs
+	ended   int     // number of steps that have ended
 	running []*task // in the order in which they began
 	pulls   []*pull
 	tails   report.Tails
@@ -31,19 +31,19 @@ type state struct {
 	times   report.Stamps
 }
 
-// task is a step or a service that runs.
+// task is a running step or service.
 type task struct {
 	cell, step, label, image string
 	service                  bool
 	began                    time.Time
 }
 
-// pull is an image that is being made ready.
+// pull is an image that is being fetched.
 type pull struct {
 	cell, image string
 	began       time.Time
 	progress    event.Progress
-	at          time.Time // of the progress; zero: there was none
+	at          time.Time // time of the progress; zero: none was reported yet
 }
 
 func newState(o Options) *state {
@@ -53,39 +53,10 @@ func newState(o Options) *state {
 func (s *state) event(e event.Event) {
 	s.tails.Event(e)
 	s.times.Event(e)
-	switch e.Kind {
-	case event.RunStarted:
-		s.runStarted(e)
-	case event.PullStarted:
-		s.pulls = append(s.pulls, &pull{cell: e.Cell, image: logs.Sanitize(e.Image), began: e.Time})
-	case event.PullProgress:
-		if i := s.pullOf(e); i >= 0 {
-			s.pulls[i].progress, s.pulls[i].at = *e.Progress, e.Time
-		}
-	case event.PullFinished:
-		s.pullFinished(e)
-	case event.StepStarted:
-		s.forget(e)
-		s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), logs.Sanitize(e.Image), e.Service, e.Time})
-	case event.StepRetried:
-		s.forget(e)
-		s.say(e, s.paint(aec.YellowF, s.mark("↻", "~")), report.Label(e)+" "+report.Clean(e.Text))
-	case event.StepFinished:
-		s.stepFinished(e)
-	case event.Warning:
-		text := report.Clean(e.Text)
-		if e.Step != "" {
-			text = report.Label(e) + ": " + text
-		}
-		s.say(e, s.paint(aec.YellowF, "!"), text)
-	case event.MatrixFinished:
-		s.print("\n" + report.Clean(e.Text))
-	case event.RunFinished:
-		s.runFinished(e)
-	}
+	event.Visit(s, e)
 }
 
-func (s *state) runStarted(e event.Event) {
+func (s *state) RunStarted(e event.Event) {
 	s.steps += e.Steps
 	if s.began.IsZero() {
 		s.began = e.Time
@@ -93,11 +64,48 @@ func (s *state) runStarted(e event.Event) {
 	}
 }
 
+func (s *state) Line(event.Event)    {} // the tails have it
+func (s *state) Failure(event.Event) {} // the command line writes it to stderr
+
+func (s *state) PullStarted(e event.Event) {
+	s.pulls = append(s.pulls, &pull{cell: e.Cell, image: logs.Sanitize(e.Image), began: e.Time})
+}
+
+func (s *state) PullProgress(e event.Event) {
+	if i := s.pullOf(e); i >= 0 {
+		s.pulls[i].progress, s.pulls[i].at = *e.Progress, e.Time
+	}
+}
+
+func (s *state) StepStarted(e event.Event) {
+	s.forget(e)
+	s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), logs.Sanitize(e.Image), e.Service, e.Time})
+}
+
+func (s *state) StepRetried(e event.Event) {
+	s.forget(e)
+	s.say(e, s.paint(aec.YellowF, s.mark("↻", "~")), report.Label(e)+" "+report.Clean(e.Text))
+}
+
+func (s *state) StepKept(e event.Event) {
+	s.say(e, s.paint(aec.CyanF, s.mark("▸", ">")), report.Label(e)+" "+report.Clean(e.Text))
+}
+
+func (s *state) Warning(e event.Event) {
+	text := report.Clean(e.Text)
+	if e.Step != "" {
+		text = report.Label(e) + ": " + text
+	}
+	s.say(e, s.paint(aec.YellowF, "!"), text)
+}
+
+func (s *state) MatrixFinished(e event.Event) { s.print("\n" + report.Clean(e.Text)) }
+
 func (s *state) pullOf(e event.Event) int {
 	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == logs.Sanitize(e.Image) })
 }
 
-func (s *state) pullFinished(e event.Event) {
+func (s *state) PullFinished(e event.Event) {
 	i := s.pullOf(e)
 	if i < 0 {
 		return
@@ -110,12 +118,12 @@ func (s *state) pullFinished(e event.Event) {
 	}
 }
 
-// forget takes a step out of those that run.
+// forget removes a step from the running ones.
 func (s *state) forget(e event.Event) {
 	s.running = slices.DeleteFunc(s.running, func(t *task) bool { return t.cell == e.Cell && t.step == e.Step })
 }
 
-func (s *state) stepFinished(e event.Event) {
+func (s *state) StepFinished(e event.Event) {
 	s.forget(e)
 	r := e.Result
 	if !r.Service {
@@ -134,7 +142,7 @@ func (s *state) stepFinished(e event.Event) {
 	}
 }
 
-func (s *state) runFinished(e event.Event) {
+func (s *state) RunFinished(e event.Event) {
 	var text strings.Builder
 	text.WriteString("\n")
 	red := func(text string) string { return s.paint(aec.RedF, text) }
@@ -147,14 +155,14 @@ func (s *state) runFinished(e event.Event) {
 	s.print(strings.TrimSuffix(text.String(), "\n"))
 }
 
-// say prints a line about an event behind a mark.
+// say prints a mark and a line about an event.
 func (s *state) say(e event.Event, mark, text string) {
 	s.print(s.times.Of(e) + mark + " " + text)
 }
 
 func (s *state) print(line string) { s.printed = append(s.printed, line+"\n") }
 
-// mark is a character, or one of ASCII in its place.
+// mark returns the mark, or its replacement on a terminal that shows ASCII only.
 func (s *state) mark(mark, ascii string) string {
 	if s.o.Plain {
 		return ascii
@@ -169,5 +177,5 @@ func (s *state) paint(colour aec.ANSI, text string) string {
 	return colour.Apply(text)
 }
 
-// size is a number of bytes in three digits.
+// size formats a number of bytes with three digits.
 func size(bytes int64) string { return units.HumanSizeWithPrecision(float64(bytes), 3) }
