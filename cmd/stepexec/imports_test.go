@@ -33,10 +33,10 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
-		"runner":                 {"event", "engine", "pipeline", "pull"},
+		"runner":                 {"crash", "runner/health", "event", "engine", "pipeline", "pull"},
 		"runner/actions":         {"runner", "event", "engine", "pipeline", "pull", "sandbox"},
 		"runner/health":          {},
-		"runner/drone":           {"runner", "runner/health", "event", "pipeline", "pipeline/drone"},
+		"runner/drone":           {"crash", "runner", "runner/health", "event", "pipeline", "pipeline/drone"},
 		"report":                 {"event", "logs"},
 		"report/live":            {"event", "logs", "report"},
 		"report/github":          {"event", "logs", "report"},
@@ -44,7 +44,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"doctor":                 {"unpack/erofs", "sandbox"},
 		"settings":               {"pull", "rootless", "unpack"},
 		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
-		"runner/woodpecker":      {"runner", "runner/health", "runner/woodpecker/wire", "event", "pipeline", "pipeline/woodpecker", "pull"},
+		"runner/woodpecker":      {"crash", "runner", "runner/health", "runner/woodpecker/wire", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")

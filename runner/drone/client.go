@@ -2,6 +2,7 @@ package drone
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,44 +12,41 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"github.com/stepexec/stepexec/runner"
 )
 
 const (
-	// answerTime is how long an answer may take. The server ends long polls after 30 s.
+	// answerTime bounds the wait for an answer. The server ends long polls after 30 s.
 	answerTime = 90 * time.Second
-	maxAnswer  = 64 << 20 // bytes
-	retryPause = 10 * time.Second
+	maxAnswer  = 64 << 20         // bytes
+	retryPause = 10 * time.Second // longest pause before a call is made again
 )
 
 var (
 	errConflict  = errors.New("somebody else has changed it (409)")
 	errNothing   = errors.New("nothing yet (204)")
-	errRefused   = errors.New("the server does not take the secret (check DRONE_RPC_SECRET)")
-	errUncertain = errors.New("whether the server has got it is not known")
+	errRefused   = errors.New("the server rejected the secret (check DRONE_RPC_SECRET)")
+	errUncertain = errors.New("it is unknown whether the server got the call: its answer was lost")
 )
 
-// client calls a server. Its calls are made again until they are answered.
+// client calls a server. It makes a call again until the server answers.
 type client struct {
 	address string // of the API
 	secret  string
 	http    *http.Client
-	pause   time.Duration // before a call is made again
-	contact atomic.Int64  // when the server answered last, in Unix nanoseconds
+	pause   time.Duration // longest pause before a call is made again
+	stats   *runner.Stats
 	say     func(string)
 }
 
-func newClient(o *Options) *client {
+func newClient(o *Options, stats *runner.Stats) *client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = o.TLS
 	transport.MaxIdleConnsPerHost = 8
-	pause := o.RetryPause
-	if pause == 0 {
-		pause = retryPause
-	}
 	return &client{
-		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: pause, say: o.Say,
+		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), stats: stats, say: o.Say,
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -61,11 +59,11 @@ type temporary struct{ error }
 
 func (e temporary) Unwrap() error { return e.error }
 
-// call makes a call until it is answered or ctx ends. The error is errConflict where the
-// first answer is that, and errUncertain where it came only after a call whose answer was
-// lost: that may have been obeyed.
+// call makes a call until the server answers or ctx ends. The error is errConflict when the
+// first answer is a conflict. It is errUncertain when the conflict follows an attempt whose
+// answer was lost: the server may have obeyed that attempt.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
-	lost := false
+	lost, pauses := false, runner.Backoff{Longest: c.pause}
 	for {
 		err := c.try(ctx, method, path, in, out)
 		var again temporary
@@ -76,8 +74,9 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 			return err
 		}
 		lost = true
-		c.say(fmt.Sprintf("warning: %s %s: %v; again in %v", method, path, err, c.pause))
-		if !sleep(ctx, c.pause) {
+		pause := pauses.Next()
+		c.say(fmt.Sprintf("warning: %s %s: %v; again in %v", method, path, err, pause.Round(time.Millisecond)))
+		if !runner.Pause(ctx, pause) {
 			return context.Cause(ctx)
 		}
 	}
@@ -111,7 +110,7 @@ func (c *client) try(ctx context.Context, method, path string, in, out any) erro
 	if err != nil {
 		return temporary{fmt.Errorf("read the server's answer: %w", err)}
 	}
-	c.contact.Store(time.Now().UnixNano())
+	c.stats.Answered()
 	if err := answerError(answer, data); err != nil {
 		return err
 	}
@@ -124,7 +123,8 @@ func (c *client) try(ctx context.Context, method, path string, in, out any) erro
 	return nil
 }
 
-// withoutURL leaves out what url.Error puts in front, which the caller says shorter.
+// withoutURL drops the method and the URL that url.Error begins with: the caller names both
+// in fewer words.
 func withoutURL(err error) error {
 	var e *url.Error
 	if errors.As(err, &e) {
@@ -141,11 +141,11 @@ func answerError(answer *http.Response, data []byte) error {
 	case code == http.StatusNoContent:
 		return errNothing
 	case code == http.StatusConflict, code == http.StatusInternalServerError && strings.Contains(text, "Optimistic Lock Error"):
-		return errConflict // ends of steps and stages are refused with the latter
+		return errConflict // the server refuses the end of a step or stage with the latter
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return fmt.Errorf("%w: %s", errRefused, answer.Status)
 	case code >= 300 && code < 400:
-		return fmt.Errorf("the server sends calls to %s, which are not followed (check DRONE_RPC_PROTO and DRONE_RPC_HOST)", answer.Header.Get("Location"))
+		return fmt.Errorf("the server redirects calls to %s, and a runner follows no redirects (check DRONE_RPC_PROTO and DRONE_RPC_HOST)", answer.Header.Get("Location"))
 	case code >= http.StatusBadGateway, code == http.StatusTooManyRequests:
 		return temporary{fmt.Errorf("the server answers %s", answer.Status)}
 	default:
@@ -161,7 +161,8 @@ func (c *client) ping(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/ping", nil, nil)
 }
 
-// next returns a stage that wants to be run, when there is one. It is one long poll.
+// next asks for a stage to run with one long poll. The error is errNothing when the poll
+// ended without one.
 func (c *client) next(ctx context.Context, r *request) (*stage, error) {
 	s := &stage{}
 	if err := c.try(ctx, http.MethodPost, "/stage", r, s); err != nil {
@@ -170,9 +171,8 @@ func (c *client) next(ctx context.Context, r *request) (*stage, error) {
 	return s, nil
 }
 
-// accept makes a stage this runner's. The error is errConflict when it is another's.
-// Where an answer was lost the server may have said yes: then the stage has this runner's
-// name.
+// accept claims a stage for this runner. The error is errConflict when another runner has it.
+// After a lost answer the stage is this runner's if it carries this runner's name.
 func (c *client) accept(ctx context.Context, s *stage, machine string) (*stage, error) {
 	accepted := &stage{}
 	err := c.call(ctx, http.MethodPost, stagePath(s.ID)+"?machine="+url.QueryEscape(machine), nil, accepted)
@@ -201,9 +201,9 @@ func (c *client) details(ctx context.Context, id int64) (*details, error) {
 	return d, err
 }
 
-// begin reports that a stage runs, by which the server makes its steps and numbers them.
-// Where the answer was lost they are made, and nothing tells their numbers: to ask twice
-// would make them twice.
+// begin reports that a stage runs. The server then creates the stage's steps and answers with
+// their numbers. After a lost answer the steps exist, nothing tells their numbers, and a second
+// call would create them again.
 func (c *client) begin(ctx context.Context, s *stage) error {
 	err := c.call(ctx, http.MethodPut, stagePath(s.ID), s, s)
 	if errors.Is(err, errUncertain) {
@@ -212,7 +212,7 @@ func (c *client) begin(ctx context.Context, s *stage) error {
 	return err
 }
 
-// updateStage reports a stage. What the server has made of it is in s afterwards.
+// updateStage reports a stage and puts the server's answer into s.
 func (c *client) updateStage(ctx context.Context, s *stage) error {
 	return c.update(ctx, stagePath(s.ID), s, &s.Version)
 }
@@ -222,8 +222,8 @@ func (c *client) updateStep(ctx context.Context, s *step) error {
 	return c.update(ctx, stepPath(s.ID), s, &s.Version)
 }
 
-// update puts v and takes over the answer. Where the answer to an earlier try was lost, that
-// has counted if the server is one version ahead: then the same is put once more.
+// update puts v and takes over the answer. After a lost answer the server is one version ahead
+// if it obeyed: update then puts the same content once more, for that version.
 func (c *client) update(ctx context.Context, path string, v any, version *int64) error {
 	err := c.call(ctx, http.MethodPut, path, v, v)
 	if errors.Is(err, errUncertain) {
@@ -233,7 +233,7 @@ func (c *client) update(ctx context.Context, path string, v any, version *int64)
 	return err
 }
 
-// sendLines sends lines for who is looking. It is tried once: all of them come with upload.
+// sendLines sends lines to those who watch the step, once: upload sends all lines later.
 func (c *client) sendLines(ctx context.Context, id int64, lines []line) error {
 	return c.try(ctx, http.MethodPost, stepPath(id)+"/logs/batch", lines, nil)
 }
@@ -242,23 +242,11 @@ func (c *client) upload(ctx context.Context, id int64, lines []line) error {
 	return c.call(ctx, http.MethodPost, stepPath(id)+"/logs/upload", lines, nil)
 }
 
-// watch waits until a build is over or cancelled and reports that, or that the poll ended.
+// watch waits with one long poll, and reports whether the build is over or cancelled.
 func (c *client) watch(ctx context.Context, build int64) (over bool, err error) {
 	err = c.try(ctx, http.MethodPost, "/build/"+strconv.FormatInt(build, 10)+"/watch", nil, nil)
 	if errors.Is(err, errNothing) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// sleep reports whether it slept for all of the time.
-func sleep(ctx context.Context, length time.Duration) bool {
-	timer := time.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -102,7 +102,7 @@ func TestCancelKillsAtOnce(t *testing.T) {
 	if s := b.server.Get(id); s.Status != "killed" || !strings.Contains(s.Step("a").Text(), "begun") || b.runs() != 0 {
 		t.Errorf("%s, %q, %d runs", outcome(s), s.Step("a").Text(), b.runs())
 	}
-	if b.hasSaid("does not take") {
+	if b.hasSaid("rejected") {
 		t.Error("the conflict after a cancel is told as if it mattered")
 	}
 }

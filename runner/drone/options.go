@@ -13,37 +13,38 @@ import (
 // DefaultClone is the image of the clone step.
 const DefaultClone = "drone/git:latest"
 
-// Options say for which server a runner works, and what it takes.
+// Options say for which server a runner works, and which pipelines it takes.
 type Options struct {
 	Server   string // address, such as https://drone.example.com
-	Secret   string // of the server
+	Secret   string // that the server shares with its runners
 	TLS      *tls.Config
 	Name     string // of the runner, unique at the server
-	Capacity int    // stages at once
+	Capacity int    // stages that may run at once
 
 	OS, Arch, Variant, Kernel string
 	Labels                    map[string]string
 
-	// Only these may use the runner; empty is all. Others get an error.
+	// Patterns of the repositories and events that may use the runner; empty: all of them.
+	// Pipelines of others end with an error.
 	Repos, Events []string
-	TrustedOnly   bool
+	TrustedOnly   bool // only trusted repositories may use the runner
 
-	Secrets          map[string]string // for every repository, below its own
+	Secrets          map[string]string // for every repository; a repository's own secret of the same name wins
 	Environ          []string          // NAME=value for every step
-	Clone            string            // image; "" is DefaultClone
-	NetrcCloneOnly   bool
-	PrivilegedImages []string // beside those that Drone knows
-	Volumes          []pipeline.Mount
-	Limits           pipeline.Limits
-	Network          string // of steps that name none
-	RegistryConfig   []byte // docker config.json for images; nil is the user's own
+	Clone            string            // image of the clone step; "": DefaultClone
+	NetrcCloneOnly   bool              // only the clone step gets the credentials of the git server
+	PrivilegedImages []string          // plugins that are privileged by themselves, beside Drone's own list
+	Volumes          []pipeline.Mount  // for every step
+	Limits           pipeline.Limits   // of steps whose file has none
+	Network          string            // of steps that name none
+	RegistryConfig   []byte            // docker config.json for images; nil: the user's own
 
-	HealthAddress string         // for /healthz and /metrics; "" is nowhere
-	Listening     func(net.Addr) // is told where that is; nil: nobody
+	HealthAddress string         // for /healthz and /metrics; "": none
+	Listening     func(net.Addr) // receives the address of HealthAddress; nil: nobody
 	Execute       runner.Execute
-	Say           func(line string) // for the runner's own log
+	Say           func(line string) // writes a line to the runner's own log
 	Kill          <-chan struct{}   // closed: everything ends at once
-	RetryPause    time.Duration     // before a call is made again; 0 is 10 s
+	RetryPause    time.Duration     // longest pause before a call is made again; 0: 10 s
 }
 
 func (o *Options) check() error {

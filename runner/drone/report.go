@@ -1,30 +1,32 @@
 package drone
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/runner"
 )
 
 // reporter turns the events of a run into reports of its steps. Each step has a goroutine
 // that talks to the server, so a slow server or none at all does not hold the run.
 type reporter struct {
 	w       *worker
+	build   *runner.Build
 	steps   map[string]*stepLog
 	order   []*stepLog
-	notices []string // for the log of the step that begins first
+	notices []string // warnings for the log of the step that begins first
 	sending sync.WaitGroup
 	summary *event.Summary
 }
 
-func newReporter(w *worker, s *stage, warnings pipeline.Errors) *reporter {
-	r := &reporter{w: w, steps: map[string]*stepLog{}}
+func newReporter(w *worker, b *runner.Build, s *stage, warnings pipeline.Errors) *reporter {
+	r := &reporter{w: w, build: b, steps: map[string]*stepLog{}}
 	for _, warning := range warnings {
 		r.notices = append(r.notices, "stepexec: warning: "+warning.Error())
 	}
@@ -36,7 +38,7 @@ func newReporter(w *worker, s *stage, warnings pipeline.Errors) *reporter {
 	return r
 }
 
-// event is called for one at a time.
+// event receives one event at a time.
 func (r *reporter) event(e event.Event) {
 	log := r.steps[e.Step]
 	switch {
@@ -68,7 +70,17 @@ func (r *reporter) begin(log *stepLog, when time.Time) {
 		log.add(notice + "\n")
 	}
 	r.notices = nil
-	r.sending.Go(log.send)
+	r.send(log)
+}
+
+// send reports a step beside the run. A panic there loses reports of this step alone.
+func (r *reporter) send(log *stepLog) {
+	r.sending.Go(func() {
+		_ = r.build.Protect(func() error {
+			log.send()
+			return nil
+		})
+	})
 }
 
 // finish says how a step ended.
@@ -91,28 +103,28 @@ func (r *reporter) finish(log *stepLog, result *event.StepResult, when time.Time
 		if result.Started.IsZero() { // it could not be started
 			end.status, end.code = statusError, codeError
 		} else if (result.Service || result.Detached) && !result.NotReady {
-			end.status, end.code = statusSuccess, 0 // what became of it after its start is not looked at
+			end.status, end.code = statusSuccess, 0 // Drone does not look at it after its start
 		}
 	}
 	if end.text != "" && end.status != statusSuccess {
 		log.add("stepexec: " + end.text + "\n")
 	}
 	log.finish(end)
-	r.w.stats.count(r.w.stats.steps, end.status)
+	r.w.stats.StepEnded(end.status)
 	if !began {
-		r.sending.Go(log.send)
+		r.send(log)
 	}
 }
 
 // end ends the reports, when the run is over, and returns how the stage ended.
-func (r *reporter) end(ctx context.Context, err error) (status string, stageErr error) {
+func (r *reporter) end(err error) (status string, stageErr error) {
 	told := false
 	for _, log := range r.order {
 		if log.isFinished() {
 			continue
 		}
 		end := ending{status: statusSkipped, when: time.Now()}
-		if ctx.Err() != nil {
+		if r.build.Cause() != nil {
 			end.status, end.code = statusKilled, codeKilled
 		} else if err != nil && !told {
 			end = ending{status: statusError, code: codeError, text: err.Error(), when: time.Now()}
@@ -122,11 +134,12 @@ func (r *reporter) end(ctx context.Context, err error) (status string, stageErr 
 		began := !log.began.IsZero()
 		log.finish(end)
 		if !began {
-			r.sending.Go(log.send)
+			r.send(log)
 		}
 	}
 	r.sending.Wait()
-	if err != nil && !told { // all steps have ended: it is about what could not be cleared away
+	var c *crash.Error
+	if err != nil && !told && !errors.As(err, &c) { // all steps have ended: something could not be cleared away
 		r.w.o.Say(fmt.Sprintf("warning: %v", err))
 		err = nil
 	}
@@ -139,7 +152,7 @@ func (r *reporter) status(err error) (string, error) {
 	case err != nil:
 		return statusError, err
 	case r.summary == nil:
-		return statusError, errors.New("the run has not ended as it should")
+		return statusError, errors.New("the run ended without a result")
 	case r.summary.Status == event.Cancelled:
 		return statusKilled, nil
 	case r.summary.Status == event.TimedOut:

@@ -7,80 +7,64 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/health"
 )
 
-// goodbyeTime is for last reports, when the runner is to end at once.
-const goodbyeTime = 15 * time.Second
-
-var (
-	errKilled    = errors.New("the runner was shut down")
-	errCancelled = errors.New("cancelled on the server")
-)
+// silence is the time without an answer after which the runner counts as sick: three long
+// polls.
+const silence = 2 * time.Minute
 
 // worker is a runner at work.
 type worker struct {
 	o      *Options
 	client *client
-	stats  *stats
-	life   context.Context // of calls about stages, which outlive the polling
+	stats  *runner.Stats
+	life   *runner.Life
 }
 
-// Run works for a server until ctx ends; stages that run then are run to their end, unless
-// Options.Kill is closed. The error says why the runner cannot work at all.
+// Run works for a server until ctx ends, and lets the stages that run then come to their end,
+// unless Options.Kill is closed. The error says why the runner cannot work at all.
 func Run(ctx context.Context, o Options) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	c := newClient(&o)
+	stats := runner.NewStats("stage", o.Capacity, silence)
+	c := newClient(&o, stats)
 	defer c.close()
-	life, endLife := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer endLife(nil)
-	w := &worker{o: &o, client: c, stats: newStats(&o, c), life: life}
-	return w.run(ctx, endLife)
+	w := &worker{o: &o, client: c, stats: stats}
+	service := runner.Service{
+		Kill: o.Kill, HealthAddress: o.HealthAddress, Listening: o.Listening, Say: o.Say,
+		Health: health.Runner{Healthy: w.healthy, Metrics: func() []health.Metric { return stats.Metrics() }},
+	}
+	return service.Run(ctx, w.run)
 }
 
-func (w *worker) run(ctx context.Context, endLife context.CancelCauseFunc) error {
-	polling, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var others sync.WaitGroup
-	background, endBackground := context.WithCancel(w.life)
-	defer others.Wait()
-	defer endBackground()
-	others.Go(func() { w.endWhenKilled(background, endLife) })
-	if w.o.HealthAddress != "" {
-		others.Go(func() {
-			r := health.Runner{Healthy: w.stats.healthy, Metrics: w.stats.metrics}
-			if err := health.Serve(background, w.o.HealthAddress, r, w.o.Listening); err != nil {
-				stop(err)
-			}
-		})
+// healthy returns nil while the server answers, and while the runner asks for nothing because
+// it has enough to do.
+func (w *worker) healthy() error {
+	if w.stats.IsFull() {
+		return nil
 	}
-	if err := w.client.ping(polling); err != nil {
-		if ctx.Err() != nil {
+	return w.stats.Healthy()
+}
+
+func (w *worker) run(life *runner.Life) error {
+	w.life = life
+	if err := w.client.ping(life.Polling); err != nil {
+		if life.Polling.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("work for %s: %w", w.o.Server, err)
 	}
 	w.o.Say(fmt.Sprintf("runner %s works for %s, %d at once", w.o.Name, w.o.Server, w.o.Capacity))
-	return w.poll(polling, ctx)
+	w.poll(life.Polling)
+	return nil
 }
 
-// endWhenKilled ends the life of all calls some time after the runner was told to end at once.
-func (w *worker) endWhenKilled(ctx context.Context, endLife context.CancelCauseFunc) {
-	select {
-	case <-w.o.Kill:
-	case <-ctx.Done():
-		return
-	}
-	if sleep(ctx, goodbyeTime) {
-		endLife(errKilled)
-	}
-}
-
-// poll asks for stages, one poll at a time, as long as there is room for one. It returns when
-// asked no more and all stages have ended.
-func (w *worker) poll(polling, ctx context.Context) error {
+// poll asks for stages while there is room for one more, one request at a time. It returns
+// when ctx has ended and all stages have.
+func (w *worker) poll(ctx context.Context) {
 	wanted := &request{Kind: "pipeline", Type: "docker", OS: w.o.OS, Arch: w.o.Arch, Variant: w.o.Variant, Kernel: w.o.Kernel, Labels: w.o.Labels}
 	room := make(chan struct{}, w.o.Capacity)
 	var stages sync.WaitGroup
@@ -88,10 +72,10 @@ func (w *worker) poll(polling, ctx context.Context) error {
 	for {
 		select {
 		case room <- struct{}{}:
-		case <-polling.Done():
-			return cause(polling, ctx)
+		case <-ctx.Done():
+			return
 		}
-		s, err := w.client.next(polling, wanted)
+		s, err := w.client.next(ctx, wanted)
 		switch {
 		case err == nil && s.ID != 0:
 			stages.Go(func() {
@@ -99,20 +83,12 @@ func (w *worker) poll(polling, ctx context.Context) error {
 				w.runStage(s)
 			})
 			continue
-		case polling.Err() != nil:
-			return cause(polling, ctx)
+		case ctx.Err() != nil:
+			return
 		case err != nil && !errors.Is(err, errNothing):
 			w.o.Say("warning: the server gives no work: " + err.Error())
-			sleep(polling, w.client.pause)
+			runner.Pause(ctx, w.client.pause)
 		}
 		<-room
 	}
-}
-
-// cause is nil where the runner was told to end.
-func cause(polling, ctx context.Context) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return context.Cause(polling)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/stepexec/stepexec/pipeline"
@@ -15,122 +14,119 @@ import (
 	"github.com/stepexec/stepexec/runner"
 )
 
-// defaultTimeout is that of a repository which has none.
-const defaultTimeout = time.Hour
-
 // runStage takes a stage that a poll brought from its beginning to its end.
 func (w *worker) runStage(offered *stage) {
-	s, err := w.client.accept(w.life, offered, w.o.Name)
+	s, err := w.client.accept(w.life.Calls, offered, w.o.Name)
 	if errors.Is(err, errConflict) {
 		return // another runner has it
 	}
 	if err != nil {
-		w.o.Say(fmt.Sprintf("warning: stage %d is not run: %v", offered.ID, err))
-		w.stats.count(w.stats.stages, "refused")
+		w.o.Say(fmt.Sprintf("warning: stage %d does not run: %v", offered.ID, err))
+		w.stats.BuildEnded("refused")
 		return
 	}
-	d, err := w.client.details(w.life, s.ID)
+	b := w.life.Begin(fmt.Sprintf("stage %d", s.ID))
+	defer b.End()
+	d, err := w.client.details(w.life.Calls, s.ID)
 	if err != nil { // it is this runner's by now, and nobody else will end it
 		s.Started = time.Now().Unix()
-		w.finish(w.life, s, statusError, err)
+		w.finish(b, s, statusError, err)
 		return
 	}
 	if d.Stage.Status != statusPending { // it was cancelled since
-		w.stats.count(w.stats.stages, d.Stage.Status)
+		w.stats.BuildEnded(d.Stage.Status)
 		return
 	}
 	s.Version = max(s.Version, d.Stage.Version)
-	w.stats.add(1)
-	defer w.stats.add(-1)
-	running, cancel := context.WithCancelCause(w.life)
+	defer w.stats.BuildBegan()()
+	b.Watch(func(ctx context.Context) { w.watch(ctx, b, d.Build.ID) })
 	kill := make(chan struct{})
-	var watchers sync.WaitGroup
-	watchers.Go(func() { w.watch(running, d.Build.ID, cancel) })
-	watchers.Go(func() { // whoever cancels does not want to wait
-		select {
-		case <-w.o.Kill:
-			cancel(errKilled)
-		case <-running.Done():
-		}
-		if running.Err() != nil && !errors.Is(context.Cause(running), errOver) {
+	b.Watch(func(ctx context.Context) {
+		<-ctx.Done()
+		if b.Cause() != nil { // whoever cancels does not want to wait
 			close(kill)
 		}
 	})
-	w.execute(running, kill, s, d)
-	cancel(errOver)
-	watchers.Wait()
+	w.execute(b, kill, s, d)
 }
 
-// errOver ends what goes on beside a stage.
-var errOver = errors.New("the stage is over")
-
-// watch waits for the server to say that a build is over, which it is before this stage
-// only when it was cancelled.
-func (w *worker) watch(ctx context.Context, build int64, cancel context.CancelCauseFunc) {
+// watch cancels a build once the server says that it is over: before this stage has ended,
+// that means that somebody cancelled it.
+func (w *worker) watch(ctx context.Context, b *runner.Build, build int64) {
 	for ctx.Err() == nil {
 		over, err := w.client.watch(ctx, build)
 		switch {
 		case over:
-			cancel(errCancelled)
+			b.Cancel()
 			return
 		case err != nil && ctx.Err() == nil:
-			sleep(ctx, w.client.pause)
+			runner.Pause(ctx, w.client.pause)
 		}
 	}
 }
 
 // execute runs a stage and reports all of it.
-func (w *worker) execute(ctx context.Context, kill chan struct{}, s *stage, d *details) {
+func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *details) {
 	s.Started = time.Now().Unix()
-	job, err := w.job(s, d)
+	var job *job
+	err := b.Protect(func() (err error) {
+		job, err = w.job(s, d)
+		return err
+	})
 	if err != nil {
-		w.finish(ctx, s, statusError, err)
+		w.finish(b, s, statusError, err)
 		return
 	}
 	s.Status, s.Steps = statusRunning, job.steps
 	for _, step := range s.Steps {
 		step.StageID = s.ID // the server does not look which stage they came with
 	}
-	if err := w.client.begin(w.life, s); err != nil {
+	if err := w.client.begin(w.life.Calls, s); err != nil {
 		s.Steps = nil
-		if now, err := w.client.details(w.life, s.ID); err == nil {
+		if now, err := w.client.details(w.life.Calls, s.ID); err == nil {
 			if status := now.Stage.Status; status != statusPending && status != statusRunning {
-				w.stats.count(w.stats.stages, status)
+				w.stats.BuildEnded(status)
 				return // it was cancelled before it began
 			}
 			s.Version = now.Stage.Version
 		}
-		w.finish(ctx, s, statusError, err)
+		w.finish(b, s, statusError, err)
 		return
 	}
-	r := newReporter(w, s, job.set.Warnings)
-	err = w.o.Execute(ctx, runner.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Events: r.event, Kill: kill})
-	status, err := r.end(ctx, err)
-	w.finish(ctx, s, status, err)
+	r := newReporter(w, b, s, job.set.Warnings)
+	err = b.Protect(func() error {
+		return w.o.Execute(b.Context, runner.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Events: r.event, Kill: kill})
+	})
+	status, err := r.end(err)
+	w.finish(b, s, status, err)
 }
 
-// finish reports the end of a stage. The server does not want to hear of one that it has
-// cancelled itself.
-func (w *worker) finish(ctx context.Context, s *stage, status string, err error) {
+// finish reports the end of a stage. The server answers with a conflict when it has cancelled
+// the stage itself.
+func (w *worker) finish(b *runner.Build, s *stage, status string, err error) {
 	s.Status, s.Stopped = status, time.Now().Unix()
 	if err != nil {
 		s.Error = short(err.Error())
 	}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errCancelled):
+	cause := b.Cause()
+	switch cause {
+	case nil:
+	case runner.ErrCancelled:
 		s.Status, s.Error = statusKilled, ""
-	case errors.Is(cause, errKilled):
-		s.Status, s.Error = statusKilled, errKilled.Error()
+	case runner.ErrKilled:
+		s.Status, s.Error = statusKilled, cause.Error()
+	default:
+		s.Status, s.Error = statusError, short(cause.Error())
 	}
-	err = w.client.updateStage(w.life, s)
-	cancelled := errors.Is(context.Cause(ctx), errCancelled) && errors.Is(err, errConflict)
+	err = w.client.updateStage(w.life.Calls, s)
+	cancelled := cause == runner.ErrCancelled && errors.Is(err, errConflict)
 	if err != nil && !cancelled {
-		w.o.Say(fmt.Sprintf("warning: stage %d: the server does not take its end (%s): %v", s.ID, s.Status, err))
+		w.o.Say(fmt.Sprintf("warning: stage %d: the server rejected the stage's result (%s): %v", s.ID, s.Status, err))
 	}
-	w.stats.count(w.stats.stages, s.Status)
+	w.stats.BuildEnded(s.Status)
 }
 
-// refused says why the runner does not take pipelines of a repository, or for an event.
+// refused says why this runner does not run a pipeline of that repository, or for that event.
 func (w *worker) refused(d *details) error {
 	matches := func(patterns []string, value string) bool {
 		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(pattern string) bool {
@@ -149,14 +145,7 @@ func (w *worker) refused(d *details) error {
 	return nil
 }
 
-func timeout(r *repository) time.Duration {
-	if r.Timeout > 0 {
-		return time.Duration(min(r.Timeout, 60*24*365)) * time.Minute
-	}
-	return defaultTimeout
-}
-
-// told are the steps that the server is told of.
+// told lists the steps that the server shows.
 func told(p *pipeline.Pipeline, facts pipeline.Facts) []*step {
 	var steps []*step
 	for i, s := range format.ReportedSteps(p, facts) {
@@ -168,7 +157,7 @@ func told(p *pipeline.Pipeline, facts pipeline.Facts) []*step {
 	return steps
 }
 
-// job is what a stage means.
+// job is a stage in the model.
 type job struct {
 	set      *pipeline.Set
 	workflow *pipeline.Workflow
@@ -191,11 +180,11 @@ func (w *worker) job(s *stage, d *details) (*job, error) {
 	}
 	j.steps = told(j.workflow.Pipeline, o.Build.Facts)
 	j.inputs = pipeline.Inputs{
-		OwnFolder: true, Facts: o.Build.Facts, Base: j.workflow.Variables, Timeout: timeout(d.Repo), Secrets: w.secrets(j, d),
+		OwnFolder: true, Facts: o.Build.Facts, Base: j.workflow.Variables, Timeout: runner.Timeout(d.Repo.Timeout), Secrets: w.secrets(j, d),
 	}
 	j.workflow.Pipeline.File = cmp.Or(d.Repo.Slug, "repository")
 	if len(j.steps) == 0 {
-		return nil, errors.New("no step is left to run: the conditions of none hold")
+		return nil, errors.New("no step is left to run: the conditions of all steps exclude them")
 	}
 	return j, nil
 }

@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// maxLog is how much of a step's log is kept: its end.
+	// maxLog bounds what is kept of a step's log, in bytes: its end is kept.
 	maxLog = 5 << 20
-	slack  = 1 << 20 // by which it may be more, so that not every line moves all others
-	// livePeriod is between two batches for who is looking.
+	slack  = 1 << 20 // bytes above maxLog before the log is trimmed, so that not every line moves all others
+	// livePeriod is the time between two batches for those who watch.
 	livePeriod = time.Second
-	maxLive    = 1 << 20 // bytes that wait for the next batch
+	maxLive    = 1 << 20 // bytes of the next batch
 )
 
 // ending is how a step ended.
@@ -24,9 +24,9 @@ type ending struct {
 	when         time.Time
 }
 
-// stepLog is what a step has printed, and what the server is to know of it. Its goroutine
-// reports the start, then lines as they come, then all of the log, then the end: the log is
-// complete before that.
+// stepLog is the output of a step and the state that the server shows. Its goroutine reports
+// the start, then lines as they come, then the whole log, then the end: the log is complete
+// before the server knows that the step has ended.
 type stepLog struct {
 	w     *worker
 	step  *step
@@ -36,7 +36,7 @@ type stepLog struct {
 	lines   []line
 	bytes   int
 	next    int // position of the next line
-	live    int // position of the first that no batch has had
+	live    int // position of the first line that no batch has had
 	dropped bool
 	end     ending
 	ended   chan struct{} // closed once end is final
@@ -46,7 +46,7 @@ func newStepLog(w *worker, s *step) *stepLog {
 	return &stepLog{w: w, step: s, ended: make(chan struct{})}
 }
 
-// begin reports whether this is the first attempt at the step.
+// begin notes the start of a step, and reports whether this is its first attempt.
 func (l *stepLog) begin(when time.Time) bool {
 	if !l.began.IsZero() {
 		return false
@@ -55,7 +55,7 @@ func (l *stepLog) begin(when time.Time) bool {
 	return true
 }
 
-// add adds a line, and drops the first ones when there is too much.
+// add adds a line. It drops the first lines when the log is too long.
 func (l *stepLog) add(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +71,7 @@ func (l *stepLog) add(text string) {
 	}
 }
 
-// trim drops the first lines until the rest is no more than maxLog.
+// trim drops the first lines until the others have at most maxLog bytes.
 func (l *stepLog) trim() {
 	drop := 0
 	for l.bytes > maxLog && drop < len(l.lines)-1 {
@@ -99,7 +99,7 @@ func (l *stepLog) isFinished() bool {
 	}
 }
 
-// fresh are the lines that no batch has had.
+// fresh returns the lines that no batch has had.
 func (l *stepLog) fresh() []line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,7 +113,7 @@ func (l *stepLog) fresh() []line {
 	return append([]line(nil), fresh...)
 }
 
-// all are the lines that are kept, numbered anew, with a note where there were more.
+// all returns the kept lines, numbered from 0, after a note when lines were dropped.
 func (l *stepLog) all() []line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,10 +129,10 @@ func (l *stepLog) all() []line {
 	return kept
 }
 
-// send reports the step from its start to its end. Errors are no reason to stop: the run
-// goes on, and its end is reported in any case.
+// send reports the step from its start to its end. It goes on after errors: the run goes on,
+// too, and the end of the step must be reported.
 func (l *stepLog) send() {
-	ctx := l.w.life
+	ctx := l.w.life.Calls
 	if !l.began.IsZero() {
 		l.step.Status, l.step.Started = statusRunning, l.began.Unix()
 		l.report(ctx)
@@ -140,12 +140,12 @@ func (l *stepLog) send() {
 	}
 	<-l.ended
 	if lines := l.all(); len(lines) > 0 {
-		if l.began.IsZero() { // the log is opened by a step that begins
+		if l.began.IsZero() { // the server opens a log only for a step that has begun
 			l.step.Status, l.step.Started = statusRunning, l.end.when.Unix()
 			l.report(ctx)
 		}
 		if err := l.w.client.upload(ctx, l.step.ID, lines); err != nil {
-			l.w.o.Say(fmt.Sprintf("warning: step %d: the server does not take the log: %v", l.step.ID, err))
+			l.w.o.Say(fmt.Sprintf("warning: step %d: the server rejected the log: %v", l.step.ID, err))
 		}
 	}
 	s := l.step
@@ -162,13 +162,13 @@ func (l *stepLog) send() {
 func (l *stepLog) report(ctx context.Context) {
 	status, stopped := l.step.Status, l.step.Stopped
 	err := l.w.client.updateStep(ctx, l.step)
-	l.step.Status, l.step.Stopped = status, stopped // the stage is told what was, whatever the server has answered
+	l.step.Status, l.step.Stopped = status, stopped // the stage reports these, whatever the server answered
 	if err != nil && !errors.Is(err, errConflict) {
-		l.w.o.Say(fmt.Sprintf("warning: step %d: the server does not take that it is %s: %v", l.step.ID, status, err))
+		l.w.o.Say(fmt.Sprintf("warning: step %d: the server rejected the status %s: %v", l.step.ID, status, err))
 	}
 }
 
-// sendLive sends what comes, until the step ends.
+// sendLive sends new lines until the step ends.
 func (l *stepLog) sendLive(ctx context.Context) {
 	ticker := time.NewTicker(livePeriod)
 	defer ticker.Stop()
@@ -181,7 +181,7 @@ func (l *stepLog) sendLive(ctx context.Context) {
 			return
 		}
 		if lines := l.fresh(); len(lines) > 0 {
-			_ = l.w.client.sendLines(ctx, l.step.ID, lines) // the upload has them all
+			_ = l.w.client.sendLines(ctx, l.step.ID, lines) // the upload has all lines
 		}
 	}
 }

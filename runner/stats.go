@@ -1,0 +1,96 @@
+package runner
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stepexec/stepexec/runner/health"
+)
+
+// Stats are the numbers that a runner tells about itself.
+type Stats struct {
+	unit     string // what the server calls a build: stage or workflow
+	capacity int
+	silence  time.Duration
+	began    time.Time
+	contact  atomic.Int64 // time of the server's last answer, in Unix nanoseconds; 0: none yet
+
+	mu      sync.Mutex
+	running int
+	builds  map[string]float64 // that have ended, by status
+	steps   map[string]float64
+}
+
+// NewStats is for a runner that runs up to capacity builds at once. It counts as sick when
+// its server has not answered for the time silence.
+func NewStats(unit string, capacity int, silence time.Duration) *Stats {
+	return &Stats{unit: unit, capacity: capacity, silence: silence, began: time.Now(), builds: map[string]float64{}, steps: map[string]float64{}}
+}
+
+// Answered notes that the server has answered now.
+func (s *Stats) Answered() { s.contact.Store(time.Now().UnixNano()) }
+
+// BuildBegan notes that a build runs. The returned function notes that it runs no more.
+func (s *Stats) BuildBegan() (over func()) {
+	add := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.running += n
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// BuildEnded counts a build by how it ended.
+func (s *Stats) BuildEnded(status string) { s.count(s.builds, status) }
+
+// StepEnded counts a step by how it ended.
+func (s *Stats) StepEnded(status string) { s.count(s.steps, status) }
+
+func (s *Stats) count(ends map[string]float64, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ends[status]++
+}
+
+// IsFull reports whether as many builds run as may run at once.
+func (s *Stats) IsFull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running >= s.capacity
+}
+
+// Healthy returns nil while the server answers.
+func (s *Stats) Healthy() error {
+	last := s.began
+	if at := s.contact.Load(); at > 0 {
+		last = time.Unix(0, at)
+	}
+	if ago := time.Since(last); ago > s.silence {
+		return fmt.Errorf("the server has not answered for %v", ago.Round(time.Second))
+	}
+	return nil
+}
+
+// Metrics are the numbers for /metrics, and those of the server's own protocol.
+func (s *Stats) Metrics(more ...health.Metric) []health.Metric {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	units := s.unit + "s"
+	title := strings.ToUpper(units[:1]) + units[1:]
+	by := func(name, help string, values map[string]float64) health.Metric {
+		return health.Metric{Name: name, Help: help, Kind: health.Counter, Label: "status", Values: maps.Clone(values)}
+	}
+	all := []health.Metric{
+		health.One("stepexec_runner_capacity", title+" that may run at once.", health.Gauge, float64(s.capacity)),
+		health.One("stepexec_runner_running", title+" that run now.", health.Gauge, float64(s.running)),
+		health.One("stepexec_runner_last_contact_seconds", "Time of the server's last answer, in Unix seconds.", health.Gauge, float64(s.contact.Load())/1e9),
+		by("stepexec_runner_"+units+"_total", title+" that have ended, by status.", s.builds),
+		by("stepexec_runner_steps_total", "Steps that have ended, by status.", s.steps),
+	}
+	return append(append(all, more...), health.Memory())
+}
