@@ -122,7 +122,7 @@ func repository(t *testing.T) (url, commit string) {
 // The clone step has what it needs to bring the sources of the build's commit.
 func TestCloneBringsTheSources(t *testing.T) {
 	b := newBench(t)
-	gitImage(t, filepath.Join(b.dir, "git"))
+	gitImage(t, filepath.Join(b.Dir, "git"))
 	url, commit := repository(t)
 	b.start(func(o *drone.Options) { o.Clone, o.Network = "oci:git", "host" })
 	config := strings.Replace(steps("a: commands: [cat file, 'cat $HOME/.netrc']"), "steps:", "clone: {depth: 2}\nsteps:", 1)

@@ -62,7 +62,7 @@ func TestLostNumbersOfSteps(t *testing.T) {
 	b := newBench(t)
 	b.start(nil)
 	b.server.Lose(callPutStage, 1)
-	ran := filepath.Join(b.dir, "ran")
+	ran := filepath.Join(b.Dir, "ran")
 	s := b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil))
 	if s.Status != "error" || !strings.Contains(s.Error, "the numbers of the steps was lost") {
 		t.Errorf("%s %s", s.Status, s.Error)
@@ -89,20 +89,20 @@ func TestCancelKillsAtOnce(t *testing.T) {
 	w := b.start(nil)
 	id := b.server.Push(steps("a: commands: ['trap \"\" TERM', 'echo begun', 'sleep 1000']", "b: commands: [echo], when: {status: [failure]}"), nil)
 	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
-	if b.runs() == 0 {
+	if b.Runs() == 0 {
 		t.Error("nothing runs")
 	}
 	began := time.Now()
 	b.server.Cancel(id)
-	w.stop()
-	if err := w.err(); err != nil { // returns only when the run is over and cleared away
+	w.Stop()
+	if err := w.Err(); err != nil { // returns only when the run is over and cleared away
 		t.Error(err)
 	}
 	t.Logf("over after %v", time.Since(began))
-	if s := b.server.Get(id); s.Status != "killed" || !strings.Contains(s.Step("a").Text(), "begun") || b.runs() != 0 {
-		t.Errorf("%s, %q, %d runs", outcome(s), s.Step("a").Text(), b.runs())
+	if s := b.server.Get(id); s.Status != "killed" || !strings.Contains(s.Step("a").Text(), "begun") || b.Runs() != 0 {
+		t.Errorf("%s, %q, %d runs", outcome(s), s.Step("a").Text(), b.Runs())
 	}
-	if b.hasSaid("rejected") {
+	if b.HasSaid("rejected") {
 		t.Error("the conflict after a cancel is told as if it mattered")
 	}
 }
@@ -125,11 +125,11 @@ func TestServerThatRestartsInTheMiddleOfAStep(t *testing.T) {
 	id := b.server.Push(steps("a: commands: ['echo begun', 'until test -e go; do sleep 0.05; done', 'echo ended']", "b: commands: [echo after]"), nil)
 	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
 	b.server.Stop()
-	volume := waitFor(t, filepath.Join(b.dir, "root", "runs", "*", "volumes", ".workspace"))
+	volume := waitFor(t, filepath.Join(b.Dir, "root", "runs", "*", "volumes", ".workspace"))
 	if err := os.WriteFile(filepath.Join(volume, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for !b.hasSaid("again in") { // work goes on without the server
+	for !b.HasSaid("again in") { // work goes on without the server
 		time.Sleep(20 * time.Millisecond)
 	}
 	b.server.Restart()
@@ -167,12 +167,12 @@ func TestDrainRunsWhatRunsToItsEnd(t *testing.T) {
 	id := b.server.Push(steps("a: commands: ['echo begun', 'until test -e go; do sleep 0.05; done']", "b: commands: [echo]"), nil)
 	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
 	next := b.server.Push(steps("a: commands: [echo]"), nil)
-	w.stop()
-	volume := waitFor(t, filepath.Join(b.dir, "root", "runs", "*", "volumes", ".workspace"))
+	w.Stop()
+	volume := waitFor(t, filepath.Join(b.Dir, "root", "runs", "*", "volumes", ".workspace"))
 	if err := os.WriteFile(filepath.Join(volume, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.err(); err != nil {
+	if err := w.Err(); err != nil {
 		t.Error(err)
 	}
 	if got := outcome(b.server.Get(id)); got != "clone=success a=success b=success success" || b.server.Get(next).Machine != "" {
@@ -185,8 +185,8 @@ func TestKilledRunnerSaysSo(t *testing.T) {
 	w := b.start(nil)
 	id := b.server.Push(steps("a: commands: ['echo begun', 'sleep 1000']", "b: commands: [echo]"), nil)
 	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })
-	w.kill()
-	if err := w.err(); err != nil {
+	w.Kill()
+	if err := w.Err(); err != nil {
 		t.Error(err)
 	}
 	if s := b.server.Get(id); outcome(s) != "clone=success a=killed(137) b=killed(137) killed" || s.Error != "the runner was shut down" {

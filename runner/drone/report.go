@@ -22,11 +22,12 @@ type reporter struct {
 	order   []*stepLog
 	notices []string // warnings for the log of the step that begins first
 	sending sync.WaitGroup
+	lost    chan error // panic of the first goroutine that reports a step and met one
 	summary *event.Summary
 }
 
 func newReporter(w *worker, b *runner.Build, s *stage, warnings pipeline.Errors) *reporter {
-	r := &reporter{w: w, build: b, steps: map[string]*stepLog{}}
+	r := &reporter{w: w, build: b, steps: map[string]*stepLog{}, lost: make(chan error, 1)}
 	for _, warning := range warnings {
 		r.notices = append(r.notices, "stepexec: warning: "+warning.Error())
 	}
@@ -73,13 +74,20 @@ func (r *reporter) begin(log *stepLog, when time.Time) {
 	r.send(log)
 }
 
-// send reports a step beside the run. A panic there loses reports of this step alone.
+// send reports a step beside the run. A panic there loses reports of this step alone, and
+// fails the stage.
 func (r *reporter) send(log *stepLog) {
 	r.sending.Go(func() {
-		_ = r.build.Protect(func() error {
+		err := r.build.Protect(func() error {
 			log.send()
 			return nil
 		})
+		if err != nil {
+			select {
+			case r.lost <- err:
+			default:
+			}
+		}
 	})
 }
 
@@ -138,6 +146,11 @@ func (r *reporter) end(err error) (status string, stageErr error) {
 		}
 	}
 	r.sending.Wait()
+	select {
+	case lost := <-r.lost:
+		err = errors.Join(err, lost)
+	default:
+	}
 	var c *crash.Error
 	if err != nil && !told && !errors.As(err, &c) { // all steps have ended: something could not be cleared away
 		r.w.o.Say(fmt.Sprintf("warning: %v", err))

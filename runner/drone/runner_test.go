@@ -127,7 +127,7 @@ func TestRunnerTellsWhyItCannotWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			if err := b.start(c.change).err(); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := b.start(c.change).Err(); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
 			}
 		})

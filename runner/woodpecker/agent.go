@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/health"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
@@ -14,27 +15,25 @@ import (
 const (
 	protocol     = 16               // gRPC protocol version of the servers that this was written for
 	alivePeriod  = 10 * time.Second // between two signs of life
-	extendPeriod = 20 * time.Second // between two renewals of a workflow's lease, which is a minute
+	extendPeriod = 20 * time.Second // between two renewals of a workflow's lease, which lasts a minute
 	pollPause    = time.Second      // after a poll that brought nothing
 	refusedPause = 10 * time.Second // after a poll that was refused
-	goodbyeTime  = 15 * time.Second // for last reports, when the agent is to end at once
+	silence      = time.Minute      // without an answer, after which the agent counts as sick
 )
-
-var errKilled = errors.New("the runner is shut down")
 
 // agent is an agent at work.
 type agent struct {
 	o      *Options
 	client *client
 	stats  *stats
-	life   context.Context // of calls about workflows, which outlive the polling
+	life   *runner.Life
 
 	mu      sync.Mutex
 	running map[string]bool // ids of workflows
 }
 
-// Run works for a server until ctx ends; workflows that run then are run to their end, unless
-// Options.Kill is closed. The error says why the agent cannot work at all.
+// Run works for a server until ctx ends, and lets the workflows that run then come to their
+// end, unless Options.Kill is closed. The error says why the agent cannot work at all.
 func Run(ctx context.Context, o Options) error {
 	if err := o.check(); err != nil {
 		return err
@@ -48,67 +47,33 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	life, endLife := context.WithCancelCause(context.WithoutCancel(ctx))
-	a := &agent{o: &o, client: client, stats: s, life: life, running: map[string]bool{}}
 	defer client.conn.Close()
-	defer endLife(nil)
-	return a.run(ctx, endLife)
+	a := &agent{o: &o, client: client, stats: s, running: map[string]bool{}}
+	service := runner.Service{
+		Kill: o.Kill, HealthAddress: o.HealthAddress, Listening: o.Listening, Say: o.Say,
+		Health: health.Runner{Healthy: s.Healthy, Metrics: s.metrics},
+	}
+	return service.Run(ctx, a.run)
 }
 
-func (a *agent) run(ctx context.Context, endLife context.CancelCauseFunc) error {
-	background, endBackground := context.WithCancel(a.life)
-	var others sync.WaitGroup
-	defer others.Wait()
-	defer endBackground()
-	others.Go(func() { a.killed(background, endLife) })
-	healthFailed := make(chan error, 1)
-	if a.o.HealthAddress != "" {
-		others.Go(func() {
-			healthFailed <- health.Serve(background, a.o.HealthAddress, health.Runner{Healthy: a.stats.healthy, Metrics: a.stats.metrics}, a.o.Listening)
-		})
-	}
-	if err := a.register(ctx); err != nil {
-		if ctx.Err() != nil {
+func (a *agent) run(life *runner.Life) error {
+	a.life = life
+	if err := a.register(life.Polling); err != nil {
+		if life.Polling.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	others.Go(func() { a.sayAlive(background) })
-	polling, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var pollers sync.WaitGroup
+	alive, dead := context.WithCancel(life.Calls)
+	var signs, pollers sync.WaitGroup
+	defer signs.Wait()
+	defer dead()
+	signs.Go(func() { a.sayAlive(alive) })
 	for range a.o.MaxWorkflows {
-		pollers.Go(func() { a.poll(polling, stop) })
+		pollers.Go(func() { a.poll(life.Polling) })
 	}
-	ended := make(chan struct{})
-	go func() { pollers.Wait(); close(ended) }()
-	var err error
-	select {
-	case err = <-healthFailed:
-		stop(err)
-		<-ended
-	case <-ended:
-		if cause := context.Cause(polling); errors.Is(cause, errGaveUp) {
-			err = cause
-		}
-	}
-	return errors.Join(err, a.unregister())
-}
-
-// killed ends the life of all calls some time after the agent was told to end at once.
-func (a *agent) killed(ctx context.Context, endLife context.CancelCauseFunc) {
-	select {
-	case <-a.o.Kill:
-	case <-ctx.Done():
-		return
-	}
-	timer := time.NewTimer(goodbyeTime)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		endLife(errKilled)
-	case <-ctx.Done():
-	}
+	pollers.Wait()
+	return a.unregister()
 }
 
 // register makes the agent known to the server.
@@ -142,7 +107,7 @@ func (a *agent) unregister() error {
 	if a.o.AgentFile != "" || a.client.lost.Load() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(a.life, goodbyeTime)
+	ctx, cancel := context.WithTimeout(a.life.Calls, runner.GoodbyeTime)
 	defer cancel()
 	if _, err := call(ctx, a.client, false, a.client.calls.UnregisterAgent, &wire.Empty{}); err != nil {
 		return fmt.Errorf("unregister at %s: %w", a.o.Server, err)
@@ -157,7 +122,7 @@ func (a *agent) sayAlive(ctx context.Context) {
 	for {
 		_, err := call(ctx, a.client, false, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
 		if err != nil && ctx.Err() == nil {
-			a.o.Say("warning: the server does not take the sign of life: " + err.Error())
+			a.o.Say("warning: the server rejected the sign of life: " + err.Error())
 		}
 		select {
 		case <-ticker.C:
@@ -168,32 +133,39 @@ func (a *agent) sayAlive(ctx context.Context) {
 }
 
 // poll asks for workflows and runs them, one after the other, until ctx ends.
-func (a *agent) poll(ctx context.Context, stop context.CancelCauseFunc) {
+func (a *agent) poll(ctx context.Context) {
 	for ctx.Err() == nil {
 		answer, err := call(ctx, a.client, true, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, errGaveUp):
-			stop(err)
+			a.life.Fail(err)
 			return
 		case err != nil:
 			a.o.Say("warning: the server gives no work: " + err.Error())
-			pause(ctx, refusedPause)
+			runner.Pause(ctx, refusedPause)
 			continue
 		case answer.GetWorkflow().GetId() == "":
-			pause(ctx, pollPause)
+			runner.Pause(ctx, pollPause)
 			continue
 		}
-		if !a.begin(answer.GetWorkflow().GetId()) {
-			continue // a server that was restarted gives out again what runs here still
-		}
-		a.runWorkflow(answer.GetWorkflow())
-		a.end(answer.GetWorkflow().GetId())
+		a.take(answer.GetWorkflow())
 		if a.o.SingleWorkflow {
-			stop(nil)
+			a.life.Finish()
 		}
 	}
+}
+
+// take runs a workflow, unless it runs here already: a server that was restarted hands out
+// again what still runs.
+func (a *agent) take(w *wire.Workflow) {
+	if !a.begin(w.GetId()) {
+		return
+	}
+	defer a.end(w.GetId())
+	defer a.stats.BuildBegan()()
+	a.runWorkflow(w)
 }
 
 // begin notes that a workflow runs here, and reports whether it did not before.
@@ -204,7 +176,6 @@ func (a *agent) begin(id string) bool {
 		return false
 	}
 	a.running[id] = true
-	a.stats.running.Add(1)
 	return true
 }
 
@@ -212,14 +183,4 @@ func (a *agent) end(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.running, id)
-	a.stats.running.Add(-1)
-}
-
-func pause(ctx context.Context, length time.Duration) {
-	timer := time.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

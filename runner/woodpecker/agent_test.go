@@ -26,8 +26,8 @@ func TestAgentRunsAWorkflow(t *testing.T) {
 	if got := strings.Join(w.Step("test").Lines, "\n"); got != want {
 		t.Errorf("the log is\n%s\nnot\n%s", got, want)
 	}
-	a.stop()
-	if err := a.err(); err != nil {
+	a.Stop()
+	if err := a.Err(); err != nil {
 		t.Error(err)
 	}
 	if data, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(data)) != `{"agent_id":1}` {
@@ -40,8 +40,8 @@ func TestAgentRunsAWorkflow(t *testing.T) {
 	b.server.NoPolls()
 	again := b.start(func(o *woodpecker.Options) { o.AgentFile = file })
 	b.server.Ended(b.server.Push(workflow(serial(step("one", "true"))...), 0, nil))
-	again.stop()
-	if err := again.err(); err != nil || len(b.server.Agents()) != 1 {
+	again.Stop()
+	if err := again.Err(); err != nil || len(b.server.Agents()) != 1 {
 		t.Errorf("%v, %d agents", err, len(b.server.Agents()))
 	}
 }
@@ -50,7 +50,7 @@ func TestAgentWithoutFileUnregisters(t *testing.T) {
 	b := newBench(t)
 	a := b.start(func(o *woodpecker.Options) { o.SingleWorkflow = true })
 	b.server.Ended(b.server.Push(workflow(serial(step("one", "true"))...), 0, nil))
-	if err := a.err(); err != nil || !b.server.Agents()[1].Unregistered {
+	if err := a.Err(); err != nil || !b.server.Agents()[1].Unregistered {
 		t.Errorf("%v, %+v", err, b.server.Agents()[1])
 	}
 }
@@ -69,7 +69,7 @@ func TestAgentTellsWhyItCannotWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			if err := b.start(c.change).err(); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := b.start(c.change).Err(); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
 			}
 		})

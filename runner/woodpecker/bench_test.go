@@ -2,132 +2,46 @@ package woodpecker_test
 
 import (
 	"context"
-	"errors"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/fixtures"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
-	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/runner/runnertest"
 	"github.com/stepexec/stepexec/runner/woodpecker"
 	"github.com/stepexec/stepexec/runner/woodpecker/servertest"
-	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/unpack"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bench is a server, and what an agent of it runs steps with.
+// bench is a server, and a place where its agents run steps in real containers.
 type bench struct {
+	*runnertest.Bench
 	t      *testing.T
 	server *servertest.Server
-	dir    string
-
-	mu   sync.Mutex
-	more *sync.Cond // was said
-	said []string
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, server: servertest.New(t, nil), dir: t.TempDir()}
-	b.more = sync.NewCond(&b.mu)
-	if err := fixtures.Busybox(filepath.Join(b.dir, "busybox")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		left, err := os.ReadDir(filepath.Join(b.dir, "root", "runs"))
-		if err == nil && len(left) > 0 {
-			t.Errorf("%d runs are left", len(left))
-		}
-	})
-	return b
-}
-
-// execute is a runner.Execute with real containers. Images are layouts in the bench's folder.
-func (b *bench) execute(ctx context.Context, w runner.Work) (err error) {
-	plan, err := w.Pipeline.Plan(w.Inputs)
-	if err != nil {
-		return err
-	}
-	host, err := sandbox.Open(ctx, sandbox.Options{Root: filepath.Join(b.dir, "root")})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	store, err := unpack.OpenStore(filepath.Join(b.dir, "root"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	_, err = engine.Run(ctx, plan, engine.Options{
-		Host: host, Fetcher: &engine.Fetcher{Store: store, Dir: b.dir}, Events: w.Events, Kill: w.Kill,
-		Cache: func(name string) (string, error) {
-			dir := filepath.Join(b.dir, "caches", name)
-			return dir, os.MkdirAll(dir, 0o777)
-		},
-	})
-	return err
-}
-
-// agent is one at work; stop drains it.
-type agent struct {
-	stop func()
-	kill func()
-	err  func() error // waits for its end
+	return &bench{Bench: runnertest.New(t), t: t, server: servertest.New(t, nil)}
 }
 
 // start starts an agent. change may be nil.
-func (b *bench) start(change func(*woodpecker.Options)) *agent {
-	b.t.Helper()
-	kill := make(chan struct{})
+func (b *bench) start(change func(*woodpecker.Options)) *runnertest.Worker {
 	o := woodpecker.Options{
 		Server: b.server.Address(), Secret: servertest.Secret, Hostname: "bench", Version: "test", Platform: engine.HostPlatform(),
-		Execute: b.execute, Kill: kill, Defaults: workflows.Defaults{Network: "none"}, Say: b.say,
+		Execute: b.Execute, Defaults: workflows.Defaults{Network: "none"}, Say: b.Say,
 	}
 	if change != nil {
 		change(&o)
 	}
-	ctx, cancel := context.WithCancel(b.t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- woodpecker.Run(ctx, o) }()
-	a := &agent{stop: cancel, kill: sync.OnceFunc(func() { cancel(); close(kill) })}
-	a.err = sync.OnceValue(func() error { return <-ended })
-	b.t.Cleanup(func() {
-		a.kill()
-		if err := a.err(); err != nil && !b.t.Failed() {
-			b.t.Log("the agent: ", err)
-		}
+	return b.Start(func(ctx context.Context, kill <-chan struct{}) error {
+		o.Kill = kill
+		return woodpecker.Run(ctx, o)
 	})
-	return a
-}
-
-func (b *bench) say(line string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.said = append(b.said, line)
-	b.more.Broadcast()
-}
-
-// untilSaid waits until the agent has said something with the text.
-func (b *bench) untilSaid(text string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for !strings.Contains(strings.Join(b.said, "\n"), text) {
-		b.more.Wait()
-	}
-}
-
-func (b *bench) hasSaid(text string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Contains(strings.Join(b.said, "\n"), text)
 }
 
 // workflow makes a workflow of stages of steps, as a server compiles it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -20,22 +19,23 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
 const (
 	callTime    = 30 * time.Second       // for an answer to a call that does not wait for something
-	firstPause  = 100 * time.Millisecond // after a failed call; doubled each time
-	longPause   = 10 * time.Second
-	unsureTries = 5           // of a call that the server refuses for a reason that may pass
-	maxMessage  = 64 << 20    // of a workflow; gRPC's own limit of 4 MiB is less than the server's
-	deadTime    = time.Minute // without an acknowledgement of what was sent, after which a connection is dead
+	firstPause  = 100 * time.Millisecond // before gRPC connects again
+	longPause   = 10 * time.Second       // longest pause before a call is made again
+	unsureTries = 5                      // of a call that the server refuses for a reason that may pass
+	maxMessage  = 64 << 20               // of a workflow; gRPC's own limit of 4 MiB is less than the server's
+	deadTime    = time.Minute            // without an acknowledgement of what was sent, after which a connection is dead
 )
 
 // errGaveUp ends an agent that has tried for as long as it was told to.
 var errGaveUp = errors.New("gave up on the server")
 
-// client makes the calls of the protocol, each for as long as it takes.
+// client makes the calls of the protocol. It makes a call again until the server answers.
 type client struct {
 	o     *Options
 	conn  *grpc.ClientConn
@@ -76,10 +76,10 @@ func newClient(o *Options, agentID int64, s *stats) (*client, error) {
 
 func isSocket(server string) bool { return len(server) > 7 && server[:7] == "unix://" }
 
-// dial makes connections that die when what was sent is not acknowledged for a minute.
-// The agent says every ten seconds that it lives, so a server that has vanished without
-// a word is noticed, where servers refuse gRPC's own keepalive more often than each five
-// minutes (TCP_USER_TIMEOUT, tcp(7)).
+// dial makes connections that die when the server does not acknowledge data for a minute
+// (TCP_USER_TIMEOUT, tcp(7)). The agent sends a sign of life every ten seconds, so it notices
+// a server that vanished silently. gRPC's own keepalive would not do: servers refuse it more
+// often than every five minutes.
 func dial(ctx context.Context, address string) (net.Conn, error) {
 	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
@@ -91,11 +91,11 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, "tcp", address)
 }
 
-// call makes a call until it is answered, ctx ends, the server refuses it, or the agent is
-// to give up. waits says that the server answers only when something happens.
+// call makes a call until the server answers or refuses it, ctx ends, or the agent gives up.
+// waits means that the server answers only when something happens.
 func call[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
-	var failing time.Time // since when; a call that waits may have been answered by nobody for hours before
-	unsure, pause := 0, firstPause
+	var failing time.Time // time of the first failure: a call that waits may have had no answer for hours before
+	unsure, pauses := 0, runner.Backoff{Longest: longPause}
 	for {
 		answer, err := attempt(ctx, c, waits, method, request)
 		if err == nil {
@@ -122,14 +122,9 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 				return nil, fmt.Errorf("%w: not reached for %v: %w", errGaveUp, c.o.RetryTimeout, err)
 			}
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !runner.Pause(ctx, pauses.Next()) {
 			return nil, context.Cause(ctx)
 		}
-		pause = min(2*pause, longPause)
 	}
 }
 
@@ -159,8 +154,8 @@ const (
 	refused
 )
 
-// verdict says what a failed call means. Servers answer most errors without a code, those
-// of their database too: a result that is lost to one is worse than to ask again.
+// verdict says what a failed call means. Servers answer most errors without a code, even
+// those of their database: asking again is better than losing a result to one of them.
 func verdict(err error) int {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.DataLoss, codes.ResourceExhausted, codes.Canceled, codes.Unauthenticated:
@@ -179,7 +174,7 @@ func (c *client) away(err error) {
 }
 
 func (c *client) reached() {
-	c.stats.contact.Store(time.Now().Unix())
+	c.stats.Answered()
 	if c.lost.Swap(false) {
 		c.o.Say(fmt.Sprintf("the server %s is back", c.o.Server))
 	}

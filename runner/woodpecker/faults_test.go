@@ -64,7 +64,7 @@ func TestWorkGoesOnWhileTheServerIsAway(t *testing.T) {
 	b.until("the step to run", func() bool { return len(b.server.Get(id).Step("a").Lines) > 1 })
 	b.server.Stop()
 	touch(t, open)
-	b.untilSaid("cannot be reached")
+	b.UntilSaid("cannot be reached")
 	b.server.Start()
 	w := b.server.Ended(id)
 	if got := outcome(w.Step("a")) + outcome(w.Step("b")) + outcome(w.Step("c")); got != "successfailuresuccess" {
@@ -73,8 +73,8 @@ func TestWorkGoesOnWhileTheServerIsAway(t *testing.T) {
 	if !strings.Contains(printed(w.Step("a")), "while the server is away\n1\n2\n") || printed(w.Step("c")) != "late" {
 		t.Errorf("%q", w.Step("a").Lines)
 	}
-	if !b.hasSaid("is back") {
-		t.Errorf("said %q", b.said)
+	if !b.HasSaid("is back") {
+		t.Errorf("said %q", b.Said())
 	}
 }
 
@@ -135,10 +135,10 @@ func TestDrainLetsWorkEnd(t *testing.T) {
 	open := place(t.TempDir())
 	id := b.server.Push(workflow(serial(s, step("b", "true"))...), 0, nil)
 	b.until("the step to run", func() bool { return len(b.server.Get(id).Step("a").Lines) > 1 })
-	a.stop()
+	a.Stop()
 	later := b.server.Push(workflow(serial(step("never", "true"))...), 0, nil)
 	touch(t, open)
-	if err := a.err(); err != nil {
+	if err := a.Err(); err != nil {
 		t.Error(err)
 	}
 	w := b.server.Ended(id)
@@ -158,8 +158,8 @@ func TestKillCancelsAndTells(t *testing.T) {
 	a := b.start(nil)
 	id := b.server.Push(workflow(serial(step("a", "echo begun", "sleep 1000"), step("b", "true"))...), 0, nil)
 	b.until("the step to run", func() bool { return strings.Contains(printed(b.server.Get(id).Step("a")), "begun") })
-	a.kill()
-	if err := a.err(); err != nil {
+	a.Kill()
+	if err := a.Err(); err != nil {
 		t.Error(err)
 	}
 	w := b.server.Ended(id)
@@ -196,12 +196,12 @@ func TestLeftoversAreNoFailure(t *testing.T) {
 	b := newBench(t)
 	b.start(func(o *woodpecker.Options) {
 		o.Execute = func(ctx context.Context, w runner.Work) error {
-			return errors.Join(b.execute(ctx, w), errors.New("unmount: busy"))
+			return errors.Join(b.Execute(ctx, w), errors.New("unmount: busy"))
 		}
 	})
 	w := b.server.Ended(b.server.Push(workflow(serial(step("a", "true"))...), 0, nil))
-	if w.Done.GetError() != "" || outcome(w.Step("a")) != "success" || !b.hasSaid("unmount: busy") {
-		t.Errorf("%v: a %s, said %q", w.Done, outcome(w.Step("a")), b.said)
+	if w.Done.GetError() != "" || outcome(w.Step("a")) != "success" || !b.HasSaid("unmount: busy") {
+		t.Errorf("%v: a %s, said %q", w.Done, outcome(w.Step("a")), b.Said())
 	}
 }
 
@@ -210,7 +210,7 @@ func TestAgentGivesUpWhenTold(t *testing.T) {
 	a := b.start(func(o *woodpecker.Options) { o.RetryTimeout = 300 * time.Millisecond })
 	b.until("a poll", func() bool { return b.server.Calls("Next") > 0 })
 	b.server.Stop()
-	if err := a.err(); err == nil || !strings.Contains(err.Error(), "gave up on the server") {
+	if err := a.Err(); err == nil || !strings.Contains(err.Error(), "gave up on the server") {
 		t.Errorf("%v", err)
 	}
 }
@@ -273,7 +273,7 @@ func TestTLS(t *testing.T) {
 	strange := b.start(func(o *woodpecker.Options) {
 		o.TLS, o.RetryTimeout = &tls.Config{MinVersion: tls.VersionTLS12}, time.Millisecond
 	})
-	if err := strange.err(); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if err := strange.Err(); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown certificate: %v", err)
 	}
 }

@@ -21,30 +21,30 @@ type Options struct {
 	TLS    *tls.Config // nil: the connection is not encrypted
 
 	Hostname       string            // of this agent, in the server's lists
-	Labels         map[string]string // beside platform, backend, hostname and repo; a label of these names is in its place
-	MaxWorkflows   int               // at once; 0 is 1
-	SingleWorkflow bool              // end after one
-	AgentFile      string            // keeps the agent's number between starts; "": it is a new agent each time, and is unregistered at the end
+	Labels         map[string]string // beside platform, backend, hostname and repo, which they may replace
+	MaxWorkflows   int               // workflows that may run at once; 0: 1
+	SingleWorkflow bool              // the agent ends after one workflow
+	AgentFile      string            // file that keeps the agent's number between starts; "": the agent is new each time, and unregisters at its end
 	Version        string            // of stepexec
 	Platform       string            // of this machine, such as linux/amd64
 
-	RetryTimeout     time.Duration // without the server, after which the agent gives up; 0: never
-	KeepaliveTime    time.Duration // of silence, after which the connection is tried; 0: never. Servers refuse less than they are set to
-	KeepaliveTimeout time.Duration // for the answer; 0 is 20 s
+	RetryTimeout     time.Duration // time without the server after which the agent gives up; 0: never
+	KeepaliveTime    time.Duration // silence after which the agent tests the connection; 0: never. Servers refuse less than their own setting
+	KeepaliveTimeout time.Duration // time for the answer to such a test; 0: 20 s
 
-	HealthAddress string         // where /healthz and /metrics are; "": nowhere
-	Listening     func(net.Addr) // is told where they are; may be nil
+	HealthAddress string         // for /healthz and /metrics; "": none
+	Listening     func(net.Addr) // receives the address of HealthAddress; nil: nobody
 
 	Defaults workflows.Defaults // of steps
 	Execute  runner.Execute
-	Say      func(line string) // tells the operator; nil: nobody
+	Say      func(line string) // writes a line to the agent's own log; nil: nobody reads it
 	Kill     <-chan struct{}   // closed: workflows that run are cancelled, and the agent ends
 }
 
-// backend is what the agent calls itself where workflows choose among agents.
+// backend is the agent's name for the label by which workflows choose among agents.
 const backend = "stepexec"
 
-// check fills in what is not given, and says what is missing.
+// check fills in defaults, and says what is missing.
 func (o *Options) check() error {
 	switch {
 	case o.Server == "":
@@ -76,7 +76,7 @@ func (o *Options) check() error {
 	return nil
 }
 
-// labels are what workflows are chosen by.
+// labels are those by which the server chooses workflows for this agent.
 func (o *Options) labels() map[string]string {
 	labels := map[string]string{"hostname": o.Hostname, "platform": o.Platform, "backend": backend, "repo": "*"}
 	for name, value := range o.Labels {

@@ -8,29 +8,33 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
 const (
 	batchSize   = 1 << 20                // bytes of one call; gRPC takes 4 MiB
-	batchPeriod = 500 * time.Millisecond // between two calls with lines alone
-	maxQueued   = 16 << 20               // bytes of lines of one workflow that wait for the server; steps wait when there are more
+	batchPeriod = 500 * time.Millisecond // between two calls with nothing but lines
+	maxQueued   = 16 << 20               // bytes of one workflow's lines that wait for the server; more make the steps wait
 )
 
-// outbox sends what a workflow has to report, in the order in which it happened: so a step's
-// log is complete before its end is known. Without the server it waits.
+// outbox sends the reports of a workflow in the order in which they were put: the server has
+// the whole log of a step before it knows the step's end. While the server is away, reports
+// wait.
 type outbox struct {
 	agent    *agent
+	build    *runner.Build
 	workflow string
 
 	mu     sync.Mutex
 	queue  []report
 	bytes  int
 	closed bool
-	room   *sync.Cond    // there is less in the queue, or nothing is sent any more
-	more   chan struct{} // there is something in the queue, or it is closed
-	done   chan struct{} // everything was sent, or given up
+	room   *sync.Cond    // signals that the queue got shorter, or that nothing is sent any more
+	more   chan struct{} // signals that the queue got longer, or was closed
+	done   chan struct{} // closed when everything was sent, or given up
 	gone   bool          // nothing is sent any more
+	err    error         // panic while sending; final when done is closed
 }
 
 // report is a line or the state of a step.
@@ -39,14 +43,14 @@ type report struct {
 	step *wire.StepState
 }
 
-func newOutbox(a *agent, workflow string) *outbox {
-	o := &outbox{agent: a, workflow: workflow, more: make(chan struct{}, 1), done: make(chan struct{})}
+func newOutbox(a *agent, b *runner.Build, workflow string) *outbox {
+	o := &outbox{agent: a, build: b, workflow: workflow, more: make(chan struct{}, 1), done: make(chan struct{})}
 	o.room = sync.NewCond(&o.mu)
-	go o.send(a.life)
+	go o.run(a.life.Calls) // ends with close
 	return o
 }
 
-// put adds a report. It waits while there is too much in the queue.
+// put adds a report. It waits while the queue is full.
 func (o *outbox) put(r report) {
 	o.mu.Lock()
 	for o.bytes > maxQueued && !o.gone {
@@ -65,16 +69,18 @@ func (o *outbox) wake() {
 	}
 }
 
-// close waits until everything was sent, or the agent's life is over.
-func (o *outbox) close() {
+// close waits until everything was sent, or the agent's life is over. The error is a panic of
+// the sender, after which reports were lost.
+func (o *outbox) close() error {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
 	o.wake()
 	<-o.done
+	return o.err
 }
 
-func (o *outbox) send(ctx context.Context) {
+func (o *outbox) run(ctx context.Context) {
 	defer close(o.done)
 	defer func() {
 		o.mu.Lock()
@@ -82,6 +88,13 @@ func (o *outbox) send(ctx context.Context) {
 		o.room.Broadcast()
 		o.mu.Unlock()
 	}()
+	o.err = o.build.Protect(func() error {
+		o.send(ctx)
+		return nil
+	})
+}
+
+func (o *outbox) send(ctx context.Context) {
 	for {
 		lines, step, ended := o.take()
 		switch {
@@ -105,7 +118,7 @@ func (o *outbox) send(ctx context.Context) {
 	}
 }
 
-// gather lets lines come together, unless something waits that is more than a line.
+// gather waits for more lines, unless the state of a step waits.
 func (o *outbox) gather(ctx context.Context) {
 	timer := time.NewTimer(batchPeriod)
 	defer timer.Stop()
@@ -129,7 +142,7 @@ func (o *outbox) urgent() bool {
 	return len(o.queue) > 0 && o.queue[len(o.queue)-1].step != nil
 }
 
-// take returns what is to be sent next: the state of a step, or the lines before one.
+// take removes what is sent next from the queue: the state of a step, or the lines before one.
 func (o *outbox) take() (lines []*wire.LogEntry, step *wire.StepState, ended bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -159,12 +172,12 @@ func (o *outbox) sendLines(ctx context.Context, lines []*wire.LogEntry) {
 		return
 	}
 	o.agent.stats.lostLines.Add(int64(len(lines)))
-	o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server does not take %d lines of the log: %v", o.workflow, len(lines), err))
+	o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server rejected %d lines of the log: %v", o.workflow, len(lines), err))
 }
 
 func (o *outbox) sendStep(ctx context.Context, step *wire.StepState) {
 	_, err := call(ctx, o.agent.client, false, o.agent.client.calls.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
 	if err != nil {
-		o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server does not take the state of step %s: %v", o.workflow, step.GetStepUuid(), err))
+		o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server rejected the state of step %s: %v", o.workflow, step.GetStepUuid(), err))
 	}
 }

@@ -15,13 +15,13 @@ const (
 	codeKilled   = 137
 	textCanceled = "canceled"
 
-	// textFailed is the error of a workflow whose steps say why it failed. It has to have one:
-	// of a workflow that is run again, as its agent was lost, the server keeps the first
-	// success of each step, and would call the whole one, too.
+	// textFailed is the error of a workflow whose steps say why it failed. The workflow needs
+	// an error of its own: when a workflow runs again because its agent was lost, the server
+	// keeps each step's first success, and would otherwise call the workflow a success, too.
 	textFailed = "a step has failed"
 )
 
-// slowPull is how long a pull takes that a step's log tells of.
+// slowPull is the duration from which a step's log mentions the pull of its image.
 const slowPull = time.Second
 
 // reporter turns the events of a run into reports. It is called by one goroutine at a time.
@@ -30,11 +30,11 @@ type reporter struct {
 	stats  *stats
 	say    func(string)
 	steps  map[string]*stepReport // by the names that they have in the pipeline
-	pulled map[string]string      // what to tell of an image's pull
-	failed bool                   // a step that counts
+	pulled map[string]string      // lines about slow pulls, by image
+	failed bool                   // a step whose failure counts has failed
 }
 
-// stepReport is what was reported of a step.
+// stepReport is a step with what the server knows about it.
 type stepReport struct {
 	*workflows.Step
 	started time.Time
@@ -69,7 +69,7 @@ func (r *reporter) event(e event.Event) {
 	}
 }
 
-// begin reports the start of a step; that of a further attempt is none.
+// begin reports the start of a step's first attempt.
 func (r *reporter) begin(step *stepReport, e event.Event) {
 	if !step.started.IsZero() {
 		return
@@ -97,7 +97,7 @@ func (r *reporter) end(step *stepReport, result *event.StepResult, at time.Time)
 		return
 	}
 	step.ended = true
-	r.stats.count(r.stats.steps, string(result.Status))
+	r.stats.StepEnded(string(result.Status))
 	state := &wire.StepState{StepUuid: step.UUID, Started: seconds(step.started), Finished: at.Unix(), Exited: true, ExitCode: int32(result.ExitCode)}
 	switch result.Status {
 	case event.Succeeded, event.Stopped:
@@ -115,7 +115,7 @@ func (r *reporter) end(step *stepReport, result *event.StepResult, at time.Time)
 			state = skipped(step)
 			break
 		}
-		state.Error = cmp.Or(result.Error, "its time is over")
+		state.Error = cmp.Or(result.Error, "the step's time is over")
 	default:
 		state.ExitCode = int32(cmp.Or(result.ExitCode, event.CodeError)) // a failure is never green
 		state.Error = result.Error
@@ -133,15 +133,15 @@ func skipped(step *stepReport) *wire.StepState {
 	return &wire.StepState{StepUuid: step.UUID, Skipped: true}
 }
 
-// never reports steps that run in no case.
+// never reports steps that run neither on success nor on failure.
 func (r *reporter) never(steps []*workflows.Step) {
 	for _, step := range steps {
 		r.outbox.put(report{step: skipped(&stepReport{Step: step})})
 	}
 }
 
-// fail reports a workflow that could not be run: the first step that has not ended has the
-// error, where people look for it, and the others are skipped. It reports whether there was
+// fail reports a workflow that could not run: the first step that has not ended gets the
+// error, because people look there, and the others are skipped. It reports whether there was
 // such a step.
 func (r *reporter) fail(order []*workflows.Step, err error) (told bool) {
 	for _, s := range order {
@@ -173,7 +173,7 @@ func (r *reporter) fail(order []*workflows.Step, err error) (told bool) {
 	return told
 }
 
-// seconds are 0 for no time.
+// seconds is a time in Unix seconds; 0 for the zero time.
 func seconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
