@@ -15,6 +15,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 )
 
 func TestWhatAStepBeforeItCanStillFillIsNotFixed(t *testing.T) {
@@ -138,7 +139,7 @@ steps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: workspace})
+	plan, err := policy.Trusted().Plan(p, pipeline.Inputs{Dir: b.dir, Workspace: workspace}, policy.Origin{Way: policy.Run})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -44,7 +45,6 @@ type Options struct {
 	Slots       chan struct{}                                // of several runs together: what it holds is how many steps run at once; nil: no limit
 	Parallel    int                                          // steps that run at once, but for services and detached ones; 0: no limit
 	OutputLimit int64                                        // bytes of a step's output that become events, head and tail of it; 0: DefaultOutputLimit
-	Roots       []string                                     // host directories that no mount source below them may leave by a link, beside the workspace
 	Kill        <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 	Events      func(event.Event)                            // called one at a time, from one goroutine; slow listeners slow the steps that print, and lose nothing
 	Flush       func()                                       // called by the same goroutine when no more events wait; nil: not wanted
@@ -74,17 +74,18 @@ type Options struct {
 	Terminal *os.File
 }
 
-// Run runs a plan to its end and says how it ended. When ctx ends first,
+// Run runs an admitted plan to its end and says how it ended. When ctx ends first,
 // running steps are stopped and the others are cancelled. All that was made
 // for the run but the images is gone when Run returns; the error says what
 // could not be cleared away or written, and does not change the Summary.
-func Run(ctx context.Context, plan *pipeline.Plan, o Options) (event.Summary, error) {
+func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, error) {
+	plan := admitted.Plan()
 	began, shared := time.Now(), plan.WorkspaceSource
 	plan, giveBack, err := ownWorkspace(ctx, plan, o.Host)
 	if err != nil {
 		return event.Summary{Run: o.Host.ID(), Name: plan.Name, Status: event.Failed, ExitCode: event.CodeError}, err
 	}
-	r := newRun(plan, o)
+	r := newRun(admitted, plan, o)
 	r.feed = newFeed(o.Events, o.Flush)
 	defer func() { _ = r.feed.close() }()
 	r.shared, r.interrupt = shared, ctx
@@ -112,15 +113,16 @@ func Run(ctx context.Context, plan *pipeline.Plan, o Options) (event.Summary, er
 
 // run is a plan under way.
 type run struct {
-	plan   *pipeline.Plan
-	o      Options
-	fixed  *logs.Mask // of the run's secrets, for names: they must not change on the way
-	mask   *logs.Mask // of those and what steps have masked
-	feed   *feed
-	images *images
-	shared string       // workspace that the run's own has begun as, or the same
-	nodes  []*node      // services first, then steps, as in the plan
-	made   atomic.Int64 // nodes so far
+	admitted *policy.Plan
+	plan     *pipeline.Plan // the admitted one, with a workspace of its own where it has one
+	o        Options
+	fixed    *logs.Mask // of the run's secrets, for names: they must not change on the way
+	mask     *logs.Mask // of those and what steps have masked
+	feed     *feed
+	images   *images
+	shared   string       // workspace that the run's own has begun as, or the same
+	nodes    []*node      // services first, then steps, as in the plan
+	made     atomic.Int64 // nodes so far
 
 	maskFiles maskFiles
 
@@ -176,7 +178,7 @@ type node struct {
 	box     *sandbox.Sandbox // nil: it has not started, or has ended
 }
 
-func newRun(plan *pipeline.Plan, o Options) *run {
+func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 	if o.Grace == 0 {
 		o.Grace = DefaultGrace
 	}
@@ -184,7 +186,7 @@ func newRun(plan *pipeline.Plan, o Options) *run {
 		o.Cleanup = DefaultCleanup
 	}
 	fixed := logs.NewMask(plan.Secrets)
-	r := &run{plan: plan, o: o, fixed: fixed, mask: fixed.Clone(), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
+	r := &run{admitted: admitted, plan: plan, o: o, fixed: fixed, mask: fixed.Clone(), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
 	r.maskFiles = maskFiles{run: r, known: map[string]bool{}}
 	r.images = newImages(r)
 	byName := map[string]*node{}

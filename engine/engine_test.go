@@ -18,6 +18,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fixtures"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -66,7 +67,7 @@ func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.
 		t.Fatal(err)
 	}
 	in.Dir, in.Workspace = b.dir, b.dir
-	plan, err := p.Plan(in)
+	plan, err := policy.Trusted().Plan(p, in, policy.Origin{Way: policy.Run})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +252,7 @@ steps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+	plan, err := policy.Trusted().Plan(p, pipeline.Inputs{Dir: b.dir, Workspace: b.dir}, policy.Origin{Way: policy.Run})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +291,7 @@ func TestAWidePipelineEndsWithFewStepsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+	plan, err := policy.Trusted().Plan(p, pipeline.Inputs{Dir: b.dir, Workspace: b.dir}, policy.Origin{Way: policy.Run})
 	if err != nil {
 		t.Fatal(err)
 	}

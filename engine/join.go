@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -32,8 +33,12 @@ func (r *run) offer(n *node, s *sandbox.Sandbox, step *sandbox.Step) {
 }
 
 // Join runs a program in the container of a running step, with its environment but for
-// secrets that are not in o. It returns the program's exit code.
-func Join(ctx context.Context, j *sandbox.Joinable, o Look) (int, error) {
+// secrets that are not in o. It returns the program's exit code. The rules may refuse
+// the step's image, and more programs in a privileged one.
+func Join(ctx context.Context, rules *policy.Policy, j *sandbox.Joinable, o Look) (int, error) {
+	if _, err := rules.Join(pipeline.PlannedStep{Name: j.Name, Image: j.Image, Security: pipeline.Security{Privileged: isPrivileged(j)}}); err != nil {
+		return 0, err
+	}
 	var values []string
 	options := sandbox.ExecOptions{TTY: o.TTY}
 	for _, value := range o.Secrets {
@@ -60,6 +65,11 @@ func Join(ctx context.Context, j *sandbox.Joinable, o Look) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("image %s has no shell (name a program that it has: stepexec shell RUN STEP -- PROGRAM)", j.Image)
+}
+
+// isPrivileged reports whether a running container can do to the host what root can.
+func isPrivileged(j *sandbox.Joinable) bool {
+	return j.Process.Capabilities != nil && slices.Contains(j.Process.Capabilities.Bounding, "CAP_SYS_ADMIN")
 }
 
 // joined is a program in a container that others have made.

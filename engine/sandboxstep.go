@@ -17,7 +17,7 @@ func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbo
 		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
 		Env: slices.Concat(n.inherited, step.Env, r.fromRun(n)), Directory: step.Directory, User: step.User, Network: step.Network,
 		HostNames: r.hostNames(), Mounts: mounts,
-		Workspace: r.plan.WorkspaceSource, Roots: r.o.Roots,
+		Workspace: r.plan.WorkspaceSource, Roots: r.admitted.Roots(),
 		Names:    sandboxNames(step),
 		Limits:   sandboxLimits(&step.Limits),
 		Security: sandboxSecurity(&step.Security),

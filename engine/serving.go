@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -37,10 +37,13 @@ func (r *run) serveOthers(ctx context.Context) {
 	}
 }
 
+// Plan is the plan of the run, which admits what comes to it while it goes on.
+func (s *Serving) Plan() *policy.Plan { return s.run.admitted }
+
 // Exec runs one more program in a service's container, as Sandbox.Exec does. It is an error
-// when there is no such service or it has ended.
-func (s *Serving) Exec(ctx context.Context, service string, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {
-	err = s.in(service, func(box *sandbox.Sandbox) error {
+// when the service has ended.
+func (s *Serving) Exec(ctx context.Context, service *policy.Joined, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {
+	err = s.in(service.Service(), func(box *sandbox.Sandbox) error {
 		exit, err = box.Exec(ctx, o)
 		return err
 	})
@@ -83,7 +86,7 @@ func (n *node) leave() { n.enter(nil) }
 
 // Extra is one more step of a run that serves.
 type Extra struct {
-	Step           pipeline.PlannedStep
+	Step           *policy.Step
 	Keychain       authn.Keychain // finds the credentials for its image; nil: that of the run
 	Stdout, Stderr io.Writer      // take what it prints, masked
 }
@@ -95,7 +98,8 @@ func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.running, func() { cancel(context.Cause(s.running)) })()
-	n := s.run.newNode(&e.Step, false)
+	step := e.Step.Step()
+	n := s.run.newNode(&step, false)
 	n.extra = &e
 	var end outcome
 	if err := s.run.protect(func() { end = s.run.attempts(ctx, n, nil) }); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -172,10 +173,60 @@ type Look struct {
 	Kill           <-chan struct{}
 }
 
+// keptStep is a kept step in the words of a plan.
+func keptStep(k *sandbox.Kept) pipeline.PlannedStep {
+	s := &k.Step
+	step := pipeline.PlannedStep{
+		Name: k.Name, Image: s.Image, Script: s.Script, Entrypoint: s.Entrypoint, Args: s.Args, Env: s.Env,
+		Directory: s.Directory, User: s.User, Network: s.Network, Stdin: pipeline.StdinInherited,
+		Limits: plannedLimits(&s.Limits), Security: plannedSecurity(&s.Security), Advanced: pipeline.Advanced(s.Advanced),
+	}
+	if step.Network == "" {
+		step.Network = sandbox.NetworkHost
+	}
+	for _, m := range s.Mounts {
+		step.Mounts = append(step.Mounts, pipeline.Mount(m))
+	}
+	for _, port := range s.Names.Ports {
+		step.Names.Ports = append(step.Names.Ports, pipeline.Port(port))
+	}
+	return step
+}
+
+func plannedLimits(l *sandbox.Limits) pipeline.Limits {
+	return pipeline.Limits{
+		CPUs: l.CPUs, CPUQuota: l.CPUQuota, CPUPeriod: l.CPUPeriod, CPUShares: l.CPUShares,
+		CpusetCPUs: l.CpusetCPUs, CpusetMems: l.CpusetMems,
+		Memory: l.Memory, MemorySwap: l.MemorySwap, Pids: l.Pids, IOWeight: l.IOWeight, ShmSize: l.ShmSize,
+	}
+}
+
+func plannedSecurity(s *sandbox.Security) pipeline.Security {
+	security := pipeline.Security{
+		Privileged: s.Privileged, AllowNewPrivileges: s.AllowNewPrivileges, ReadOnly: s.ReadOnly,
+		CapAdd: s.CapAdd, CapDrop: s.CapDrop, Seccomp: s.Seccomp, AppArmor: s.AppArmor, CDI: s.CDI,
+	}
+	for _, device := range s.Devices {
+		security.Devices = append(security.Devices, pipeline.Device(device))
+	}
+	for _, m := range s.UIDMap {
+		security.UIDMap = append(security.UIDMap, pipeline.IDMap(m))
+	}
+	for _, m := range s.GIDMap {
+		security.GIDMap = append(security.GIDMap, pipeline.IDMap(m))
+	}
+	return security
+}
+
 // LookInto runs a program in a kept step: on what the step has written, with its
 // mounts, environment and user. What the program writes there stays. It returns the
 // program's exit code.
-func LookInto(ctx context.Context, host *sandbox.Host, k sandbox.Kept, o Look) (_ int, err error) {
+//
+// The rules admit the step as it was kept; the error is [policy.Denials] where they do not.
+func LookInto(ctx context.Context, rules *policy.Policy, host *sandbox.Host, k sandbox.Kept, o Look) (_ int, err error) {
+	if _, err := rules.AdmitStep(keptStep(&k), policy.Origin{Way: policy.Shell}); err != nil {
+		return 0, err
+	}
 	step, release, err := host.Reopen(ctx, k)
 	if err != nil {
 		return 0, err

@@ -9,14 +9,14 @@ import (
 	"slices"
 
 	"github.com/stepexec/stepexec/logs"
-	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 )
 
 // Spec returns the OCI runtime specification that a step of a plan would run
 // with, as indented JSON in which secrets are masked. Its image is fetched as
 // Run would; nothing runs and nothing is left but the image.
-func Spec(ctx context.Context, plan *pipeline.Plan, step string, o Options) (_ []byte, err error) {
-	r := newRun(plan, o)
+func Spec(ctx context.Context, admitted *policy.Plan, step string, o Options) (_ []byte, err error) {
+	r := newRun(admitted, admitted.Plan(), o)
 	i := slices.IndexFunc(r.nodes, func(n *node) bool { return n.step.Name == step })
 	if i < 0 {
 		return nil, unknownStep(r.nodes, step)

@@ -9,6 +9,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 )
 
 // A bug of stepexec that one step meets fails this step alone, and leaves nothing behind.
@@ -45,7 +46,7 @@ steps:
 			if err != nil {
 				t.Fatal(err)
 			}
-			plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+			plan, err := policy.Trusted().Plan(p, pipeline.Inputs{Dir: b.dir, Workspace: b.dir}, policy.Origin{Way: policy.Run})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 )
 
 func TestResultsTellWhatWasWaitedFor(t *testing.T) {
@@ -55,7 +56,7 @@ steps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := p.Plan(pipeline.Inputs{Dir: b.dir, Workspace: b.dir})
+	plan, err := policy.Trusted().Plan(p, pipeline.Inputs{Dir: b.dir, Workspace: b.dir}, policy.Origin{Way: policy.Run})
 	if err != nil {
 		t.Fatal(err)
 	}

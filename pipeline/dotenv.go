@@ -16,8 +16,10 @@ const maxEnvFile = 1 << 20
 
 // ReadEnvFile returns the variables of a dotenv file as NAME=value, sorted. Its
 // errors never quote the file, which may hold secrets.
-func ReadEnvFile(name string) (entries []string, err error) {
-	data, err := readBounded(name, maxEnvFile)
+func ReadEnvFile(name string) (entries []string, err error) { return readEnvFile(name, os.Open) }
+
+func readEnvFile(name string, open func(string) (*os.File, error)) (entries []string, err error) {
+	data, err := readBounded(name, open, maxEnvFile)
 	if err != nil {
 		return nil, fmt.Errorf("read env file: %w", err)
 	}
@@ -36,8 +38,8 @@ func ReadEnvFile(name string) (entries []string, err error) {
 	return entries, nil
 }
 
-func readBounded(name string, limit int64) (data []byte, err error) {
-	f, err := os.Open(name)
+func readBounded(name string, open func(string) (*os.File, error), limit int64) (data []byte, err error) {
+	f, err := open(name)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -42,9 +43,12 @@ type Inputs struct {
 	// where none may be taken: what starts stepexec may have secrets in its own.
 	LookupEnv func(name string) (string, bool)
 
-	// MayRead, if not nil, says whether a file of the host may be read for a key of
-	// the pipeline file. What the other fields name is not asked for.
-	MayRead func(path string) error
+	// Open opens a file of the host that a key of the pipeline file names, for reading.
+	// Files that the other fields of Inputs name are the caller's own and are not opened
+	// with it. nil opens any file.
+	Open func(path string) (*os.File, error)
+
+	Network string // of steps and services that name none; "" is host
 }
 
 // Plan is a pipeline with everything resolved.
@@ -62,6 +66,8 @@ type Plan struct {
 	Steps, Services []PlannedStep
 	LeftOut         []LeftOut // by their conditions
 	Secrets         []string  // every value that was given and is not empty, used or not, for masking
+	Dir             string    // absolute folder of the file, where relative paths of images start
+	HostEnvironment []string  // names of the variables whose values the file took from the host, sorted
 }
 
 // LeftOut is a step that takes no part, because none of its conditions holds.
@@ -85,6 +91,7 @@ type PlannedStep struct {
 	FromRun               []RunVariable // none of them in Env
 	SecretFiles           []SecretFile
 	SecretEnv             map[string]string // those of Env whose value is a secret, to the name of that
+	Authored              []string          // names in Env that the pipeline file chooses; settings of plugins are not among them
 	Directory             string            // absolute path in the container; "" is the image's
 	User                  string            // "" is the image's
 	Network               string            // "host", "none" or "private"
@@ -130,8 +137,9 @@ type SecretFile struct {
 // secrets and variables of the host that are used but not given, files that cannot
 // be read, and variables that no process can be given.
 func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
-	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace)}
-	pl.before = append(pl.files(p.EnvFiles, p.envFilesAt, in.Dir), pl.variables(p.Environment)...)
+	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace), taken: map[string]bool{}}
+	pl.inFiles = pl.files(p.EnvFiles, p.envFilesAt, in.Dir)
+	pl.before = slices.Concat(pl.inFiles, pl.variables(p.Environment))
 	pl.after = append(pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"})...)
 	pl.in.Facts.Env, pl.in.Facts.Matrix = byName(pl.after), in.Cell.values()
 	selected := pl.choose()
@@ -149,6 +157,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		OwnWorkspace:    in.label() != "",
 		Secrets:         secretValues(in.Secrets),
 		LeftOut:         pl.leftOut,
+		Dir:             in.Dir,
 	}
 	if in.Timeout > 0 {
 		plan.Timeout = in.Timeout
@@ -173,6 +182,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	if err := pl.errs.result(); err != nil {
 		return nil, err
 	}
+	plan.HostEnvironment = slices.Sorted(maps.Keys(pl.taken))
 	return plan, nil
 }
 
@@ -200,7 +210,9 @@ type planner struct {
 	in            Inputs
 	workspace     string
 	leftOut       []LeftOut
-	before, after []string // environment that all steps share, below and above their own
+	before, after []string        // environment that all steps share, below and above their own
+	inFiles       []string        // variables of the pipeline's env files
+	taken         map[string]bool // variables of the host
 	errs          Errors
 }
 
@@ -241,7 +253,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		SecretFiles:   pl.secretFiles(s),
 		Directory:     pl.directory(s.Directory),
 		User:          s.User,
-		Network:       cmp.Or(s.Network, "host"),
+		Network:       cmp.Or(s.Network, pl.in.Network, "host"),
 		Mounts:        pl.mounts(s),
 		Keep:          s.Keep,
 		Detach:        s.Detach,
@@ -261,8 +273,10 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Security:      s.Security,
 		Advanced:      s.Advanced,
 	}
-	step.Env, step.FromRun = fromRun(pl.environment(s))
+	fromFiles := pl.files(s.EnvFiles, s.envFilesAt, pl.in.Dir)
+	step.Env, step.FromRun = fromRun(pl.environment(s, fromFiles))
 	step.SecretEnv = pl.secretEnvironment(s, step.Env)
+	step.Authored = pl.authored(s, fromFiles)
 	pl.hostFiles(&step, s)
 	if len(s.Commands) > 0 {
 		step.Shell = s.Shell

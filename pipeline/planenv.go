@@ -12,8 +12,8 @@ import (
 const maxVariable = 128<<10 - 1
 
 // environment puts a step's environment together; of a name set twice the later
-// wins.
-func (pl *planner) environment(s *Step) []string {
+// wins. fromFiles are the variables of the step's env files.
+func (pl *planner) environment(s *Step, fromFiles []string) []string {
 	var own []string
 	if !pl.in.Bare {
 		own = []string{
@@ -40,7 +40,7 @@ func (pl *planner) environment(s *Step) []string {
 	for _, layer := range [][]string{
 		own,
 		pl.before,
-		pl.files(s.EnvFiles, s.envFilesAt, pl.in.Dir),
+		fromFiles,
 		pl.plugin(s.Settings),
 		pl.variables(s.Environment),
 		pl.secretVariables(s.Secrets),
@@ -83,6 +83,29 @@ func (pl *planner) secretEnvironment(s *Step, env []string) map[string]string {
 	return secrets
 }
 
+// authored are the names of the variables that the pipeline file chooses for a step: those
+// of its environment, env files, secrets and matrix. The settings of a plugin all begin
+// with PLUGIN_ and are not among them.
+func (pl *planner) authored(s *Step, fromFiles []string) []string {
+	names := map[string]bool{}
+	for _, v := range slices.Concat(pl.pipeline.Environment, s.Environment) {
+		names[v.Name] = true
+	}
+	for _, entry := range slices.Concat(pl.inFiles, fromFiles) {
+		name, _, _ := strings.Cut(entry, "=")
+		names[name] = true
+	}
+	for _, v := range pl.in.Cell {
+		names[v.Axis] = true
+	}
+	for _, use := range s.Secrets {
+		if use.Env != "" {
+			names[use.Env] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // ExportsPath is the file in the container that takes the variables for later steps.
 const ExportsPath = "/run/stepexec/output"
 
@@ -107,11 +130,7 @@ func (pl *planner) files(names []string, at Position, dir string) []string {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		err := pl.mayRead(name, at)
-		var read []string
-		if err == nil {
-			read, err = ReadEnvFile(name)
-		}
+		read, err := readEnvFile(name, pl.opener(at))
 		if err != nil {
 			pl.fail(at, err.Error(), "", err)
 		}
@@ -167,6 +186,7 @@ func (pl *planner) hostVariable(name string, at Position) string {
 		pl.fail(at, fmt.Sprintf("%s would take its value from the host, which is not allowed here", name), "write NAME=value", nil)
 		return ""
 	}
+	pl.taken[name] = true
 	text, found := pl.in.LookupEnv(name)
 	if !found {
 		pl.fail(at, fmt.Sprintf("there is no variable %s in the host's environment", name), "set it, or write "+name+"=value", nil)

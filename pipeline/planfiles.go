@@ -31,12 +31,13 @@ func (pl *planner) hostFiles(step *PlannedStep, s *Step) {
 	step.Owner = pl.owner(s)
 }
 
-// mayRead asks for what the file names; what a flag names is the caller's own.
-func (pl *planner) mayRead(file string, at Position) error {
-	if pl.in.MayRead == nil || strings.HasPrefix(at.Key, "--") {
-		return nil
+// opener opens files that are named at a position: by Inputs.Open what the pipeline file
+// names, and without asking what a flag names, which is the caller's own.
+func (pl *planner) opener(at Position) func(string) (*os.File, error) {
+	if pl.in.Open == nil || strings.HasPrefix(at.Key, "--") {
+		return os.Open
 	}
-	return pl.in.MayRead(file)
+	return pl.in.Open
 }
 
 func (pl *planner) hostPath(file string) string {
@@ -52,11 +53,7 @@ func isProfileName(seccomp string) bool {
 
 // spec reads the raw specification of a step, which must be a JSON object.
 func (pl *planner) spec(s *Step) []byte {
-	err := pl.mayRead(pl.hostPath(s.SpecFile), s.specFileAt)
-	var data []byte
-	if err == nil {
-		data, err = readBounded(pl.hostPath(s.SpecFile), maxSpec)
-	}
+	data, err := readBounded(pl.hostPath(s.SpecFile), pl.opener(s.specFileAt), maxSpec)
 	if err != nil {
 		pl.fail(s.specFileAt, fmt.Sprintf("read OCI specification: %v", err), "", err)
 		return nil

@@ -5,168 +5,317 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pull"
 )
 
-// Request is what a step asks for, defaults filled in.
-type Request struct {
-	Step      string
-	Image     string // a reference
-	Workspace string // the host's directory that the step may use in any case; "": none
-
-	Privileged         bool
-	Overrides          []string // keys by which the step changes what its image runs: commands, entrypoint, args, environment, mounts, ...
-	Network            string   // host, none or private
-	Paths              []Path
-	Devices            []string // paths on the host, and names of CDI devices
-	CapAdd             []string
-	Seccomp            string // "" or "default": the default profile
-	AppArmor           string // "": the default
-	AllowNewPrivileges bool
-	Spec               bool     // a raw OCI spec, or a patch of the generated one
-	Namespaces         []string // paths of namespaces to join
-	CgroupParent       string   // "": the default
-	Keep               bool     // its files stay on the machine after the run
-	HostEnvironment    []string // variables whose values are taken from stepexec's own environment
+// check holds one step against the policy, and changes the step where it leaves out what
+// the policy decides.
+type check struct {
+	*Policy
+	step    *pipeline.PlannedStep
+	plan    *pipeline.Plan
+	origin  Origin
+	image   pull.Reference // zero when it cannot be parsed
+	denials Denials
 }
 
-// Path is a path of the host that a step uses: the source of a mount, the
-// directory of an image like rootfs:DIR, an env_file, the file of a seccomp
-// profile, a file that stepexec writes for it.
-type Path struct {
-	Key   string // of the step, for messages, such as mounts[0]
-	Path  string // absolute
-	Write bool
-}
-
-// Check returns nil when a step may have all that it asks for, and else
-// Denials.
-func (p *Policy) Check(r Request) error {
+// check returns why a step may not have what it asks for; nil admits it.
+func (p *Policy) check(step *pipeline.PlannedStep, plan *pipeline.Plan, o Origin) Denials {
+	c := &check{Policy: p, step: step, plan: plan, origin: o}
+	c.image, _ = pull.ParseReference(step.Image) // whoever fetches it reports what is wrong
+	c.localImage()
 	if p.all {
-		return nil
-	}
-	c := &check{policy: p, step: r.Step}
-	c.privileged(r)
-	c.paths(r)
-	c.devices(r)
-	c.names(r)
-	c.flags(r)
-	if len(c.denials) > 0 {
 		return c.denials
 	}
-	return nil
-}
-
-type check struct {
-	policy  *Policy
-	step    string
-	denials Denials
+	for _, rule := range rulesOfKeys() {
+		rule.check(c)
+	}
+	return c.denials
 }
 
 // deny notes that rule refuses the value of a step's key.
 func (c *check) deny(key, value, why, rule string) {
-	where := fmt.Sprintf("policy %s has no %s", c.policy.name, rule)
-	if p, ok := c.policy.at[rule]; ok {
-		where = at(c.policy.name, p) + ": " + rule
+	c.denials = append(c.denials, c.denial(c.step.Name, key, value, why, rule))
+}
+
+func (p *Policy) denial(step, key, value, why, rule string) *Denial {
+	where := fmt.Sprintf("policy %s has no %s", p.name, rule)
+	if position, ok := p.at[rule]; ok {
+		where = at(p.name, position) + ": " + rule
 	}
-	c.denials = append(c.denials, &Denial{Step: c.step, Key: key, Value: value, Why: why, Rule: where})
+	return &Denial{Step: step, Key: key, Value: value, Why: why, Rule: where}
+}
+
+// keyRule holds the keys of a step that it names against the policy.
+type keyRule struct {
+	keys  []string
+	check func(*check)
+}
+
+// rulesOfKeys are the rules, in the order in which refusals are listed. Every key of a step
+// whose trust class is not free has one.
+func rulesOfKeys() []keyRule {
+	return []keyRule{
+		{[]string{"privileged"}, (*check).privileged},
+		{[]string{"image"}, (*check).images},
+		{[]string{"pull"}, (*check).pull},
+		{[]string{"mounts", "volumes", "tmpfs"}, (*check).mounts},
+		{[]string{"cache"}, (*check).caches},
+		{[]string{"stdin"}, (*check).stdin},
+		{[]string{"output"}, (*check).output},
+		{[]string{"devices", "gpus"}, (*check).devices},
+		{[]string{"network"}, (*check).network},
+		{[]string{"ports"}, (*check).ports},
+		{[]string{"cap_add"}, (*check).capabilities},
+		{[]string{"environment", "env_file"}, (*check).hostEnvironment},
+		{[]string{"cgroup_parent"}, (*check).cgroupParent},
+		{[]string{"seccomp", "apparmor", "allow_new_privileges", "uidmap", "gidmap"}, (*check).confinement},
+		{[]string{"spec", "spec_patch"}, (*check).spec},
+		{[]string{"keep"}, (*check).keep},
+		{[]string{"namespaces"}, (*check).namespaces},
+		{[]string{"labels"}, (*check).labels},
+		{[]string{"pid_file"}, (*check).pidFile},
+		{limitKeys(), (*check).limits},
+	}
 }
 
 const notListed = "it is not in the list"
 
-// privileged lets listed images be privileged as they are: one that runs the
-// step's own commands, or with the step's own variables or files, is whatever
-// the pipeline's author makes of it, as root of the host.
-func (c *check) privileged(r Request) {
-	if !r.Privileged {
-		return
-	}
-	matches := func(pattern string) bool { return matchesImage(pattern, r.Image) }
-	if !slices.ContainsFunc(c.policy.rules.privilegedImages, matches) {
-		c.deny("privileged", "image "+r.Image, "it is not an image that may be privileged", "privileged_images")
-		return
-	}
-	for _, key := range r.Overrides {
-		c.deny(key, "with privileged", "a privileged image runs as it is", "privileged_images")
+// localImage refuses to a server's pipelines the images that are files of this machine,
+// whatever the policy: rootfs:/ would be all of it, for whoever may write a pipeline.
+func (c *check) localImage() {
+	if c.origin.Way.isServer() && c.image.IsLocal() && c.image.Scheme != "" {
+		c.deny("image", c.step.Image, "it is a file of the runner's machine, which no server's pipeline may use (put it into the store: stepexec load)", "images")
 	}
 }
 
-func (c *check) paths(r Request) {
-	for _, use := range r.Paths {
-		if _, err := c.policy.HostPath(r.Workspace, use.Path, use.Write); err != nil {
-			c.deny(use.Key, use.Path, err.Error(), "mounts")
+func (c *check) images() {
+	ref := c.image
+	if ref.Scheme == "" {
+		return
+	}
+	if ref.IsLocal() {
+		if !c.origin.Way.isServer() { // reported already
+			c.path("image", absoluteIn(c.plan.Dir, ref.Path), false, "mounts")
+		}
+		return
+	}
+	matches := func(rule image) bool { return rule.matches(ref) }
+	switch {
+	case slices.ContainsFunc(c.rules.denyImages, matches):
+		c.deny("image", c.step.Image, "it is in the list of those that are denied", "images")
+	case c.rules.allowImages != nil && !slices.ContainsFunc(c.rules.allowImages, matches):
+		c.deny("image", c.step.Image, "it is not in the list of those that are allowed", "images")
+	}
+}
+
+func (c *check) pull() {
+	switch {
+	case c.rules.pull == "" || c.image.IsLocal():
+	case c.step.Pull == "":
+		c.step.Pull = pipeline.PullPolicy(c.rules.pull)
+	case string(c.step.Pull) != c.rules.pull:
+		c.deny("pull", string(c.step.Pull), "every image is pulled by the policy "+c.rules.pull, "pull")
+	}
+}
+
+// path asks for a path of the host, and returns the one that was looked at.
+func (c *check) path(key, name string, write bool, rule string) string {
+	resolved, err := c.hostPath(c.plan.WorkspaceSource, name, write)
+	if err != nil {
+		c.deny(key, name, err.Error(), rule)
+		return name
+	}
+	return resolved
+}
+
+// mounts replaces the sources of bind mounts by the paths that were looked at: a link that
+// is put in the way later leads nowhere.
+func (c *check) mounts() {
+	for i := range c.step.Mounts {
+		m := &c.step.Mounts[i]
+		if m.Type == "bind" {
+			m.Source = c.path(fmt.Sprintf("mounts[%d]", i), m.Source, !isReadOnly(*m), "mounts")
+		}
+		if c.rules.nosuid && c.isOfRun(m) {
+			m.Options = append(slices.DeleteFunc(m.Options, func(o string) bool { return o == "suid" }), "nosuid")
 		}
 	}
 }
 
-func (c *check) devices(r Request) {
-	for _, device := range r.Devices {
-		allowed := func(rule string) bool {
-			kind, _, _ := strings.Cut(device, "=")
-			return rule == device || rule == kind
+// isOfRun reports whether a mount is the workspace, of what is in it, or a volume.
+func (c *check) isOfRun(m *pipeline.Mount) bool {
+	root, err := resolve(c.plan.WorkspaceSource)
+	return m.Type == pipeline.MountVolume || m.Type == "bind" && c.plan.WorkspaceSource != "" && err == nil && isBelow(m.Source, root)
+}
+
+func isReadOnly(m pipeline.Mount) bool { return slices.Contains(m.Options, "ro") }
+
+// caches asks for the folders of caches: what one pipeline puts there, another one runs.
+func (c *check) caches() {
+	for _, m := range c.step.Mounts {
+		if m.Type != pipeline.MountCache {
+			continue
 		}
-		if path.IsAbs(device) {
-			resolved, err := resolve(device)
-			if err != nil {
-				c.deny("devices", device, err.Error(), "devices")
-				continue
-			}
-			allowed = func(rule string) bool {
-				root, err := resolve(rule)
-				return err == nil && path.IsAbs(rule) && isBelow(resolved, root)
-			}
+		if c.origin.Caches == "" {
+			c.deny("cache", m.Source, "there are no caches here", "mounts")
+			continue
 		}
-		if !slices.ContainsFunc(c.policy.rules.devices, allowed) {
+		if _, err := c.hostPath("", path.Join(c.origin.Caches, m.Source), true); err != nil {
+			c.deny("cache", m.Source, "the cache is a folder of the host that pipelines share: "+err.Error(), "mounts")
+		}
+	}
+}
+
+// stdin reads a file, or what stepexec itself reads, which is its caller's on the command
+// line.
+func (c *check) stdin() {
+	switch c.step.Stdin {
+	case "":
+	case pipeline.StdinInherited:
+		if !c.rules.stdin && c.origin.Way != Command && c.origin.Way != Shell {
+			c.deny("stdin", "that of stepexec", "it belongs to whoever started stepexec", "stdin")
+		}
+	default:
+		c.step.Stdin = c.path("stdin", c.step.Stdin, false, "mounts")
+	}
+}
+
+func (c *check) output() {
+	if c.step.Output != "" && c.step.Output != pipeline.OutputNone {
+		c.step.Output = c.path("output", c.step.Output, true, "mounts")
+	}
+}
+
+func (c *check) pidFile() {
+	if file := c.step.Advanced.PidFile; file != "" {
+		c.step.Advanced.PidFile = c.path("pid_file", file, true, "mounts")
+	}
+}
+
+// anyCDI in a list of devices allows every device of the Container Device Interface.
+const anyCDI = "*"
+
+func (c *check) devices() {
+	for _, device := range c.step.Security.CDI {
+		kind, _, _ := strings.Cut(device, "=")
+		allowed := func(rule string) bool { return rule == device || rule == kind || rule == anyCDI }
+		if !slices.ContainsFunc(c.rules.devices, allowed) {
 			c.deny("devices", device, notListed, "devices")
 		}
 	}
+	for _, device := range c.step.Security.Devices {
+		resolved, err := resolve(device.Source)
+		if err != nil {
+			c.deny("devices", device.Source, err.Error(), "devices")
+			continue
+		}
+		allowed := func(rule string) bool {
+			root, err := resolve(rule)
+			return path.IsAbs(rule) && err == nil && isBelow(resolved, root)
+		}
+		if !slices.ContainsFunc(c.rules.devices, allowed) {
+			c.deny("devices", device.Source, notListed, "devices")
+		}
+	}
 }
 
-// names checks what is allowed by lists of names.
-func (c *check) names(r Request) {
-	rules := c.policy.rules
-	if !slices.Contains(rules.networks, r.Network) {
-		c.deny("network", r.Network, notListed, "networks")
+func (c *check) network() {
+	if joined := c.step.Advanced.Namespaces["network"]; joined == "" && !contains(c.rules.networks, c.step.Network) {
+		c.deny("network", c.step.Network, notListed, "networks")
 	}
-	for _, name := range r.CapAdd {
+}
+
+func (c *check) capabilities() {
+	if c.rules.noMknod && !c.step.Security.Privileged {
+		c.step.Security.CapDrop = append(c.step.Security.CapDrop, "MKNOD")
+	}
+	for _, name := range c.step.Security.CapAdd {
 		plain := strings.TrimPrefix(strings.ToUpper(name), "CAP_")
-		if !slices.Contains(rules.capabilities, plain) && !slices.Contains(rules.capabilities, "ALL") {
+		switch {
+		case c.rules.noMknod && (plain == "MKNOD" || plain == "ALL"):
+			c.deny("cap_add", name, "steps cannot make device nodes", "no_mknod")
+		case !contains(c.rules.capabilities, plain) && !contains(c.rules.capabilities, "ALL"):
 			c.deny("cap_add", name, notListed, "capabilities")
 		}
 	}
-	for _, name := range r.HostEnvironment {
-		if !slices.Contains(rules.hostEnvironment, name) {
+}
+
+// hostEnvironment asks for the variables that the file takes from stepexec's own. They are
+// those of all steps: which step gets which is not told apart.
+func (c *check) hostEnvironment() {
+	for _, name := range c.plan.HostEnvironment {
+		if !contains(c.rules.hostEnvironment, name) {
 			c.deny("environment", name, "its value would be stepexec's own", "host_environment")
 		}
 	}
-	below := func(parent string) bool {
-		return isBelow(path.Clean(r.CgroupParent), parent)
-	}
-	if r.CgroupParent != "" && !slices.ContainsFunc(rules.cgroupParents, below) {
-		c.deny("cgroup_parent", r.CgroupParent, "it is below none of the paths there", "cgroup_parents")
+}
+
+func (c *check) cgroupParent() {
+	parent := c.step.Advanced.CgroupParent
+	below := func(allowed string) bool { return isBelow(path.Clean(parent), allowed) }
+	if parent != "" && !slices.ContainsFunc(c.rules.cgroupParents, below) {
+		c.deny("cgroup_parent", parent, "it is below none of the paths there", "cgroup_parents")
 	}
 }
 
-// flags checks what is allowed or not as a whole.
-func (c *check) flags(r Request) {
-	rules := c.policy.rules
-	if r.Seccomp != "" && r.Seccomp != "default" && !rules.seccomp {
-		c.deny("seccomp", r.Seccomp, "only the default profile is", "seccomp")
+// confinement is what keeps a step from the kernel and from other users' files.
+func (c *check) confinement() {
+	s := &c.step.Security
+	if s.Seccomp != "" && s.Seccomp != "default" {
+		if !c.rules.seccomp {
+			c.deny("seccomp", s.Seccomp, "only the default profile is allowed", "seccomp")
+		} else if s.Seccomp != "unconfined" {
+			s.Seccomp = c.path("seccomp", s.Seccomp, false, "mounts")
+		}
 	}
-	if r.AppArmor != "" && !rules.apparmor {
-		c.deny("apparmor", r.AppArmor, "only the default is", "apparmor")
+	if s.AppArmor != "" && !c.rules.apparmor {
+		c.deny("apparmor", s.AppArmor, "only the default profile is allowed", "apparmor")
 	}
-	if r.AllowNewPrivileges && !rules.allowNewPrivileges {
+	if s.AllowNewPrivileges && !c.rules.allowNewPrivileges {
 		c.deny("allow_new_privileges", "true", "setuid programs could gain more than the step has", "allow_new_privileges")
 	}
-	if r.Spec && !rules.spec {
-		c.deny("spec", "a raw OCI spec", "it could ask for anything", "spec")
+	for key, maps := range map[string][]pipeline.IDMap{"uidmap": s.UIDMap, "gidmap": s.GIDMap} {
+		if len(maps) > 0 && !c.rules.userNamespaces {
+			c.deny(key, fmt.Sprintf("%d:%d:%d", maps[0].Container, maps[0].Host, maps[0].Size), "the ids can be those of other users of the host", "user_namespaces")
+		}
 	}
-	if r.Keep && !rules.keep {
+}
+
+func (c *check) spec() {
+	if a := &c.step.Advanced; a.Spec != nil && !c.rules.spec {
+		c.deny("spec", "a raw OCI spec", "it could ask for anything", "spec")
+	} else if a.SpecPatch != nil && !c.rules.spec {
+		c.deny("spec_patch", "a patch of the OCI spec", "it could ask for anything", "spec")
+	}
+}
+
+func (c *check) keep() {
+	if c.step.Keep && !c.rules.keep {
 		c.deny("keep", "true", "what it leaves would stay on the machine", "keep")
 	}
-	for _, path := range r.Namespaces {
-		if !rules.namespaces {
+}
+
+func (c *check) namespaces() {
+	for _, path := range c.step.Advanced.Namespaces {
+		if !c.rules.namespaces {
 			c.deny("namespaces", path, "it belongs to other processes", "namespaces")
+		}
+	}
+}
+
+// runtimeLabels are the prefixes of annotations that runtimes take for orders: Kata and
+// gVisor choose devices, debug ports and kernels by them, CRIU what it restores.
+var runtimeLabels = []string{"io.katacontainers.", "dev.gvisor.", "org.criu.", "io.containerd.", "io.kubernetes.cri", "com.docker.", "run.oci.", "org.systemd."}
+
+func (c *check) labels() {
+	for name, value := range c.step.Advanced.Labels {
+		reserved := func(prefix string) bool { return strings.HasPrefix(strings.ToLower(name), prefix) }
+		allowed := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if slices.ContainsFunc(runtimeLabels, reserved) && !slices.ContainsFunc(c.rules.labels, allowed) {
+			c.deny("labels", name+"="+value, "the runtime may take it for an order", "labels")
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (l Errors) Error() string { return lines(l) }
 
 // Denial is one thing that a step asks for and may not have.
 type Denial struct {
-	Step  string
+	Step  string // "" is the pipeline as a whole
 	Key   string // of the step, such as network or mounts[0]
 	Value string // what it asks for
 	Why   string
@@ -54,7 +54,11 @@ type Denial struct {
 
 // Error names the step, its key and value, and the rule that refuses it.
 func (d *Denial) Error() string {
-	return fmt.Sprintf("step %s: %s: %s is not allowed: %s (%s)", d.Step, d.Key, d.Value, d.Why, d.Rule)
+	where := "pipeline"
+	if d.Step != "" {
+		where = "step " + d.Step
+	}
+	return fmt.Sprintf("%s: %s: %s is not allowed: %s (%s)", where, d.Key, d.Value, d.Why, d.Rule)
 }
 
 // Denials is everything that a step may not have.

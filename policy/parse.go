@@ -17,8 +17,7 @@ import (
 const maxFileSize = 1 << 20
 
 // Parse reads a policy file; file is its name for messages. It takes no key
-// that it does not know: a rule that is misspelt would else be a rule that is
-// not there. The error is Errors.
+// that it does not know: a misspelt rule would otherwise be a rule that is not there. The error is Errors.
 func Parse(file string, data []byte) (*Policy, error) {
 	r := &reader{policy: &Policy{name: file, at: map[string]position{}}}
 	if root := r.document(data); root != nil {
@@ -44,15 +43,24 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 	rules := &r.policy.rules
 	return map[string]func(string, *yaml.Node){
 		"mounts":               r.mounts,
-		"privileged_images":    r.list(&rules.privilegedImages, imagePattern),
-		"networks":             r.list(&rules.networks, network),
-		"devices":              r.list(&rules.devices, device),
-		"capabilities":         r.list(&rules.capabilities, capabilityName),
-		"host_environment":     r.list(&rules.hostEnvironment, variable),
-		"cgroup_parents":       r.list(&rules.cgroupParents, absolute),
+		"privileged_images":    list(r, &rules.privilegedImages, parseImage),
+		"images":               r.images,
+		"pull":                 r.pull,
+		"ports":                list(r, &rules.ports, parsePorts),
+		"labels":               list(r, &rules.labels, labelPrefix),
+		"limits":               r.limits,
+		"networks":             list(r, &rules.networks, network),
+		"devices":              list(r, &rules.devices, device),
+		"capabilities":         list(r, &rules.capabilities, capabilityName),
+		"host_environment":     list(r, &rules.hostEnvironment, variable),
+		"cgroup_parents":       list(r, &rules.cgroupParents, absolute),
 		"seccomp":              r.flag(&rules.seccomp),
 		"apparmor":             r.flag(&rules.apparmor),
 		"allow_new_privileges": r.flag(&rules.allowNewPrivileges),
+		"user_namespaces":      r.flag(&rules.userNamespaces),
+		"stdin":                r.flag(&rules.stdin),
+		"no_mknod":             r.flag(&rules.noMknod),
+		"nosuid":               r.flag(&rules.nosuid),
 		"spec":                 r.flag(&rules.spec),
 		"namespaces":           r.flag(&rules.namespaces),
 		"keep":                 r.flag(&rules.keep),
@@ -136,16 +144,45 @@ func (r *reader) flag(to *bool) func(string, *yaml.Node) {
 	}
 }
 
-// list reads a list of strings, each by check, which returns it in the form in
+// list reads a list of strings, each by parse, which returns it in the form in
 // which it is compared.
-func (r *reader) list(to *[]string, check func(string) (string, error)) func(string, *yaml.Node) {
+func list[T any](r *reader, to *[]T, parse func(string) (T, error)) func(string, *yaml.Node) {
 	return func(key string, n *yaml.Node) {
+		*to = []T{}
 		for _, item := range r.items(key, n) {
-			if text, ok := r.text(key, item, check); ok {
-				*to = append(*to, text)
+			if parsed, ok := text(r, key, item, parse); ok {
+				*to = append(*to, parsed)
 			}
 		}
 	}
+}
+
+// images reads what images may be used at all, and which of them not.
+func (r *reader) images(key string, n *yaml.Node) {
+	at := r.policy.at[key]
+	r.mapping(n, map[string]func(string, *yaml.Node){
+		"allow": list(r, &r.policy.rules.allowImages, parseImage),
+		"deny":  list(r, &r.policy.rules.denyImages, parseImage),
+	})
+	r.policy.at[key] = at
+}
+
+func (r *reader) pull(key string, n *yaml.Node) {
+	r.policy.rules.pull, _ = text(r, key, n, func(text string) (string, error) {
+		if !slices.Contains([]string{"always", "missing", "never"}, text) {
+			return "", errors.New("is not a pull policy: there are always, missing and never")
+		}
+		return text, nil
+	})
+}
+
+// labelPrefix reads the prefix of annotations, such as io.katacontainers.
+func labelPrefix(text string) (string, error) {
+	prefix := strings.TrimSuffix(text, "*")
+	if prefix == "" || strings.ContainsAny(prefix, "* \t\n") {
+		return "", errors.New("is not the beginning of labels: write it like io.katacontainers.*")
+	}
+	return prefix, nil
 }
 
 func (r *reader) items(key string, n *yaml.Node) []*yaml.Node {
@@ -156,16 +193,16 @@ func (r *reader) items(key string, n *yaml.Node) []*yaml.Node {
 	return n.Content
 }
 
-func (r *reader) text(key string, n *yaml.Node, check func(string) (string, error)) (string, bool) {
+func text[T any](r *reader, key string, n *yaml.Node, parse func(string) (T, error)) (parsed T, ok bool) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
 		r.fail(n, key, "must be a string", "")
-		return "", false
+		return parsed, false
 	}
-	text, err := check(n.Value)
+	parsed, err := parse(n.Value)
 	if err != nil {
 		r.fail(n, key, fmt.Sprintf("%q %v", n.Value, err), "")
 	}
-	return text, err == nil
+	return parsed, err == nil
 }
 
 // mounts reads a list of paths, which may be read, and of maps with the keys
@@ -174,11 +211,11 @@ func (r *reader) mounts(key string, n *yaml.Node) {
 	for _, item := range r.items(key, n) {
 		var m hostPath
 		if item.Kind != yaml.MappingNode {
-			m.path, _ = r.text(key, item, absolute)
+			m.path, _ = text(r, key, item, absolute)
 		} else {
 			at := r.policy.at[key]
 			r.mapping(item, map[string]func(string, *yaml.Node){
-				"path":  func(_ string, n *yaml.Node) { m.path, _ = r.text(key, n, absolute) },
+				"path":  func(_ string, n *yaml.Node) { m.path, _ = text(r, key, n, absolute) },
 				"write": r.flag(&m.write),
 			})
 			r.policy.at[key] = at
@@ -192,14 +229,14 @@ func (r *reader) mounts(key string, n *yaml.Node) {
 
 func absolute(text string) (string, error) {
 	if !path.IsAbs(text) || slices.Contains(strings.Split(text, "/"), "..") {
-		return "", errors.New("is no absolute path, or has .. in it")
+		return "", errors.New("is not an absolute path without .. in it")
 	}
 	return path.Clean(text), nil
 }
 
 func network(text string) (string, error) {
 	if known := []string{"host", "none", "private"}; !slices.Contains(known, text) {
-		return "", errors.New("is no network: there are host, none and private")
+		return "", errors.New("is not a network: there are host, none and private")
 	}
 	return text, nil
 }
@@ -220,7 +257,7 @@ func capabilityName(text string) (string, error) {
 	name := strings.TrimPrefix(strings.ToUpper(text), "CAP_")
 	known := func(c capability.Cap) bool { return strings.EqualFold(c.String(), name) }
 	if name != "ALL" && !slices.ContainsFunc(capability.ListKnown(), known) {
-		return "", errors.New("is no capability: see capabilities(7)")
+		return "", errors.New("is not a capability: see capabilities(7)")
 	}
 	return name, nil
 }

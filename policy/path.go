@@ -6,23 +6,27 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// HostPath says which path of the host a step may use in place of the one that
+// hostPath says which path of the host a step may use in place of the one that
 // it asks for, all links resolved, for reading or also for writing. workspace,
 // "" for none, may be used whatever the policy says. The error says what the
 // step may not do.
 //
-// The caller mounts the path that is returned, and has the mount made beneath
-// the workspace or one of Roots: a link that is put in the way afterwards then
-// leads nowhere.
-func (p *Policy) HostPath(workspace, path string, write bool) (string, error) {
-	if p.all {
-		return path, nil
-	}
-	resolved, err := resolve(path)
+// The path is opened beneath the workspace or one of Plan.Roots when it is used: a link
+// that is put in the way afterwards then leads nowhere.
+func (p *Policy) hostPath(workspace, path string, write bool) (string, error) {
+	_, resolved, err := p.rootOf(workspace, path, write)
+	return resolved, err
+}
+
+// rootOf is hostPath together with the allowed folder, or file, that the path is below.
+func (p *Policy) rootOf(workspace, path string, write bool) (root, resolved string, err error) {
+	resolved, err = resolve(path)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	allowed := p.rules.mounts
 	if workspace != "" {
@@ -32,22 +36,50 @@ func (p *Policy) HostPath(workspace, path string, write bool) (string, error) {
 	for _, a := range allowed {
 		root, err := resolve(a.path)
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		if isBelow(resolved, root) {
 			if a.write || !write {
-				return resolved, nil
+				return root, resolved, nil
 			}
 			readable = true
 		}
 	}
 	switch {
 	case readable:
-		return "", errors.New("it may only be read")
+		return "", "", errors.New("it may only be read")
 	case resolved != strings.TrimRight(path, "/"):
-		return "", fmt.Errorf("it is %s, which is below none of the paths there", resolved)
+		return "", "", fmt.Errorf("it is %s, which is below none of the paths there", resolved)
 	}
-	return "", errors.New("it is below none of the paths there")
+	return "", "", errOutside
+}
+
+// open opens a file for reading that the pipeline names. The kernel follows no link out of
+// the folder that allows it, also not one that is put in the way after the look at it. A
+// FIFO does not block.
+func (p *Policy) open(workspace, path string) (*os.File, error) {
+	root, resolved, err := p.rootOf(workspace, path, false)
+	if err != nil {
+		return nil, err
+	}
+	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK
+	if resolved == root {
+		return os.OpenFile(resolved, flags|unix.O_NOFOLLOW, 0)
+	}
+	below, err := filepath.Rel(root, resolved)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	fd, err := unix.Openat2(int(dir.Fd()), below, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // resolve follows all links of a path, in the kernel's way: what comes after a

@@ -9,21 +9,32 @@ type Policy struct {
 	at    map[string]position // where in the file a key is
 }
 
-// rules are the keys of a policy file. One that is left out allows nothing.
+// rules are the keys of a policy file. A key that is left out allows nothing, unless its
+// comment says otherwise.
 type rules struct {
-	mounts             []hostPath // mounts
-	privilegedImages   []string   // privileged_images
-	networks           []string   // networks
-	devices            []string   // devices: paths of the host, kinds and names of CDI devices
-	capabilities       []string   // capabilities, without CAP_
-	hostEnvironment    []string   // host_environment
-	cgroupParents      []string   // cgroup_parents
-	seccomp            bool       // seccomp: another profile than the default, or none
-	apparmor           bool       // apparmor: another profile than the default, or none
-	allowNewPrivileges bool       // allow_new_privileges
-	spec               bool       // spec: a raw OCI spec, or a patch of the generated one
-	keep               bool       // keep: root file systems that stay after the run
-	namespaces         bool       // namespaces: joining those of other processes
+	mounts             []hostPath  // mounts
+	privilegedImages   []image     // privileged_images
+	allowImages        []image     // images: allow; nil allows every image of a registry
+	denyImages         []image     // images: deny
+	pull               string      // pull policy of every image; "" leaves it to the step
+	networks           []string    // networks
+	ports              []portRange // ports: addresses of the host, with ranges of ports
+	labels             []string    // labels: prefixes among those that runtimes obey
+	devices            []string    // devices: paths of the host, kinds and names of CDI devices
+	capabilities       []string    // capabilities, without CAP_
+	hostEnvironment    []string    // host_environment
+	cgroupParents      []string    // cgroup_parents
+	seccomp            bool        // seccomp: another profile than the default, or none
+	apparmor           bool        // apparmor: another profile than the default, or none
+	allowNewPrivileges bool        // allow_new_privileges
+	userNamespaces     bool        // user_namespaces: uidmap and gidmap
+	spec               bool        // spec: a raw OCI spec, or a patch of the generated one
+	keep               bool        // keep: root file systems that stay after the run
+	namespaces         bool        // namespaces: joining those of other processes
+	stdin              bool        // stdin: the standard input of stepexec itself
+	noMknod            bool        // no_mknod: steps cannot make device nodes
+	nosuid             bool        // nosuid: set-user-ID files in the workspace have no effect
+	limits             ceilings    // limits; 0 is no ceiling
 }
 
 // hostPath is a directory or file of the host that steps may use, with all that
@@ -40,16 +51,74 @@ func Trusted() *Policy { return &Policy{name: "trusted", all: true} }
 
 // Untrusted is for pipelines that anybody may write, such as those of pull
 // requests. It allows what CI systems of containers give to a repository that
-// is not trusted: a network apart from the host's, and nothing of the host.
-func Untrusted() *Policy {
-	return &Policy{name: "untrusted", rules: rules{networks: []string{"none", "private"}}}
+// is not trusted: a network apart from the host's, ports of the host's loopback, and
+// nothing else of the host.
+func Untrusted() *Policy { return &Policy{name: "untrusted", rules: untrusted()} }
+
+func untrusted() rules {
+	return rules{
+		networks: []string{"none", "private"},
+		ports:    []portRange{{address: loopback, first: 1024, last: 65535}},
+		noMknod:  true,
+		nosuid:   true,
+		limits:   ceilings{pids: DefaultPids},
+	}
 }
 
-// Roots are the host directories that the policy lets steps use, links
-// resolved. A mount of what is below one of them must not lead out of it at the
-// moment when it is made, whatever has changed since Check. It is nil for a
-// policy that allows everything.
-func (p *Policy) Roots() ([]string, error) {
+// DefaultPids is the ceiling of processes and threads of a step under the built-in
+// policies, which is also what a step has that asks for nothing.
+const DefaultPids = 16384
+
+// Trust is what a CI server says of a repository.
+type Trust struct {
+	Network  bool // steps may be on the host's network and choose name servers
+	Volumes  bool // steps may mount any path of the host and use caches of any name
+	Security bool // steps may be privileged, and have what takes confinement away
+
+	PrivilegedImages []string // images that are privileged as they are, like plugins/docker
+}
+
+// FromServer is for pipelines that a CI server hands out: what [Untrusted] allows, and what
+// the server's own word on the repository adds. The error is about PrivilegedImages.
+func FromServer(t Trust) (*Policy, error) {
+	r := untrusted()
+	for _, pattern := range t.PrivilegedImages {
+		parsed, err := parseImage(pattern)
+		if err != nil {
+			return nil, err
+		}
+		r.privilegedImages = append(r.privilegedImages, parsed)
+	}
+	if t.Network {
+		r.networks = append(r.networks, "host")
+		r.ports = []portRange{{first: 1, last: 65535}}
+	}
+	if t.Volumes {
+		r.mounts = []hostPath{{"/", true}}
+	}
+	if t.Security {
+		r.privilegedImages = []image{{any: true, asItLikes: true}}
+		r.capabilities, r.devices = []string{"ALL"}, []string{"/dev", anyCDI}
+		r.seccomp, r.apparmor, r.allowNewPrivileges, r.userNamespaces = true, true, true, true
+		r.noMknod, r.nosuid, r.limits = false, false, ceilings{}
+	}
+	return &Policy{name: "of the server's trust", rules: r}, nil
+}
+
+// Actions is for the jobs of GitHub Actions: what [Untrusted] allows, and the runner's own
+// folders, which are the paths below which the runner mounts what a job needs.
+func Actions(folders ...string) *Policy {
+	p := Untrusted()
+	p.name = "actions"
+	for _, folder := range folders {
+		p.rules.mounts = append(p.rules.mounts, hostPath{folder, true})
+	}
+	p.rules.ports = []portRange{{address: loopback, first: 1, last: 65535}}
+	return p
+}
+
+// roots are the host directories that the policy lets steps use, links resolved.
+func (p *Policy) roots() ([]string, error) {
 	var roots []string
 	for _, m := range p.rules.mounts {
 		root, err := resolve(m.path)
@@ -59,4 +128,15 @@ func (p *Policy) Roots() ([]string, error) {
 		roots = append(roots, root)
 	}
 	return roots, nil
+}
+
+// network is that of steps that name none: the host's where it is allowed, and otherwise a
+// private one. A pipeline of another CI system has no word for it.
+func (p *Policy) network() string {
+	for _, preferred := range []string{"host", "private", "none"} {
+		if p.all || contains(p.rules.networks, preferred) {
+			return preferred
+		}
+	}
+	return ""
 }

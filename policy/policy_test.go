@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 )
 
@@ -21,23 +23,53 @@ func parse(t *testing.T, text string) *policy.Policy {
 	return p
 }
 
-func TestBuiltInPolicies(t *testing.T) {
-	harmless := policy.Request{Step: "build", Image: "alpine", Network: "private", Workspace: t.TempDir(), Seccomp: "default"}
-	harmless.Paths = []policy.Path{{Key: "mounts[0]", Path: harmless.Workspace + "/cache", Write: true}}
-	everything := policy.Request{
-		Step: "build", Image: "alpine", Privileged: true, Overrides: []string{"commands"}, Network: "host",
-		Paths:   []policy.Path{{Key: "mounts[0]", Path: "/etc"}, {Key: "image", Path: "/"}},
-		Devices: []string{"/dev/null", "nvidia.com/gpu=all"}, CapAdd: []string{"SYS_ADMIN"}, Seccomp: "unconfined", AppArmor: "unconfined",
-		AllowNewPrivileges: true, Spec: true, Keep: true, Namespaces: []string{"/proc/1/ns/net"}, CgroupParent: "/system.slice", HostEnvironment: []string{"TOKEN"},
+// admit holds one step of a plan with a workspace against a policy.
+func admit(p *policy.Policy, step pipeline.PlannedStep, workspace string) (pipeline.PlannedStep, error) {
+	plan := &pipeline.Plan{WorkspaceSource: workspace, WorkspacePath: "/workspace", Dir: "/", Steps: []pipeline.PlannedStep{step}}
+	admitted, err := p.Admit(plan, policy.Origin{Way: policy.Run, Caches: "/var/lib/stepexec/caches"})
+	if err != nil {
+		return step, err
 	}
-	if err := policy.Trusted().Check(everything); err != nil {
+	return admitted.Plan().Steps[0], nil
+}
+
+func bind(source string, write bool) pipeline.PlannedStep {
+	mode := "ro"
+	if write {
+		mode = "rw"
+	}
+	return pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "bind", Source: source, Destination: "/x", Options: []string{"rbind", mode}}}}
+}
+
+func secure(s pipeline.Security) pipeline.PlannedStep { return pipeline.PlannedStep{Security: s} }
+
+func TestBuiltInPolicies(t *testing.T) {
+	dir := t.TempDir()
+	harmless := bind(dir+"/cache", true)
+	harmless.Name, harmless.Image, harmless.Network, harmless.Security.Seccomp = "build", "alpine", "private", "default"
+	everything := bind("/etc", false)
+	everything.Name, everything.Image, everything.Network, everything.Keep = "build", "rootfs:/", "host", true
+	everything.Stdin, everything.Output, everything.Timeout = "/etc/shadow", "/etc/cron.d/x", time.Hour
+	everything.Mounts = append(everything.Mounts, pipeline.Mount{Type: pipeline.MountCache, Source: "go", Destination: "/go"})
+	everything.Names.Ports = []pipeline.Port{{HostIP: "0.0.0.0", Host: 8080, Container: 80, Protocol: "tcp"}}
+	everything.Limits.Pids = 4_000_000
+	everything.Security = pipeline.Security{
+		Privileged: true, CapAdd: []string{"SYS_ADMIN", "MKNOD"}, Seccomp: "unconfined", AppArmor: "unconfined", AllowNewPrivileges: true,
+		Devices: []pipeline.Device{{Source: "/dev/null"}}, CDI: []string{"nvidia.com/gpu=all"}, UIDMap: []pipeline.IDMap{{Size: 1}},
+	}
+	everything.Advanced = pipeline.Advanced{
+		SpecPatch: []byte("{}"), Namespaces: map[string]string{"pid": "/proc/1/ns/pid"}, CgroupParent: "/system.slice", PidFile: "/etc/pid",
+		Labels: map[string]string{"io.katacontainers.config.hypervisor.kernel": "x"},
+	}
+	if _, err := admit(policy.Trusted(), everything, ""); err != nil {
 		t.Errorf("trusted: %v", err)
 	}
-	if err := policy.Untrusted().Check(harmless); err != nil {
+	if _, err := admit(policy.Untrusted(), harmless, dir); err != nil {
 		t.Errorf("untrusted: %v", err)
 	}
+	_, err := admit(policy.Untrusted(), everything, "")
 	var denials policy.Denials
-	if !errors.As(policy.Untrusted().Check(everything), &denials) {
+	if !errors.As(err, &denials) {
 		t.Fatal("untrusted allows everything")
 	}
 	var keys []string
@@ -45,8 +77,8 @@ func TestBuiltInPolicies(t *testing.T) {
 		keys = append(keys, d.Key)
 	}
 	want := []string{
-		"privileged", "mounts[0]", "image", "devices", "devices", "network", "cap_add", "environment", "cgroup_parent",
-		"seccomp", "apparmor", "allow_new_privileges", "spec", "keep", "namespaces",
+		"privileged", "image", "mounts[0]", "cache", "stdin", "output", "devices", "devices", "network", "ports", "cap_add", "cap_add", "cgroup_parent",
+		"seccomp", "apparmor", "allow_new_privileges", "uidmap", "spec_patch", "keep", "namespaces", "labels", "pid_file", "pids",
 	}
 	if diff := cmp.Diff(want, keys); diff != "" {
 		t.Errorf("denied keys (-want +got):\n%s", diff)
@@ -69,24 +101,46 @@ allow_new_privileges: true
 keep: true
 spec: true
 namespaces: true
+images: {allow: ["docker.io/**", "ghcr.io/**", quay.io/a/b, "localhost:5000/**", "registry.example.com/**"], deny: ["evil/*"]}
+pull: always
+ports: ["127.0.0.1:8000-8999"]
+labels: [dev.gvisor.*]
+limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, timeout: 1h}
 `
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func TestPolicyFileDecides(t *testing.T) {
 	p := parse(t, file)
-	image := func(name string) policy.Request { return policy.Request{Image: name, Privileged: true} }
-	path := func(name string, write bool) policy.Request {
-		return policy.Request{Paths: []policy.Path{{Key: "mounts[2]", Path: name, Write: write}}}
+	image := func(name string) pipeline.PlannedStep {
+		return pipeline.PlannedStep{Image: name, Security: pipeline.Security{Privileged: true}}
 	}
+	path := bind
+	privileged := func(change func(*pipeline.PlannedStep)) pipeline.PlannedStep {
+		step := image("plugins/docker")
+		change(&step)
+		return step
+	}
+	limited := func(change func(*pipeline.Limits)) pipeline.PlannedStep {
+		step := pipeline.PlannedStep{}
+		change(&step.Limits)
+		return step
+	}
+	advanced := func(a pipeline.Advanced) pipeline.PlannedStep { return pipeline.PlannedStep{Advanced: a} }
+	published := func(address string, port int) pipeline.PlannedStep {
+		step := pipeline.PlannedStep{}
+		step.Names.Ports = []pipeline.Port{{HostIP: address, Host: port, Container: 80, Protocol: "tcp"}}
+		return step
+	}
+	const asItIs = "with privileged is not allowed: a privileged image runs as it is (policy.yml:5:1: privileged_images)"
 	tests := []struct {
-		name    string
-		request policy.Request
-		want    string // "": allowed
+		name string
+		step pipeline.PlannedStep
+		want string // "": allowed
 	}{
 		{"below a path", path("/usr/share/doc", false), ""},
 		{"the path itself, with a slash", path("/usr/share/", false), ""},
-		{"writing where only reading is allowed", path("/usr/share/doc", true), "step s: mounts[2]: /usr/share/doc is not allowed: it may only be read (policy.yml:2:1: mounts)"},
+		{"writing where only reading is allowed", path("/usr/share/doc", true), "step s: mounts[0]: /usr/share/doc is not allowed: it may only be read (policy.yml:2:1: mounts)"},
 		{"writing", path("/var/tmp/new/dir", true), ""},
 		{"a path that begins alike", path("/usr/shared", false), "below none of the paths there"},
 		{"up and out", path("/usr/share/../../etc", false), "it is /etc, which is below none"},
@@ -108,34 +162,81 @@ func TestPolicyFileDecides(t *testing.T) {
 		{"another tag", image("ghcr.io/org/kaniko:1.3"), "privileged_images"},
 		{"digest", image("quay.io/a/b@sha256:" + digest), ""},
 		{"tag in place of a digest", image("quay.io/a/b:sha256"), "privileged_images"},
-		{"privileged image with commands", policy.Request{Image: "plugins/docker", Privileged: true, Overrides: []string{"commands"}},
-			"step s: commands: with privileged is not allowed: a privileged image runs as it is (policy.yml:5:1: privileged_images)"},
-		{"any image that is not privileged", policy.Request{Image: "evil", Overrides: []string{"commands"}}, ""},
+		{"image of a folder with that name", image("oci:plugins/docker"), "privileged_images"},
+		{"image of an archive with that name", image("docker-archive:plugins/docker"), "privileged_images"},
+		{"its registry's other names", image("index.docker.io/plugins/docker"), ""},
+		{"tag and another digest", image("ghcr.io/org/kaniko:1.2@sha256:" + digest), "privileged_images"},
+		{"privileged image with commands", privileged(func(s *pipeline.PlannedStep) { s.Script = []byte("x") }), "step s: commands: " + asItIs},
+		{"with entrypoint", privileged(func(s *pipeline.PlannedStep) { s.Entrypoint = []string{"x"} }), "entrypoint: " + asItIs},
+		{"with args", privileged(func(s *pipeline.PlannedStep) { s.Args = []string{} }), "args: " + asItIs},
+		{"with a variable", privileged(func(s *pipeline.PlannedStep) { s.Authored = []string{"CI_X"} }), "environment: " + asItIs},
+		{"with a setting as a variable", privileged(func(s *pipeline.PlannedStep) { s.Authored = []string{"PLUGIN_X"} }), ""},
+		{"with a secret file", privileged(func(s *pipeline.PlannedStep) { s.SecretFiles = []pipeline.SecretFile{{}} }), "secrets: " + asItIs},
+		{"with a user", privileged(func(s *pipeline.PlannedStep) { s.User = "x" }), "user: " + asItIs},
+		{"with an input", privileged(func(s *pipeline.PlannedStep) { s.Stdin = "/usr/share/x" }), "stdin: " + asItIs},
+		{"with a terminal", privileged(func(s *pipeline.PlannedStep) { s.Advanced.TTY = true }), "tty: " + asItIs},
+		{"with a probe", privileged(func(s *pipeline.PlannedStep) { s.Ready = &pipeline.Ready{Exec: []string{"x"}} }), "ready: " + asItIs},
+		{"with a mount", privileged(func(s *pipeline.PlannedStep) { s.Mounts = bind("/usr/share", false).Mounts }), "mounts: " + asItIs},
+		{"with a tmpfs", privileged(func(s *pipeline.PlannedStep) { s.Mounts = []pipeline.Mount{{Type: "tmpfs", Destination: "/bin"}} }), "mounts: " + asItIs},
+		{"in the workspace", privileged(func(s *pipeline.PlannedStep) { s.Directory = "/workspace/x" }), ""},
+		{"out of the workspace", privileged(func(s *pipeline.PlannedStep) { s.Directory = "/workspace/../bin" }), "directory: " + asItIs},
+		{"any image that is not privileged", pipeline.PlannedStep{Image: "evil", Script: []byte("x")}, ""},
 
-		{"network", policy.Request{Network: "private"}, "step s: network: private is not allowed: it is not in the list (policy.yml:6:1: networks)"},
-		{"device", policy.Request{Devices: []string{"/dev/null"}}, ""},
-		{"device by its link", policy.Request{Devices: []string{"/proc/self/root/dev/null"}}, ""},
-		{"other device", policy.Request{Devices: []string{"/dev/zero"}}, "policy.yml:7:1: devices"},
-		{"link that leads out", policy.Request{Devices: []string{"/dev/shm/../zero"}}, "policy.yml:7:1: devices"},
-		{"kind of CDI device", policy.Request{Devices: []string{"nvidia.com/gpu=all"}}, ""},
-		{"name of a CDI device", policy.Request{Devices: []string{"example.com/gauge=one"}}, ""},
-		{"other CDI device", policy.Request{Devices: []string{"example.com/gauge=two"}}, "devices: example.com/gauge=two is not allowed"},
-		{"capabilities", policy.Request{CapAdd: []string{"CAP_SYS_PTRACE", "net_admin"}}, ""},
-		{"other capability", policy.Request{CapAdd: []string{"SYS_ADMIN"}}, "policy.yml:8:1: capabilities"},
-		{"all capabilities", policy.Request{CapAdd: []string{"ALL"}}, "cap_add: ALL"},
-		{"variable of the host", policy.Request{HostEnvironment: []string{"HTTP_PROXY"}}, ""},
-		{"other variable of the host", policy.Request{HostEnvironment: []string{"HTTP_PROXY2"}}, "environment: HTTP_PROXY2"},
-		{"cgroup", policy.Request{CgroupParent: "/ci/x"}, ""},
-		{"other cgroup", policy.Request{CgroupParent: "/ci/../system.slice"}, "cgroup_parent: /ci/../system.slice"},
-		{"flags", policy.Request{Seccomp: "unconfined", AppArmor: "x", AllowNewPrivileges: true, Spec: true, Keep: true, Namespaces: []string{"/x"}}, ""},
+		{"network", pipeline.PlannedStep{Network: "private"}, "step s: network: private is not allowed: it is not in the list (policy.yml:6:1: networks)"},
+		{"device", secure(pipeline.Security{Devices: []pipeline.Device{{Source: "/dev/null"}}}), ""},
+		{"device by its link", secure(pipeline.Security{Devices: []pipeline.Device{{Source: "/proc/self/root/dev/null"}}}), ""},
+		{"other device", secure(pipeline.Security{Devices: []pipeline.Device{{Source: "/dev/zero"}}}), "policy.yml:7:1: devices"},
+		{"link that leads out", secure(pipeline.Security{Devices: []pipeline.Device{{Source: "/dev/shm/../zero"}}}), "policy.yml:7:1: devices"},
+		{"kind of CDI device", secure(pipeline.Security{CDI: []string{"nvidia.com/gpu=all"}}), ""},
+		{"name of a CDI device", secure(pipeline.Security{CDI: []string{"example.com/gauge=one"}}), ""},
+		{"other CDI device", secure(pipeline.Security{CDI: []string{"example.com/gauge=two"}}), "devices: example.com/gauge=two is not allowed"},
+		{"capabilities", secure(pipeline.Security{CapAdd: []string{"CAP_SYS_PTRACE", "net_admin"}}), ""},
+		{"other capability", secure(pipeline.Security{CapAdd: []string{"SYS_ADMIN"}}), "policy.yml:8:1: capabilities"},
+		{"all capabilities", secure(pipeline.Security{CapAdd: []string{"ALL"}}), "cap_add: ALL"},
+		{"cgroup", advanced(pipeline.Advanced{CgroupParent: "/ci/x"}), ""},
+		{"other cgroup", advanced(pipeline.Advanced{CgroupParent: "/ci/../system.slice"}), "cgroup_parent: /ci/../system.slice"},
+		{"seccomp", secure(pipeline.Security{Seccomp: "unconfined", AppArmor: "x", AllowNewPrivileges: true}), ""},
+		{"profile", secure(pipeline.Security{Seccomp: "/etc/passwd"}), "seccomp: /etc/passwd is not allowed: it is below none"},
+		{"flags", advanced(pipeline.Advanced{Spec: []byte("{}"), Namespaces: map[string]string{"pid": "/x"}}), ""},
+		{"ids", secure(pipeline.Security{GIDMap: []pipeline.IDMap{{Host: 1, Size: 2}}}), "gidmap: 0:1:2 is not allowed"},
+		{"label of a runtime", advanced(pipeline.Advanced{Labels: map[string]string{"dev.gvisor.spec.x": "y"}}), ""},
+		{"label of another runtime", advanced(pipeline.Advanced{Labels: map[string]string{"Io.KataContainers.x": "y"}}), "labels: Io.KataContainers.x=y is not allowed"},
+		{"label", advanced(pipeline.Advanced{Labels: map[string]string{"org.example.x": "y"}}), ""},
+
+		{"image that is allowed", pipeline.PlannedStep{Image: "registry.example.com/x:1"}, ""},
+		{"image that is denied", pipeline.PlannedStep{Image: "docker.io/evil/x:1"}, "image: docker.io/evil/x:1 is not allowed: it is in the list of those that are denied"},
+		{"image that is denied, in capitals", pipeline.PlannedStep{Image: "DOCKER.io:443/evil/x:1"}, "in the list of those that are denied"},
+		{"image that is not allowed", pipeline.PlannedStep{Image: "quay.io/x"}, "image: quay.io/x is not allowed: it is not in the list of those that are allowed"},
+		{"pull", pipeline.PlannedStep{Pull: pipeline.PullNever}, "pull: never is not allowed: every image is pulled by the policy always"},
+		{"port", published("127.0.0.1", 8080), ""},
+		{"port of the loopback, which is the default", published("", 8080), ""},
+		{"port of the loopback by another name", published("::ffff:127.0.0.1", 8080), ""},
+		{"port out of range", published("127.0.0.1", 9000), "ports: 127.0.0.1:9000:80/tcp is not allowed"},
+		{"port of every address", published("0.0.0.0", 8080), "ports: 0.0.0.0:8080:80/tcp is not allowed"},
+		{"port of every address of both kinds", published("::", 8080), "ports: :::8080:80/tcp is not allowed"},
+
+		{"cpus", limited(func(l *pipeline.Limits) { l.CPUs = 2.5 }), "cpus: 2.5 CPUs is not allowed: the most is 2 CPUs"},
+		{"cpus as a quota", limited(func(l *pipeline.Limits) { l.CPUQuota, l.CPUPeriod = 30_000, 10_000 }), "cpu_quota: 3 CPUs"},
+		{"cpus as a quota of the usual period", limited(func(l *pipeline.Limits) { l.CPUQuota = 200_000 }), ""},
+		{"memory", limited(func(l *pipeline.Limits) { l.Memory = 2 << 30 }), "memory: 2GiB is not allowed: the most is 1GiB"},
+		{"swap", limited(func(l *pipeline.Limits) { l.MemorySwap = -1 }), "memory_swap: without limit is not allowed: the most is 2GiB"},
+		{"pids", limited(func(l *pipeline.Limits) { l.Pids = 4_000_000 }), "pids: 4000000 is not allowed: the most is 100"},
+		{"shm", limited(func(l *pipeline.Limits) { l.ShmSize = 1 << 40 }), "shm_size: 1TiB is not allowed"},
+		{"output", pipeline.PlannedStep{OutputLimit: 1 << 40}, "output_limit: 1TiB"},
+		{"timeout", pipeline.PlannedStep{Timeout: 2 * time.Hour}, "timeout: 2h0m0s is not allowed: the most is 1h0m0s"},
+		{"tmpfs", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"size=50%"}}}}, "mounts[0]: size=50% is not allowed"},
+		{"tmpfs in blocks", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"nr_blocks=9"}}}}, "mounts[0]: nr_blocks=9 is not allowed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.request.Step = "s"
-			if test.request.Network == "" {
-				test.request.Network = "host"
+			test.step.Name = "s"
+			if test.step.Network == "" {
+				test.step.Network = "host"
 			}
-			err := p.Check(test.request)
+			if test.step.Image == "" {
+				test.step.Image = "alpine"
+			}
+			_, err := admit(p, test.step, "")
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
@@ -145,7 +246,9 @@ func TestPolicyFileDecides(t *testing.T) {
 
 func TestEmptyPolicyAllowsNothing(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "{}\n", "null\n"} {
-		err := parse(t, text).Check(policy.Request{Step: "s", Network: "host", Seccomp: "unconfined"})
+		step := secure(pipeline.Security{Seccomp: "unconfined"})
+		step.Name, step.Image, step.Network = "s", "alpine", "host"
+		_, err := admit(parse(t, text), step, "")
 		if want := "step s: network: host is not allowed: it is not in the list (policy policy.yml has no networks)\nstep s: seccomp:"; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: got %v", text, err)
 		}
@@ -168,7 +271,7 @@ func TestHostPathFollowsLinksBeforeItDecides(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := parse(t, "mounts: [{path: "+dir+"/rule, write: true}]")
+	p := parse(t, "mounts: [{path: "+dir+"/rule, write: true}]\nnetworks: [none]")
 	for path, want := range map[string]string{
 		"rule":                  "real/allowed",
 		"rule/sub":              "real/allowed/sub",
@@ -193,14 +296,19 @@ func TestHostPathFollowsLinksBeforeItDecides(t *testing.T) {
 		if want != "" {
 			want = filepath.Join(dir, want)
 		}
-		got, err := p.HostPath(filepath.Join(dir, "workspace"), dir+"/"+path, true)
-		if got != want || (err == nil) != (want != "") {
+		step := bind(dir+"/"+path, true)
+		step.Image, step.Network = "alpine", "none"
+		admitted, err := admit(p, step, filepath.Join(dir, "workspace"))
+		if got := admitted.Mounts[0].Source; (err == nil) != (want != "") || err == nil && got != want {
 			t.Errorf("%s is %q, %v; want %q", path, got, err, want)
 		}
 	}
-	roots, err := p.Roots()
-	if diff := cmp.Diff([]string{filepath.Join(dir, "real/allowed")}, roots); diff != "" || err != nil {
-		t.Errorf("roots, %v: %s", err, diff)
+	plan, err := p.Admit(&pipeline.Plan{}, policy.Origin{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{filepath.Join(dir, "real/allowed")}, plan.Roots()); diff != "" {
+		t.Errorf("roots: %s", diff)
 	}
 }
 
@@ -210,13 +318,13 @@ func TestParseSaysWhereAFileIsWrong(t *testing.T) {
 		"spec: true\nspec: false\n":                  "p.yml:2:1: spec: given twice",
 		"spec: yes please\n":                         "p.yml:1:7: spec: must be true or false",
 		"networks: host\n":                           "p.yml:1:11: networks: must be a list (write networks: [...])",
-		"networks:\n  - hots\n":                      `p.yml:2:5: networks: "hots" is no network: there are host, none and private`,
+		"networks:\n  - hots\n":                      `p.yml:2:5: networks: "hots" is not a network: there are host, none and private`,
 		"networks: [3]\n":                            "p.yml:1:12: networks: must be a string",
-		"mounts: [relative]\n":                       `p.yml:1:10: mounts: "relative" is no absolute path, or has .. in it`,
-		"mounts: [/a/../b]\n":                        `"/a/../b" is no absolute path, or has .. in it`,
+		"mounts: [relative]\n":                       `p.yml:1:10: mounts: "relative" is not an absolute path without .. in it`,
+		"mounts: [/a/../b]\n":                        `"/a/../b" is not an absolute path without .. in it`,
 		"mounts: [{write: true}]\n":                  "p.yml:1:10: mounts: has no path",
 		"mounts: [{path: /x, writable: true}]\n":     `unknown key "writable" (the keys are path, write)`,
-		"capabilities: [SYS_ADMIM]\n":                `p.yml:1:16: capabilities: "SYS_ADMIM" is no capability`,
+		"capabilities: [SYS_ADMIM]\n":                `p.yml:1:16: capabilities: "SYS_ADMIM" is not a capability`,
 		"devices: [kvm]\n":                           "neither an absolute path nor a CDI device",
 		"privileged_images: [\"a[\"]\n":              "is not a pattern of images",
 		"privileged_images: [\"\"]\n":                "is not a pattern of images",
@@ -246,7 +354,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("the error is %T", err)
 		}
 		if p != nil {
-			_ = p.Check(policy.Request{Image: "alpine", Privileged: true, Devices: []string{"a/b=c"}})
+			_, _ = admit(p, secure(pipeline.Security{Privileged: true, CDI: []string{"a/b=c"}}), "")
 		}
 	})
 }
@@ -261,7 +369,7 @@ func FuzzImagePattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		err = p.Check(policy.Request{Image: image, Privileged: true, Network: "none"})
+		_, err = p.AdmitStep(pipeline.PlannedStep{Image: image, Network: "none", Security: pipeline.Security{Privileged: true}}, policy.Origin{})
 		var denials policy.Denials
 		if errors.As(err, &denials) && len(denials) == 1 && !strings.Contains(image, pattern[strings.LastIndex(pattern, "/")+1:]) {
 			t.Errorf("%q lets in %q", pattern, image)

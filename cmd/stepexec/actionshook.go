@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/actions"
 )
 
@@ -65,7 +66,7 @@ func newActionsJob() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			execute, err := bench.open(cmd.Context())
+			execute, err := bench.open(cmd.Context(), policy.Hook)
 			if err != nil {
 				return err
 			}

@@ -6,14 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/stepexec/stepexec/pipeline"
-	"github.com/stepexec/stepexec/policy"
 )
 
 // caches are the named caches of a state root: ROOT/caches/NAME/data. Runs share them,
@@ -113,25 +109,4 @@ func pruneCaches(root string, olderThan time.Duration) (removed []string, err er
 		failed = append(failed, err, lock.Close())
 	}
 	return removed, errors.Join(failed...)
-}
-
-// checkCaches asks the policy for the caches of the plan: what one pipeline puts there,
-// another one runs.
-func checkCaches(rules *policy.Policy, plan *pipeline.Plan, root string) error {
-	root, err := filepath.Abs(root)
-	if err != nil {
-		return err
-	}
-	var denied []error
-	for _, step := range slices.Concat(plan.Services, plan.Steps) {
-		for _, m := range step.Mounts {
-			if m.Type != pipeline.MountCache {
-				continue
-			}
-			if _, err := rules.HostPath("", filepath.Join(cachesDir(root), m.Source), true); err != nil {
-				denied = append(denied, fmt.Errorf("step %s: the cache %s is not allowed by the policy: %w", step.Name, m.Source, err))
-			}
-		}
-	}
-	return errors.Join(denied...)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 )
 
 // debugFlags are what helps to find out why a step fails.
@@ -30,12 +30,10 @@ func (f *debugFlags) addShell(flags *pflag.FlagSet) {
 }
 
 // apply has the plan's steps kept.
-func (f *debugFlags) apply(plan *pipeline.Plan) error {
+func (f *debugFlags) apply(plan *policy.Plan) error {
 	switch f.keep {
 	case "all":
-		for i := range plan.Steps {
-			plan.Steps[i].Keep = true
-		}
+		plan.KeepSteps()
 	case "", "failed":
 	default:
 		return fmt.Errorf("--keep=%s: must be all or failed", f.keep)

@@ -7,6 +7,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
 )
@@ -14,11 +15,12 @@ import (
 // executePlan runs a plan on a host and with a store that it opens, keeps a record
 // of the run and returns its exit code. The options of the engine lack host and
 // store alone.
-func executePlan(ctx context.Context, plan *pipeline.Plan, fetcher *engine.Fetcher, s settings.Settings, on sandbox.Options, o engine.Options) (code int, err error) {
+func executePlan(ctx context.Context, admitted *policy.Plan, fetcher *engine.Fetcher, s settings.Settings, on sandbox.Options, o engine.Options) (code int, err error) {
+	plan := admitted.Plan()
 	err = onHost(ctx, plan, fetcher, s, on, o, func(o engine.Options) error {
 		o, finish := keepRecord(on.Root, plan, s, o, sayOr(on.Warn))
 		defer finish()
-		summary, err := engine.Run(ctx, plan, o)
+		summary, err := engine.Run(ctx, admitted, o)
 		code = summary.ExitCode
 		return err
 	})

@@ -52,7 +52,7 @@ func addFields(to *yaml.Node, v reflect.Value) {
 	for i := range v.NumField() {
 		name, field := v.Type().Field(i).Name, v.Field(i)
 		switch {
-		case field.IsZero() || name == "RunOn" || name == "SecretEnv":
+		case field.IsZero() || name == "RunOn" || name == "SecretEnv" || name == "Authored":
 		case field.Kind() == reflect.Struct: // names, limits, security: not levels of the file
 			addFields(to, field)
 		default:

@@ -19,6 +19,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
@@ -167,8 +168,8 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	options.Events = o.debug.lend(&options, display.Event)
 	var code int
 	if job := jobs[0]; job.plan.Cell == "" {
-		options.Roots, options.Done = job.roots, job.done
-		code, err = executePlan(ctx, job.plan, job.fetcher, job.settings, on, options)
+		options.Done = job.done
+		code, err = executePlan(ctx, job.admitted, job.fetcher, job.settings, on, options)
 	} else {
 		code, err = (&severalRuns{on: on, options: options}).run(ctx, jobs)
 	}
@@ -187,7 +188,7 @@ type job struct {
 	pipeline *pipeline.Pipeline
 	plan     *pipeline.Plan
 	done     map[string]event.StepResult // steps that do not run again
-	roots    []string
+	admitted *policy.Plan                // what plan is a copy of
 	fetcher  *engine.Fetcher
 	settings settings.Settings
 	facts    pipeline.Facts
@@ -280,15 +281,17 @@ func (o *runOptions) plan(p *pipeline.Pipeline, in pipeline.Inputs, file string)
 		return j, err
 	}
 	j.secrets, j.facts = in.Secrets, in.Facts
-	if j.plan, j.roots, err = planUnder(rules, p, in); err != nil {
+	origin, err := originOf(policy.Run, o.root)
+	if err != nil {
+		return j, err
+	}
+	if j.admitted, err = rules.Plan(p, in, origin); err != nil {
 		return j, masked(err, in.Secrets)
 	}
-	if err := o.debug.apply(j.plan); err != nil {
+	if err := o.debug.apply(j.admitted); err != nil {
 		return j, err
 	}
-	if err := checkCaches(rules, j.plan, o.root); err != nil {
-		return j, err
-	}
+	j.plan = j.admitted.Plan()
 	if j.settings, err = o.settings.load(); err != nil {
 		return j, err
 	}

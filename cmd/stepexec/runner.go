@@ -14,7 +14,6 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/logs"
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/runner"
@@ -64,7 +63,7 @@ func (w *workbench) add(flags *pflag.FlagSet) {
 
 // open reads what the flags name, so that a runner that cannot work does not begin. Runs
 // that died with an earlier runner are cleared away.
-func (w *workbench) open(ctx context.Context) (runner.Execute, error) {
+func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, error) {
 	if !slices.Contains([]string{sandbox.NetworkPrivate, sandbox.NetworkHost, sandbox.NetworkNone}, w.network) {
 		return nil, fmt.Errorf("--network %s: must be private, host or none", w.network)
 	}
@@ -88,23 +87,25 @@ func (w *workbench) open(ctx context.Context) (runner.Execute, error) {
 	if len(cleared) > 0 {
 		w.say("cleared away runs of an earlier runner that died: " + strings.Join(cleared, ", "))
 	}
-	return func(ctx context.Context, work runner.Work) error { return w.execute(ctx, rules, work) }, nil
+	origin, err := originOf(way, w.root)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, work runner.Work) error { return w.execute(ctx, rules, origin, work) }, nil
 }
 
 // execute is a runner.Execute under a policy.
-func (w *workbench) execute(ctx context.Context, rules *policy.Policy, work runner.Work) (err error) {
+func (w *workbench) execute(ctx context.Context, rules *policy.Policy, origin policy.Origin, work runner.Work) (err error) {
 	defer func() {
 		if err != nil {
 			err = masked(err, work.Inputs.Secrets)
 		}
 	}()
-	plan, roots, err := planUnder(rules, work.Pipeline, work.Inputs)
+	admitted, err := rules.Plan(work.Pipeline, work.Inputs, origin)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(checkCaches(rules, plan, w.root), refuseLocalImages(plan)); err != nil {
-		return err
-	}
+	plan := admitted.Plan()
 	s, err := w.settings.load() // anew each time: an operator need not restart the runner
 	if err != nil {
 		return err
@@ -120,22 +121,10 @@ func (w *workbench) execute(ctx context.Context, rules *policy.Policy, work runn
 	}
 	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: keychain}}
 	caches := newCaches(w.root)
-	_, err = executePlan(ctx, plan, fetcher, s, on, engine.Options{
-		Roots: roots, Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: w.grace, Slots: w.slots,
+	_, err = executePlan(ctx, admitted, fetcher, s, on, engine.Options{
+		Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: w.grace, Slots: w.slots,
 	})
 	return errors.Join(err, caches.close())
-}
-
-// refuseLocalImages refuses the images that are files of this machine: rootfs:/ would be
-// all of it, for whoever may write a pipeline.
-func refuseLocalImages(plan *pipeline.Plan) error {
-	for _, step := range slices.Concat(plan.Services, plan.Steps) {
-		image, err := pull.ParseReference(step.Image)
-		if err == nil && image.IsLocal() {
-			return fmt.Errorf("step %s: image %s is a file of the runner's machine, which no server's pipeline may use (put it into the store: stepexec load)", step.Name, step.Image)
-		}
-	}
-	return nil
 }
 
 // sayWithTime prints a line for the log of a runner.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/drone"
 )
 
@@ -52,7 +53,7 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 	if err != nil {
 		return err
 	}
-	if options.Execute, err = bench.open(ctx); err != nil {
+	if options.Execute, err = bench.open(ctx, policy.Drone); err != nil {
 		return err
 	}
 	options.Network, options.Say, options.Kill = bench.network, bench.say, kill

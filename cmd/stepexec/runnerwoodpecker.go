@@ -12,6 +12,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/woodpecker"
 )
 
@@ -47,7 +48,7 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 	if err != nil {
 		return err
 	}
-	if options.Execute, err = bench.open(ctx); err != nil {
+	if options.Execute, err = bench.open(ctx, policy.Woodpecker); err != nil {
 		return err
 	}
 	options.Defaults.Network = bench.network

@@ -158,9 +158,7 @@ func (c *severalRuns) leaveOut(r *severalRun) {
 }
 
 func (c *severalRuns) runOne(r *severalRun) {
-	options := c.options
-	options.Roots = r.roots
-	code, err := executePlan(r.cells, r.plan, r.fetcher, r.settings, c.on, options)
+	code, err := executePlan(r.cells, r.admitted, r.fetcher, r.settings, c.on, c.options)
 	if err != nil {
 		r.err = fmt.Errorf("%s: %w", r.plan.Cell, masked(err, r.secrets))
 		code = event.CodeError

@@ -27,6 +27,7 @@ type shellOptions struct {
 	root        string
 	runtime     string
 	noPivot     bool
+	policy      policyFlag
 	kill        <-chan struct{}
 }
 
@@ -72,6 +73,7 @@ gets standard input, also without a terminal.`,
 	flags.SetInterspersed(true)
 	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]` that the step had; without a value, from the environment")
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of such secrets")
+	o.policy.add(flags)
 	addRuntime(flags, &o.runtime)
 	addNoPivot(flags, &o.noPivot)
 	addRoot(flags, &o.root)
@@ -110,8 +112,12 @@ func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.
 	j, err := live.Joinable(step)
 	switch {
 	case err == nil:
+		rules, err := o.policy.load()
+		if err != nil {
+			return 0, err
+		}
 		defer dropStops()()
-		return engine.Join(ctx, j, look)
+		return engine.Join(ctx, rules, j, look)
 	case errors.Is(err, fs.ErrNotExist):
 		if kept, _ := chosenKept(o.root, live.ID, step); kept {
 			return o.lookInto(ctx, live.ID, step, look)
@@ -210,5 +216,9 @@ func (o *shellOptions) lookInto(ctx context.Context, run, step string, look engi
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	return engine.LookInto(ctx, host, k, look)
+	rules, err := o.policy.load()
+	if err != nil {
+		return 0, err
+	}
+	return engine.LookInto(ctx, rules, host, k, look)
 }

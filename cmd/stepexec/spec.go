@@ -23,8 +23,8 @@ system call filter. Nothing runs; the image is pulled as by run. Secrets are mas
 			if err != nil {
 				return err
 			}
-			err = onHost(cmd.Context(), job.plan, job.fetcher, job.settings, o.sandbox(), engine.Options{Roots: job.roots}, func(e engine.Options) error {
-				spec, err := engine.Spec(cmd.Context(), job.plan, step, e)
+			err = onHost(cmd.Context(), job.plan, job.fetcher, job.settings, o.sandbox(), engine.Options{}, func(e engine.Options) error {
+				spec, err := engine.Spec(cmd.Context(), job.admitted, step, e)
 				if err != nil {
 					return err
 				}

@@ -18,6 +18,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -38,6 +39,7 @@ type stepOptions struct {
 	timeout     time.Duration
 	reports     reportFlags
 	settings    settingsFlags
+	policy      policyFlag
 	root        string
 	runtime     string
 	runtimeRoot string
@@ -93,6 +95,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	o.reports.add(flags)
 	o.debug.addShell(flags)
 	o.settings.add(flags)
+	o.policy.add(flags)
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
 	addRuntime(flags, &o.runtime)
@@ -147,7 +150,7 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 }
 
 // plan is a pipeline of the one step that the command line describes.
-func (o *stepOptions) plan(args []string) (*pipeline.Plan, pipeline.Inputs, error) {
+func (o *stepOptions) plan(args []string) (*policy.Plan, pipeline.Inputs, error) {
 	in, uses, err := o.inputs()
 	if err != nil {
 		return nil, in, err
@@ -173,7 +176,15 @@ func (o *stepOptions) plan(args []string) (*pipeline.Plan, pipeline.Inputs, erro
 	if step.Advanced.SpecPatch, err = o.specPatch(); err != nil {
 		return nil, in, err
 	}
-	plan, err := (&pipeline.Pipeline{Name: step.Name, Steps: []pipeline.Step{*step}}).Plan(in)
+	rules, err := o.policy.load()
+	if err != nil {
+		return nil, in, err
+	}
+	origin, err := originOf(policy.Command, o.root)
+	if err != nil {
+		return nil, in, err
+	}
+	plan, err := rules.Plan(&pipeline.Pipeline{Name: step.Name, Steps: []pipeline.Step{*step}}, in, origin)
 	return plan, in, err
 }
 
@@ -227,7 +238,7 @@ func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, e
 }
 
 // execute runs the plan and returns the command's exit code.
-func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir string, stdout, stderr io.Writer, reports *reports) (code int, err error) {
+func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string, stdout, stderr io.Writer, reports *reports) (code int, err error) {
 	s, err := o.settings.load()
 	if err != nil {
 		return 0, err
@@ -253,8 +264,8 @@ func (o *stepOptions) execute(ctx context.Context, plan *pipeline.Plan, dir stri
 	options := engine.Options{Kill: o.kill, Stdin: os.Stdin, Terminal: usersTerminal()}
 	options.Events = o.debug.lend(&options, say)
 	var endOut, endErr func() error
-	options.Stdout, endOut = reports.tee(stdout, plan.Steps[0].Name, event.Stdout)
-	options.Stderr, endErr = reports.tee(stderr, plan.Steps[0].Name, event.Stderr)
+	options.Stdout, endOut = reports.tee(stdout, plan.Plan().Steps[0].Name, event.Stdout)
+	options.Stderr, endErr = reports.tee(stderr, plan.Plan().Steps[0].Name, event.Stderr)
 	defer func() { err = errors.Join(err, endOut(), endErr()) }()
 	if o.detach { // what the command prints is in the record
 		options = engine.Options{Kill: o.kill, Events: tellStarted(say)}

@@ -248,7 +248,11 @@ func (s *server) script(ctx context.Context, c *Container, streams []*os.File) a
 	for name, value := range c.Environment {
 		o.Env = append(o.Env, name+"="+value)
 	}
-	exit, err := s.serving.Exec(ctx, jobName, o)
+	joined, err := s.serving.Plan().Join(jobName)
+	if err != nil {
+		return failed(err)
+	}
+	exit, err := s.serving.Exec(ctx, joined, o)
 	var command *sandbox.CommandError
 	switch {
 	case errors.As(err, &command):
@@ -265,7 +269,11 @@ func (s *server) container(ctx context.Context, c *Container, streams []*os.File
 	if err != nil {
 		return failed(err)
 	}
-	extra := engine.Extra{Step: *step, Stdout: streams[0], Stderr: streams[1]}
+	admitted, err := s.serving.Plan().Extra(*step)
+	if err != nil {
+		return failed(err)
+	}
+	extra := engine.Extra{Step: admitted, Stdout: streams[0], Stderr: streams[1]}
 	if len(j.logins) > 0 {
 		extra.Keychain = pull.Logins(j.logins)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/fixtures"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/sandbox"
@@ -59,11 +60,11 @@ func (b *Bench) Runs() int {
 
 // Execute is a runner.Execute with real containers.
 func (b *Bench) Execute(ctx context.Context, w runner.Work) (err error) {
-	plan, err := w.Pipeline.Plan(w.Inputs)
+	plan, err := policy.Trusted().Plan(w.Pipeline, w.Inputs, policy.Origin{Way: policy.Run})
 	if err != nil {
 		return err
 	}
-	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, nil)
+	keychain, err := pull.ConfigKeychain(plan.Plan().RegistryConfigs, nil)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,181 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Way is how a step came in. Some rules differ by it: a CI server's pipeline cannot use an
+// image that is a file of the runner's machine.
+type Way string
+
+// The ways in.
+const (
+	Run        Way = "run"        // a pipeline file on the command line, of any format
+	Command    Way = "step"       // `stepexec step`
+	Shell      Way = "shell"      // `stepexec shell`, and a shell in a failed step
+	Drone      Way = "drone"      // a Drone server
+	Woodpecker Way = "woodpecker" // a Woodpecker server
+	Hook       Way = "actions"    // the container hook of GitHub Actions
+)
+
+// isServer reports whether the pipeline comes from another machine than this one.
+func (w Way) isServer() bool { return w == Drone || w == Woodpecker || w == Hook }
+
+// Origin is where steps come from.
+type Origin struct {
+	Way    Way
+	Caches string // absolute folder of the named caches; "" is none
+}
+
+// Plan is a plan that was admitted. It is made by this package only.
+type Plan struct {
+	rules  *Policy
+	origin Origin
+	plan   *pipeline.Plan
+	roots  []string
+}
+
+// Step is a step that was admitted. It is made by this package only.
+type Step struct{ step pipeline.PlannedStep }
+
+// Joined is a service, or a step, that more programs may run in. It is made by this package only.
+type Joined struct{ service string }
+
+// Plan plans a pipeline under the policy and admits the plan. Files that the pipeline names
+// are opened beneath the folders that the policy allows, and steps that name no network get
+// one that it allows. The error is that of [pipeline.Pipeline.Plan], or Denials.
+func (p *Policy) Plan(pl *pipeline.Pipeline, in pipeline.Inputs, o Origin) (*Plan, error) {
+	if !p.all {
+		in.Open = func(path string) (*os.File, error) {
+			file, err := p.open(in.Workspace, path)
+			if err != nil {
+				return nil, fmt.Errorf("%s is not allowed by the policy: %w", path, err)
+			}
+			return file, nil
+		}
+		if in.Network == "" {
+			in.Network = p.network()
+		}
+	}
+	plan, err := pl.Plan(in)
+	if err != nil {
+		return nil, err
+	}
+	return p.Admit(plan, o)
+}
+
+// Admit admits a plan: each of its steps and services. The error is Denials.
+func (p *Policy) Admit(plan *pipeline.Plan, o Origin) (*Plan, error) {
+	roots, err := p.roots()
+	if err != nil {
+		return nil, err
+	}
+	admitted := &Plan{rules: p, origin: o, plan: copyOf(plan), roots: roots}
+	var denials Denials
+	for _, steps := range [][]pipeline.PlannedStep{admitted.plan.Services, admitted.plan.Steps} {
+		for i := range steps {
+			denials = append(denials, p.check(&steps[i], admitted.plan, o)...)
+		}
+	}
+	denials = append(denials, p.checkRun(admitted.plan)...)
+	if len(denials) > 0 {
+		return nil, denials
+	}
+	return admitted, nil
+}
+
+// AdmitStep admits a step by itself, which has no workspace of its own: one that a shell is
+// opened in. The error is Denials.
+func (p *Policy) AdmitStep(step pipeline.PlannedStep, o Origin) (*Step, error) {
+	if denials := p.check(&step, &pipeline.Plan{}, o); len(denials) > 0 {
+		return nil, denials
+	}
+	return &Step{step}, nil
+}
+
+// Extra admits one more step of the run. The error is Denials.
+func (p *Plan) Extra(step pipeline.PlannedStep) (*Step, error) {
+	if denials := p.rules.check(&step, p.plan, p.origin); len(denials) > 0 {
+		return nil, denials
+	}
+	return &Step{step}, nil
+}
+
+// Join admits programs in the container of a service. One that is privileged because its
+// image is runs as it is, and nothing else. The error is Denials.
+func (p *Plan) Join(service string) (*Joined, error) {
+	i := slices.IndexFunc(p.plan.Services, func(s pipeline.PlannedStep) bool { return s.Name == service })
+	if i < 0 {
+		return nil, fmt.Errorf("there is no service %s", service)
+	}
+	return p.rules.Join(p.plan.Services[i])
+}
+
+// Join admits programs in the container of a step that runs. The error is Denials.
+func (p *Policy) Join(step pipeline.PlannedStep) (*Joined, error) {
+	if denials := p.checkJoin(&step); len(denials) > 0 {
+		return nil, denials
+	}
+	return &Joined{step.Name}, nil
+}
+
+// Service is the name of what may be joined.
+func (j *Joined) Service() string { return j.service }
+
+// Step is the step as it was admitted.
+func (s *Step) Step() pipeline.PlannedStep { return s.step }
+
+// Plan is the plan as it was admitted. Changes to it change nothing here.
+func (p *Plan) Plan() *pipeline.Plan { return copyOf(p.plan) }
+
+// Roots are the folders of the host that nothing a step uses may lead out of, links
+// resolved, at the moment when it is opened. The workspace is always one beside them. It
+// is nil where everything is allowed.
+func (p *Plan) Roots() []string { return slices.Clone(p.roots) }
+
+// Confined reports whether host paths outside Roots and the workspace are refused at the
+// time of use.
+func (p *Plan) Confined() bool { return !p.rules.all }
+
+// KeepSteps has the root file system of every step kept after the run. It is for whoever
+// starts the run: a pipeline asks by the key keep, which the policy may refuse.
+func (p *Plan) KeepSteps() {
+	for i := range p.plan.Steps {
+		p.plan.Steps[i].Keep = true
+	}
+}
+
+// copyOf is a plan whose steps, and their mounts and limits, can be changed apart from it.
+func copyOf(plan *pipeline.Plan) *pipeline.Plan {
+	c := *plan
+	c.Services, c.Steps = slices.Clone(plan.Services), slices.Clone(plan.Steps)
+	for _, steps := range [][]pipeline.PlannedStep{c.Services, c.Steps} {
+		for i := range steps {
+			s := &steps[i]
+			s.Mounts, s.Env = slices.Clone(s.Mounts), slices.Clone(s.Env)
+			for j := range s.Mounts {
+				s.Mounts[j].Options = slices.Clone(s.Mounts[j].Options)
+			}
+			s.Security.CapDrop = slices.Clone(s.Security.CapDrop)
+		}
+	}
+	return &c
+}
+
+var errOutside = errors.New("it is below none of the paths there")
+
+// absolute is a path that may be relative to the folder of the plan's file.
+func absoluteIn(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+func contains(list []string, text string) bool { return slices.Contains(list, text) }
