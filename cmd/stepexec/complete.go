@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -14,11 +15,11 @@ func completed(names []string) ([]cobra.Completion, cobra.ShellCompDirective) {
 
 // completeSteps offers the steps of the pipeline file on the command line.
 func completeSteps(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	file, err := findFile(args)
+	file, err := run.FindFile(firstOf(args))
 	if err != nil {
 		return completed(nil)
 	}
-	p, err := parseFile(file)
+	p, err := run.ParseFile(file)
 	if err != nil {
 		return completed(nil)
 	}

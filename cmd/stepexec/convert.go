@@ -14,11 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/run"
 )
 
 // convertOptions are the flags of `stepexec convert`.
 type convertOptions struct {
-	pipelines pipelineFlags
+	pipelines []string
 	dir       string
 }
 
@@ -38,31 +39,31 @@ from variables that --env gives.`,
 			return o.convert(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	o.pipelines.add(cmd.Flags())
+	addPipelines(cmd.Flags(), &o.pipelines)
 	cmd.Flags().StringVar(&o.dir, "dir", "", "write a file for each pipeline into this `directory`")
 	return cmd
 }
 
 func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []string) error {
-	from, err := (&runOptions{raw: true}).load(ctx, args)
+	from, err := (&run.Request{File: firstOf(args), Raw: true}).Load(ctx)
 	if err != nil {
 		return err
 	}
-	for _, warning := range from.set.Warnings {
+	for _, warning := range from.Set.Warnings {
 		sayOnStderr("warning: " + warning.Error())
 	}
-	names := o.pipelines.names
+	names := o.pipelines
 	if len(names) == 0 {
-		for _, w := range from.set.Workflows {
+		for _, w := range from.Set.Workflows {
 			names = append(names, w.Name)
 		}
 	}
-	chosen, err := from.chosen(names)
+	chosen, err := from.Choose(names, sayOnStderr)
 	if err != nil {
 		return err
 	}
 	if o.dir == "" && len(chosen) > 1 {
-		return fmt.Errorf("%s has several pipelines (choose one: --pipeline NAME, of %s; or write all: --dir DIR)", from.file, pipelineNames(chosen))
+		return fmt.Errorf("%s has several pipelines (choose one: --pipeline NAME, of %s; or write all: --dir DIR)", from.File, run.PipelineNames(chosen))
 	}
 	var errs []error
 	for i := range chosen {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/policy"
 )
 
 // debugFlags are what helps to find out why a step fails.
@@ -29,16 +28,13 @@ func (f *debugFlags) addShell(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in a step that fails; the exit code stays that of the step")
 }
 
-// apply has the plan's steps kept.
-func (f *debugFlags) apply(plan *policy.Plan) error {
+// keepAll reports whether all steps are kept, as opposed to those that fail or none.
+func (f *debugFlags) keepAll() (bool, error) {
 	switch f.keep {
-	case "all":
-		plan.KeepSteps()
-	case "", "failed":
-	default:
-		return fmt.Errorf("--keep=%s: must be all or failed", f.keep)
+	case "", "all", "failed":
+		return f.keep == "all", nil
 	}
-	return nil
+	return false, fmt.Errorf("--keep=%s: must be all or failed", f.keep)
 }
 
 // lend has the engine open shells on this process's terminal, and returns what shows

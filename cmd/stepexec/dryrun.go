@@ -16,6 +16,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/run"
 )
 
 const dryRunFlag = "dry-run"
@@ -57,15 +58,19 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 	if len(o.reports.files) > 0 {
 		return errors.New("--dry-run: there is nothing to write a --report of")
 	}
-	jobs, err := o.jobs(ctx, args)
+	jobs, err := o.jobs(ctx, args, false)
 	if err != nil {
 		return err
 	}
 	var runs []dryRun
 	for _, j := range jobs {
-		r, err := dryRunOf(j, o.root)
+		p, err := j.Plan(ctx)
 		if err != nil {
-			return masked(err, j.secrets)
+			return err
+		}
+		r, err := dryRunOf(j, p, o.root)
+		if err != nil {
+			return run.Masked(err, j.Secrets)
 		}
 		runs = append(runs, r)
 	}
@@ -76,22 +81,22 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 }
 
 // dryRunOf is what a job would do. No secret is left in it.
-func dryRunOf(j job, root string) (dryRun, error) {
-	mask := logs.NewMask(j.plan.Secrets)
-	r := dryRun{Name: mask.String(j.plan.Name), Cell: mask.String(j.plan.Cell), After: j.dependsOn}
-	if !j.plan.OwnWorkspace {
-		r.Workspace = mask.String(j.plan.WorkspaceSource)
+func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
+	mask := logs.NewMask(p.Plan.Secrets)
+	r := dryRun{Name: mask.String(p.Plan.Name), Cell: mask.String(p.Plan.Cell), After: j.DependsOn}
+	if !p.Plan.OwnWorkspace {
+		r.Workspace = mask.String(p.Plan.WorkspaceSource)
 	}
 	add := func(s *pipeline.PlannedStep, service bool) error {
 		step := dryStep{Step: mask.String(s.Name), Service: service, Runs: runsOn(s.RunOn), Because: mask.String(s.Reason), Image: mask.String(s.Image)}
-		if done, ok := j.done[s.Name]; ok {
+		if done, ok := p.Done[s.Name]; ok {
 			r.Steps = append(r.Steps, dryStep{Step: step.Step, Runs: "done", Because: mask.String(done.Reason)})
 			return nil
 		}
 		for _, name := range slices.Concat(s.Needs, s.DependsOn) {
 			step.After = append(step.After, mask.String(name))
 		}
-		seen, err := j.fetcher.For(s.Platform).Foresee(root, s.Image, s.Pull)
+		seen, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, s.Pull)
 		if err != nil {
 			return fmt.Errorf("step %s: image %s: %w", s.Name, s.Image, err)
 		}
@@ -99,17 +104,17 @@ func dryRunOf(j job, root string) (dryRun, error) {
 		r.Steps = append(r.Steps, step)
 		return nil
 	}
-	for i := range j.plan.Services {
-		if err := add(&j.plan.Services[i], true); err != nil {
+	for i := range p.Plan.Services {
+		if err := add(&p.Plan.Services[i], true); err != nil {
 			return r, err
 		}
 	}
-	for _, s := range inOrder(j.plan.Steps) {
+	for _, s := range inOrder(p.Plan.Steps) {
 		if err := add(s, false); err != nil {
 			return r, err
 		}
 	}
-	for _, e := range explained(j) {
+	for _, e := range explained(j, p.Plan) {
 		if e.runs == "no" {
 			r.Steps = append(r.Steps, dryStep{Step: mask.String(e.name), Runs: e.runs, Because: mask.String(e.why)})
 		}

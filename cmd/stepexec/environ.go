@@ -19,7 +19,14 @@ func (e *environ) fail(name, value, want string) {
 }
 
 // text is the value of the first of the variables that is set.
-func (e *environ) text(names ...string) string { return firstVariable(names...) }
+func (e *environ) text(names ...string) string {
+	for _, name := range names {
+		if value := os.Getenv(name); value != "" {
+			return value
+		}
+	}
+	return ""
+}
 
 // secret is the content of the file that NAME_FILE names, or the value of NAME.
 func (e *environ) secret(name string) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +15,11 @@ import (
 
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/run"
 )
 
 func newExplain() *cobra.Command {
-	o := &runOptions{preview: true}
+	o := &runOptions{}
 	cmd := &cobra.Command{
 		Use:   "explain [FILE] [STEP]",
 		Short: "Say why each step runs or not",
@@ -33,16 +35,22 @@ nothing is pulled. Secrets are masked, and need not be given.`,
 			if err != nil {
 				return err
 			}
-			jobs, err := o.jobs(cmd.Context(), file)
+			jobs, err := o.jobs(cmd.Context(), file, true)
 			if err != nil {
 				return err
 			}
 			if step != "" {
-				jobs = withStep(jobs, step)
+				if jobs, err = withStep(cmd.Context(), jobs, step); err != nil {
+					return err
+				}
 			}
 			for _, job := range jobs {
-				if err := explain(cmd.OutOrStdout(), job, step); err != nil {
-					return masked(err, job.secrets)
+				planned, err := job.Plan(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if err := explain(cmd.OutOrStdout(), job, planned.Plan, step); err != nil {
+					return run.Masked(err, job.Secrets)
 				}
 			}
 			return nil
@@ -55,20 +63,20 @@ nothing is pulled. Secrets are masked, and need not be given.`,
 	return cmd
 }
 
-func explain(w io.Writer, j job, step string) (err error) {
+func explain(w io.Writer, j *run.Job, plan *pipeline.Plan, step string) (err error) {
 	var text strings.Builder
-	if j.plan.Cell != "" {
-		fmt.Fprintf(&text, "# %s\n", j.plan.Cell)
+	if plan.Cell != "" {
+		fmt.Fprintf(&text, "# %s\n", plan.Cell)
 	}
 	if step == "" {
-		err = explainAll(&text, j)
+		err = explainAll(&text, j, plan)
 	} else {
-		err = explainStep(&text, j.plan, step)
+		err = explainStep(&text, plan, step)
 	}
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(w, logs.NewMask(j.plan.Secrets).String(text.String()))
+	_, err = io.WriteString(w, logs.NewMask(plan.Secrets).String(text.String()))
 	return err
 }
 
@@ -83,7 +91,7 @@ func fileAndStep(args []string) (file []string, step string, err error) {
 	}
 	info, err := os.Stat(args[0])
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && !isFormatFolder(args[0]):
+	case errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && !run.IsFormatFolder(args[0]):
 		return nil, args[0], nil
 	case err != nil:
 		return nil, "", err
@@ -92,20 +100,28 @@ func fileAndStep(args []string) (file []string, step string, err error) {
 }
 
 // withStep are the runs that have a step of that name: all of them when none has.
-func withStep(jobs []job, step string) []job {
-	with := slices.DeleteFunc(slices.Clone(jobs), func(j job) bool {
-		return !slices.ContainsFunc(slices.Concat(j.plan.Services, j.plan.Steps), func(s pipeline.PlannedStep) bool { return s.Name == step }) &&
-			!slices.ContainsFunc(j.plan.LeftOut, func(s pipeline.LeftOut) bool { return s.Name == step })
-	})
-	if len(with) == 0 {
-		return jobs
+func withStep(ctx context.Context, jobs []*run.Job, step string) ([]*run.Job, error) {
+	var with []*run.Job
+	for _, j := range jobs {
+		p, err := j.Plan(ctx)
+		if err != nil {
+			return nil, err
+		}
+		isStep := func(s pipeline.PlannedStep) bool { return s.Name == step }
+		if slices.ContainsFunc(p.Plan.Services, isStep) || slices.ContainsFunc(p.Plan.Steps, isStep) ||
+			slices.ContainsFunc(p.Plan.LeftOut, func(s pipeline.LeftOut) bool { return s.Name == step }) {
+			with = append(with, j)
+		}
 	}
-	return with
+	if len(with) == 0 {
+		return jobs, nil
+	}
+	return with, nil
 }
 
 // explainAll writes what the conditions see, and a line a step.
-func explainAll(w io.Writer, j job) error {
-	f := j.facts
+func explainAll(w io.Writer, j *run.Job, plan *pipeline.Plan) error {
+	f := j.Facts
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, fact := range [][2]string{
 		{"branch", f.Branch}, {"tag", f.Tag}, {"event", f.Event}, {"ref", f.Ref}, {"repo", f.Repo},
@@ -124,7 +140,7 @@ func explainAll(w io.Writer, j job) error {
 	fmt.Fprintln(w)
 	table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "STEP\tRUNS\tBECAUSE")
-	for _, s := range explained(j) {
+	for _, s := range explained(j, plan) {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", s.name, s.runs, s.why)
 	}
 	return table.Flush()
@@ -133,18 +149,18 @@ func explainAll(w io.Writer, j job) error {
 type explanation struct{ name, runs, why string }
 
 // explained is in the order of the file.
-func explained(j job) []explanation {
+func explained(j *run.Job, plan *pipeline.Plan) []explanation {
 	var all []explanation
-	for i := range j.pipeline.Steps {
-		name := j.pipeline.Steps[i].Name
-		if at := slices.IndexFunc(j.plan.Steps, func(s pipeline.PlannedStep) bool { return s.Name == name }); at >= 0 {
-			s := &j.plan.Steps[at]
+	for i := range j.Pipeline.Steps {
+		name := j.Pipeline.Steps[i].Name
+		if at := slices.IndexFunc(plan.Steps, func(s pipeline.PlannedStep) bool { return s.Name == name }); at >= 0 {
+			s := &plan.Steps[at]
 			all = append(all, explanation{name, runsOn(s.RunOn), orDash(s.Reason)})
 			continue
 		}
 		why := "not chosen (--only, --skip)"
-		if at := slices.IndexFunc(j.plan.LeftOut, func(s pipeline.LeftOut) bool { return s.Name == name }); at >= 0 {
-			why = orDash(j.plan.LeftOut[at].Reason)
+		if at := slices.IndexFunc(plan.LeftOut, func(s pipeline.LeftOut) bool { return s.Name == name }); at >= 0 {
+			why = orDash(plan.LeftOut[at].Reason)
 		}
 		all = append(all, explanation{name, "no", why})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -53,7 +54,7 @@ func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 	}
 	files, sweepErr := o.sweepStore()
 	keptErr := sweepKept(o.root)
-	records, trimErr := trimHistory(o.root, s)
+	records, trimErr := run.TrimHistory(o.root, s)
 	var failed []error
 	say := func(format string, args ...any) {
 		_, err := fmt.Fprintf(stdout, format+"\n", args...)

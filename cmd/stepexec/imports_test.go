@@ -43,7 +43,8 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"record":                 {"event"},
 		"doctor":                 {"unpack/erofs", "sandbox"},
 		"settings":               {"pull", "rootless", "unpack"},
-		"cmd/stepexec":           {"archive", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
+		"run":                    {"crash", "event", "engine", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "settings", "unpack"},
+		"cmd/stepexec":           {"archive", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"crash", "runner", "runner/health", "runner/woodpecker/wire", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

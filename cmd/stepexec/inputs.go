@@ -8,14 +8,6 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-func parseFile(file string) (*pipeline.Pipeline, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read pipeline file: %w", err)
-	}
-	return pipeline.Parse(file, data)
-}
-
 // variables turns NAME[=VALUE] into NAME=VALUE; a NAME alone takes its value
 // from the environment, where it must be.
 func variables(flag string, list []string) ([]string, error) {
@@ -38,17 +30,17 @@ func variables(flag string, list []string) ([]string, error) {
 }
 
 // secretValues are the secrets of --secret-file and --secret; the latter win.
-func (o *runOptions) secretValues() (map[string]string, error) {
+func secretValues(files, list []string) (map[string]string, error) {
 	secrets := map[string]string{}
 	var all []string
-	for _, file := range o.secretFiles {
+	for _, file := range files {
 		entries, err := pipeline.ReadEnvFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("--secret-file: %w", err)
 		}
 		all = append(all, entries...)
 	}
-	given, err := variables("--secret", o.secrets)
+	given, err := variables("--secret", list)
 	if err != nil {
 		return nil, err
 	}

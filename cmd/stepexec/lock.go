@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +8,13 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/run"
 )
 
 func newLock() *cobra.Command {
@@ -31,7 +30,7 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 		Example: "  stepexec lock\n  stepexec lock ci/pipeline.yml --platform linux/amd64 --platform linux/arm64",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			from, err := (&runOptions{}).load(cmd.Context(), args)
+			from, err := (&run.Request{File: firstOf(args)}).Load(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -39,7 +38,7 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 			if err != nil {
 				return err
 			}
-			return lock(cmd.Context(), cmd.OutOrStdout(), &from, platforms, pull.Options{Registries: s.Registries})
+			return lock(cmd.Context(), cmd.OutOrStdout(), from, platforms, pull.Options{Registries: s.Registries})
 		},
 	}
 	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "lock for this platform, such as linux/arm64; may be repeated (default: those of the lock file, else this machine's)")
@@ -48,8 +47,8 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 	return cmd
 }
 
-func lock(ctx context.Context, stdout io.Writer, from *source, platforms []string, options pull.Options) error {
-	path := lockfile.Path(from.file)
+func lock(ctx context.Context, stdout io.Writer, from *run.Source, platforms []string, options pull.Options) error {
+	path := lockfile.Path(from.File)
 	if len(platforms) == 0 {
 		old, err := lockfile.Read(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -62,8 +61,8 @@ func lock(ctx context.Context, stdout io.Writer, from *source, platforms []strin
 	}
 	images := lockfile.Images{}
 	for _, platform := range platforms {
-		fetcher := &engine.Fetcher{Dir: from.dir, Platform: platform, Options: options}
-		for _, w := range from.set.Workflows {
+		fetcher := &engine.Fetcher{Dir: from.Dir, Platform: platform, Options: options}
+		for _, w := range from.Set.Workflows {
 			if err := lockImages(ctx, stdout, w.Pipeline, fetcher, images); err != nil {
 				return err
 			}
@@ -106,35 +105,4 @@ func imagesOf(p *pipeline.Pipeline) []platformImage {
 		}
 	}
 	return images
-}
-
-// useLock makes the fetcher use the lock file of the pipeline file. When the
-// pipeline must be locked, there must be one, and it must have every image.
-func useLock(fetcher *engine.Fetcher, plan *pipeline.Plan, file string, must bool) error {
-	path := lockfile.Path(file)
-	images, err := lockfile.Read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if must {
-			return fmt.Errorf("--locked: there is no %s (make it: stepexec lock %s)", path, file)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	fetcher.Locked = func(image, platform string) digest.Digest { return images[image][platform] }
-	if !must {
-		return nil
-	}
-	for _, step := range slices.Concat(plan.Services, plan.Steps) {
-		name, ok, err := fetcher.LockName(step.Image)
-		if err != nil {
-			return err
-		}
-		platform := cmp.Or(step.Platform, fetcher.Platform, engine.HostPlatform())
-		if ok && images[name][platform] == "" {
-			return fmt.Errorf("--locked: step %s: image %s (%s) is not in %s (add it: stepexec lock %s)", step.Name, name, platform, path, file)
-		}
-	}
-	return nil
 }

@@ -121,3 +121,14 @@ func asRoot(cmd *cobra.Command) *cobra.Command {
 	}
 	return cmd
 }
+
+// firstOf is the first argument, "" for none.
+func firstOf(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// sayOnStderr prints a line of stepexec's own.
+func sayOnStderr(line string) { fmt.Fprintln(os.Stderr, "stepexec:", line) }

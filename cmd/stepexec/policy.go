@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -30,10 +29,4 @@ func (f *policyFlag) load() (*policy.Policy, error) {
 		return nil, fmt.Errorf("--policy: %w", err)
 	}
 	return policy.Parse(f.name, data)
-}
-
-// originOf says that steps came in by a way, for a state root.
-func originOf(way policy.Way, root string) (policy.Origin, error) {
-	caches, err := filepath.Abs(cachesDir(root))
-	return policy.Origin{Way: way, Caches: caches}, err
 }

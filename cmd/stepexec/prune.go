@@ -10,7 +10,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -71,7 +71,7 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 	freed, err := store.Prune(ctx, options)
 	err = errors.Join(err, printFreed(stdout, freed))
 	if o.caches {
-		removed, cachesErr := pruneCaches(o.root, o.olderThan)
+		removed, cachesErr := run.PruneCaches(o.root, o.olderThan)
 		for _, name := range removed {
 			_, printErr := fmt.Fprintf(stdout, "removed cache %s\n", name)
 			err = errors.Join(err, printErr)
@@ -83,18 +83,10 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 
 // openIdleStore opens the store, once what killed runs left is cleared away.
 func openIdleStore(ctx context.Context, root, runtime string) (*unpack.Store, error) {
-	if err := clearDeadRuns(ctx, root, runtime); err != nil {
+	if err := run.ClearDeadRuns(ctx, root, runtime); err != nil {
 		return nil, err
 	}
 	return unpack.OpenStore(root)
-}
-
-// clearDeadRuns clears away what killed runs left, before layers are removed:
-// their containers may still run, and nobody holds the layers these have
-// mounted.
-func clearDeadRuns(ctx context.Context, root, runtime string) error {
-	_, err := sandbox.Reap(ctx, sandbox.Options{Root: root, Runtime: runtime})
-	return err
 }
 
 func printFreed(w io.Writer, freed unpack.Freed) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -58,8 +59,8 @@ func listRuns(root string) ([]liveRun, error) {
 	}
 	runs := []liveRun{}
 	for _, l := range live {
-		run := liveRun{Run: l.ID, User: userName(l.UID), Running: []string{}}
-		if run.PID, err = l.PID(); err != nil && !errors.Is(err, sandbox.ErrNoProcess) {
+		shown := liveRun{Run: l.ID, User: run.UserName(l.UID), Running: []string{}}
+		if shown.PID, err = l.PID(); err != nil && !errors.Is(err, sandbox.ErrNoProcess) {
 			return nil, err
 		}
 		switch r, err := record.Find(root, l.ID); {
@@ -67,14 +68,14 @@ func listRuns(root string) ([]liveRun, error) {
 		case err != nil:
 			return nil, err
 		default:
-			run.Pipeline, run.Started = r.Name, r.Started
+			shown.Pipeline, shown.Started = r.Name, r.Started
 			running, err := r.Running()
 			if err != nil {
 				return nil, err
 			}
-			run.Running = append(run.Running, running...)
+			shown.Running = append(shown.Running, running...)
 		}
-		runs = append(runs, run)
+		runs = append(runs, shown)
 	}
 	return runs, nil
 }

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"os"
 	"sync"
 
+	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/run"
+	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/settings"
 )
 
 // pullView shows how far images are on stderr, where that is a terminal, until it is
@@ -54,4 +59,16 @@ func (p *pullView) end() {
 		_ = p.view.End(0)
 		p.view = nil
 	}
+}
+
+// takeIn has fetch put images into the store. How far they are is shown on a terminal: fetch
+// must write nothing there.
+func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, fetch func(*engine.Fetcher) error) error {
+	pulls := newPullView()
+	defer pulls.end()
+	m := run.Machine{Sandbox: sandbox.Options{Root: root, Runtime: runtime}, Settings: s, Say: sayOnStderr}
+	return run.TakeIn(ctx, m, platform, pulls.event, func(fetcher *engine.Fetcher) error {
+		defer pulls.end()
+		return fetch(fetcher)
+	})
 }

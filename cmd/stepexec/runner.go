@@ -13,9 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/policy"
-	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -70,10 +69,6 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	if w.grace <= 0 {
 		return nil, fmt.Errorf("--grace %s: must be positive", w.grace)
 	}
-	rules, err := w.policy.load()
-	if err != nil {
-		return nil, err
-	}
 	if _, err := w.settings.load(); err != nil {
 		return nil, err
 	}
@@ -87,44 +82,18 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	if len(cleared) > 0 {
 		w.say("cleared away runs of an earlier runner that died: " + strings.Join(cleared, ", "))
 	}
-	origin, err := originOf(way, w.root)
+	rules, err := w.policy.load()
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, work runner.Work) error { return w.execute(ctx, rules, origin, work) }, nil
-}
-
-// execute is a runner.Execute under a policy.
-func (w *workbench) execute(ctx context.Context, rules *policy.Policy, origin policy.Origin, work runner.Work) (err error) {
-	defer func() {
-		if err != nil {
-			err = masked(err, work.Inputs.Secrets)
-		}
-	}()
-	admitted, err := rules.Plan(work.Pipeline, work.Inputs, origin)
-	if err != nil {
-		return err
+	bench := run.Bench{
+		Machine: run.Machine{
+			Sandbox: sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot, Guard: guardCommand()},
+			Say:     w.say,
+		},
+		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way,
 	}
-	plan := admitted.Plan()
-	s, err := w.settings.load() // anew each time: an operator need not restart the runner
-	if err != nil {
-		return err
-	}
-	mask := logs.NewMask(plan.Secrets)
-	on := sandbox.Options{
-		Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot,
-		Warn: func(line string) { w.say(mask.String(line)) },
-	}
-	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, pull.Logins(work.Logins))
-	if err != nil {
-		return fmt.Errorf("image_pull_secrets: %w", err)
-	}
-	fetcher := &engine.Fetcher{Options: pull.Options{Registries: s.Registries, Keychain: keychain}}
-	caches := newCaches(w.root)
-	_, err = executePlan(ctx, admitted, fetcher, s, on, engine.Options{
-		Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: w.grace, Slots: w.slots,
-	})
-	return errors.Join(err, caches.close())
+	return func(ctx context.Context, work runner.Work) error { return bench.Execute(ctx, run.Work(work)) }, nil
 }
 
 // sayWithTime prints a line for the log of a runner.

@@ -115,7 +115,7 @@ func (e *environ) droneOptions() drone.Options {
 func proxies() []string {
 	var entries []string
 	for _, name := range []string{"no_proxy", "http_proxy", "https_proxy", "all_proxy"} {
-		if value := firstVariable(name, strings.ToUpper(name)); value != "" {
+		if value := cmp.Or(os.Getenv(name), os.Getenv(strings.ToUpper(name))); value != "" {
 			entries = append(entries, name+"="+value, strings.ToUpper(name)+"="+value)
 		}
 	}

@@ -55,13 +55,3 @@ func (f *settingsFlags) load() (settings.Settings, error) {
 	}
 	return s, nil
 }
-
-// openStore opens the store and has it unpack layers as the settings say.
-func openStore(root string, s settings.Settings) (*unpack.Store, error) {
-	store, err := unpack.OpenStore(root)
-	if err != nil {
-		return nil, err
-	}
-	store.Limits, store.Format = s.Limits, s.LayerFormat
-	return store, nil
-}

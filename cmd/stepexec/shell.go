@@ -16,6 +16,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -80,8 +81,8 @@ gets standard input, also without a terminal.`,
 	return cmd
 }
 
-func (o *shellOptions) open(ctx context.Context, run, step string, command []string) (int, error) {
-	secrets, err := (&runOptions{secrets: o.secrets, secretFiles: o.secretFiles}).secretValues()
+func (o *shellOptions) open(ctx context.Context, id, step string, command []string) (int, error) {
+	secrets, err := secretValues(o.secretFiles, o.secrets)
 	if err != nil {
 		return 0, err
 	}
@@ -93,9 +94,9 @@ func (o *shellOptions) open(ctx context.Context, run, step string, command []str
 	if tty {
 		look.Terminal = os.Stdin
 	}
-	code, err := o.enter(ctx, run, step, look)
+	code, err := o.enter(ctx, id, step, look)
 	if err != nil {
-		return 0, masked(err, secrets)
+		return 0, run.Masked(err, secrets)
 	}
 	return code, nil
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/run"
 )
 
 func newSpec() *cobra.Command {
@@ -19,12 +20,20 @@ system call filter. Nothing runs; the image is pulled as by run. Secrets are mas
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, step := args[:len(args)-1], args[len(args)-1]
-			job, err := o.job(cmd.Context(), file)
+			request, err := o.request(file)
 			if err != nil {
 				return err
 			}
-			err = onHost(cmd.Context(), job.plan, job.fetcher, job.settings, o.sandbox(), engine.Options{}, func(e engine.Options) error {
-				spec, err := engine.Spec(cmd.Context(), job.admitted, step, e)
+			job, err := request.Job(cmd.Context())
+			if err != nil {
+				return err
+			}
+			planned, err := job.Plan(cmd.Context())
+			if err != nil {
+				return err
+			}
+			err = run.OnHost(cmd.Context(), planned, request.Machine, engine.Options{}, func(e engine.Options) error {
+				spec, err := engine.Spec(cmd.Context(), planned.Admitted, step, e)
 				if err != nil {
 					return err
 				}
@@ -32,7 +41,7 @@ system call filter. Nothing runs; the image is pulled as by run. Secrets are mas
 				return err
 			})
 			if err != nil {
-				return masked(err, job.secrets)
+				return run.Masked(err, job.Secrets)
 			}
 			return nil
 		},

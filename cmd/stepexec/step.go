@@ -20,6 +20,7 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -129,7 +130,7 @@ func addNoEffect(flags *pflag.FlagSet) {
 func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
 	plan, in, err := o.plan(args)
 	if err != nil {
-		return masked(err, in.Secrets)
+		return run.Masked(err, in.Secrets)
 	}
 	reports, err := o.reports.open()
 	if err != nil {
@@ -138,10 +139,10 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 	code, err := o.execute(ctx, plan, in.Dir, stdout, stderr, reports)
 	if err != nil {
 		code = event.CodeError
-		reports.event(event.Event{Kind: event.Failure, Time: time.Now(), Error: masked(err, in.Secrets).Error()})
+		reports.event(event.Event{Kind: event.Failure, Time: time.Now(), Error: run.Masked(err, in.Secrets).Error()})
 	}
 	if err := errors.Join(err, reports.write(code, sayOnStderr)); err != nil {
-		return masked(err, in.Secrets)
+		return run.Masked(err, in.Secrets)
 	}
 	if code != 0 {
 		return exitError(code)
@@ -180,7 +181,7 @@ func (o *stepOptions) plan(args []string) (*policy.Plan, pipeline.Inputs, error)
 	if err != nil {
 		return nil, in, err
 	}
-	origin, err := originOf(policy.Command, o.root)
+	origin, err := (&run.Machine{Sandbox: sandbox.Options{Root: o.root}}).Origin(policy.Command)
 	if err != nil {
 		return nil, in, err
 	}
@@ -270,6 +271,9 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	if o.detach { // what the command prints is in the record
 		options = engine.Options{Kill: o.kill, Events: tellStarted(say)}
 	}
-	on := sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Warn: pulls.say}
-	return executePlan(ctx, plan, fetcher, s, on, options)
+	machine := run.Machine{
+		Sandbox:  sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
+		Settings: s, Say: pulls.say,
+	}
+	return run.Execute(ctx, &run.Planned{Admitted: plan, Plan: plan.Plan(), Fetcher: fetcher}, machine, options)
 }

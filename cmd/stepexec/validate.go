@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/run"
 )
 
 func newValidate() *cobra.Command {
@@ -24,16 +25,16 @@ for editors.`,
 				_, err := cmd.OutOrStdout().Write(pipeline.Schema())
 				return err
 			}
-			from, err := (&runOptions{}).load(cmd.Context(), args)
+			from, err := (&run.Request{File: firstOf(args)}).Load(cmd.Context())
 			if err != nil {
 				return err
 			}
-			for _, warning := range from.set.Warnings {
+			for _, warning := range from.Set.Warnings {
 				sayOnStderr("warning: " + warning.Error())
 			}
-			for _, w := range from.set.Workflows {
-				what := from.file
-				if len(from.set.Workflows) > 1 {
+			for _, w := range from.Set.Workflows {
+				what := from.File
+				if len(from.Set.Workflows) > 1 {
 					what += ": " + w.Name
 				}
 				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d steps, %d services\n", what, len(w.Steps), len(w.Services)); err != nil {

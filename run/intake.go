@@ -1,11 +1,10 @@
-package main
+package run
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +13,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/settings"
+	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -31,21 +31,19 @@ type intake struct {
 	layers map[string][]digest.Digest // that were unpacked, by image
 }
 
-// takeIn opens the store and has fetch put images into it, which are on disk when
-// takeIn returns. How far they are is shown on a terminal: fetch must write nothing there.
-func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, fetch func(*engine.Fetcher) error) (err error) {
-	store, err := openStore(root, s)
+// TakeIn opens the machine's store and has fetch put images into it, which are on disk when
+// TakeIn returns. The fetcher reports to events.
+func TakeIn(ctx context.Context, m Machine, platform string, events func(event.Event), fetch func(*engine.Fetcher) error) (err error) {
+	root := m.Sandbox.Root
+	store, err := OpenStore(root, m.Settings)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	in := &intake{store: store, limit: s.StoreLimit, root: root, runtime: runtime, say: sayOnStderr}
-	pulls := newPullView()
-	defer pulls.end()
-	if err := fetch(&engine.Fetcher{Store: store, Platform: platform, Progress: in.progress, Events: pulls.event}); err != nil {
+	in := &intake{store: store, limit: m.Settings.StoreLimit, root: root, runtime: m.Sandbox.Runtime, say: m.say}
+	if err := fetch(&engine.Fetcher{Store: store, Platform: platform, Progress: in.progress, Events: events}); err != nil {
 		return err
 	}
-	pulls.end()
 	if err := store.Settle(); err != nil {
 		return err
 	}
@@ -80,9 +78,6 @@ func (in *intake) end(ctx context.Context) {
 	}
 }
 
-// sayOnStderr prints a line of stepexec's own.
-func sayOnStderr(line string) { fmt.Fprintln(os.Stderr, "stepexec:", line) }
-
 // sayLost says what could not be kept of an image's layers, in a few lines.
 func (in *intake) sayLost(image string, layers []digest.Digest) {
 	var lost []string
@@ -105,7 +100,7 @@ func (in *intake) sayLost(image string, layers []digest.Digest) {
 // shrink removes the least recently used images until the store is below its
 // limit. What this process uses is held by its own store, and stays.
 func (in *intake) shrink(ctx context.Context) error {
-	if err := clearDeadRuns(ctx, in.root, in.runtime); err != nil {
+	if err := ClearDeadRuns(ctx, in.root, in.runtime); err != nil {
 		return err
 	}
 	freed, err := in.store.Shrink(ctx, in.limit)
@@ -121,5 +116,12 @@ func (in *intake) shrink(ctx context.Context) error {
 	}
 	in.say(fmt.Sprintf("store limit %s: removed %s, freed %s", units.HumanSize(float64(in.limit)),
 		strings.Join(removed, ", "), units.HumanSize(float64(freed.Bytes))))
+	return err
+}
+
+// ClearDeadRuns clears away what killed runs left. It goes before layers are removed: their
+// containers may still run, and nobody holds the layers that these have mounted.
+func ClearDeadRuns(ctx context.Context, root, runtime string) error {
+	_, err := sandbox.Reap(ctx, sandbox.Options{Root: root, Runtime: runtime})
 	return err
 }

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"errors"
@@ -23,13 +23,14 @@ type caches struct {
 
 func newCaches(root string) *caches { return &caches{root: root, held: map[string]*os.File{}} }
 
-func cachesDir(root string) string { return filepath.Join(root, "caches") }
+// CachesDir is the folder of the named caches of a state root.
+func CachesDir(root string) string { return filepath.Join(root, "caches") }
 
 // folder is a cache's folder, made when missing and held until close.
 func (c *caches) folder(name string) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	dir := filepath.Join(cachesDir(c.root), filepath.Base(name))
+	dir := filepath.Join(CachesDir(c.root), filepath.Base(name))
 	data := filepath.Join(dir, "data")
 	if c.held[name] != nil {
 		return data, nil
@@ -82,16 +83,16 @@ func (c *caches) close() error {
 	return errors.Join(failed...)
 }
 
-// pruneCaches removes the caches that nobody uses now and nobody has used for so long,
-// and returns their names.
-func pruneCaches(root string, olderThan time.Duration) (removed []string, err error) {
-	entries, err := os.ReadDir(cachesDir(root))
+// PruneCaches removes the named caches of a state root that nobody uses now and nobody has
+// used for the time olderThan, and returns their names.
+func PruneCaches(root string, olderThan time.Duration) (removed []string, err error) {
+	entries, err := os.ReadDir(CachesDir(root))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var failed []error
 	for _, entry := range entries {
-		dir := filepath.Join(cachesDir(root), entry.Name())
+		dir := filepath.Join(CachesDir(root), entry.Name())
 		lock, err := lockCache(dir, unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
 			continue

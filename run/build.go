@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"cmp"
@@ -14,7 +14,7 @@ import (
 // build is what a build of the checkout in dir would be told by a CI server: the facts
 // of flags, the CI's own variables and git, and what git knows of the commit. The event
 // is that of a build on the command line when nothing says another.
-func (f *factFlags) build(ctx context.Context, dir, platform, event string) (pipeline.Build, error) {
+func (f *FactSource) build(ctx context.Context, dir, platform, event string) (pipeline.Build, error) {
 	facts, err := f.ask(ctx, dir, platform, event)
 	b := pipeline.Build{Facts: facts, Number: 1, Created: time.Now(), Started: time.Now(), System: pipeline.System{Host: facts.Instance, Proto: "https"}}
 	if err != nil {

@@ -1,8 +1,9 @@
-package main
+package run
 
 import (
 	"os"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -17,13 +18,13 @@ import (
 
 // keepRecord begins the record of a run and has it told of the run's events. A
 // record that cannot be kept is a warning: the run is worth more.
-func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.Options, say func(line string)) (_ engine.Options, finish func()) {
+func keepRecord(m Machine, plan *pipeline.Plan, o engine.Options) (_ engine.Options, finish func()) {
 	warn := func(err error) {
-		say("warning: " + logs.NewMask(plan.Secrets).String(err.Error()))
+		m.say("warning: " + logs.NewMask(plan.Secrets).String(err.Error()))
 	}
 	about := recordOf(plan)
 	about.Run = o.Host.ID()
-	writer, err := record.Create(root, about, s.History.OrDefault().MaxSize)
+	writer, err := record.Create(m.Sandbox.Root, about, m.Settings.History.OrDefault().MaxSize)
 	if err != nil {
 		warn(err)
 		return o, func() {}
@@ -45,7 +46,7 @@ func keepRecord(root string, plan *pipeline.Plan, s settings.Settings, o engine.
 // recordOf is what a record tells of a plan: no commands and no variables.
 func recordOf(plan *pipeline.Plan) record.Record {
 	mask := logs.NewMask(plan.Secrets)
-	r := record.Record{Name: mask.String(plan.Name), User: userName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), File: mask.String(absolute(plan.File)), Cell: mask.String(plan.Cell), Started: time.Now()}
+	r := record.Record{Name: mask.String(plan.Name), User: UserName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), File: mask.String(absolute(plan.File)), Cell: mask.String(plan.Cell), Started: time.Now()}
 	add := func(steps []pipeline.PlannedStep, service bool) {
 		for i := range steps {
 			step := record.Step{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}
@@ -60,8 +61,8 @@ func recordOf(plan *pipeline.Plan) record.Record {
 	return r
 }
 
-// trimHistory removes the records that the settings say not to keep.
-func trimHistory(root string, s settings.Settings) (removed int, err error) {
+// TrimHistory removes the records of runs that the settings say not to keep.
+func TrimHistory(root string, s settings.Settings) (removed int, err error) {
 	h := s.History.OrDefault()
 	return record.Trim(root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
 }
@@ -75,11 +76,23 @@ func ownUID() int {
 	return os.Getuid()
 }
 
-// userName is the name of a user, or the id of one without.
-func userName(uid int) string {
+// UserName is the name of a user of the machine, or the ID of one that has no name.
+func UserName(uid int) string {
 	id := strconv.Itoa(uid)
 	if known, err := user.LookupId(id); err == nil {
 		return known.Username
 	}
 	return id
+}
+
+// absolute is the absolute path of a pipeline file; "" for none.
+func absolute(file string) string {
+	if file == "" {
+		return ""
+	}
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return ""
+	}
+	return path
 }

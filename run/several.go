@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -10,10 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
-	"github.com/stepexec/stepexec/sandbox"
 )
 
 var errOtherCell = errors.New("another cell of the matrix failed, and the pipeline fails fast")
@@ -22,7 +23,7 @@ var errOtherCell = errors.New("another cell of the matrix failed, and the pipeli
 // once as there are CPUs, or as many as steps may run at once. A pipeline waits for those
 // that it depends on.
 type severalRuns struct {
-	on      sandbox.Options
+	machine Machine
 	options engine.Options // that all have in common
 	show    func(event.Event)
 	all     []*severalRun
@@ -34,7 +35,7 @@ type severalRuns struct {
 
 // severalRun is one of them.
 type severalRun struct {
-	job
+	*Job
 	after  []*severalRun
 	cells  context.Context         // of its pipeline
 	cancel context.CancelCauseFunc // of cells
@@ -43,8 +44,48 @@ type severalRun struct {
 	err    error
 }
 
+// All runs the jobs of a request to their end, and returns the exit code of the one that
+// failed first. Events of the options get the events of all of them, one at a time. The
+// error is stepexec's own and no step's; no secret is left in its text.
+func All(ctx context.Context, jobs []*Job, o engine.Options) (code int, err error) {
+	m := jobs[0].request.Machine
+	caches := newCaches(m.Sandbox.Root)
+	o.Cache = caches.folder
+	if job := jobs[0]; job.Cell == "" {
+		code, err = execute(ctx, job, m, o)
+	} else {
+		code, err = (&severalRuns{machine: m, options: o}).run(ctx, jobs)
+	}
+	if err = errors.Join(err, caches.close()); err != nil {
+		return code, logs.NewMask(Secrets(jobs)).Error(err)
+	}
+	return code, nil
+}
+
+// execute plans and runs a job. Under a context that has ended all of its steps are cancelled,
+// which their events tell.
+func execute(ctx context.Context, j *Job, m Machine, o engine.Options) (code int, err error) {
+	defer func() { m.tellCrash(err, j.values) }()
+	defer crash.Recover(&err)
+	p, err := j.Plan(context.WithoutCancel(ctx))
+	if err != nil {
+		return event.CodeError, err
+	}
+	return Execute(ctx, p, m, o)
+}
+
+// Secrets are the values of the secrets of all jobs, each once.
+func Secrets(jobs []*Job) []string {
+	var all []string
+	for _, j := range jobs {
+		all = append(all, j.values...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // run runs all to their end and returns the exit code of the one that failed first.
-func (c *severalRuns) run(ctx context.Context, jobs []job) (int, error) {
+func (c *severalRuns) run(ctx context.Context, jobs []*Job) (int, error) {
 	limit := runtime.NumCPU()
 	if flush := c.options.Flush; flush != nil {
 		c.options.Flush = func() {
@@ -71,20 +112,20 @@ func (c *severalRuns) run(ctx context.Context, jobs []job) (int, error) {
 }
 
 // connect makes the runs and finds out which wait for which. end must be called.
-func (c *severalRuns) connect(ctx context.Context, jobs []job) (end func()) {
+func (c *severalRuns) connect(ctx context.Context, jobs []*Job) (end func()) {
 	byName := map[string][]*severalRun{}
 	for _, j := range jobs {
-		r := &severalRun{job: j}
-		if others := byName[j.workflow]; len(others) > 0 {
+		r := &severalRun{Job: j}
+		if others := byName[j.Name]; len(others) > 0 {
 			r.cells, r.cancel = others[0].cells, others[0].cancel
 		} else {
 			r.cells, r.cancel = context.WithCancelCause(ctx)
 		}
-		byName[j.workflow] = append(byName[j.workflow], r)
+		byName[j.Name] = append(byName[j.Name], r)
 		c.all = append(c.all, r)
 	}
 	for _, r := range c.all {
-		for _, name := range r.dependsOn { // those that were not chosen are not waited for
+		for _, name := range r.DependsOn { // those that were not chosen are not waited for
 			r.after = append(r.after, byName[name]...)
 		}
 	}
@@ -121,8 +162,8 @@ func (c *severalRuns) runAll(limit int) {
 		}
 		if running == 0 {
 			for _, r := range waiting { // the formats refuse cycles; what never ran is not green
-				r.err = fmt.Errorf("pipeline %s waits for itself", r.plan.Cell)
-				c.failed = append(c.failed, r.plan.Cell)
+				r.err = fmt.Errorf("pipeline %s waits for itself", r.Cell)
+				c.failed = append(c.failed, r.Cell)
 			}
 			return
 		}
@@ -141,7 +182,7 @@ func (r *severalRun) runs() bool {
 	for _, before := range r.after {
 		r.failed = r.failed || before.failed
 	}
-	on := r.runOn
+	on := r.RunOn
 	if on == (pipeline.RunOn{}) {
 		on.Success = true
 	}
@@ -154,20 +195,20 @@ func (c *severalRuns) leaveOut(r *severalRun) {
 	if r.failed {
 		why = "one before it failed"
 	}
-	c.notRun = append(c.notRun, fmt.Sprintf("%s (%s)", r.plan.Cell, why))
+	c.notRun = append(c.notRun, fmt.Sprintf("%s (%s)", r.Cell, why))
 }
 
 func (c *severalRuns) runOne(r *severalRun) {
-	code, err := executePlan(r.cells, r.admitted, r.fetcher, r.settings, c.on, c.options)
+	code, err := execute(r.cells, r.Job, c.machine, c.options)
 	if err != nil {
-		r.err = fmt.Errorf("%s: %w", r.plan.Cell, masked(err, r.secrets))
+		r.err = fmt.Errorf("%s: %w", r.Cell, Masked(err, r.Secrets))
 		code = event.CodeError
 	}
 	if code == 0 {
 		return
 	}
 	r.failed = true
-	if r.plan.FailFast {
+	if r.failFast {
 		r.cancel(errOtherCell)
 	}
 	c.mu.Lock()
@@ -175,7 +216,7 @@ func (c *severalRuns) runOne(r *severalRun) {
 	if c.code == 0 {
 		c.code = code
 	}
-	c.failed = append(c.failed, fmt.Sprintf("%s (%d)", r.plan.Cell, code))
+	c.failed = append(c.failed, fmt.Sprintf("%s (%d)", r.Cell, code))
 }
 
 func (c *severalRuns) event(e event.Event) {
@@ -187,7 +228,7 @@ func (c *severalRuns) event(e event.Event) {
 // verdict says in a line how all of them ended.
 func (c *severalRuns) verdict() string {
 	what, units := "matrix", "cells"
-	if slices.ContainsFunc(c.all, func(r *severalRun) bool { return r.workflow != c.all[0].workflow }) {
+	if slices.ContainsFunc(c.all, func(r *severalRun) bool { return r.Name != c.all[0].Name }) {
 		what, units = "pipelines", "runs"
 	}
 	good := len(c.all) - len(c.failed) - len(c.notRun)

@@ -1,0 +1,101 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/stepexec/stepexec/crash"
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/settings"
+	"github.com/stepexec/stepexec/unpack"
+)
+
+// Machine is what runs have in common on this machine: where their state lies, what runs
+// containers, and who is told.
+type Machine struct {
+	Sandbox  sandbox.Options // Warn is set here
+	Settings settings.Settings
+	Say      func(line string) // shows a line for people; nil: the lines are dropped
+}
+
+func (m *Machine) say(line string) {
+	if m.Say != nil {
+		m.Say(line)
+	}
+}
+
+// Origin says that steps came in by a way, for the caches of this machine.
+func (m *Machine) Origin(way policy.Way) (policy.Origin, error) {
+	caches, err := filepath.Abs(CachesDir(m.Sandbox.Root))
+	return policy.Origin{Way: way, Caches: caches}, err
+}
+
+// Execute runs a plan to its end with a host and a store that it opens, keeps a record of the
+// run and returns its exit code. Host, Fetcher, Done and OutputLimit of the options are
+// set here. A panic of stepexec on the way is an error; its details are said.
+func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code int, err error) {
+	defer func() { m.tellCrash(err, p.Plan.Secrets) }()
+	defer crash.Recover(&err)
+	err = OnHost(ctx, p, m, o, func(o engine.Options) error {
+		o, finish := keepRecord(m, p.Plan, o)
+		defer finish()
+		summary, err := engine.Run(ctx, p.Admitted, o)
+		code = summary.ExitCode
+		return err
+	})
+	if _, trimErr := TrimHistory(m.Sandbox.Root, m.Settings); trimErr != nil {
+		m.say("warning: " + trimErr.Error())
+	}
+	return code, err
+}
+
+// tellCrash says the details of every panic that err holds.
+func (m *Machine) tellCrash(err error, secrets []string) {
+	var c *crash.Error
+	if errors.As(err, &c) {
+		m.say(logs.NewMask(secrets).String(c.Log()))
+	}
+}
+
+// OnHost opens a host and a store for use, which gets the options that name them, and closes
+// both again.
+func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use func(engine.Options) error) (err error) {
+	mask := logs.NewMask(p.Plan.Secrets)
+	say := func(line string) { m.say(mask.String(line)) }
+	on := m.Sandbox
+	on.Warn = func(line string) { say("warning: " + line) }
+	host, err := sandbox.Open(ctx, on)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
+	if left := host.Leftovers(); left != nil {
+		say("warning: " + left.Error())
+	}
+	store, err := OpenStore(on.Root, m.Settings)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	in := &intake{store: store, limit: m.Settings.StoreLimit, root: on.Root, runtime: on.Runtime, say: say}
+	p.Fetcher.Store, p.Fetcher.Progress = store, in.progress
+	o.Host, o.Fetcher, o.OutputLimit = host, p.Fetcher, m.Settings.OutputLimit
+	o.Done = p.Done
+	err = use(o)
+	in.end(ctx)
+	return err
+}
+
+// OpenStore opens the store of a state root and has it unpack layers as the settings say.
+func OpenStore(root string, s settings.Settings) (*unpack.Store, error) {
+	store, err := unpack.OpenStore(root)
+	if err != nil {
+		return nil, err
+	}
+	store.Limits, store.Format = s.Limits, s.LayerFormat
+	return store, nil
+}

@@ -1,0 +1,98 @@
+package run
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/pull"
+)
+
+// Job is one run of a request: a pipeline, in one cell of its matrix.
+type Job struct {
+	Pipeline  *pipeline.Pipeline
+	Name      string         // of the pipeline, where there are several
+	DependsOn []string       // names of other pipelines that must have ended before
+	RunOn     pipeline.RunOn // after which ends of theirs it runs; the zero value is success
+	Cell      string         // tells it from the request's other runs; "" for the only run
+	Facts     pipeline.Facts
+	Secrets   map[string]string
+
+	request  *Request
+	in       pipeline.Inputs
+	file     string
+	failFast bool     // of the plan
+	values   []string // of all secrets, for masking
+	planned  *Planned // the only job's, which need not be planned twice; nil otherwise
+}
+
+// Planned is a job with everything resolved.
+type Planned struct {
+	Admitted *policy.Plan
+	Plan     *pipeline.Plan              // copy of what was admitted, to look at
+	Fetcher  *engine.Fetcher             // of the images, without a store
+	Done     map[string]event.StepResult // steps that do not run again, by name
+}
+
+// Plan plans the job under the request's policy. A job that is planned twice reads its files
+// twice. No secret is left in the text of the error.
+func (j *Job) Plan(ctx context.Context) (*Planned, error) {
+	if j.planned != nil {
+		return j.planned, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	p, err := j.plan()
+	if err != nil {
+		return nil, Masked(err, j.Secrets)
+	}
+	return p, nil
+}
+
+func (j *Job) plan() (*Planned, error) {
+	r := j.request
+	rules := r.Rules
+	if rules == nil {
+		rules = policy.Trusted()
+	}
+	origin, err := r.Machine.Origin(policy.Run)
+	if err != nil {
+		return nil, err
+	}
+	admitted, err := rules.Plan(j.Pipeline, j.in, origin)
+	if err != nil {
+		return nil, err
+	}
+	if r.KeepSteps {
+		admitted.KeepSteps()
+	}
+	plan := admitted.Plan()
+	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, nil)
+	if err != nil {
+		return nil, fmt.Errorf("image_pull_secrets: %w", err)
+	}
+	fetcher := &engine.Fetcher{
+		Dir: j.in.Dir, Platform: r.Platform,
+		Options: pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
+	}
+	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)
+}
+
+// checkJobs plans each job once, and keeps of the plans what is needed before their turn.
+func checkJobs(ctx context.Context, jobs []*Job) error {
+	for _, j := range jobs {
+		p, err := j.Plan(ctx)
+		if err != nil {
+			return err
+		}
+		j.Cell, j.failFast, j.values = p.Plan.Cell, p.Plan.FailFast, p.Plan.Secrets
+		if len(jobs) == 1 {
+			j.planned = p
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Source is a pipeline file that has been read, or a folder of them.
+type Source struct {
+	File string // as it was named, or found
+	Dir  string // folder where relative paths and the workspace start
+	Set  *pipeline.Set
+
+	build *pipeline.Build // nil for a native file: its facts are looked up only if it has conditions
+}
+
+// Load reads the request's pipeline file. A format of another CI system can depend on facts
+// of the build, which are looked up here.
+func (r *Request) Load(ctx context.Context) (*Source, error) {
+	file, err := FindFile(r.File)
+	if err != nil {
+		return nil, err
+	}
+	f, err := formatOf(file)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{File: file, Dir: filepath.Dir(file)}
+	if f == nil {
+		p, err := ParseFile(file)
+		s.Set = &pipeline.Set{Workflows: []pipeline.Workflow{{Pipeline: p}}}
+		return s, err
+	}
+	s.Dir = f.root(file)
+	in := formatInputs{raw: r.Raw}
+	if in.environ, err = r.variables(); err != nil {
+		return nil, err
+	}
+	if in.build, err = r.Facts.build(ctx, s.Dir, r.Platform, f.event); err != nil {
+		return nil, err
+	}
+	s.build = &in.build
+	s.Set, err = f.load(file, in)
+	return s, err
+}
+
+// ParseFile reads a native pipeline file.
+func ParseFile(file string) (*pipeline.Pipeline, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	return pipeline.Parse(file, data)
+}
+
+// variables returns the variables of the request's files and then its own, of which the later ones win.
+func (r *Request) variables() ([]string, error) {
+	var all []string
+	for _, file := range r.EnvFiles {
+		entries, err := pipeline.ReadEnvFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		all = append(all, entries...)
+	}
+	return append(all, r.Environment...), nil
+}
+
+// Choose returns the pipelines of the set that are to run: those of the given names, or
+// those that their conditions do not keep out, in which case say gets a line for each other.
+func (s *Source) Choose(names []string, say func(line string)) ([]pipeline.Workflow, error) {
+	all := s.Set.Workflows
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(w pipeline.Workflow) bool { return w.Name == name }) {
+			return nil, fmt.Errorf("--pipeline %s: %s has no such pipeline (it has %s)", name, s.File, PipelineNames(all))
+		}
+	}
+	if len(names) > 0 {
+		return slices.DeleteFunc(slices.Clone(all), func(w pipeline.Workflow) bool { return !slices.Contains(names, w.Name) }), nil
+	}
+	var chosen []pipeline.Workflow
+	for _, w := range all {
+		if w.LeftOut != "" {
+			say(fmt.Sprintf("pipeline %s is left out: %s", w.Name, w.LeftOut))
+			continue
+		}
+		chosen = append(chosen, w)
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("%s: no pipeline is left to run (choose one: --pipeline NAME, or say what is built: --event, --branch)", s.File)
+	}
+	return chosen, nil
+}
+
+// PipelineNames lists the names of pipelines, each once, separated by commas.
+func PipelineNames(all []pipeline.Workflow) string {
+	var names []string
+	for _, w := range all {
+		if !slices.Contains(names, w.Name) {
+			names = append(names, w.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}

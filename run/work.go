@@ -1,0 +1,64 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/settings"
+)
+
+// Work is a pipeline that a CI server has handed out.
+type Work struct {
+	Pipeline *pipeline.Pipeline
+	Inputs   pipeline.Inputs
+	Logins   map[string]pull.Login                        // at registries, by their hosts
+	Events   func(event.Event)                            // called one at a time; nil: nobody is told
+	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
+	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
+}
+
+// Bench is what a runner runs work with.
+type Bench struct {
+	Machine  Machine                           // its Settings are not used
+	Settings func() (settings.Settings, error) // asked for each time: an operator need not restart the runner
+	Grace    time.Duration                     // between a step's stop signal and the kill
+	Slots    chan struct{}                     // holds as many as steps of all pipelines may run at once; nil: no limit
+	Rules    *policy.Policy
+	Way      policy.Way // in which the work comes
+}
+
+// Execute runs work to its end. The events tell what became of the steps. The error is that
+// the work could not be begun, or what could not be cleared away after it.
+func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
+	defer func() { err = Masked(err, work.Inputs.Secrets) }()
+	m := b.Machine
+	origin, err := m.Origin(b.Way)
+	if err != nil {
+		return err
+	}
+	admitted, err := b.Rules.Plan(work.Pipeline, work.Inputs, origin)
+	if err != nil {
+		return err
+	}
+	plan := admitted.Plan()
+	if m.Settings, err = b.Settings(); err != nil {
+		return err
+	}
+	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, pull.Logins(work.Logins))
+	if err != nil {
+		return fmt.Errorf("image_pull_secrets: %w", err)
+	}
+	fetcher := &engine.Fetcher{Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
+	caches := newCaches(m.Sandbox.Root)
+	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
+		Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: b.Grace, Slots: b.Slots,
+	})
+	return errors.Join(err, caches.close())
+}
