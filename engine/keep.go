@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -98,7 +98,7 @@ func (r *run) dropRoot(n *node) {
 	n.left = nil
 	r.removals.Go(func() {
 		if <-left.removed; left.err == nil {
-			r.keepErr(os.RemoveAll(left.upper))
+			r.keepErr(beneath.RemoveAll(left.upper))
 		}
 	})
 }

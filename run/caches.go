@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // caches are the named caches of a state root: ROOT/caches/NAME/data. Runs share them,
@@ -103,7 +105,7 @@ func PruneCaches(root string, olderThan time.Duration) (removed []string, err er
 		}
 		info, err := lock.Stat()
 		if err == nil && time.Since(info.ModTime()) >= olderThan {
-			if err = os.RemoveAll(dir); err == nil {
+			if err = beneath.RemoveAll(dir); err == nil {
 				removed = append(removed, entry.Name())
 			}
 		}

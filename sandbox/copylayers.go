@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // refusesOverlay recognises errors of kernels that have no overlayfs, or none
@@ -71,7 +73,7 @@ func (c *copier) entry(from, to string) error {
 	}
 	merges := err == nil && kind == unix.S_IFDIR && below.Mode&unix.S_IFMT == unix.S_IFDIR && !isOpaque(from)
 	if err == nil && !merges {
-		if err := os.RemoveAll(to); err != nil {
+		if err := beneath.RemoveAll(to); err != nil {
 			return err
 		}
 	}

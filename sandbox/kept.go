@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // ErrKeptInUse says that somebody looks into a kept step just now.
@@ -71,7 +73,7 @@ func (h *Host) Keep(upper string, k Kept) error {
 	if err != nil {
 		return wrap(err)
 	}
-	if err := errors.Join(os.WriteFile(filepath.Join(upper, keptFile), data, 0o600), os.RemoveAll(filepath.Join(upper, "work"))); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(upper, keptFile), data, 0o600), beneath.RemoveAll(filepath.Join(upper, "work"))); err != nil {
 		return wrap(err)
 	}
 	if err := os.MkdirAll(h.kept(), 0o700); err != nil {
@@ -153,19 +155,25 @@ func (k Kept) Open() (release func() error, err error) {
 	return lock.Close, nil
 }
 
-// Bytes is what the step has written, on disk.
+// Bytes returns how much the step has written, in bytes on disk.
 func (k Kept) Bytes() (bytes int64, err error) {
-	err = filepath.WalkDir(k.dir, func(path string, _ fs.DirEntry, err error) error {
+	dir, err := os.Open(k.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	err = beneath.Walk(dir, beneath.Visitor{Entry: func(dir *os.File, name string) (enter bool, err error) {
 		var st unix.Stat_t
-		if err == nil {
-			err = unix.Lstat(path, &st)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		if errors.Is(err, unix.ENOENT) {
+			return false, nil
 		}
 		bytes += st.Blocks * 512
-		return err
-	})
+		return st.Mode&unix.S_IFMT == unix.S_IFDIR, err
+	}})
 	return bytes, err
 }
 
@@ -184,7 +192,7 @@ func (k Kept) Remove() error {
 	if err := os.Rename(k.dir, rest); err != nil {
 		return errors.Join(err, release())
 	}
-	return errors.Join(os.RemoveAll(rest), removeShared(run), release())
+	return errors.Join(beneath.RemoveAll(rest), removeShared(run), release())
 }
 
 // removeShared removes the folder of a run of which no step is kept any more.
@@ -203,7 +211,7 @@ func removeShared(run string) error {
 	if err := os.Rename(run, rest); err != nil {
 		return err
 	}
-	return os.RemoveAll(rest)
+	return beneath.RemoveAll(rest)
 }
 
 // SweepKept removes what a Remove that was killed has left.
@@ -214,7 +222,7 @@ func SweepKept(root string) error {
 	}
 	var failed []error
 	for _, path := range left {
-		failed = append(failed, os.RemoveAll(path))
+		failed = append(failed, beneath.RemoveAll(path))
 	}
 	return errors.Join(failed...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/rootless"
 )
 
@@ -140,14 +141,14 @@ func removeRun(dir string) error {
 		if err := unmountBelow(mapped); err != nil {
 			return err
 		}
-		if err := os.RemoveAll(mapped); err != nil {
+		if err := beneath.RemoveAll(mapped); err != nil {
 			return err
 		}
 	}
 	if err := removeCgroupParents(dir); err != nil {
 		return err // the list of them stays for the next try
 	}
-	return os.RemoveAll(dir)
+	return beneath.RemoveAll(dir)
 }
 
 func unmountBelow(dir string) error {

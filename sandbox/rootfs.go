@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/rootless"
 )
 
@@ -23,7 +24,7 @@ func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, targe
 	_, err = os.Stat(fs)
 	isNew := errors.Is(err, os.ErrNotExist)
 	if !isNew { // the kernel refuses a work directory that a volatile overlay has had
-		if err := os.RemoveAll(work); err != nil {
+		if err := beneath.RemoveAll(work); err != nil {
 			return nil, err
 		}
 	}
@@ -38,7 +39,7 @@ func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, targe
 		if stays() {
 			return nil
 		}
-		return os.RemoveAll(upper)
+		return beneath.RemoveAll(upper)
 	}
 	if isNew {
 		if err := copyOwner(lowerdirs[len(lowerdirs)-1], fs); err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/go-runc"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // ScriptPath is where a step finds its script.
@@ -92,7 +94,7 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 	if err != nil {
 		return "", "", err
 	}
-	s.release = append(s.release, func() error { return os.RemoveAll(dir) }, s.awaitDelete)
+	s.release = append(s.release, func() error { return beneath.RemoveAll(dir) }, s.awaitDelete)
 	s.bundle, s.log = dir, filepath.Join(dir, "runtime.log")
 	s.runtime = h.newRuntime(s.log)
 

@@ -3,51 +3,48 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// maxWorkspaceDepth bounds the descriptors that a tree made by a hostile step
-// can hold open.
-const maxWorkspaceDepth = 1000
-
 // giveWorkspace gives what belongs to root in the step's workspace to its
-// WorkspaceOwner: a step that runs as root would else leave files there that
-// the user of the host cannot delete. What belongs to anybody else stays, and
+// WorkspaceOwner: a step that runs as root would otherwise leave files there that
+// the user of the host cannot delete. Files of anybody else stay theirs, and
 // the group changes where it was root's.
 //
-// Nothing outside the workspace is touched. Links are given away, never
-// followed; mounts inside it are left alone; and a file that has names outside
-// of it too stays as it is, be it /etc/shadow under a second name. So does a
-// device: a step may make the node of the host's disk, though not open it.
+// It touches nothing outside the workspace. It gives links away and never
+// follows them, leaves mounts alone, and leaves alone a file that has names
+// outside the workspace too, which may be /etc/shadow under a second name. It
+// leaves devices alone: a step may make the node of the host's disk, though not
+// open it.
 func giveWorkspace(step *Step) error {
 	if step.WorkspaceOwner == nil || step.Workspace == "" {
 		return nil
 	}
 	if _, ok := rootless.Inside(); ok {
-		return nil // to the user who runs stepexec, and its they are
+		return nil // the step's root is the user who runs stepexec: the files are theirs
 	}
 	root, err := os.Open(step.Workspace)
 	if err != nil {
 		return fmt.Errorf("give the workspace to its owner: %w", err)
 	}
+	defer root.Close()
 	uid, gid, err := step.Security.owner(0, 0)
 	if err != nil {
 		return err
 	}
 	g := &giver{rootUID: uint32(uid), rootGID: uint32(gid), owner: *step.WorkspaceOwner, names: map[inode]uint64{}}
-	err = g.tree(root, 0)
+	walk := func() error { return beneath.Walk(root, beneath.Visitor{Enter: g.give, Entry: g.entry}) }
+	err = walk()
 	if err == nil && len(g.names) > 0 {
 		// Only now is it known which files have all of their names here.
 		g.counted = true
-		if root, err = os.Open(step.Workspace); err == nil {
-			err = g.tree(root, 0)
-		}
+		err = walk()
 	}
 	if err != nil {
 		return fmt.Errorf("give the workspace to its owner: %w", err)
@@ -55,73 +52,45 @@ func giveWorkspace(step *Step) error {
 	return nil
 }
 
+// inode identifies a file.
 type inode struct{ device, number uint64 }
 
 type giver struct {
-	rootUID, rootGID uint32 // of the step, on the host
+	rootUID, rootGID uint32 // ids of the step's root on the host
 	owner            Owner
-	names            map[inode]uint64 // files with several names to how many of them are in the workspace
-	counted          bool
+	names            map[inode]uint64 // of files with several names, how many are in the workspace
+	counted          bool             // names is complete
 }
 
-// tree gives away a directory and what is in it, and closes it.
-func (g *giver) tree(dir *os.File, depth int) error {
-	defer dir.Close()
-	if depth > maxWorkspaceDepth {
-		return fmt.Errorf("%s: nested more than %d directories deep", dir.Name(), maxWorkspaceDepth)
-	}
-	if err := g.give(dir); err != nil {
-		return err
-	}
-	for {
-		names, err := dir.Readdirnames(1000)
-		for _, name := range names {
-			if err := g.entry(dir, name, depth); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// entry looks at a name first, which is all that is needed for most: a
-// workspace has a hundred thousand files that never were root's.
-func (g *giver) entry(dir *os.File, name string, depth int) error {
+// entry gives away what is not a directory. It looks at a name first, which is
+// all that is needed for most: a workspace has a hundred thousand files that
+// never were root's.
+func (g *giver) entry(dir *os.File, name string) (enter bool, err error) {
 	var st unix.Stat_t
-	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	if err == nil && !isDir && st.Uid != g.rootUID {
-		return nil
+	err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return true, nil
 	}
-	flags := unix.O_PATH
-	if isDir {
-		flags = unix.O_RDONLY | unix.O_DIRECTORY
+	if err == nil && st.Uid != g.rootUID {
+		return false, nil
 	}
 	var fd int
 	if err == nil {
 		fd, err = unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
-			Flags:   uint64(flags | unix.O_NOFOLLOW | unix.O_CLOEXEC),
+			Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 		})
 	}
 	path := filepath.Join(dir.Name(), name)
 	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EXDEV), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
-		return nil // gone, a mount, or changed by a service since the look
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EXDEV):
+		return false, nil // it is gone, or a mount
 	case err != nil:
-		return &os.PathError{Op: "open", Path: path, Err: err}
+		return false, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	file := os.NewFile(uintptr(fd), path)
-	if isDir {
-		return g.tree(file, depth+1)
-	}
 	defer file.Close()
-	return g.give(file)
+	return false, g.give(file)
 }
 
 // give gives away one file by its descriptor, so that it is the one that was

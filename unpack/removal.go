@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // A removal takes images and layers out of the store. It holds the lock of the records meanwhile: an image that
@@ -145,7 +147,7 @@ func take(path, tmp string) (taken bool, err error) {
 	if err != nil || !free {
 		return false, err
 	}
-	if err := os.RemoveAll(tmp); err != nil {
+	if err := beneath.RemoveAll(tmp); err != nil {
 		return false, err
 	}
 	if err := os.Rename(path, tmp); err != nil {
@@ -167,7 +169,7 @@ func (r *removal) clear(ctx context.Context) error {
 	synced := errors.Join(failed...) == nil
 	for _, left := range r.rest {
 		if synced && ctx.Err() == nil {
-			failed = append(failed, os.RemoveAll(left.tmp))
+			failed = append(failed, beneath.RemoveAll(left.tmp))
 		}
 		failed = append(failed, left.unlock())
 	}

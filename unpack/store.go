@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
@@ -107,7 +108,7 @@ func (s *Store) sweep() error {
 		if !ok {
 			continue
 		}
-		err = os.RemoveAll(filepath.Join(s.root, "tmp", e.Name()))
+		err = beneath.RemoveAll(filepath.Join(s.root, "tmp", e.Name()))
 		if err := errors.Join(err, unlock()); err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (s *Store) build(ctx context.Context, key, final string, fill func(tmp stri
 	committed := false
 	defer func() {
 		if !committed {
-			err = errors.Join(err, os.RemoveAll(tmp))
+			err = errors.Join(err, beneath.RemoveAll(tmp))
 		}
 	}()
 	if err := os.Mkdir(tmp, 0o700); err != nil {
@@ -209,12 +210,12 @@ func (s *Store) build(ctx context.Context, key, final string, fill func(tmp stri
 
 // discard removes what a dead process left in tmp, and a directory final that is not trusted.
 func discard(tmp, final string) error {
-	if err := os.RemoveAll(tmp); err != nil {
+	if err := beneath.RemoveAll(tmp); err != nil {
 		return err
 	}
 	err := os.Rename(final, tmp)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, os.RemoveAll(tmp))
+	return errors.Join(err, beneath.RemoveAll(tmp))
 }

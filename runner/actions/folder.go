@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // jobs are the folders of the jobs of one runner: ROOT/actions/RUNNER-XXXX, locked by the job's
@@ -69,7 +71,7 @@ func endJob(ctx context.Context, folder string) error {
 	if err != nil {
 		return fmt.Errorf("end the job of %s: %w", folder, err)
 	}
-	return errors.Join(os.RemoveAll(folder), lock.Close())
+	return errors.Join(beneath.RemoveAll(folder), lock.Close())
 }
 
 // endTime bounds how long the end of a job is waited for: networks are taken away by

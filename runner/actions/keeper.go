@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
@@ -63,7 +64,7 @@ func (k *Keeper) Keep(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer lock.Close()
-	defer os.RemoveAll(o.Folder) // whoever waits for the lock removes it too
+	defer beneath.RemoveAll(o.Folder) // whoever waits for the lock removes it too
 	err = k.keep(ctx, &o, tell)
 	if err != nil {
 		_ = tell.Encode(report{Failed: err.Error()}) // nobody reads it once the job was ready
