@@ -16,6 +16,6 @@
 //
 //	func Load(path string, o Options) (*pipeline.Set, error)
 //
-// and one entry in cmd/stepexec/formats.go makes run, explain, validate, lock, spec and
+// and one entry in run/formats.go makes run, explain, validate, lock, spec and
 // convert know it.
 package pipeline

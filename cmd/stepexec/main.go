@@ -1,6 +1,23 @@
-// Command stepexec runs the steps of a CI pipeline, each in the container
-// image it names, with no daemon. This package is the command line: it wires
-// the other packages together and holds one file a subcommand.
+// Command stepexec runs the steps of a CI pipeline, each in the container image it names, with
+// no daemon. This package is the command line: flags, words and wiring. Nothing that another
+// way in would need is decided here; see package run.
+//
+// One file is one subcommand, or one thing that several of them share. The first word of its
+// name says what it is about:
+//
+//	main_     the program itself: signals, the guard, help, completion
+//	flags_    flags that several subcommands have
+//	run_      stepexec run, a pipeline from a file
+//	step_     stepexec step, one command in an image
+//	file_     pipeline files: validate, explain, spec, lock, convert, schema
+//	live_     runs that go on, and steps that were kept: ps, stop, shell, kept
+//	past_     runs that are over: history, logs, report
+//	image_    the store: pull, load, images, save, verify, rmi, prune
+//	machine_  this machine: doctor, gc
+//	runner_   the runners of CI servers
+//	actions_  GitHub Actions: the action and the container hook
+//	show_     how a run is shown
+//	scripts_  tests of the whole program
 package main
 
 import (
