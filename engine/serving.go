@@ -40,6 +40,9 @@ func (r *run) serveOthers(ctx context.Context) {
 // Plan is the plan of the run, which admits what comes to it while it goes on.
 func (s *Serving) Plan() *policy.Plan { return s.run.admitted }
 
+// ID is the run's.
+func (s *Serving) ID() string { return s.run.o.Host.ID() }
+
 // Exec runs one more program in a service's container, as Sandbox.Exec does. It is an error
 // when the service has ended.
 func (s *Serving) Exec(ctx context.Context, service *policy.Joined, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {

@@ -59,7 +59,8 @@ func keeperCommand(hook *cobra.Command) []string {
 
 // newActionsJob is no command for people: the hook starts it for a job.
 func newActionsJob() *cobra.Command {
-	bench := workbench{say: func(line string) { actions.Say(os.Stdout, line) }}
+	voice := actions.NewVoice(os.Stdout)
+	bench := workbench{say: voice.Say}
 	cmd := &cobra.Command{
 		Use:    "actions-job",
 		Short:  "Keep the containers of a GitHub Actions job",
@@ -71,7 +72,7 @@ func newActionsJob() *cobra.Command {
 				return err
 			}
 			keeper := actions.Keeper{Read: readCreateOptions, Execute: execute}
-			return keeper.Keep(cmd.Context(), os.Stdin, os.Stdout)
+			return keeper.Keep(cmd.Context(), os.Stdin, voice)
 		},
 	}
 	bench.add(cmd.Flags())

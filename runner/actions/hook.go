@@ -196,6 +196,9 @@ func (h *Hook) call(ctx context.Context, folder string, what *call) (int, error)
 	if err != nil {
 		return event.CodeError, err
 	}
+	for _, line := range a.Log {
+		fmt.Fprintln(h.Stderr, line)
+	}
 	for _, warning := range a.Warnings {
 		fmt.Fprintln(h.Stdout, "warning: "+warning)
 	}

@@ -22,27 +22,16 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// stopGrace is what a program has between SIGTERM and SIGKILL when the runner cancels: it
-// kills the hook 10 s after its first signal.
+// stopGrace is the time between SIGTERM and SIGKILL that a program has when the runner
+// cancels: the runner kills the hook 10 s after its first signal.
 const stopGrace = 4 * time.Second
 
-// order is what the keeper is started with.
+// order is what the hook starts a keeper with.
 type order struct {
 	Args    Args
-	Folder  string // of the job, that is there
-	Network string
+	Folder  string // of the job; it exists
+	Network string // of containers that do not say otherwise
 }
-
-// report is a line of what the keeper tells the hook that has started it, until Ready or
-// Failed.
-type report struct {
-	Say    string    `json:"say,omitempty"`
-	Ready  *Response `json:"ready,omitempty"`
-	Failed string    `json:"failed,omitempty"`
-}
-
-// Say tells, in what a keeper writes, a line for the log of the runner.
-func Say(out io.Writer, line string) { _ = json.NewEncoder(out).Encode(report{Say: line}) }
 
 // Keeper keeps the containers of one job.
 type Keeper struct {
@@ -50,49 +39,47 @@ type Keeper struct {
 	Execute runner.Execute
 }
 
-// Keep reads an order, starts the job's containers, tells out how that went, and does what
-// calls ask of it until one of them ends the job, or ctx does. All of the job is gone when
-// it returns.
-func (k *Keeper) Keep(ctx context.Context, in io.Reader, out io.Writer) error {
+// Keep reads an order, starts the job's containers, tells the hook how that went, and does
+// what later calls ask for until one of them ends the job, or ctx does. All of the job is gone
+// when it returns.
+func (k *Keeper) Keep(ctx context.Context, in io.Reader, voice *Voice) error {
 	var o order
 	if err := json.NewDecoder(in).Decode(&o); err != nil {
 		return fmt.Errorf("read the order: %w", err)
 	}
-	tell := json.NewEncoder(out)
 	lock, err := lockFolder(o.Folder)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	defer beneath.RemoveAll(o.Folder) // whoever waits for the lock removes it too
-	err = k.keep(ctx, &o, tell)
+	err = runner.Protect(voice.Say, "the job", func() error { return k.keep(ctx, &o, voice) })
 	if err != nil {
-		_ = tell.Encode(report{Failed: err.Error()}) // nobody reads it once the job was ready
+		_ = voice.end(report{Failed: err.Error()}) // the hook may be gone
 	}
 	return err
 }
 
-func (k *Keeper) keep(ctx context.Context, o *order, tell *json.Encoder) error {
+func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	j, err := newJob(&o.Args, k.Read, o.Network)
 	if err != nil {
 		return err
 	}
 	for _, warning := range j.warnings {
-		_ = tell.Encode(report{Say: "warning: " + warning})
+		voice.Say("warning: " + warning)
 	}
 	listener, err := listen(o.Folder)
 	if err != nil {
 		return fmt.Errorf("make the job's socket: %w", err)
 	}
-	kill := make(chan struct{})
-	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, tell: tell, kill: kill}
-	work := runner.Work{
-		Pipeline: &j.pipeline, Logins: j.logins, Kill: kill, Events: s.event, Serve: s.serve,
+	defer listener.Close()
+	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, kill: make(chan struct{})}
+	err = k.Execute(ctx, runner.Work{
+		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.start.event(voice), Serve: s.serve,
 		Inputs: pipeline.Inputs{Serving: true, Bare: true, Dir: "/"},
-	}
-	err = errors.Join(k.Execute(ctx, work), listener.Close())
-	if err == nil && !s.ready {
-		err = fmt.Errorf("the job's containers could not be started%s", s.why)
+	})
+	if err == nil && !s.start.isReady() {
+		err = fmt.Errorf("the job's containers could not be started%s", s.start.reasons())
 	}
 	return err
 }
@@ -103,36 +90,64 @@ type server struct {
 	job      *job
 	listener *net.UnixListener
 	folder   string
-	tell     *json.Encoder
-	ready    bool
-	why      string
-	run      string        // its id
+	voice    *Voice
+	start    start
 	kill     chan struct{} // closed: what runs is killed without grace
 	serving  *engine.Serving
 }
 
+// start is what is known about the start of the job's containers. The goroutine that delivers
+// events and the one that serves calls both use it.
+type start struct {
+	mu    sync.Mutex
+	ready bool
+	why   string // reasons why containers did not start
+}
+
 // event tells the hook what goes on until the job is ready.
-func (s *server) event(e event.Event) {
-	if s.ready {
-		return // the record has it
-	}
-	switch e.Kind {
-	case event.RunStarted:
-		s.run = e.Run
-	case event.PullStarted:
-		s.say("pull " + e.Image)
-	case event.Warning:
-		s.say("warning: " + e.Text)
-	case event.StepFinished:
-		if e.Result.Error != "" {
-			s.why += fmt.Sprintf("; %s: %s", e.Result.Step, e.Result.Error)
-		} else if e.Result.Status == event.Failed || e.Result.NotReady {
-			s.why += fmt.Sprintf("; %s ended with exit code %d", e.Result.Step, e.Result.ExitCode)
+func (s *start) event(voice *Voice) func(event.Event) {
+	return func(e event.Event) {
+		switch e.Kind {
+		case event.PullStarted:
+			voice.Say("pull " + e.Image)
+		case event.Warning:
+			voice.Say("warning: " + e.Text)
+		case event.StepFinished:
+			s.ended(e.Result)
 		}
 	}
 }
 
-func (s *server) say(text string) { _ = s.tell.Encode(report{Say: text}) }
+// ended notes the end of a container.
+func (s *start) ended(r *event.StepResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ready:
+	case r.Error != "":
+		s.why += fmt.Sprintf("; %s: %s", r.Step, r.Error)
+	case r.Status == event.Failed || r.NotReady:
+		s.why += fmt.Sprintf("; %s ended with exit code %d", r.Step, r.ExitCode)
+	}
+}
+
+func (s *start) reasons() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+func (s *start) isReady() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready
+}
+
+func (s *start) setReady() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = true
+}
 
 // serve tells the hook that all is ready and answers calls until one of them ends the job.
 func (s *server) serve(ctx context.Context, serving *engine.Serving) error {
@@ -161,12 +176,12 @@ func (s *server) serve(ctx context.Context, serving *engine.Serving) error {
 	}
 }
 
-// respond fills in what is known of the containers now.
+// respond fills in what is known about the containers now.
 func (s *server) respond() error {
 	r := &s.job.response
 	r.State.Job = s.folder
 	if c := r.Context.Container; c != nil {
-		c.ID, c.Network = hexID(s.run, jobName), s.network(jobName)
+		c.ID, c.Network = hexID(s.serving.ID(), jobName), s.network(jobName)
 		release, err := s.alpine()
 		if err != nil {
 			return err
@@ -175,19 +190,19 @@ func (s *server) respond() error {
 	}
 	for i := range r.Context.Services {
 		name := s.job.pipeline.Services[i].Name
-		r.Context.Services[i].ID, r.Context.Services[i].Network = hexID(s.run, name), s.network(name)
+		r.Context.Services[i].ID, r.Context.Services[i].Network = hexID(s.serving.ID(), name), s.network(name)
 	}
-	s.ready = true
-	return s.tell.Encode(report{Ready: r})
+	s.start.setReady()
+	return s.voice.end(report{Ready: r})
 }
 
-// network is a name for a container's network, which the runner shows and does nothing with.
+// network is a name for a container's network. The runner shows it, and does nothing else with it.
 func (s *server) network(service string) string {
 	i := slices.IndexFunc(s.job.pipeline.Services, func(step pipeline.Step) bool { return step.Name == service })
 	if network := s.job.pipeline.Services[i].Network; network != "private" {
 		return network
 	}
-	return "stepexec-" + s.run
+	return "stepexec-" + s.serving.ID()
 }
 
 var alpineRelease = regexp.MustCompile(`(?m)^ID="?alpine"?\s*$`)
@@ -213,20 +228,37 @@ func (s *server) answer(ctx context.Context, conn *net.UnixConn, end func()) {
 	if err != nil {
 		return // whoever called is gone
 	}
-	var a answer
-	switch {
-	case c.End:
+	if c.End {
 		end()
 		return // the lock of the folder tells that all is gone
-	case len(streams) != 2:
-		a = failed(errors.New("the call has no streams"))
-	case c.Script != nil:
-		a = s.script(ctx, c.Script, streams)
-	case c.Container != nil:
-		a = s.container(ctx, c.Container, streams)
 	}
+	a := s.do(ctx, &c, streams)
 	closeAll(streams)
 	_ = json.NewEncoder(conn).Encode(a) // whoever called may be gone
+}
+
+// do runs what a call asks for. A panic fails this call alone: the job's containers and its
+// other calls go on.
+func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer) {
+	var log []string
+	err := runner.Protect(func(line string) { log = append(log, line) }, "the call", func() error {
+		switch {
+		case len(streams) != 2:
+			a = failed(errors.New("the call has no streams"))
+		case c.Script != nil:
+			a = s.script(ctx, c.Script, streams)
+		case c.Container != nil:
+			a = s.container(ctx, c.Container, streams)
+		default:
+			a = failed(errors.New("the call asks for nothing"))
+		}
+		return nil
+	})
+	if err != nil {
+		a = failed(err)
+		a.Log = log
+	}
+	return a
 }
 
 func closeAll(files []*os.File) {

@@ -16,7 +16,7 @@ import (
 // socketName is the keeper's, in the job's folder.
 const socketName = "socket"
 
-// call is what a later call of the hook asks of the keeper. One of its fields is set.
+// call is what a later call of the hook asks the keeper for. One of its fields is set.
 type call struct {
 	Script    *Container `json:"script,omitempty"`    // to be run in the job's container
 	Container *Container `json:"container,omitempty"` // to be run beside it
@@ -26,8 +26,9 @@ type call struct {
 // answer is how a call ended.
 type answer struct {
 	Code     int      `json:"code"`
-	Error    string   `json:"error,omitempty"` // of stepexec's own
+	Error    string   `json:"error,omitempty"` // a failure that is stepexec's own
 	Warnings []string `json:"warnings,omitempty"`
+	Log      []string `json:"log,omitempty"` // details of that failure for whoever runs stepexec
 }
 
 // listen makes the socket of a job. Its folder is the user's alone.
@@ -39,7 +40,7 @@ func dial(dir string) (*net.UnixConn, error) {
 	return atSocket(dir, func(addr *net.UnixAddr) (*net.UnixConn, error) { return net.DialUnix("unix", nil, addr) })
 }
 
-// atSocket has a job's socket used by a short path: the kernel takes 107 bytes.
+// atSocket calls use with a short path of a job's socket: the kernel takes 107 bytes.
 func atSocket[T any](dir string, use func(*net.UnixAddr) (T, error)) (T, error) {
 	folder, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -51,7 +52,7 @@ func atSocket[T any](dir string, use func(*net.UnixAddr) (T, error)) (T, error) 
 }
 
 // request sends a call, with the streams of what it starts, and waits for the answer. When
-// ctx ends first, the keeper is told by the end of what is sent.
+// ctx ends first, request closes the sending side of conn, which tells the keeper.
 func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.File) (answer, error) {
 	var a answer
 	var fds []int
@@ -72,8 +73,7 @@ func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.F
 	return a, err
 }
 
-// receive reads a call. The returned context ends when the other side has hung up, and
-// close when the answer has been sent.
+// receive reads a call. The returned context ends when the other side has hung up.
 func receive(ctx context.Context, conn *net.UnixConn) (_ context.Context, c call, streams []*os.File, err error) {
 	count, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(8*4))
 	_, n, _, _, err := conn.ReadMsgUnix(count, oob)
