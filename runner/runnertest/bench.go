@@ -58,8 +58,14 @@ func (b *Bench) Runs() int {
 	return len(runs)
 }
 
+// Folder is the folder of a bench, in which processes of the test run work, too.
+type Folder string
+
 // Execute is a runner.Execute with real containers.
-func (b *Bench) Execute(ctx context.Context, w runner.Work) (err error) {
+func (b *Bench) Execute(ctx context.Context, w runner.Work) error { return Folder(b.Dir).Execute(ctx, w) }
+
+// Execute is a runner.Execute with real containers.
+func (f Folder) Execute(ctx context.Context, w runner.Work) (err error) {
 	plan, err := policy.Trusted().Plan(w.Pipeline, w.Inputs, policy.Origin{Way: policy.Run})
 	if err != nil {
 		return err
@@ -68,23 +74,23 @@ func (b *Bench) Execute(ctx context.Context, w runner.Work) (err error) {
 	if err != nil {
 		return err
 	}
-	host, err := sandbox.Open(ctx, sandbox.Options{Root: filepath.Join(b.Dir, "root")})
+	host, err := sandbox.Open(ctx, sandbox.Options{Root: filepath.Join(string(f), "root")})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-	store, err := unpack.OpenStore(filepath.Join(b.Dir, "root"))
+	store, err := unpack.OpenStore(filepath.Join(string(f), "root"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	_, err = engine.Run(ctx, plan, engine.Options{
-		Host: host, Fetcher: &engine.Fetcher{Store: store, Dir: b.Dir, Options: pull.Options{Keychain: keychain}}, Events: w.Events, Kill: w.Kill,
+		Host: host, Fetcher: &engine.Fetcher{Store: store, Dir: string(f), Options: pull.Options{Keychain: keychain}}, Events: w.Events, Serve: w.Serve, Kill: w.Kill,
 		Cache: func(name string) (string, error) {
 			if name == Bug {
 				panic("a bug of stepexec")
 			}
-			dir := filepath.Join(b.Dir, "caches", name)
+			dir := filepath.Join(string(f), "caches", name)
 			return dir, os.MkdirAll(dir, 0o777)
 		},
 	})
