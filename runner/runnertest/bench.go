@@ -62,7 +62,9 @@ func (b *Bench) Runs() int {
 type Folder string
 
 // Execute is a runner.Execute with real containers.
-func (b *Bench) Execute(ctx context.Context, w runner.Work) error { return Folder(b.Dir).Execute(ctx, w) }
+func (b *Bench) Execute(ctx context.Context, w runner.Work) error {
+	return Folder(b.Dir).Execute(ctx, w)
+}
 
 // Execute is a runner.Execute with real containers.
 func (f Folder) Execute(ctx context.Context, w runner.Work) (err error) {
