@@ -9,24 +9,6 @@ import (
 	"github.com/docker/go-units"
 )
 
-// limitFields says how to read the keys that bound a step.
-func (p *parser) limitFields(l *Limits) fields {
-	return fields{
-		"cpus":        func(v value) { l.CPUs = p.cpus(v) },
-		"cpu_quota":   func(v value) { l.CPUQuota = p.whole(v, minQuota, 1<<40) },
-		"cpu_period":  func(v value) { l.CPUPeriod = p.whole(v, minQuota, maxPeriod) },
-		"cpu_shares":  func(v value) { l.CPUShares = p.whole(v, 2, 262144) },
-		"cpuset_cpus": func(v value) { l.CpusetCPUs = p.cpuset(v) },
-		"cpuset_mems": func(v value) { l.CpusetMems = p.cpuset(v) },
-		"memory":      func(v value) { l.Memory = p.memory(v) },
-		"memory_swap": func(v value) { l.MemorySwap = p.memorySwap(v) },
-		"pids":        func(v value) { l.Pids = p.whole(v, 1, 1<<22) },
-		"io_weight":   func(v value) { l.IOWeight = p.whole(v, 10, 1000) },
-		"shm_size":    func(v value) { l.ShmSize = p.size(v) },
-		"ulimits":     func(v value) { l.Ulimits = p.ulimits(v) },
-	}
-}
-
 // limitsTogether checks limits that depend on each other.
 func (p *parser) limitsTogether(v value, l *Limits) {
 	for _, key := range []string{"cpu_quota", "cpu_period"} {

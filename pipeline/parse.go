@@ -34,6 +34,7 @@ type parser struct {
 	reader
 	names   map[string]value // of steps and services, to where they are given
 	depends [][]value        // for each step the names in its depends_on
+	mounted map[string]value // destinations of the mounts of the step that is read
 }
 
 // topFields says how to read every key of a pipeline.

@@ -11,30 +11,10 @@ import (
 	"github.com/docker/go-units"
 )
 
-// advancedFields says how to read the keys of few steps.
-func (p *parser) advancedFields(s *Step) fields {
-	a := &s.Advanced
-	return fields{
-		"tty":             func(v value) { a.TTY = p.boolean(v) },
-		"stdin":           func(v value) { s.Stdin = p.line(v) },
-		"output":          func(v value) { s.Output = p.output(v) },
-		"output_limit":    func(v value) { s.OutputLimit = p.outputLimit(v) },
-		"workspace_owner": func(v value) { s.Owner = p.owner(v) },
-		"spec":            func(v value) { s.SpecFile, s.specFileAt = p.line(v), v.position() },
-		"spec_patch":      func(v value) { a.SpecPatch = p.specPatch(v) },
-		"namespaces":      func(v value) { a.Namespaces = p.namespaces(v) },
-		"labels":          func(v value) { a.Labels = p.labels(v) },
-		"cgroup_parent":   func(v value) { a.CgroupParent = p.cgroupParent(v) },
-	}
-}
-
-// besideSpec are the keys that say what is done with a step, not what it is.
-var besideSpec = []string{"name", "image", "pull", "spec", "depends_on", "keep", "detach", "failure", "ends_run", "when", "retry", "timeout", "ready", "stdin", "output", "output_limit"}
-
 func (p *parser) advancedTogether(v value, s *Step) {
 	if _, given := v.get("spec"); given {
 		for _, pair := range v.pairs {
-			if !slices.Contains(besideSpec, pair.name) {
+			if !isBesideSpec(pair.name) {
 				p.misplaced(v.field(pair), "has no effect beside a raw specification", "that is used as it is; remove one of the two, or use spec_patch alone")
 			}
 		}

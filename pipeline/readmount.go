@@ -6,7 +6,7 @@ import (
 )
 
 // mounts reads the list behind mounts or volumes, with read for each item.
-func (p *parser) mounts(v value, read func(value) (Mount, error), taken map[string]value) []Mount {
+func (p *parser) mounts(v value, read func(value) (Mount, error)) []Mount {
 	if v.kind != listKind {
 		p.wrongType(v, "a list")
 		return nil
@@ -16,14 +16,14 @@ func (p *parser) mounts(v value, read func(value) (Mount, error), taken map[stri
 		item := v.item(i)
 		before := len(p.errs)
 		m, err := read(item)
-		switch first, used := taken[m.Destination]; {
+		switch first, used := p.mounted[m.Destination]; {
 		case len(p.errs) > before:
 		case err != nil:
 			p.report(item, err)
 		case used:
 			p.wrong(item, m.Destination+" is already mounted"+atLine(first.line), "")
 		default:
-			taken[m.Destination] = item
+			p.mounted[m.Destination] = item
 			mounts = append(mounts, m)
 		}
 	}

@@ -8,18 +8,6 @@ import (
 	"strings"
 )
 
-// nameFields says how to read the keys for names and ports.
-func (p *parser) nameFields(n *Names) fields {
-	return fields{
-		"hostname":    func(v value) { n.Hostname = p.hostname(v) },
-		"dns":         func(v value) { n.DNS = p.filled(v, p.address) },
-		"dns_search":  func(v value) { n.DNSSearch = p.filled(v, p.domain) },
-		"dns_options": func(v value) { n.DNSOptions = p.filled(v, p.resolverOption) },
-		"extra_hosts": func(v value) { n.ExtraHosts = p.extraHosts(v) },
-		"ports":       func(v value) { n.Ports = p.ports(v) },
-	}
-}
-
 // portsTogether: on the host's network a port of the step is one of the host.
 func (p *parser) portsTogether(v value, s *Step) {
 	if ports, given := v.get("ports"); given && s.Network != "private" {

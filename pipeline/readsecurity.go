@@ -12,23 +12,6 @@ import (
 	"github.com/moby/sys/capability"
 )
 
-// securityFields says how to read the keys that loosen or tighten a step's confinement.
-func (p *parser) securityFields(s *Security) fields {
-	return fields{
-		"privileged":           func(v value) { s.Privileged = p.boolean(v) },
-		"allow_new_privileges": func(v value) { s.AllowNewPrivileges = p.boolean(v) },
-		"read_only":            func(v value) { s.ReadOnly = p.boolean(v) },
-		"cap_add":              func(v value) { s.CapAdd = p.filled(v, p.capability) },
-		"cap_drop":             func(v value) { s.CapDrop = p.filled(v, p.capability) },
-		"seccomp":              func(v value) { s.Seccomp = p.line(v) },
-		"apparmor":             func(v value) { s.AppArmor = p.matching(v, imageForm, "a profile's name has no spaces") },
-		"devices":              func(v value) { p.devices(v, s) },
-		"gpus":                 func(v value) { s.CDI = append(s.CDI, p.filled(v, p.gpu)...) },
-		"uidmap":               func(v value) { s.UIDMap = p.idMaps(v) },
-		"gidmap":               func(v value) { s.GIDMap = p.idMaps(v) },
-	}
-}
-
 func (p *parser) mapsTogether(v value) {
 	uids, hasUIDs := v.get("uidmap")
 	gids, hasGIDs := v.get("gidmap")

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -36,51 +35,21 @@ func (p *parser) step(v value, name string, service bool) Step {
 
 // stepFields says how to read every key of a step but its name.
 func (p *parser) stepFields(s *Step) fields {
-	taken := map[string]value{} // destinations of mounts
-	known := fields{
-		"image": func(v value) { s.Image = p.matching(v, imageForm, "an image reference has no spaces") },
-		"platform": func(v value) {
-			s.Platform = p.matching(v, platformForm, "write it like linux/amd64 or linux/arm/v7")
-		},
-		"pull":        func(v value) { s.Pull = PullPolicy(p.oneOf(v, "always", "missing", "never")) },
-		"commands":    func(v value) { s.Commands = p.filled(v, p.command) },
-		"shell":       func(v value) { s.Shell = p.shell(v) },
-		"entrypoint":  func(v value) { s.Entrypoint = p.filled(v, p.scalar) },
-		"args":        func(v value) { s.Args = p.list(v, p.scalar) },
-		"environment": func(v value) { s.Environment = p.environment(v) },
-		"env_file":    func(v value) { s.EnvFiles, s.envFilesAt = p.filled(v, p.word), v.position() },
-		"secrets":     func(v value) { s.Secrets = p.secrets(v) },
-		"settings":    func(v value) { s.Settings = p.settings(v) },
-		"directory":   func(v value) { s.Directory = p.directory(v) },
-		"user":        func(v value) { s.User = p.user(v) },
-		"mounts":      func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.mount, taken)...) },
-		"volumes":     func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.volume, taken)...) },
-		"tmpfs":       func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.tmpfs, taken)...) },
-		"cache":       func(v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.cache, taken)...) },
-		"network":     func(v value) { s.Network = p.oneOf(v, "host", "none", "private") },
-		"depends_on":  func(v value) { s.DependsOn = p.dependsOn(v) },
-		"keep":        func(v value) { s.Keep = p.boolean(v) },
-		"detach":      func(v value) { s.Detach = p.boolean(v) },
-		"failure":     func(v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore", "cancel")) },
-		"ends_run":    func(v value) { s.EndsRun = p.exitCodes(v) },
-		"when":        func(v value) { s.When = p.when(v) },
-		"retry":       func(v value) { s.Retry = p.retry(v) },
-		"timeout":     func(v value) { s.Timeout = p.duration(v) },
-		"ready":       func(v value) { s.Ready = p.ready(v) },
-	}
-	for _, more := range []fields{
-		p.nameFields(&s.Names), p.limitFields(&s.Limits), p.securityFields(&s.Security), p.advancedFields(s),
-	} {
-		maps.Copy(known, more)
+	p.mounted = map[string]value{}
+	known := fields{}
+	for _, key := range Keys() {
+		known[key.Name] = func(v value) { key.read(p, s, v) }
 	}
 	return known
 }
 
 // refuseInService replaces the keys that have no meaning for a service.
 func (p *parser) refuseInService(known fields) {
-	for _, key := range []string{"depends_on", "when", "failure", "ends_run", "detach", "retry"} {
-		known[key] = func(v value) {
-			p.misplaced(v, "is not allowed in a service", "services start before the steps and run until the last one ends")
+	for _, key := range Keys() {
+		if key.OfSteps {
+			known[key.Name] = func(v value) {
+				p.misplaced(v, "is not allowed in a service", "services start before the steps and run until the last one ends")
+			}
 		}
 	}
 }

@@ -94,47 +94,60 @@ func (m mapping) put(key string, value *yaml.Node) {
 	}
 }
 
-func (m mapping) text(key, text string) {
-	if text != "" {
-		m.put(key, textNode(text))
+func (m mapping) text(key, text string)                { m.put(key, asText(text)) }
+func (m mapping) flag(key string, set bool)            { m.put(key, asFlag(set)) }
+func (m mapping) number(key string, n int64)           { m.put(key, asNumber(n)) }
+func (m mapping) duration(key string, d time.Duration) { m.put(key, asDuration(d)) }
+func (m mapping) texts(key string, texts []string)     { m.put(key, asTexts(texts)) }
+
+// The nodes of values are nil for those that are not set.
+
+func asText(text string) *yaml.Node {
+	if text == "" {
+		return nil
 	}
+	return textNode(text)
 }
 
-func (m mapping) flag(key string, set bool) {
-	if set {
-		m.put(key, bareNode("!!bool", "true"))
+func asFlag(set bool) *yaml.Node {
+	if !set {
+		return nil
 	}
+	return bareNode("!!bool", "true")
 }
 
-func (m mapping) number(key string, n int64) {
-	if n != 0 {
-		m.put(key, bareNode("!!int", strconv.FormatInt(n, 10)))
+func asNumber(n int64) *yaml.Node {
+	if n == 0 {
+		return nil
 	}
+	return bareNode("!!int", strconv.FormatInt(n, 10))
 }
 
-func (m mapping) duration(key string, d time.Duration) {
-	if d != 0 {
-		m.put(key, textNode(d.String()))
+func asDuration(d time.Duration) *yaml.Node {
+	if d == 0 {
+		return nil
 	}
+	return textNode(d.String())
 }
 
-// texts is a list; nil is not there, and an empty one is.
-func (m mapping) texts(key string, texts []string) {
-	if texts != nil {
-		m.put(key, textList(texts))
+// asTexts is a list: a nil one is not set, and an empty one is.
+func asTexts(texts []string) *yaml.Node {
+	if texts == nil {
+		return nil
 	}
+	return textList(texts)
 }
 
-func (m mapping) numbers(key string, numbers []int) {
+func asNumbers(numbers []int) *yaml.Node {
 	if numbers == nil {
-		return
+		return nil
 	}
 	list := newList()
 	for _, n := range numbers {
 		list.Content = append(list.Content, bareNode("!!int", strconv.Itoa(n)))
 	}
 	list.Style = yaml.FlowStyle
-	m.put(key, list)
+	return list
 }
 
 func newList() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }

@@ -15,60 +15,42 @@ import (
 func (w *writer) step(s *Step) *yaml.Node {
 	m := newMapping()
 	m.text("name", w.names[s.Name])
-	m.text("image", s.Image)
-	m.text("platform", s.Platform)
-	m.text("pull", string(s.Pull))
-	m.texts("commands", s.Commands)
-	m.texts("shell", s.Shell)
-	m.texts("entrypoint", s.Entrypoint)
-	m.texts("args", s.Args)
-	m.put("environment", environmentNode(s.Environment))
-	m.texts("env_file", s.EnvFiles)
-	m.put("secrets", list(s.Secrets, secretNode))
-	m.put("settings", settingsNode(s.Settings))
-	m.text("directory", s.Directory)
-	m.text("user", s.User)
-	w.mounts(m, s.Mounts)
-	m.text("network", s.Network)
-	w.order(m, s)
-	m.put("retry", retryNode(&s.Retry))
-	m.duration("timeout", s.Timeout)
-	m.put("ready", readyNode(s.Ready))
-	m.text("stdin", s.Stdin)
-	if s.Output == OutputNone || s.Output == "" {
-		m.text("output", s.Output)
-	} else {
-		m.text("output", "file:"+s.Output)
+	for _, key := range Keys() {
+		if key.write != nil {
+			m.put(key.Name, key.write(w, s))
+		}
 	}
-	m.number("output_limit", s.OutputLimit)
-	if o := s.Owner; o != nil && o.Workspace {
-		m.text("workspace_owner", "me")
-	} else if o != nil {
-		m.text("workspace_owner", fmt.Sprintf("%d:%d", o.UID, o.GID))
-	}
-	m.text("spec", s.SpecFile)
-	writeNames(m, &s.Names)
-	writeLimits(m, &s.Limits)
-	writeSecurity(m, &s.Security)
-	writeAdvanced(m, &s.Advanced)
 	return m.node
 }
 
-// order says when the step runs, and what its end means.
-func (w *writer) order(m mapping, s *Step) {
-	if s.DependsOn != nil {
-		on := newList()
-		for _, name := range s.DependsOn {
-			on.Content = append(on.Content, textNode(w.names[name]))
-		}
-		on.Style = yaml.FlowStyle
-		m.put("depends_on", on)
+// dependsOn is empty for a step that depends on none, and nil where that is not given.
+func (w *writer) dependsOn(s *Step) *yaml.Node {
+	if s.DependsOn == nil {
+		return nil
 	}
-	m.flag("keep", s.Keep)
-	m.flag("detach", s.Detach)
-	m.text("failure", string(s.Failure))
-	m.numbers("ends_run", s.EndsRun)
-	m.put("when", list(s.When, conditionNode))
+	on := newList()
+	for _, name := range s.DependsOn {
+		on.Content = append(on.Content, textNode(w.names[name]))
+	}
+	on.Style = yaml.FlowStyle
+	return on
+}
+
+func outputNode(output string) *yaml.Node {
+	if output == OutputNone || output == "" {
+		return asText(output)
+	}
+	return textNode("file:" + output)
+}
+
+func ownerNode(o *Owner) *yaml.Node {
+	switch {
+	case o == nil:
+		return nil
+	case o.Workspace:
+		return textNode("me")
+	}
+	return textNode(fmt.Sprintf("%d:%d", o.UID, o.GID))
 }
 
 func secretNode(use *SecretUse) *yaml.Node {
@@ -79,17 +61,11 @@ func secretNode(use *SecretUse) *yaml.Node {
 	return m.node
 }
 
-func (w *writer) mounts(m mapping, all []Mount) {
-	caches, others := newList(), newList()
-	for i := range all {
-		mount := &all[i]
+// mountsNode is every mount that is not a cache's.
+func mountsNode(all []Mount) *yaml.Node {
+	others := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type == MountCache })
+	return list(others, func(mount *Mount) *yaml.Node {
 		n := newMapping()
-		if mount.Type == MountCache {
-			n.text("name", mount.Source)
-			n.text("path", mount.Destination)
-			caches.Content = append(caches.Content, n.node)
-			continue
-		}
 		if mount.Type == "tmpfs" {
 			n.text("type", "tmpfs")
 		} else {
@@ -98,14 +74,18 @@ func (w *writer) mounts(m mapping, all []Mount) {
 		n.text("destination", mount.Destination)
 		n.texts("options", mount.Options)
 		n.flag("create", mount.Create)
-		others.Content = append(others.Content, n.node)
-	}
-	if len(others.Content) > 0 {
-		m.put("mounts", others)
-	}
-	if len(caches.Content) > 0 {
-		m.put("cache", caches)
-	}
+		return n.node
+	})
+}
+
+func cachesNode(all []Mount) *yaml.Node {
+	caches := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type != MountCache })
+	return list(caches, func(mount *Mount) *yaml.Node {
+		n := newMapping()
+		n.text("name", mount.Source)
+		n.text("path", mount.Destination)
+		return n.node
+	})
 }
 
 func conditionNode(c *Condition) *yaml.Node {
@@ -195,86 +175,66 @@ func readyNode(r *Ready) *yaml.Node {
 	return m.node
 }
 
-func writeNames(m mapping, n *Names) {
-	m.text("hostname", n.Hostname)
-	m.texts("dns", n.DNS)
-	m.texts("dns_search", n.DNSSearch)
-	m.texts("dns_options", n.DNSOptions)
+func hostsNode(all []HostAddress) *yaml.Node {
 	hosts := newMapping()
-	for _, host := range n.ExtraHosts {
+	for _, host := range all {
 		hosts.text(host.Name, host.Address)
 	}
-	m.put("extra_hosts", hosts.filled())
-	m.put("ports", list(n.Ports, func(p *Port) *yaml.Node {
-		text := strconv.Itoa(p.Container)
-		if p.Host != 0 {
-			text = strconv.Itoa(p.Host) + ":" + text
-		}
-		if p.HostIP != "" {
-			host, _, _ := strings.Cut(text, ":")
-			text = net.JoinHostPort(p.HostIP, host) + strings.TrimPrefix(text, host)
-		}
-		return textNode(text + "/" + p.Protocol)
-	}))
+	return hosts.filled()
 }
 
-func writeLimits(m mapping, l *Limits) {
-	if l.CPUs != 0 {
-		m.put("cpus", bareNode("!!float", strconv.FormatFloat(l.CPUs, 'f', -1, 64)))
+func portNode(p *Port) *yaml.Node {
+	text := strconv.Itoa(p.Container)
+	if p.Host != 0 {
+		text = strconv.Itoa(p.Host) + ":" + text
 	}
-	m.number("cpu_quota", l.CPUQuota)
-	m.number("cpu_period", l.CPUPeriod)
-	m.number("cpu_shares", l.CPUShares)
-	m.text("cpuset_cpus", l.CpusetCPUs)
-	m.text("cpuset_mems", l.CpusetMems)
-	m.number("memory", l.Memory)
-	m.number("memory_swap", l.MemorySwap)
-	m.number("pids", l.Pids)
-	m.number("io_weight", l.IOWeight)
-	m.number("shm_size", l.ShmSize)
+	if p.HostIP != "" {
+		host, _, _ := strings.Cut(text, ":")
+		text = net.JoinHostPort(p.HostIP, host) + strings.TrimPrefix(text, host)
+	}
+	return textNode(text + "/" + p.Protocol)
+}
+
+func cpusNode(cpus float64) *yaml.Node {
+	if cpus == 0 {
+		return nil
+	}
+	return bareNode("!!float", strconv.FormatFloat(cpus, 'f', -1, 64))
+}
+
+func ulimitsNode(all []Ulimit) *yaml.Node {
 	limits := newMapping()
-	for _, u := range l.Ulimits {
+	for _, u := range all {
 		limits.text(u.Name, fmt.Sprintf("%d:%d", u.Soft, u.Hard))
 	}
-	m.put("ulimits", limits.filled())
+	return limits.filled()
 }
 
-func writeSecurity(m mapping, s *Security) {
-	m.flag("privileged", s.Privileged)
-	m.flag("allow_new_privileges", s.AllowNewPrivileges)
-	m.flag("read_only", s.ReadOnly)
-	m.texts("cap_add", s.CapAdd)
-	m.texts("cap_drop", s.CapDrop)
-	m.text("seccomp", s.Seccomp)
-	m.text("apparmor", s.AppArmor)
+func devicesNode(s *Security) *yaml.Node {
 	var devices []string
 	for _, d := range s.Devices {
 		devices = append(devices, d.Source+":"+d.Destination+":"+d.Permissions)
 	}
-	m.texts("devices", append(devices, s.CDI...))
-	ids := func(maps []IDMap) *yaml.Node {
-		return list(maps, func(i *IDMap) *yaml.Node { return textNode(fmt.Sprintf("%d:%d:%d", i.Container, i.Host, i.Size)) })
-	}
-	m.put("uidmap", ids(s.UIDMap))
-	m.put("gidmap", ids(s.GIDMap))
+	return asTexts(append(devices, s.CDI...))
 }
 
-func writeAdvanced(m mapping, a *Advanced) {
-	m.flag("tty", a.TTY)
-	texts := func(values map[string]string) *yaml.Node {
-		n := newMapping()
-		for _, name := range slices.Sorted(maps.Keys(values)) {
-			n.put(name, textNode(values[name]))
-		}
-		return n.filled()
+func idMapNode(i *IDMap) *yaml.Node {
+	return textNode(fmt.Sprintf("%d:%d:%d", i.Container, i.Host, i.Size))
+}
+
+// textsNode is a map in the order of its names.
+func textsNode(values map[string]string) *yaml.Node {
+	n := newMapping()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		n.put(name, textNode(values[name]))
 	}
-	m.put("namespaces", texts(a.Namespaces))
-	m.put("labels", texts(a.Labels))
-	m.text("cgroup_parent", a.CgroupParent)
-	if a.SpecPatch != nil {
-		var patch yaml.Node
-		if json.Valid(a.SpecPatch) && yaml.Unmarshal(a.SpecPatch, &patch) == nil { // JSON is YAML
-			m.put("spec_patch", patch.Content[0])
-		}
+	return n.filled()
+}
+
+func patchNode(patch []byte) *yaml.Node {
+	var document yaml.Node
+	if patch == nil || !json.Valid(patch) || yaml.Unmarshal(patch, &document) != nil { // JSON is YAML
+		return nil
 	}
+	return document.Content[0]
 }

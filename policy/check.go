@@ -58,7 +58,7 @@ type keyRule struct {
 // whose trust class is not free has one.
 func rulesOfKeys() []keyRule {
 	return []keyRule{
-		{[]string{"privileged"}, (*check).privileged},
+		{[]string{"privileged", "ready"}, (*check).privileged},
 		{[]string{"image"}, (*check).images},
 		{[]string{"pull"}, (*check).pull},
 		{[]string{"mounts", "volumes", "tmpfs"}, (*check).mounts},

@@ -37,7 +37,7 @@ func explainStep(w io.Writer, plan *pipeline.Plan, name string) error {
 	}
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	addPair(root, "runs", scalarNode(runsOn(s.RunOn)))
-	addFields(root, reflect.ValueOf(s))
+	addFields(root, "", reflect.ValueOf(s))
 	encoder := yaml.NewEncoder(w)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(root); err != nil {
@@ -46,17 +46,18 @@ func explainStep(w io.Writer, plan *pipeline.Plan, name string) error {
 	return encoder.Close()
 }
 
-// addFields adds the fields of a struct that are set, with the names that they have in
-// the file. It goes by reflection so that no key of a step can be forgotten here.
-func addFields(to *yaml.Node, v reflect.Value) {
+// addFields adds the fields of a struct that are set, with the names of the keys of the
+// file that decide them. It goes by reflection so that no key of a step can be forgotten
+// here. path is that of the struct in a planned step, with a dot at its end.
+func addFields(to *yaml.Node, path string, v reflect.Value) {
 	for i := range v.NumField() {
 		name, field := v.Type().Field(i).Name, v.Field(i)
 		switch {
 		case field.IsZero() || name == "RunOn" || name == "SecretEnv" || name == "Authored":
 		case field.Kind() == reflect.Struct: // names, limits, security: not levels of the file
-			addFields(to, field)
+			addFields(to, path+name+".", field)
 		default:
-			addPair(to, keyOf(name), valueNode(field))
+			addPair(to, keyOf(path+name), valueNode(field))
 		}
 	}
 }
@@ -83,7 +84,7 @@ func valueNode(v reflect.Value) *yaml.Node {
 		return valueNode(v.Elem())
 	case reflect.Struct:
 		n := &yaml.Node{Kind: yaml.MappingNode}
-		addFields(n, v)
+		addFields(n, v.Type().Name()+".", v)
 		return n
 	case reflect.Slice:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
@@ -109,16 +110,24 @@ func valueNode(v reflect.Value) *yaml.Node {
 
 var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
 
-// keyOf turns CPUQuota into cpu_quota.
+// keyOf is the key that decides a field alone, such as cpu_quota for Limits.CPUQuota, or
+// else the field's own name in the words of a file.
 func keyOf(field string) string {
-	field = strings.ReplaceAll(field, "CPUs", "Cpus")
+	var keys []string
+	for _, key := range pipeline.Keys() {
+		if len(key.Fields) == 1 && key.Fields[0] == field && field != "Script" { // which is more than commands
+			keys = append(keys, key.Name)
+		}
+	}
+	if len(keys) == 1 {
+		return keys[0]
+	}
+	field = field[strings.LastIndexByte(field, '.')+1:]
 	switch key := strings.ToLower(wordStart.ReplaceAllString(field, "${1}${3}_${2}${4}")); key {
 	case "env":
 		return "environment"
 	case "reason":
 		return "because"
-	case "uid_map", "gid_map":
-		return strings.ReplaceAll(key, "_", "")
 	default:
 		return key
 	}

@@ -1,0 +1,58 @@
+package pipeline
+
+import "gopkg.in/yaml.v3"
+
+// advancedKeys are the keys of what few steps need.
+func advancedKeys() []Key {
+	return []Key{
+		{
+			Name: "tty", Class: Free, Fields: []string{"Advanced.TTY"},
+			Doc:    "A terminal for all three streams.",
+			Schema: `{"type": "boolean", "default": false}`,
+			Flags: []KeyFlag{
+				{Name: "tty", Short: "t", Kind: ToggleFlag, Usage: "a terminal for all three streams"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.TTY = p.boolean(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Advanced.TTY) },
+		},
+		{
+			Name: "namespaces", Class: Joins, Fields: []string{"Advanced.Namespaces"},
+			Doc:    "Namespaces to join: a map from types to absolute paths.",
+			Schema: `{"$ref": "#/$defs/namespaces"}`,
+			Flags: []KeyFlag{
+				{Name: "with-ns", Kind: ColonFlag, Usage: "join the namespace `TYPE:PATH`, such as network:/run/netns/a"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.Namespaces = p.namespaces(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return textsNode(s.Advanced.Namespaces) },
+		},
+		{
+			Name: "labels", Class: HostResource, Fields: []string{"Advanced.Labels"},
+			Doc:    "OCI annotations.",
+			Schema: `{"$ref": "#/$defs/labels"}`,
+			Flags: []KeyFlag{
+				{Name: "label", Short: "l", Kind: PairFlag, Usage: "`NAME=VALUE`, an OCI annotation"},
+				{Name: "annotation", Kind: PairFlag, Usage: "`NAME=VALUE`, like --label"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.Labels = p.labels(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return textsNode(s.Advanced.Labels) },
+		},
+		{
+			Name: "cgroup_parent", Class: HostResource, Fields: []string{"Advanced.CgroupParent"},
+			Doc:    "Absolute path of a cgroup, or a systemd slice.",
+			Schema: `{"type": "string", "pattern": "^(/[^\\x00-\\x1f\\x7f]*|[^/\\x00-\\x1f\\x7f]*\\.slice)$"}`,
+			Flags: []KeyFlag{
+				{Name: "cgroup", Kind: TextFlag, Usage: "`PATH` of the cgroup that the command's own is made in"},
+				{Name: "cgroup-parent", Kind: TextFlag, Usage: "`PATH`, like --cgroup"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.CgroupParent = p.cgroupParent(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Advanced.CgroupParent) },
+		},
+		{
+			Name: "spec_patch", Class: Privilege, Fields: []string{"Advanced.SpecPatch"},
+			Doc:    "JSON merge patch (RFC 7396) of the generated OCI runtime specification.",
+			Schema: `{"type": "object"}`,
+			read:   func(p *parser, s *Step, v value) { s.Advanced.SpecPatch = p.specPatch(v) },
+			write:  func(_ *writer, s *Step) *yaml.Node { return patchNode(s.Advanced.SpecPatch) },
+		},
+	}
+}

@@ -1,0 +1,69 @@
+package pipeline
+
+import "gopkg.in/yaml.v3"
+
+// nameKeys are the keys of names and ports.
+func nameKeys() []Key {
+	return []Key{
+		{
+			Name: "hostname", Class: Free, Fields: []string{"Names.Hostname"},
+			Doc:    "What the step calls itself.",
+			Schema: `{"$ref": "#/$defs/hostname"}`,
+			Flags: []KeyFlag{
+				{Name: "hostname", Kind: TextFlag, Usage: "`NAME` of the host, as the command sees it"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.Hostname = p.hostname(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Names.Hostname) },
+		},
+		{
+			Name: "dns", Class: Free, Fields: []string{"Names.DNS"},
+			Doc:    "Addresses of name servers.",
+			Schema: `{"$ref": "#/$defs/texts"}`,
+			Flags: []KeyFlag{
+				{Name: "dns", Kind: ListFlag, Usage: "name server's `ADDRESS`"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.DNS = p.filled(v, p.address) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNS) },
+		},
+		{
+			Name: "dns_search", Class: Free, Fields: []string{"Names.DNSSearch"},
+			Doc:    "Domains that names are looked for in.",
+			Schema: `{"$ref": "#/$defs/texts"}`,
+			Flags: []KeyFlag{
+				{Name: "dns-search", Kind: ListFlag, Usage: "`DOMAIN` that names are looked for in"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.DNSSearch = p.filled(v, p.domain) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNSSearch) },
+		},
+		{
+			Name: "dns_options", Class: Free, Fields: []string{"Names.DNSOptions"},
+			Doc:    "Options of resolv.conf(5).",
+			Schema: `{"$ref": "#/$defs/texts"}`,
+			Flags: []KeyFlag{
+				{Name: "dns-option", Kind: ListFlag, Usage: "`OPTION` of resolv.conf(5)"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.DNSOptions = p.filled(v, p.resolverOption) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNSOptions) },
+		},
+		{
+			Name: "extra_hosts", Class: Free, Fields: []string{"Names.ExtraHosts"},
+			Doc:    "Lines for /etc/hosts: a map from names to addresses, or a list of name:address.",
+			Schema: `{"$ref": "#/$defs/extra_hosts"}`,
+			Flags: []KeyFlag{
+				{Name: "add-host", Kind: ListFlag, Usage: "`NAME:ADDRESS` for /etc/hosts"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.ExtraHosts = p.extraHosts(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return hostsNode(s.Names.ExtraHosts) },
+		},
+		{
+			Name: "ports", Class: HostResource, Fields: []string{"Names.Ports"},
+			Doc:    "Ports of the host that lead to the step, as [address:]host:container[/protocol]; only with network: private.",
+			Schema: `{"$ref": "#/$defs/ports"}`,
+			Flags: []KeyFlag{
+				{Name: "publish", Short: "p", Kind: ListFlag, Usage: "`[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`: a port of the host that leads to the command; needs --network private"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.Ports = p.ports(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Names.Ports, portNode) },
+		},
+	}
+}

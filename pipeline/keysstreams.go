@@ -1,0 +1,54 @@
+package pipeline
+
+import "gopkg.in/yaml.v3"
+
+// streamKeys are the keys of the streams of a step, and the files that it leaves.
+func streamKeys() []Key {
+	return []Key{
+		{
+			Name: "stdin", Class: HostPath, Fields: []string{"Stdin"},
+			Doc:        "File that is the standard input, or - for that of stepexec.",
+			Schema:     `{"$ref": "#/$defs/line"}`,
+			BesideSpec: true,
+			read:       func(p *parser, s *Step, v value) { s.Stdin = p.line(v) },
+			write:      func(_ *writer, s *Step) *yaml.Node { return asText(s.Stdin) },
+		},
+		{
+			Name: "output", Class: HostPath, Fields: []string{"Output"},
+			Doc:        "none, or file:PATH.",
+			Schema:     `{"type": "string", "pattern": "^(none|file:[^\\x00-\\x1f\\x7f]+)$"}`,
+			BesideSpec: true,
+			read:       func(p *parser, s *Step, v value) { s.Output = p.output(v) },
+			write:      func(_ *writer, s *Step) *yaml.Node { return outputNode(s.Output) },
+		},
+		{
+			Name: "output_limit", Class: Limit, Fields: []string{"OutputLimit"},
+			Doc:        "How much of what it prints the log takes: head and end are kept.",
+			Schema:     `{"$ref": "#/$defs/size"}`,
+			BesideSpec: true,
+			read:       func(p *parser, s *Step, v value) { s.OutputLimit = p.outputLimit(v) },
+			write:      func(_ *writer, s *Step) *yaml.Node { return asNumber(s.OutputLimit) },
+		},
+		{
+			Name: "workspace_owner", Class: Free, Fields: []string{"Owner"},
+			Doc:    "Who gets the files that the step makes as root in the workspace.",
+			Schema: `{"type": "string", "pattern": "^(me|[0-9]{1,10}:[0-9]{1,10})$"}`,
+			Flags: []KeyFlag{
+				{Name: "workspace-owner", Kind: TextFlag, Usage: "`UID:GID`, or me, that gets what the command makes as root in --workspace"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Owner = p.owner(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return ownerNode(s.Owner) },
+		},
+		{
+			Name: "spec", Class: Privilege, Fields: []string{"Advanced.Spec"},
+			Doc:        "File with an OCI runtime specification that is used as it is.",
+			Schema:     `{"$ref": "#/$defs/line"}`,
+			BesideSpec: true,
+			Flags: []KeyFlag{
+				{Name: "config", Short: "c", Kind: TextFlag, Usage: "OCI runtime specification `FILE` to use as it is"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.SpecFile, s.specFileAt = p.line(v), v.position() },
+			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.SpecFile) },
+		},
+	}
+}
