@@ -48,12 +48,13 @@ func (pl *planner) decide(kept []bool) []Decision {
 	steps := pl.pipeline.Steps
 	decisions := make([]Decision, len(steps))
 	planned := 0
+	var effort Effort
 	for i := range steps {
 		if !kept[i] {
 			continue
 		}
 		var err error
-		if decisions[i], err = Decide(steps[i].When, pl.in.Facts); err != nil {
+		if decisions[i], err = effort.Decide(steps[i].When, pl.in.Facts); err != nil {
 			pl.addError(err)
 		}
 		if decisions[i].On == (RunOn{}) {

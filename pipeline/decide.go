@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/bmatcuk/doublestar/v4"
 )
 
 // Facts are what conditions are about. An empty value is one that is not known.
@@ -32,6 +30,11 @@ type Decision struct {
 // asks for, on success when none says; a step without conditions does so, too. The
 // error is an [Error], of an expression that could not be evaluated.
 func Decide(conditions []Condition, f Facts) (Decision, error) {
+	return new(Effort).Decide(conditions, f)
+}
+
+// Decide is the function of that name, with a shared budget.
+func (e *Effort) Decide(conditions []Condition, f Facts) (Decision, error) {
 	if len(conditions) == 0 {
 		return Decision{On: RunOn{Success: true}}, nil
 	}
@@ -39,9 +42,9 @@ func Decide(conditions []Condition, f Facts) (Decision, error) {
 	var met, unmet []string
 	for i := range conditions {
 		c := &conditions[i]
-		ok, why, err := c.holds(f)
+		ok, why, err := e.holds(c, f)
 		if err != nil {
-			return Decision{}, &Error{Line: c.Line, Column: c.Column, Key: c.Key + ".evaluate", Message: err.Error()}
+			return Decision{}, err
 		}
 		if !ok {
 			unmet = append(unmet, why)
@@ -64,10 +67,13 @@ func Decide(conditions []Condition, f Facts) (Decision, error) {
 
 // holds says whether all of a condition is met: if not, why is the first thing that
 // is not, and if so, everything that is.
-func (c *Condition) holds(f Facts) (ok bool, why string, err error) {
+func (e *Effort) holds(c *Condition, f Facts) (ok bool, why string, err error) {
 	var met []string
 	for _, part := range c.parts(f) {
-		ok, why := part.match.holds(part.what, part.value)
+		ok, why, err := e.matches(part)
+		if err != nil {
+			return false, "", c.fails(part.what, err)
+		}
 		if !ok {
 			return false, why, nil
 		}
@@ -75,19 +81,37 @@ func (c *Condition) holds(f Facts) (ok bool, why string, err error) {
 			met = append(met, why)
 		}
 	}
-	if ok, why := c.Path.holds(f); !ok {
+	switch ok, why, err := e.pathHolds(&c.Path, f); {
+	case err != nil:
+		return false, "", c.fails("path", err)
+	case !ok:
 		return false, why, nil
-	} else if why != "" {
+	case why != "":
 		met = append(met, why)
 	}
 	if c.Evaluate != "" {
-		ok, err := f.holds(c.Evaluate)
-		if err != nil || !ok {
-			return false, fmt.Sprintf("evaluate is false: %s", c.Evaluate), err
+		switch ok, err := e.expressionHolds(c.Evaluate, f); {
+		case err != nil:
+			return false, "", c.fails("evaluate", err)
+		case !ok:
+			return false, fmt.Sprintf("evaluate is false: %s", c.Evaluate), nil
 		}
 		met = append(met, fmt.Sprintf("evaluate is true: %s", c.Evaluate))
 	}
 	return true, strings.Join(met, ", "), nil
+}
+
+func (e *Effort) expressionHolds(text string, f Facts) (bool, error) {
+	x, err := f.compile(text)
+	if err != nil {
+		return false, fmt.Errorf("not a condition: %s", reason(err))
+	}
+	return e.run(x, f.variables())
+}
+
+// fails is an error of a key of the condition, at the condition's place.
+func (c *Condition) fails(key string, err error) error {
+	return &Error{Line: c.Line, Column: c.Column, Key: c.Key + "." + strings.Replace(key, " ", ".", 1), Message: err.Error()}
 }
 
 // part is a condition on a single value.
@@ -107,61 +131,62 @@ func (c *Condition) parts(f Facts) []part {
 	return parts
 }
 
-func (m Match) holds(what, value string) (ok bool, why string) {
+func (e *Effort) matches(p part) (ok bool, why string, err error) {
+	m, what, value := &p.match, p.what, p.value
 	if !m.given() {
-		return true, ""
+		return true, "", nil
 	}
 	if value == "" {
 		if len(m.Include) > 0 {
-			return false, fmt.Sprintf("%s is not known, and must be %s", what, either(m.Include))
+			return false, fmt.Sprintf("%s is not known, and must be %s", what, either(m.Include)), nil
 		}
-		return true, what + " is not known"
+		return true, what + " is not known", nil
 	}
-	if pattern, hit := firstMatch(m.Exclude, value); hit {
-		return false, fmt.Sprintf("%s is %q, which %q excludes", what, value, pattern)
+	if pattern, hit, err := e.firstMatch(m.Exclude, value); err != nil || hit {
+		return false, fmt.Sprintf("%s is %q, which %q excludes", what, value, pattern), err
 	}
-	if _, hit := firstMatch(m.Include, value); !hit && len(m.Include) > 0 {
-		return false, fmt.Sprintf("%s is %q, not %s", what, value, either(m.Include))
+	if _, hit, err := e.firstMatch(m.Include, value); err != nil || !hit && len(m.Include) > 0 {
+		return false, fmt.Sprintf("%s is %q, not %s", what, value, either(m.Include)), err
 	}
-	return true, fmt.Sprintf("%s is %q", what, value)
+	return true, fmt.Sprintf("%s is %q", what, value), nil
 }
 
-// firstMatch returns the first of the patterns that matches. Parse has checked them;
-// one that is no pattern matches nothing.
-func firstMatch(patterns []string, value string) (string, bool) {
-	for _, pattern := range patterns {
-		if ok, err := doublestar.Match(pattern, value); ok && err == nil {
-			return pattern, true
-		}
-	}
-	return "", false
-}
-
-func (m PathMatch) holds(f Facts) (ok bool, why string) {
+func (e *Effort) pathHolds(m *PathMatch, f Facts) (ok bool, why string, err error) {
 	switch {
 	case !m.given():
-		return true, ""
+		return true, "", nil
 	case !f.FilesKnown: // leaving the step out could be green by accident
-		return true, "which files changed is not known"
+		return true, "which files changed is not known", nil
 	case len(f.Files) == 0:
-		return !m.NotOnEmpty, "no file has changed"
+		return !m.NotOnEmpty, "no file has changed", nil
 	}
-	left := slices.DeleteFunc(slices.Clone(f.Files), func(file string) bool {
-		_, hit := firstMatch(m.Exclude, file)
-		return hit
-	})
-	if len(left) == 0 {
-		return false, fmt.Sprintf("all changed files are excluded: %s", some(f.Files))
+	left, err := e.firstFile(f.Files, m.Exclude, false)
+	if err != nil || left == "" {
+		return false, fmt.Sprintf("all changed files are excluded: %s", some(f.Files)), err
 	}
 	if len(m.Include) == 0 {
-		return true, fmt.Sprintf("%s changed", left[0])
+		return true, fmt.Sprintf("%s changed", left), nil
 	}
-	for _, file := range f.Files {
-		if _, hit := firstMatch(m.Include, file); hit {
-			return true, fmt.Sprintf("%s changed", file)
+	changed, err := e.firstFile(f.Files, m.Include, true)
+	if err != nil || changed == "" {
+		return false, fmt.Sprintf("no changed file is %s: %s", either(m.Include), some(f.Files)), err
+	}
+	return true, fmt.Sprintf("%s changed", changed), nil
+}
+
+// firstFile returns the first file that one of the patterns matches, or that none does; ""
+// when there is no such file.
+func (e *Effort) firstFile(files, patterns []string, matched bool) (string, error) {
+	for _, file := range files {
+		_, hit, err := e.firstMatch(patterns, file)
+		if err != nil {
+			return "", err
+		}
+		if hit == matched {
+			return file, nil
 		}
 	}
-	return false, fmt.Sprintf("no changed file is %s: %s", either(m.Include), some(f.Files))
+	return "", nil
 }
 
 // either writes patterns as "a", "b" or "c", the first few of them.

@@ -1,22 +1,20 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
 )
 
-// maxExpression bounds what is compiled; real ones have a line.
+// maxExpression is the length of an expression in bytes; real ones have a line.
 const maxExpression = 4000
 
-// variables are what an expression of evaluate sees. The names in capitals are
-// Woodpecker's. A name that is not among them is an error, not nil: a slip would
-// leave the step out without a word.
+// variables returns what an expression of evaluate sees. The names in capitals are
+// Woodpecker's. Any other name is an error, not nil: a misspelt name would silently leave
+// the step out.
 func (f Facts) variables() map[string]any {
 	matrix, env := f.Matrix, f.Env
 	if matrix == nil {
@@ -34,52 +32,31 @@ func (f Facts) variables() map[string]any {
 	}
 }
 
-func compile(text string) (*vm.Program, error) {
-	return compileFor(text, expr.Env(Facts{}.variables()))
+func (f Facts) compile(text string) (*expression, error) {
+	return compile(text, expr.Env(f.variables()))
 }
 
-// Evaluate decides an expression about variables, of which those that are not there are
-// nil. The error is in one line.
-func Evaluate(text string, variables map[string]string) (bool, error) {
-	env := map[string]any{}
-	for name, value := range variables {
-		env[name] = value
-	}
-	program, err := compileFor(text, expr.Env(env), expr.AllowUndefinedVariables())
-	if err != nil {
-		return false, fmt.Errorf("not a condition: %s", reason(err))
-	}
-	result, err := expr.Run(program, env)
-	if err != nil {
-		return false, fmt.Errorf("cannot be evaluated: %s", reason(err))
-	}
-	return result == true, nil
+func compileLenient(text string, env map[string]any) (*expression, error) {
+	return compile(text, expr.Env(env), expr.AllowUndefinedVariables())
 }
 
-func compileFor(text string, options ...expr.Option) (*vm.Program, error) {
+// expression is a compiled expression with the meter that its operations pay.
+type expression struct {
+	program *vm.Program
+	meter   *meter
+}
+
+func compile(text string, options ...expr.Option) (*expression, error) {
 	if len(text) > maxExpression {
 		return nil, fmt.Errorf("the expression has %d characters, more than the %d allowed", len(text), maxExpression)
 	}
-	program, err := expr.Compile(text, append(options, expr.AsBool(), expr.Timezone("UTC"))...)
-	if err != nil {
+	options = append(options, expr.AsBool(), expr.Timezone("UTC"), expr.Optimize(false))
+	if _, err := expr.Compile(text, options...); err != nil { // its types are checked before it is rewritten
 		return nil, err
 	}
-	root := program.Node()
-	// A loop goes round a million times at most, which takes a moment; one in another
-	// would hold stepexec for hours, before there is any timeout.
-	if ast.Find(root, hasNestedLoop) != nil {
-		return nil, errors.New("a predicate inside another one is not allowed")
-	}
-	return program, nil
-}
-
-// hasNestedLoop reports whether a node is a predicate, as of any or filter, with another one inside.
-func hasNestedLoop(n ast.Node) bool {
-	outer, ok := n.(*ast.PredicateNode)
-	return ok && ast.Find(outer.Node, func(n ast.Node) bool {
-		_, ok := n.(*ast.PredicateNode)
-		return ok
-	}) != nil
+	m := &meter{}
+	program, err := expr.Compile(text, append(options, m.options()...)...)
+	return &expression{program, m}, err
 }
 
 // evaluate reads an expression, which must compile.
@@ -92,31 +69,14 @@ func (p *parser) evaluate(v value) string {
 	if text == "" {
 		return ""
 	}
-	if _, err := compile(text); err != nil {
+	if _, err := (Facts{}).compile(text); err != nil {
 		p.wrong(v, "not a condition: "+reason(err), "see docs/pipeline.md for the names it may use")
 		return ""
 	}
 	return text
 }
 
-// holds evaluates an expression.
-func (f Facts) holds(expression string) (bool, error) {
-	program, err := compile(expression)
-	if err != nil {
-		return false, fmt.Errorf("not a condition: %s", reason(err))
-	}
-	result, err := expr.Run(program, f.variables())
-	if err != nil {
-		return false, fmt.Errorf("cannot be evaluated: %s", reason(err))
-	}
-	ok, isBool := result.(bool)
-	if !isBool {
-		return false, fmt.Errorf("is a %T, neither true nor false", result)
-	}
-	return ok, nil
-}
-
-// reason is an error of the library in one line: without the picture of the place.
+// reason returns an error of the library on one line, without its drawing of the place.
 func reason(err error) string {
 	if e, ok := err.(*file.Error); ok {
 		return fmt.Sprintf("%s (column %d)", e.Message, e.Column+1)

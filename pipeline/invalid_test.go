@@ -367,7 +367,6 @@ var invalid = []struct {
 	{"when-evaluate", semantics, `4:22: steps[0].when.evaluate: not a condition: unexpected token EOF (column 10) (see docs/pipeline.md for the names it may use)`},
 	{"when-evaluate-bool", structure, `4:22: steps[0].when.evaluate: must be a string, not a boolean (put it in quotes)`},
 	{"when-evaluate-name", semantics, `4:22: steps[0].when.evaluate: not a condition: unknown name brnach (column 1) (see docs/pipeline.md for the names it may use)`},
-	{"when-evaluate-nested", semantics, `4:22: steps[0].when.evaluate: not a condition: a predicate inside another one is not allowed (see docs/pipeline.md for the names it may use)`},
 	{"when-evaluate-number", semantics, `4:22: steps[0].when.evaluate: not a condition: expected bool, but got int (see docs/pipeline.md for the names it may use)`},
 	{"when-item", structure, `4:12: steps[0].when[0]: must be a map, not a string`},
 	{"when-match-empty", structure, `4:19: steps[0].when.event: must not be empty (give it include, exclude or both)
@@ -377,7 +376,7 @@ var invalid = []struct {
 	{"when-matrix-list", structure, `4:20: steps[0].when.matrix: must be a map, not a list`},
 	{"when-path-on-empty", structure, `4:41: steps[0].when.path.on_empty: must be true or false, not a number`},
 	{"when-pattern", semantics, `4:20: steps[0].when.branch: "feature/[a" is not a pattern (the characters *, ?, [, ] and { have a meaning; \ in front takes it away)`},
-	{"when-pattern-long", semantics, `4:17: steps[0].when.ref: the pattern has more than 8 times { (write a list of patterns)`},
+	{"when-pattern-long", semantics, `4:17: steps[0].when.ref: the braces of the pattern stand for more than the 256 patterns allowed (write a list of patterns)`},
 	{"when-status-always-in-list", structure, `4:21: steps[0].when.status[0]: must be "success" or "failure", not "always"`},
 	{"when-status-empty", structure, `4:20: steps[0].when.status: must not be empty (give it a value or remove the key)`},
 	{"when-string", structure, `4:11: steps[0].when: must be a map or a list, not a string`},

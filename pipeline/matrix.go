@@ -9,8 +9,10 @@ import (
 	"strings"
 )
 
-// maxCells bounds how many runs one file can mean.
-const maxCells = 256
+const (
+	maxCells = 256 // runs that one file can mean
+	maxAxes  = 100 // variables that tell the cells apart
+)
 
 // Matrix makes several runs of one pipeline: one for each combination of the
 // values of its axes that Exclude does not name, and one for each cell of Include.
@@ -107,6 +109,10 @@ func (p *parser) matrix(v value) Matrix {
 		p.wrongType(v, "a map")
 		return m
 	}
+	if len(v.pairs) > maxAxes {
+		p.wrong(v, fmt.Sprintf("has %d keys, more than the %d allowed", len(v.pairs), maxAxes), "")
+		return m
+	}
 	product := 1
 	for _, pair := range v.pairs {
 		field := v.field(pair)
@@ -149,6 +155,10 @@ func (p *parser) checkMatrix(v value, m *Matrix, product int) {
 func (p *parser) axisValues(v value) []string {
 	if v.kind != listKind || len(v.items) == 0 {
 		p.wrong(v, "must be a list of values", "write it like [1.25, 1.26]")
+		return nil
+	}
+	if len(v.items) > maxCells {
+		p.wrong(v, fmt.Sprintf("has %d values, more than the %d cells allowed", len(v.items), maxCells), "")
 		return nil
 	}
 	var values []string

@@ -11,6 +11,10 @@ import (
 // maxSteps bounds what a file may ask for; services count too.
 const maxSteps = 1000
 
+// MaxRunSteps is the most steps and services that all cells of a matrix may have together: a
+// planned step takes some 12 KiB.
+const MaxRunSteps = 20_000
+
 // Parse reads a native pipeline file. The name of the file is used in messages
 // only. The error is an [Errors].
 func Parse(file string, data []byte) (*Pipeline, error) {
@@ -72,6 +76,8 @@ func (p *parser) pipeline(root value) *Pipeline {
 	p.object(root, known)
 	if n := len(out.Steps) + len(out.Services); n > maxSteps {
 		p.wrong(root, fmt.Sprintf("the file has %d steps and services, more than the %d allowed", n, maxSteps), "")
+	} else if matrix, given := root.get("matrix"); given && n*len(out.Cells()) > MaxRunSteps {
+		p.wrong(matrix, fmt.Sprintf("all cells together have %d steps, more than the %d allowed", n*len(out.Cells()), MaxRunSteps), "")
 	}
 	return out
 }

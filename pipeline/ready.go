@@ -116,6 +116,10 @@ func (p *parser) readyExec(v value) []string {
 
 func (p *parser) regexp(v value) string {
 	text := p.word(v)
+	if len(text) > maxMatchesPattern {
+		p.wrong(v, fmt.Sprintf("the regular expression has %d characters, more than the %d allowed", len(text), maxMatchesPattern), "")
+		return ""
+	}
 	if _, err := regexp.Compile(text); err != nil {
 		p.wrong(v, strings.TrimPrefix(err.Error(), "error parsing regexp: "), "it is a regular expression; put a backslash in front of what stands for itself")
 		return ""

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -134,8 +133,8 @@ func (p *parser) axisMatches(v value) []AxisMatch {
 }
 
 const (
-	maxPattern      = 1000
-	maxAlternatives = 8 // {a,b}: each doubles the work at worst
+	maxPattern      = 1000 // bytes
+	maxAlternatives = 256  // patterns without braces that one with braces stands for
 )
 
 // pattern reads a pattern of doublestar.
@@ -144,8 +143,8 @@ func (p *reader) pattern(v value) string {
 	switch {
 	case len(text) > maxPattern:
 		p.wrong(v, fmt.Sprintf("the pattern has %d characters, more than the %d allowed", len(text), maxPattern), "")
-	case strings.Count(text, "{") > maxAlternatives:
-		p.wrong(v, fmt.Sprintf("the pattern has more than %d times {", maxAlternatives), "write a list of patterns")
+	case alternatives(text) > maxAlternatives:
+		p.wrong(v, fmt.Sprintf("the braces of the pattern stand for more than the %d patterns allowed", maxAlternatives), "write a list of patterns")
 	case !doublestar.ValidatePattern(text):
 		p.wrong(v, fmt.Sprintf("%q is not a pattern", text), `the characters *, ?, [, ] and { have a meaning; \ in front takes it away`)
 	default:

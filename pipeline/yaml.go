@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	// Imported here and in write*.go: the maintained twin, go.yaml.in/yaml/v3, is a change
 	// of these lines.
@@ -12,13 +13,24 @@ import (
 )
 
 const (
-	maxFileSize = 4 << 20
+	maxFileSize = 1 << 20
 	// An alias bomb is a small file that means gigabytes: what it means is
 	// added up before any of it is written out, and this is the limit.
 	maxCost   = 16 << 20
 	nodeCost  = 256
 	maxHeight = 100
 )
+
+// ReadFile reads a pipeline file. It stops one byte beyond the size that Parse allows, so that
+// a device or a huge file cannot take all memory.
+func ReadFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxFileSize+1))
+}
 
 // loader turns YAML into nodes.
 type loader struct {
@@ -78,7 +90,7 @@ func loadAll(file string, data []byte, splices bool) ([]*node, Errors) {
 // checked reports whether the bytes can be YAML at all.
 func (l *loader) checked(data []byte) bool {
 	if len(data) > maxFileSize {
-		l.fail(1, 1, fmt.Sprintf("the file has %d bytes, more than the %d allowed", len(data), maxFileSize), "")
+		l.fail(1, 1, fmt.Sprintf("the file has more than the %d bytes allowed", maxFileSize), "")
 		return false
 	}
 	if e := checkText(data); e != nil {

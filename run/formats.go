@@ -86,7 +86,7 @@ func firstFile(names []string) (string, error) {
 
 // formatOf is the format of a file or folder, nil for the native one.
 func formatOf(path string) (*format, error) {
-	content, err := os.ReadFile(path)
+	content, err := pipeline.ReadFile(path)
 	isFolder := errors.Is(err, syscall.EISDIR)
 	if err != nil && !isFolder {
 		return nil, fmt.Errorf("read pipeline file: %w", err)

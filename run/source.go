@@ -52,7 +52,7 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 
 // ParseFile reads a native pipeline file.
 func ParseFile(file string) (*pipeline.Pipeline, error) {
-	data, err := os.ReadFile(file)
+	data, err := pipeline.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}

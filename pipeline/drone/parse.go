@@ -2,7 +2,6 @@ package drone
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,7 +11,7 @@ import (
 
 // Load reads a .drone.yml, see Parse.
 func Load(path string, o Options) (*pipeline.Set, error) {
-	data, err := os.ReadFile(path)
+	data, err := pipeline.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}

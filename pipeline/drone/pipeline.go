@@ -168,7 +168,11 @@ func (t *translation) readTrigger(n pipeline.Node) {
 		return
 	}
 	decision, err := pipeline.Decide([]pipeline.Condition{c}, t.o.Build.Facts)
-	if err == nil && decision.On == (pipeline.RunOn{}) {
+	if err != nil {
+		t.Report(n, err)
+		return
+	}
+	if decision.On == (pipeline.RunOn{}) {
 		t.workflow.LeftOut = decision.Reason
 	}
 }

@@ -13,28 +13,28 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// Substitute puts values in the places of ${NAME} in the text of a file, comments
-// included. It goes line by line, as positions do. A value of several lines becomes one
-// in quotes, as Drone has it.
+// Substitute replaces ${NAME} by its value everywhere in the text of a file, comments
+// included. It works line by line, so that positions stay right. Drone puts a value of several
+// lines in quotes, and so does Substitute. The error is a [pipeline.Errors].
 func Substitute(file, text string, values map[string]string) (string, error) {
 	if !strings.Contains(text, "$") {
 		return text, nil
 	}
-	get := func(name string) string {
+	s := substitution{get: func(name string) string {
 		value := values[name]
 		if strings.ContainsAny(value, "\n\r") {
 			return strconv.Quote(value)
 		}
 		return value
-	}
+	}}
 	lines := strings.SplitAfter(text, "\n")
 	for i, line := range lines {
 		if !strings.Contains(line, "$") {
 			continue
 		}
-		done, err := eval(line, get)
+		done, err := s.line(line)
 		if err != nil {
-			return "", pipeline.Errors{{File: file, Line: i + 1, Column: strings.Index(line, "${") + 1,
+			return "", pipeline.Errors{{File: file, Line: i + 1, Column: max(strings.Index(line, "${"), 0) + 1,
 				Message: "substitute ${…}: " + err.Error(), Hint: "write $${…} for what the shell is to see"}}
 		}
 		lines[i] = done
@@ -42,19 +42,28 @@ func Substitute(file, text string, values map[string]string) (string, error) {
 	return strings.Join(lines, ""), nil
 }
 
-// eval is envsubst.Eval where that panics, too: ${NAME:0:-1} takes it out of its bounds.
-func eval(line string, get func(string) string) (done string, err error) {
-	defer func() {
+// substitution is one file's: its lines share a budget.
+type substitution struct {
+	get   func(name string) string
+	spent cost
+}
+
+// line replaces the variables of one line.
+func (s *substitution) line(line string) (done string, err error) {
+	if err := s.afford(line); err != nil {
+		return "", err
+	}
+	defer func() { // the library panics on a negative length, as in ${NAME:0:-1}
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("%v", cause)
 		}
 	}()
-	done, err = envsubst.Eval(line, get)
+	done, err = envsubst.Eval(line, s.get)
 	if err != nil {
 		return "", errors.New(strings.TrimSpace(err.Error()))
 	}
 	return done, nil
 }
 
-// Unescape takes the escapes away alone.
+// Unescape undoes the escape $$ and leaves variables alone.
 func Unescape(text string) string { return strings.ReplaceAll(text, "$$", "$") }

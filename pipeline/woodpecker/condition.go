@@ -190,7 +190,7 @@ func (p *parser) evaluate(n pipeline.Node, c *pipeline.Condition) {
 		c.Evaluate = capitals.ReplaceAllString(text, `env["$0"]`)
 		return
 	}
-	holds, err := pipeline.Evaluate(text, p.values)
+	holds, err := p.effort.Evaluate(text, p.values)
 	switch {
 	case err != nil:
 		p.Wrong(n, err.Error(), "")

@@ -33,7 +33,7 @@ func Load(path string, o Options) (*pipeline.Set, error) {
 	l := &loader{o: &o, set: &pipeline.Set{}}
 	var wrong pipeline.Errors
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		data, err := pipeline.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read workflow: %w", err)
 		}
@@ -94,6 +94,8 @@ type loader struct {
 	o        *Options
 	set      *pipeline.Set
 	optional map[string][]string // by names of workflows: what they depend on only where it is there
+	steps    int                 // of all workflows so far
+	effort   pipeline.Effort     // of the conditions of all files
 }
 
 // connect leaves out what depends on a workflow that is not there or left out itself, and

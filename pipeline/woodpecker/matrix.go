@@ -9,9 +9,12 @@ import (
 	"github.com/stepexec/stepexec/pipeline/envsubst"
 )
 
-// maxCells bounds how many workflows one file can mean. Woodpecker leaves out those beyond
-// the 27th without a word.
-const maxCells = 256
+const (
+	// maxCells is the most workflows that one file can mean. Woodpecker silently leaves out
+	// those beyond the 27th.
+	maxCells = 256
+	maxAxes  = 100 // variables that tell the cells apart
+)
 
 // matrix reads the cells of a file's matrix, from the text as it is: one nil cell without.
 func (l *loader) matrix(file, text string) ([]pipeline.Cell, error) {
@@ -43,6 +46,10 @@ func (p *parser) cells(n pipeline.Node) []pipeline.Cell {
 		return p.included(include)
 	}
 	axes := n.Entries()
+	if len(axes) > maxAxes {
+		p.Wrong(n, fmt.Sprintf("the matrix has %d axes, more than the %d allowed", len(axes), maxAxes), "")
+		return nil
+	}
 	slices.SortFunc(axes, func(a, b pipeline.Entry) int { return strings.Compare(a.Name, b.Name) }) // as servers number the workflows
 	cells := []pipeline.Cell{nil}
 	for _, axis := range axes {
@@ -50,16 +57,17 @@ func (p *parser) cells(n pipeline.Node) []pipeline.Cell {
 		if len(values) == 0 {
 			continue
 		}
+		if len(cells)*len(values) > maxCells {
+			p.Wrong(n, fmt.Sprintf("the matrix has more than the %d cells allowed", maxCells), "")
+			return nil
+		}
 		var wider []pipeline.Cell
 		for _, cell := range cells {
 			for _, value := range values {
 				wider = append(wider, append(slices.Clone(cell), pipeline.AxisValue{Axis: axis.Name, Value: value}))
 			}
 		}
-		if cells = wider; len(cells) > maxCells {
-			p.Wrong(n, fmt.Sprintf("the matrix has more than the %d cells allowed", maxCells), "")
-			return nil
-		}
+		cells = wider
 	}
 	return cells
 }
@@ -67,7 +75,16 @@ func (p *parser) cells(n pipeline.Node) []pipeline.Cell {
 // included reads the list that names every cell.
 func (p *parser) included(n pipeline.Node) []pipeline.Cell {
 	var cells []pipeline.Cell
-	for _, item := range n.Items() {
+	items := n.Items()
+	if len(items) == 0 || len(items) > maxCells {
+		p.Wrong(n, fmt.Sprintf("must be a list of 1 to %d maps", maxCells), "")
+		return nil
+	}
+	for _, item := range items {
+		if len(item.Entries()) > maxAxes {
+			p.Wrong(item, fmt.Sprintf("has more than the %d axes allowed", maxAxes), "")
+			return nil
+		}
 		var cell pipeline.Cell
 		for _, e := range item.Entries() {
 			cell = append(cell, pipeline.AxisValue{Axis: e.Name, Value: p.Text(e.Node)})
@@ -75,15 +92,15 @@ func (p *parser) included(n pipeline.Node) []pipeline.Cell {
 		slices.SortFunc(cell, func(a, b pipeline.AxisValue) int { return strings.Compare(a.Axis, b.Axis) })
 		cells = append(cells, cell)
 	}
-	if len(cells) == 0 || len(cells) > maxCells {
-		p.Wrong(n, fmt.Sprintf("must be a list of 1 to %d maps", maxCells), "")
-	}
 	return cells
 }
 
 // convertMatrix makes a native matrix of one that is not put into the text.
 func (p *parser) convertMatrix(n pipeline.Node) {
 	m := &p.out.Matrix
+	if p.cells(n) == nil {
+		return
+	}
 	if include, given := n.Get("include"); given {
 		for _, cell := range p.included(include) {
 			m.Include = append(m.Include, cell)

@@ -22,6 +22,9 @@ func (l *loader) file(file, text string) error {
 		if err := p.workflow(text); err != nil {
 			return err
 		}
+		if l.steps += len(p.out.Steps) + len(p.out.Services); l.steps > pipeline.MaxRunSteps {
+			return pipeline.Errors{{File: file, Line: 1, Column: 1, Message: fmt.Sprintf("the workflows have more than the %d steps allowed", pipeline.MaxRunSteps)}}
+		}
 	}
 	return nil
 }
@@ -200,7 +203,7 @@ func (p *parser) whenWorkflow(n pipeline.Node) {
 	if p.o.Raw || p.Err() != nil {
 		return
 	}
-	decision, err := pipeline.Decide(conditions, p.o.Build.Facts)
+	decision, err := p.effort.Decide(conditions, p.o.Build.Facts)
 	if err != nil {
 		p.Report(n, err)
 	}
