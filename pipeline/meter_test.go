@@ -73,7 +73,7 @@ func TestExpressionsThatWouldNotEnd(t *testing.T) {
 func TestExpressionsKeepTheirMeaning(t *testing.T) {
 	vars := map[string]string{"MSG": "Fix: the [docs]", "FILES": `["a.go","docs/x.md"]`, "N": "3"}
 	for text, want := range map[string]bool{
-		`MSG contains "[docs]" && not (MSG startsWith "WIP")`:             true,
+		`MSG contains "[docs]" && not (MSG startsWith "WIP")`:              true,
 		`MSG matches "(?i)^fix: "`:                                         true,
 		`MISSING matches "x"`:                                              false,
 		`MISSING == nil && (MISSING ?? "d") == "d"`:                        true,
