@@ -10,9 +10,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// rawSpec is the specification that the step brings along. The root is that of the
-// image, and without a cgroup of its own it gets the step's.
-func (h *Host) rawSpec(step *Step, rootfs string) (*specs.Spec, error) {
+// rawSpec is the specification that the step brings along. Its root is the image's,
+// and its cgroup the step's unless it names one.
+func (h *Host) rawSpec(step *Step, _, rootfs string) (*specs.Spec, error) {
 	spec, err := decodeSpec(step.Advanced.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("OCI specification: %w", err)

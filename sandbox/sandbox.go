@@ -119,14 +119,24 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 	return dir, rootfs, nil
 }
 
-// specFor checks the image and the mounts' places and builds the spec.
+// specFor checks the image and the places of mounts, and builds the spec.
 func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
 	if err := checkRootfs(rootfs); err != nil {
 		return nil, fmt.Errorf("image %s: %w", step.Image, err)
 	}
+	build := h.customSpec
 	if step.Advanced.Spec != nil {
-		return h.rawSpec(step, rootfs)
+		build = h.rawSpec
 	}
+	spec, err := build(step, dir, rootfs)
+	if err == nil {
+		confineHooks(spec.Hooks)
+	}
+	return spec, err
+}
+
+// customSpec is the spec that a step's keys ask for, with its patch applied.
+func (h *Host) customSpec(step *Step, dir, rootfs string) (*specs.Spec, error) {
 	if err := errors.Join(checkDestinations(step.Mounts), checkDirectory(workingDirectory(step))); err != nil {
 		return nil, err
 	}
