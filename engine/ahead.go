@@ -13,59 +13,59 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// maxAhead bounds how many steps are prepared ahead of their turn: each of them is a
-// process and some mounts. To create a container takes longer than a short step
-// runs, so one would not do.
+// maxAhead bounds how many steps are prepared ahead of their turn: each of them costs a
+// process and some mounts. One would not do, because creating a container takes longer
+// than a short step runs.
 const maxAhead = 4
 
-// prepareAhead prepares a step while steps before it still run, or wait as well, so
-// that its turn costs no more than a start. It returns nil when that is not
-// safe or did not work; the step is then prepared at its turn, and an error
-// that stays comes up there.
-func (r *run) prepareAhead(ctx context.Context, n *node) *prepared {
+// prepareAhead prepares a step while steps before it still run or wait, so that its turn
+// costs no more than a start. It returns nil when that is not safe or failed; the step is
+// then prepared at its turn, and an error that persists is reported there. What it returns
+// holds one of the places of r.ahead.
+func (r *run) prepareAhead(ctx context.Context, n *node) (p *prepared) {
 	for _, dep := range n.deps { // the nearest steps first
 		select {
-		case <-dep.begun:
+		case <-dep.life.reached(ahead):
 		case <-ctx.Done():
 			return nil
 		}
 	}
 	if !n.step.RunOn.Success {
-		n.begin() // it will be skipped, if all goes well: those after it need not wait for it
+		n.life.move(ahead) // it is skipped if all goes well: the steps after it need not wait for it
 	}
 	if !r.canPrepareAhead(n) {
 		return nil
 	}
 	select {
 	case r.ahead <- struct{}{}:
-		n.isAhead = true
-	case <-n.turn:
+	case <-n.turn.granted:
 		return nil
 	case <-ctx.Done():
 		return nil
 	}
-	n.begin()
-	image, err := r.images.get(ctx, n.step)
-	if err == nil && isFixed(n.step, image) {
-		if p, err := r.prepare(ctx, n); err == nil {
-			return p
+	defer func() {
+		if p == nil {
+			<-r.ahead
 		}
+	}()
+	n.life.move(ahead)
+	image, err := r.images.get(ctx, n.step)
+	if err != nil || !isFixed(n.step, image) {
+		return nil
 	}
-	<-r.ahead
-	n.isAhead = false
-	return nil
+	if p, err = r.prepare(ctx, n); err != nil {
+		return nil
+	}
+	return p
 }
 
-// begin tells those that depend on a step that they may be prepared.
-func (n *node) begin() { n.beginning.Do(func() { close(n.begun) }) }
-
-// canPrepareAhead reports whether nothing that runs before a step can change
-// what its container is made of, nor meets what is made for it. A command other
-// than a script is looked up when the container is made, maybe in a mount; and a
-// running step could replace a source that lies in the workspace by a link to
-// somewhere else on the host. The same goes for the files that it reads from,
-// prints to and is confined by, for its root directory where that is the host's,
-// and for namespaces to join. A port that it publishes may be another's until its turn.
+// canPrepareAhead reports whether no step that runs before this one can change what its
+// container is made of, or sees what is made for it. A command other than a script is
+// looked up when the container is created, maybe in a mount, and a running step could
+// replace a mount source in the workspace by a link to anywhere on the host. The same is
+// true of the files that the step reads from, prints to and is confined by, of its root
+// directory if that is the host's, and of namespaces that it joins. A port that it
+// publishes may belong to another step until its turn.
 func (r *run) canPrepareAhead(n *node) bool {
 	step := n.step
 	switch {
@@ -83,9 +83,8 @@ func (r *run) canPrepareAhead(n *node) bool {
 	return !slices.ContainsFunc(step.Mounts, func(m pipeline.Mount) bool { return !r.isFixedMount(m) })
 }
 
-// isFixedMount reports whether no step can put anything in the place of a mount's
-// source: those of volumes and caches are stepexec's, and the workspace is seen
-// by steps from within.
+// isFixedMount reports whether no step can replace the source of a mount: the sources of
+// volumes and caches are stepexec's own, and steps see the workspace only from within.
 func (r *run) isFixedMount(m pipeline.Mount) bool {
 	switch m.Type {
 	case pipeline.MountVolume, pipeline.MountCache, "tmpfs":
@@ -94,17 +93,16 @@ func (r *run) isFixedMount(m pipeline.Mount) bool {
 	return m.Source == r.plan.WorkspaceSource && path.Clean(m.Destination) == r.plan.WorkspacePath
 }
 
-// ownPlaces are where every container has mounts of stepexec's and the runtime's.
+// ownPlaces are the places of mounts that stepexec and the runtime make in every container.
 var ownPlaces = []string{"/dev", "/proc", "/sys", "/etc/hosts", "/etc/resolv.conf", "/run/stepexec", "/run/secrets"}
 
-// isFixed reports whether to make a step's container looks at nothing in its mounts,
-// which steps before it may still fill, and makes nothing there: the runtime makes
-// the places of mounts and the working directory, which must not appear
-// in the workspace before its turn, as `git clone` wants it empty, and it looks a
-// shell without a path up.
+// isFixed reports whether creating a step's container neither reads from its mounts, which
+// earlier steps may still fill, nor writes to them. The runtime makes the places of mounts
+// and the working directory, which must not appear in the workspace before the step's turn
+// (`git clone` wants it empty), and it looks up a shell that is given without a path.
 func isFixed(step *pipeline.PlannedStep, image *Image) bool {
 	config := &image.Config.Config
-	within := func(place string) bool { // a mount, and not at its very place
+	within := func(place string) bool { // in a mount, and not the place of the mount itself
 		return slices.ContainsFunc(step.Mounts, func(m pipeline.Mount) bool { return isBelow(place, m.Destination) })
 	}
 	directory := step.Directory
@@ -125,12 +123,12 @@ func isFixed(step *pipeline.PlannedStep, image *Image) bool {
 	})
 }
 
-// isBelow reports whether a path is inside a directory, and not that itself.
+// isBelow reports whether a path is inside a directory, and not the directory itself.
 func isBelow(place, dir string) bool {
 	return strings.HasPrefix(path.Clean(place), strings.TrimSuffix(path.Clean(dir), "/")+"/")
 }
 
-// variable finds a variable in lists of NAME=value, the first of which counts most.
+// variable returns the value of a variable in lists of NAME=value. An earlier list wins.
 func variable(name string, lists ...[]string) string {
 	for _, list := range lists {
 		for _, entry := range slices.Backward(list) {
@@ -142,12 +140,12 @@ func variable(name string, lists ...[]string) string {
 	return ""
 }
 
-// asForeseen returns what was prepared ahead of a step's turn, or nil where it would be
-// made of something else by now: the step is then prepared anew.
-func (r *run) asForeseen(n *node, ahead *prepared) *prepared {
-	if ahead == nil || len(n.inherited) == 0 && !toldOtherwise(n) && ahead.sandbox.IsCurrent() {
-		return ahead
+// asForeseen returns what was prepared ahead of a step's turn, or nil if it would be made
+// differently now: the step is then prepared again.
+func (r *run) asForeseen(n *node, p *prepared) *prepared {
+	if p == nil || len(n.work.inherited) == 0 && !toldOtherwise(n) && p.sandbox.IsCurrent() {
+		return p
 	}
-	r.keepErr(ahead.remove())
+	r.keepErr(p.remove())
 	return nil
 }

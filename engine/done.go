@@ -2,23 +2,22 @@ package engine
 
 import "github.com/stepexec/stepexec/event"
 
-// takeDone ends the steps that an earlier run has done, before any begins. What they
-// handed on then goes to those after them.
+// takeDone ends the steps that an earlier run has done, before any other begins. The
+// variables that they passed on then go to the steps after them.
 func (r *run) takeDone() {
 	known := map[*node]exports{}
 	for _, n := range r.nodes {
 		if n.done == nil {
 			continue
 		}
-		n.exports = doneExports(n, known)
+		n.work.exports = doneExports(n, known)
 		n.result.Reason, n.result.DoneIn, n.result.Outputs = n.done.Reason, n.done.DoneIn, n.done.Outputs
-		n.begin()
 		r.finish(n, outcome{status: event.Skipped})
-		close(n.ended)
+		n.life.move(ended)
 	}
 }
 
-// doneExports are the variables that a step handed on, with those that it got.
+// doneExports are the variables that a step got and passed on.
 func doneExports(n *node, known map[*node]exports) exports {
 	if all, ok := known[n]; ok {
 		return all
@@ -36,11 +35,11 @@ func doneExports(n *node, known map[*node]exports) exports {
 	return all
 }
 
-// add adds what comes from a step before: of one name that of the later step in the
-// file counts.
+// add adds the variables of an earlier step. When both have a name, the step that is later
+// in the file wins.
 func (e exports) add(more exports) {
 	for name, one := range more {
-		if old, taken := e[name]; !taken || old.from.at < one.from.at {
+		if old, taken := e[name]; !taken || old.from.number < one.from.number {
 			e[name] = one
 		}
 	}

@@ -111,71 +111,35 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	return summary, r.mask.Error(r.err)
 }
 
-// run is a plan under way.
+// run is a plan that is being run.
 type run struct {
-	admitted *policy.Plan
-	plan     *pipeline.Plan // the admitted one, with a workspace of its own where it has one
-	o        Options
-	fixed    *logs.Mask // of the run's secrets, for names: they must not change on the way
-	mask     *logs.Mask // of those and what steps have masked
-	feed     *feed
-	images   *images
-	shared   string       // workspace that the run's own has begun as, or the same
-	nodes    []*node      // services first, then steps, as in the plan
-	made     atomic.Int64 // nodes so far
+	// Fixed before the first step begins.
+	admitted  *policy.Plan   // as package policy admitted it
+	plan      *pipeline.Plan // the admitted plan; with a workspace of its own, a copy that names it
+	o         Options
+	fixed     *logs.Mask      // masks the run's secrets; used for names, which must not change during the run
+	shared    string          // workspace that the run's own was copied from, or the run's workspace itself
+	nodes     []*node         // services first, then steps, in the order of the plan
+	services  []*node         // those of nodes
+	life      lifetimes       // how long steps may live
+	interrupt context.Context // ends when the run is interrupted, but not with the run's time
 
+	// These have locks of their own.
+	mask      *logs.Mask // masks the run's secrets and the values that steps had masked
 	maskFiles maskFiles
-
-	services []*node
-	turns    *turns
-	ahead    chan struct{} // holds as many as are prepared ahead of their turn
-	life     lifetimes
-	removals sync.WaitGroup // of steps that have ended
-	removing chan struct{}  // holds as many as these are
-
-	interrupt context.Context // ends when the run is interrupted, but not with its time
+	feed      *feed
+	images    *images
+	turns     *turns
+	made      atomic.Int64   // number of nodes made so far
+	ahead     chan struct{}  // has an element for each step that is prepared ahead of its turn
+	removing  chan struct{}  // has an element for each step that is being removed
+	removals  sync.WaitGroup // removals of ended steps
 
 	mu     sync.Mutex // guards the rest
-	first  *event.StepResult
-	failed []string // names of the steps that made it fail
-	halted string   // why no further step begins; "" is that they do
-	err    error
-}
-
-// node is a step, or a service, of a run.
-type node struct {
-	step      *pipeline.PlannedStep
-	at        int               // its place in the plan
-	done      *event.StepResult // of the earlier run that has done it; nil: it is to run
-	id        string            // of its sandbox
-	firstID   string            // of that of its first attempt
-	deps      []*node
-	asked     bool            // for its turn; guarded by turns
-	isAhead   bool            // it is one of those that are prepared ahead
-	turn      chan struct{}   // closed when it may run
-	waitedFor string          // the step that it waited for last; final when turn is closed
-	eligible  time.Time       // when that was over; final when turn is closed
-	granted   time.Time       // when it got its turn; final when turn is closed
-	tried     []event.Attempt // so far
-	exports   exports         // variables for those that depend on it, its own and those it got
-	inherited []string        // NAME=value of those it got, and takes
-	needs     []*node         // services that must be ready
-	begun     chan struct{}   // closed once its turn has come, or it is prepared ahead of that
-	beginning sync.Once
-	runs      bool          // its command has run
-	ended     chan struct{} // closed once result and failed are final
-	result    event.StepResult
-	left      *leftRoot // of its last attempt; nil: nothing
-	failed    bool      // it, or a step it depends on, failed
-
-	extra *Extra // nil: it is one of the plan's
-
-	// Of a service and a detached step:
-	stop    func()        // ends serving
-	ready   chan struct{} // closed once it is ready, or it is decided that it will not be; failed is final then
-	settled sync.Once
-	inside  sync.RWMutex     // held for reading by those who run programs in box
-	box     *sandbox.Sandbox // nil: it has not started, or has ended
+	first  *outcome   // outcome of the first step that made the run fail; nil: none
+	failed []string   // names of the steps that made the run fail
+	halted string     // why no further step begins; "": steps may begin
+	err    error      // what could not be cleared away or written, and other errors of stepexec itself
 }
 
 func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
@@ -192,7 +156,6 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 	byName := map[string]*node{}
 	add := func(step *pipeline.PlannedStep, service bool) {
 		n := r.newNode(step, service)
-		n.at = len(r.nodes)
 		if done, ok := o.Done[step.Name]; ok && !n.isBeside() {
 			n.done = &done
 		}
@@ -216,7 +179,7 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 			n.needs = append(n.needs, byName[name])
 		}
 		for _, before := range n.before() {
-			if name := before.result.Step; !slices.Contains(n.result.DependsOn, name) {
+			if name := before.step.Name; !slices.Contains(n.result.DependsOn, name) {
 				n.result.DependsOn = append(n.result.DependsOn, name)
 			}
 		}
@@ -225,17 +188,8 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 	return r
 }
 
-func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {
-	id := fmt.Sprint(r.made.Add(1))
-	return &node{
-		step: step, id: id, firstID: id, turn: make(chan struct{}),
-		begun: make(chan struct{}), ended: make(chan struct{}), ready: make(chan struct{}),
-		result: event.StepResult{Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image, Reason: step.Reason, Status: event.Pending},
-	}
-}
-
-// runAll starts a goroutine a node and waits for all. Services outlive the
-// steps, also on an interrupt: a step that is being stopped may need them.
+// runAll starts a goroutine for each node and waits for all. Services outlive the steps,
+// also after an interrupt: a step that is being stopped may need them.
 func (r *run) runAll(ctx context.Context) {
 	var endLifetimes func()
 	r.life, endLifetimes = r.newLifetimes(ctx)
@@ -244,31 +198,24 @@ func (r *run) runAll(ctx context.Context) {
 	defer stopImages()
 	var steps, asking sync.WaitGroup
 	defer asking.Wait()
+	var beside []companion
 	for _, n := range r.nodes {
 		if n.done != nil {
 			continue
 		}
-		if !n.result.Service {
+		if !n.service {
 			asking.Go(func() { r.await(n) })
 		}
 		if n.isBeside() {
-			r.startBeside(ctx, n)
+			beside = append(beside, r.startBeside(ctx, n))
 		} else {
 			steps.Go(func() { r.runStep(r.life.of(n), context.WithoutCancel(ctx), n) })
 		}
 	}
 	steps.Wait()
 	r.serveOthers(ctx)
-	r.stopBeside()
+	stopBeside(beside)
 	r.removals.Wait()
-}
-
-// name is that of the pipeline, with the cell of its matrix; emit and summary mask it.
-func (r *run) name() string {
-	if r.plan.Cell == "" || r.plan.Cell == r.plan.Name {
-		return r.plan.Name
-	}
-	return r.plan.Name + " (" + r.plan.Cell + ")"
 }
 
 // keepErr keeps an error that is stepexec's own and no step's.
@@ -276,57 +223,4 @@ func (r *run) keepErr(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err = errors.Join(r.err, err)
-}
-
-// summary is the run's end. The exit code is that of the step that failed
-// first, unless the run as a whole was ended.
-func (r *run) summary(ctx context.Context, took time.Duration) event.Summary {
-	s := event.Summary{Run: r.o.Host.ID(), Name: r.fixed.String(r.name()), Status: event.Succeeded, Duration: event.Millis(took)}
-	for _, n := range r.nodes {
-		s.Steps = append(s.Steps, n.result)
-	}
-	for i, step := range r.leftOut() {
-		s.Steps = slices.Insert(s.Steps, len(r.services)+r.plan.LeftOut[i].Before+i, step)
-	}
-	if r.first != nil {
-		s.Status, s.ExitCode = r.first.Status, r.first.ExitCode
-	}
-	if ctx.Err() != nil && r.cutShort() {
-		s.Status, s.ExitCode = endedBy(ctx)
-		s.Error = r.mask.String(context.Cause(ctx).Error())
-	}
-	if s.Status != event.Succeeded && s.ExitCode == 0 {
-		s.ExitCode = event.CodeError // a failure is never green
-	}
-	for i := range s.Steps {
-		s.Steps[i] = r.shown(s.Steps[i])
-	}
-	return s
-}
-
-// leftOut are the results of the steps whose conditions do not hold.
-func (r *run) leftOut() []event.StepResult {
-	var results []event.StepResult
-	for _, step := range r.plan.LeftOut {
-		results = append(results, event.StepResult{Step: step.Name, File: r.plan.File, Line: step.Line, Image: step.Image, Status: event.Skipped, Reason: step.Reason})
-	}
-	return results
-}
-
-// cutShort reports whether the end of the run's context ended any step.
-func (r *run) cutShort() bool {
-	for _, n := range r.nodes {
-		if n.result.Status == event.Cancelled || n.result.Status == event.TimedOut {
-			return true
-		}
-	}
-	return false
-}
-
-// endedBy says what a context that has ended means for what ran under it.
-func endedBy(ctx context.Context) (event.Status, int) {
-	if cause := context.Cause(ctx); errors.Is(cause, errTimeout) || errors.Is(cause, errStepTimeout) {
-		return event.TimedOut, event.CodeTimeout
-	}
-	return event.Cancelled, event.CodeInterrupted
 }

@@ -19,47 +19,50 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// maxExports bounds what a step can hand on: execve takes 128 KiB for one variable.
+// maxExports bounds the variables that a step passes on, in bytes: execve accepts 128 KiB
+// for one variable.
 const maxExports = 64 << 10
 
-// exports are the variables that a step hands on to those that depend on it.
+// exports are the variables that a step passes on to the steps that depend on it, by name.
 type exports map[string]export
 
 type export struct {
 	value string
-	from  *node
+	from  *node // the step that set it
 }
 
-// exportsDir is where the file is that a step writes its variables to. It is in
-// memory, as they may be secret, and counts as the step's own memory.
-func (r *run) exportsDir(n *node) (string, error) { return r.o.Host.Dir(n.id + "-exports") }
+// exportsDir is the folder of the file that a sandbox writes its variables to. It is in
+// memory, as they may be secret, and counts as memory of the step.
+func exportsDir(host *sandbox.Host, id string) (string, error) { return host.Dir(id + "-exports") }
 
-// exportsMount makes that file, and says how it comes into the container. All of
-// the step's users may write to it.
-func (r *run) exportsMount(n *node) ([]sandbox.Mount, error) {
-	if !n.step.Exports {
-		return nil, nil
-	}
-	dir, err := r.exportsDir(n)
+// exportsMount makes the file for a sandbox and returns its mount. All users of the step
+// may write to it.
+func exportsMount(host *sandbox.Host, id string) (sandbox.Mount, error) {
+	dir, err := exportsDir(host, id)
 	if err != nil {
-		return nil, err
+		return sandbox.Mount{}, err
 	}
 	path := filepath.Join(dir, "output")
 	if err := os.WriteFile(path, nil, 0o666); err != nil {
-		return nil, err
+		return sandbox.Mount{}, err
 	}
 	if err := os.Chmod(path, 0o666); err != nil { // whatever the umask
-		return nil, err
+		return sandbox.Mount{}, err
 	}
-	return []sandbox.Mount{{Type: "bind", Source: path, Destination: pipeline.ExportsPath, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}}}, nil
+	return channelMount(path, pipeline.ExportsPath), nil
 }
 
-// readExports reads what a step hands on, once all of its processes are dead.
+// channelMount is the mount of a file through which a step tells the run something.
+func channelMount(path, destination string) sandbox.Mount {
+	return sandbox.Mount{Type: "bind", Source: path, Destination: destination, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}}
+}
+
+// readExports reads the variables that a step passes on, once all its processes are dead.
 func (r *run) readExports(n *node) (list []string, err error) {
 	if !n.step.Exports {
 		return nil, nil
 	}
-	dir, err := r.exportsDir(n)
+	dir, err := exportsDir(r.o.Host, n.sandboxID())
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +81,8 @@ func (r *run) readExports(n *node) (list []string, err error) {
 
 var exportLine = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(=|<<)(.*)$`)
 
-// parseExports reads lines of NAME=value, and of NAME<<END with the value in the
-// lines up to END. The result is NAME=value in the order of the file.
+// parseExports reads lines of NAME=value, and lines of NAME<<END followed by the lines of
+// the value and a line END. It returns NAME=value in the order of the file.
 func parseExports(data []byte) ([]string, error) {
 	switch {
 	case len(data) > maxExports:
@@ -94,12 +97,12 @@ func parseExports(data []byte) ([]string, error) {
 			continue
 		}
 		parts, at := exportLine.FindStringSubmatch(lines[i]), i+1
-		if parts == nil { // what it is stays out of the message: it may be half of a secret
+		if parts == nil { // the line stays out of the message: it may be half of a secret
 			return nil, fmt.Errorf("$STEPEXEC_OUTPUT, line %d: not a variable (write NAME=value, or NAME<<END with the value in the lines up to END)", at)
 		}
 		name, value := parts[1], parts[3]
 		if refusedExport(name) {
-			return nil, fmt.Errorf("$STEPEXEC_OUTPUT, line %d: the variable %s cannot be handed on: it decides what later steps run", at, name)
+			return nil, fmt.Errorf("$STEPEXEC_OUTPUT, line %d: a step cannot pass on the variable %s: it decides what later steps run", at, name)
 		}
 		if parts[2] == "<<" {
 			length := slices.Index(lines[i+1:], value)
@@ -114,8 +117,9 @@ func parseExports(data []byte) ([]string, error) {
 	return list, nil
 }
 
-// refusedExport knows the variables by which a step could have a later one, which may
-// have secrets, run what it likes: they are how programs find and load others.
+// refusedExport reports whether a step must not set a variable of later steps. Programs
+// find and load other programs by these variables: a step could make a later one, which
+// may have secrets, run whatever it likes.
 func refusedExport(name string) bool {
 	for _, prefix := range []string{"LD_", "DYLD_", "STEPEXEC", "PLUGIN_", "GIT_", "BASH_FUNC", "PYTHON", "PERL5", "RUBY", "JAVA_TOOL_", "GLIBC_"} {
 		if strings.HasPrefix(name, prefix) {
@@ -125,37 +129,37 @@ func refusedExport(name string) bool {
 	return slices.Contains([]string{"PATH", "HOME", "SHELL", "ENV", "BASH_ENV", "IFS", "CI", "NODE_OPTIONS", "PERLLIB", "_JAVA_OPTIONS"}, name)
 }
 
-// inherit gives a step the variables of those before it. Of one name that of the later
-// step in the file counts, and what the step has anyway is not changed.
+// inherit gives a step the variables of the steps before it. When several steps set the
+// same name, the one that is later in the file wins; a variable of the step itself stays.
 func (r *run) inherit(n *node) {
-	n.exports = exports{}
+	n.work.exports = exports{}
 	for _, before := range n.deps {
-		n.exports.add(before.exports)
+		n.work.exports.add(before.work.exports)
 	}
 	if n.step.Security.Privileged || n.step.Advanced.Spec != nil {
-		return // it takes nothing from the others
+		return // other steps must not influence it
 	}
-	for _, name := range slices.Sorted(maps.Keys(n.exports)) {
+	for _, name := range slices.Sorted(maps.Keys(n.work.exports)) {
 		if slices.ContainsFunc(n.step.Env, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
-			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the variable %s from step %s is not used: the step has one of its own", name, n.exports[name].from.step.Name)})
+			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the variable %s from step %s is not used: the step sets it itself", name, n.work.exports[name].from.step.Name)})
 			continue
 		}
-		n.inherited = append(n.inherited, name+"="+n.exports[name].value)
+		n.work.inherited = append(n.work.inherited, name+"="+n.work.exports[name].value)
 	}
 }
 
-// export adds what a step hands on to what it got. A list that is wrong makes a step
-// fail that would else have succeeded.
+// export adds the variables that a step passes on to those that it got. An error makes a
+// step fail that would otherwise have succeeded.
 func (r *run) export(n *node, list []string, err error, end outcome) outcome {
 	if err != nil {
 		if end.status == event.Succeeded {
-			return outcome{status: event.Failed, code: event.CodeError, err: fmt.Errorf("hand on the step's variables: %w", err)}
+			return outcome{status: event.Failed, code: event.CodeError, err: fmt.Errorf("pass on the step's variables: %w", err)}
 		}
 		return end
 	}
 	for _, entry := range list {
 		name, value, _ := strings.Cut(entry, "=")
-		n.exports[name] = export{value, n}
+		n.work.exports[name] = export{value, n}
 		if n.result.Outputs == nil {
 			n.result.Outputs = map[string]string{}
 		}

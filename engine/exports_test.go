@@ -30,10 +30,10 @@ func TestVariablesThatAStepHandsOn(t *testing.T) {
 		{"# comment", nil, "line 1: not a variable"},
 		{"A<<EOF\none\nEOF \n", nil, "line 1: the value of A has no end"},
 		{"A<<\n\n", nil, "line 1: the value of A has no end"},
-		{"A=1\nPATH=/evil", nil, "line 2: the variable PATH cannot be handed on"},
-		{"LD_PRELOAD=x", nil, "line 1: the variable LD_PRELOAD cannot be handed on"},
-		{"STEPEXEC_STEP<<x\nx", nil, "line 1: the variable STEPEXEC_STEP cannot be handed on"},
-		{"PLUGIN_REPO=x", nil, "line 1: the variable PLUGIN_REPO cannot be handed on"},
+		{"A=1\nPATH=/evil", nil, "line 2: a step cannot pass on the variable PATH"},
+		{"LD_PRELOAD=x", nil, "line 1: a step cannot pass on the variable LD_PRELOAD"},
+		{"STEPEXEC_STEP<<x\nx", nil, "line 1: a step cannot pass on the variable STEPEXEC_STEP"},
+		{"PLUGIN_REPO=x", nil, "line 1: a step cannot pass on the variable PLUGIN_REPO"},
 		{"A=\x00", nil, "NUL byte"},
 		{"A=" + strings.Repeat("x", 64<<10), nil, "more than the 65536 bytes"},
 	} {
@@ -56,7 +56,7 @@ func FuzzParseExports(f *testing.F) {
 			name, _, ok := strings.Cut(entry, "=")
 			return !ok || name == "" || strings.ContainsAny(name, "\n\x00 ") || name == "PATH" || strings.HasPrefix(name, "LD_")
 		}) {
-			t.Errorf("handed on: %q", list)
+			t.Errorf("passed on: %q", list)
 		}
 	})
 }

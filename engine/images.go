@@ -44,7 +44,7 @@ func (im *images) prefetch(ctx, always context.Context, nodes []*node) (stop fun
 	slots := make(chan struct{}, parallelPulls)
 	im.all.Go(func() {
 		for _, n := range nodes {
-			if n.done != nil || !n.result.Service && !n.step.RunOn.Success {
+			if n.done != nil || !n.service && !n.step.RunOn.Success {
 				continue
 			}
 			select {

@@ -8,37 +8,58 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// input feeds a step's standard input through a pipe. The step does not get the
-// file itself: of a terminal it could type into the shell of the user, and of a
-// file it could open the descriptor anew for writing.
-type input struct {
-	from           *os.File
-	owned          bool     // from was opened here
-	reader, writer *os.File // of the pipe
-	stop           int      // an eventfd
-	done           chan struct{}
-	err            error // once done is closed
+// source is the file that a program's standard input comes from.
+type source struct {
+	file  *os.File // nil: the program has none
+	owned bool     // the file was opened for this program
 }
 
-// newInput returns nil for a step that has no input.
-func (r *run) newInput(n *node) (_ *input, err error) {
-	in := &input{from: r.o.Stdin, stop: -1}
-	switch n.step.Stdin {
+// source returns the standard input of a step.
+func (r *run) source(step *pipeline.PlannedStep) (source, error) {
+	switch step.Stdin {
 	case "":
-		return nil, nil
+		return source{}, nil
 	case pipeline.StdinInherited:
-		if in.from == nil {
-			return nil, errors.New("the step wants the standard input of stepexec, which there is none of here")
+		if r.o.Stdin == nil {
+			return source{}, errors.New("the step reads the standard input of stepexec, but stepexec has none here")
 		}
-	default:
-		if in.from, err = openBelow(r.plan.WorkspaceSource, n.step.Stdin, os.O_RDONLY); err != nil {
-			return nil, fmt.Errorf("open the step's standard input: %w", err)
-		}
-		in.owned = true
+		return source{file: r.o.Stdin}, nil
 	}
+	file, err := openBelow(r.plan.WorkspaceSource, step.Stdin, os.O_RDONLY)
+	if err != nil {
+		return source{}, fmt.Errorf("open the step's standard input: %w", err)
+	}
+	return source{file, true}, nil
+}
+
+func (s source) close() error {
+	if !s.owned {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// input feeds a program's standard input through a pipe. The program does not get the
+// file itself: through a terminal it could type into the user's shell, and it could open
+// the descriptor of a file again for writing.
+type input struct {
+	from           source
+	reader, writer *os.File      // ends of the pipe
+	stop           int           // an eventfd that ends the copying
+	done           chan struct{} // closed once the copying has ended; nil before begin
+	err            error         // error of the copying; final once done is closed
+}
+
+// newInput takes over the source. It returns nil for a program that has none.
+func newInput(from source) (_ *input, err error) {
+	if from.file == nil {
+		return nil, nil
+	}
+	in := &input{from: from, stop: -1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.close())
@@ -50,8 +71,8 @@ func (r *run) newInput(n *node) (_ *input, err error) {
 	return in, in.pipe()
 }
 
-// pipe makes the pipe. Only our end is non-blocking: most programs take EAGAIN on
-// their standard input for an error.
+// pipe makes the pipe. Only stepexec's end is non-blocking: most programs treat EAGAIN on
+// their standard input as an error.
 func (in *input) pipe() error {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
@@ -62,7 +83,7 @@ func (in *input) pipe() error {
 	return err
 }
 
-// file is what the container gets, nil for /dev/null.
+// file is the end of the pipe that the container gets; nil means /dev/null.
 func (in *input) file() *os.File {
 	if in == nil {
 		return nil
@@ -70,7 +91,7 @@ func (in *input) file() *os.File {
 	return in.reader
 }
 
-// sealed is called once the container has its copy of the pipe's end.
+// sealed must be called once the container has its copy of the pipe's end.
 func (in *input) sealed() error {
 	if in == nil {
 		return nil
@@ -78,7 +99,7 @@ func (in *input) sealed() error {
 	return in.reader.Close()
 }
 
-// begin begins to copy, once the step runs.
+// begin starts the copying, once the program runs.
 func (in *input) begin() {
 	if in == nil {
 		return
@@ -86,18 +107,19 @@ func (in *input) begin() {
 	in.done = make(chan struct{})
 	go func() {
 		defer close(in.done)
+		defer crash.Recover(&in.err)
 		in.err = errors.Join(in.copy(), ignoreClosed(in.writer.Close()))
 	}()
 }
 
-// copy ends with the input, with the step's last reader, or by close.
+// copy ends at the end of the input, when the program's last reader is gone, or by close.
 func (in *input) copy() error {
 	buf := make([]byte, 32<<10)
 	for {
 		if stopped, err := in.wait(); stopped || err != nil {
 			return err
 		}
-		n, err := in.from.Read(buf)
+		n, err := in.from.file.Read(buf)
 		if _, err := in.writer.Write(buf[:n]); errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) {
 			return nil
 		} else if err != nil {
@@ -112,11 +134,11 @@ func (in *input) copy() error {
 	}
 }
 
-// wait returns once there is something to read, or the input is being closed: a
-// read of a terminal cannot be cut short.
+// wait returns once there is something to read, or the input is being closed. It polls
+// because a read of a terminal cannot be interrupted.
 func (in *input) wait() (stopped bool, err error) {
 	for {
-		polled := []unix.PollFd{{Fd: int32(in.stop), Events: unix.POLLIN}, {Fd: int32(in.from.Fd()), Events: unix.POLLIN}}
+		polled := []unix.PollFd{{Fd: int32(in.stop), Events: unix.POLLIN}, {Fd: int32(in.from.file.Fd()), Events: unix.POLLIN}}
 		switch _, err := unix.Poll(polled, -1); {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
@@ -129,14 +151,14 @@ func (in *input) wait() (stopped bool, err error) {
 	}
 }
 
-// close ends the copying and releases all. On nil it does nothing.
+// close ends the copying and releases everything. On nil it does nothing.
 func (in *input) close() error {
 	if in == nil {
 		return nil
 	}
 	var failed []error
 	if in.done != nil {
-		one := [8]byte{0: 1} // eventfd(2): a native-endian count; any that is not zero does
+		one := [8]byte{0: 1} // eventfd(2): a count in native byte order; any but zero will do
 		_, err := unix.Write(in.stop, one[:])
 		failed = append(failed, err, ignoreClosed(in.writer.Close()))
 		<-in.done
@@ -147,9 +169,7 @@ func (in *input) close() error {
 			failed = append(failed, ignoreClosed(file.Close()))
 		}
 	}
-	if in.owned {
-		failed = append(failed, in.from.Close())
-	}
+	failed = append(failed, in.from.close())
 	if in.stop >= 0 {
 		failed = append(failed, unix.Close(in.stop))
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
@@ -18,7 +19,7 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// offer lets `stepexec shell` join a step that has been started.
+// offer lets `stepexec shell` join a running step.
 func (r *run) offer(n *node, s *sandbox.Sandbox, step *sandbox.Step) {
 	withheld := map[string]string{}
 	for _, entry := range step.Env {
@@ -32,9 +33,9 @@ func (r *run) offer(n *node, s *sandbox.Sandbox, step *sandbox.Step) {
 	}
 }
 
-// Join runs a program in the container of a running step, with its environment but for
-// secrets that are not in o. It returns the program's exit code. The rules may refuse
-// the step's image, and more programs in a privileged one.
+// Join runs a program in the container of a running step, with the step's environment
+// except for secrets that are not in o. It returns the program's exit code. The rules may
+// refuse the step's image, and further programs in a privileged one.
 func Join(ctx context.Context, rules *policy.Policy, j *sandbox.Joinable, o Look) (int, error) {
 	if _, err := rules.Join(pipeline.PlannedStep{Name: j.Name, Image: j.Image, Security: pipeline.Security{Privileged: isPrivileged(j)}}); err != nil {
 		return 0, err
@@ -64,7 +65,7 @@ func Join(ctx context.Context, rules *policy.Policy, j *sandbox.Joinable, o Look
 			return code, err
 		}
 	}
-	return 0, fmt.Errorf("image %s has no shell (name a program that it has: stepexec shell RUN STEP -- PROGRAM)", j.Image)
+	return 0, fmt.Errorf("image %s has no shell (name a program that the image has: stepexec shell RUN STEP -- PROGRAM)", j.Image)
 }
 
 // isPrivileged reports whether a running container can do to the host what root can.
@@ -72,7 +73,7 @@ func isPrivileged(j *sandbox.Joinable) bool {
 	return j.Process.Capabilities != nil && slices.Contains(j.Process.Capabilities.Bounding, "CAP_SYS_ADMIN")
 }
 
-// joined is a program in a container that others have made.
+// joined is a program in a container that another process has made.
 type joined struct {
 	look Look
 	mask *logs.Mask
@@ -80,22 +81,18 @@ type joined struct {
 }
 
 func (c *joined) run(ctx context.Context, o sandbox.ExecOptions) (_ int, err error) {
-	n := &node{step: &pipeline.PlannedStep{}}
-	r := &run{o: Options{Stdin: c.look.Stdin, Terminal: c.look.Terminal}}
-	if c.look.Stdin != nil {
-		n.step.Stdin = pipeline.StdinInherited
-	}
-	in, err := r.newInput(n)
+	in, err := newInput(source{file: c.look.Stdin})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
+	screen := &console{input: in, terminal: c.look.Terminal}
 	o.Stdin = in.file()
 	giveBack := func() error { return nil }
 	if o.TTY {
 		var lendErr error
 		o.Terminal = func(t *sandbox.Terminal) {
-			giveBack, lendErr = r.lendTerminal(n, t)
+			giveBack, lendErr = screen.lend(t)
 			in.begin()
 		}
 		defer func() { err = errors.Join(err, lendErr) }()
@@ -118,12 +115,12 @@ func (c *joined) run(ctx context.Context, o sandbox.ExecOptions) (_ int, err err
 	return exit.Code, err
 }
 
-// stream is a pipe whose content is masked and written to w.
+// stream is a pipe whose content is masked and passed on.
 type stream struct {
 	reader, writer *os.File
-	masked         io.WriteCloser
+	masked         io.WriteCloser // passes it on
 	copying        sync.WaitGroup
-	err            error
+	err            error // of the copying; final once that has ended
 }
 
 func (c *joined) stream(w io.Writer) (_ *stream, err error) {
@@ -132,6 +129,7 @@ func (c *joined) stream(w io.Writer) (_ *stream, err error) {
 		return nil, err
 	}
 	s.copying.Go(func() {
+		defer crash.Recover(&s.err)
 		if _, s.err = io.Copy(s.masked, s.reader); s.err != nil && !errors.Is(s.err, os.ErrDeadlineExceeded) {
 			s.reader.Close() // SIGPIPE tells the program
 		}
@@ -139,8 +137,8 @@ func (c *joined) stream(w io.Writer) (_ *stream, err error) {
 	return s, nil
 }
 
-// end takes what is left, once the program has ended. What it has left running may hold the
-// pipe open.
+// end reads the rest, once the program has ended. Processes that it left running may hold
+// the pipe open.
 func (s *stream) end() error {
 	err := s.writer.Close()
 	_ = s.reader.SetReadDeadline(time.Now().Add(drainTime)) // an error says that it is closed

@@ -13,22 +13,22 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// leftRoot is what a step that has ended has left: its root file system, which a
-// shell is opened in, or which is kept.
+// leftRoot is the root file system that an ended step has left: a shell is opened in it, or
+// it is kept.
 type leftRoot struct {
 	step    *sandbox.Step
-	upper   string
-	removed chan struct{} // closed once its container is gone
-	err     error         // of that
+	upper   string        // folder with the files that the step wrote; "": it is gone
+	removed chan struct{} // closed once the container is gone
+	err     error         // of the removal; final once removed is closed
 }
 
-// takeAway removes what a step ran in while the next steps run: it takes 5 ms and
-// more. It waits while there is too much to be removed. Its root file system stays where something is still to be done with it.
+// takeAway removes a step's container while the next steps run: that takes 5 ms and more. It
+// waits while too many are being removed. The root file system stays if it is still needed.
 func (r *run) takeAway(n *node, p *prepared, end outcome) {
 	left := &leftRoot{step: p.step, removed: make(chan struct{})}
 	if r.keeps(n, end) || r.wantsShell(n, end) {
 		left.upper = p.sandbox.LeaveRoot()
-		n.left = left
+		n.work.left = left
 	}
 	r.removing <- struct{}{}
 	r.removals.Go(func() {
@@ -46,24 +46,25 @@ func (r *run) keeps(n *node, end outcome) bool {
 	return n.step.Keep || r.o.KeepFailed && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
 }
 
-// keepRoot keeps what a step has left, if it is to be kept.
+// keepRoot keeps the root file system of a step if the step is to be kept, and otherwise
+// removes it.
 func (r *run) keepRoot(n *node, end outcome) {
 	if !r.keeps(n, end) {
 		r.dropRoot(n)
 		return
 	}
-	left := n.left
+	left := n.work.left
 	if left == nil {
 		if end.status == event.Failed && n.result.Started.IsZero() {
-			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "nothing to keep: its container could not be made"})
+			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "nothing to keep: the step's container could not be created"})
 		}
 		return
 	}
-	n.left = nil
+	n.work.left = nil
 	r.removals.Go(func() {
 		<-left.removed
 		if left.err != nil {
-			return // it may still be mounted; the error has been told
+			return // it may still be mounted; the run's error says why
 		}
 		k := r.kept(n, left.step, end)
 		err := r.o.Fetcher.Store.Pin(context.Background(), r.o.Host.ID()+"-"+k.Step.ID, k.Step.Lowerdirs)
@@ -78,7 +79,7 @@ func (r *run) keepRoot(n *node, end outcome) {
 	})
 }
 
-// quoted is a word as a shell reads it.
+// quoted quotes a word for a shell.
 func quoted(word string) string {
 	plain := func(c rune) bool {
 		return c == '-' || c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
@@ -89,13 +90,13 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// dropRoot removes what a step, or an attempt at it, has left.
+// dropRoot removes what an attempt at a step has left.
 func (r *run) dropRoot(n *node) {
-	left := n.left
+	left := n.work.left
 	if left == nil {
 		return
 	}
-	n.left = nil
+	n.work.left = nil
 	r.removals.Go(func() {
 		if <-left.removed; left.err == nil {
 			r.keepErr(beneath.RemoveAll(left.upper))
@@ -103,7 +104,7 @@ func (r *run) dropRoot(n *node) {
 	})
 }
 
-// kept is a step without the secrets, of which none may come to a disk.
+// kept is the description of a kept step, without secrets: none may be written to a disk.
 func (r *run) kept(n *node, left *sandbox.Step, end outcome) sandbox.Kept {
 	k := sandbox.Kept{Name: n.step.Name, Pipeline: r.mask.String(r.name()), Ended: r.mask.String(end.String()), Step: *left, Withheld: map[string]string{}}
 	s := &k.Step
@@ -133,13 +134,14 @@ func (r *run) kept(n *node, left *sandbox.Step, end outcome) sandbox.Kept {
 	return k
 }
 
-// isChannel knows the mounts by which a step tells the run of variables and masks.
+// isChannel reports whether a mount is one of the files through which a step passes
+// variables and masks to the run.
 func isChannel(m sandbox.Mount) bool {
 	return m.Destination == pipeline.ExportsPath || m.Destination == pipeline.MaskPath
 }
 
-// keptMounts are a step's, without the files in memory by which it tells the run things. A
-// cache may have been pruned by the time that they are used again.
+// keptMounts are the mounts of a step, without the files in memory through which it passes
+// things to the run. A cache is created again if it was pruned in the meantime.
 func (r *run) keptMounts(n *node, mounts []sandbox.Mount) []sandbox.Mount {
 	var kept []sandbox.Mount
 	for _, m := range mounts {

@@ -18,41 +18,41 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// What a step can have masked: each value costs memory, and all output is searched for it, that of
-// other steps too.
+// Limits of the values that steps may have masked. Each value costs memory, and the output
+// of every step is searched for it.
 const (
-	maxMaskFile   = 32 << 10  // bytes, of a step
-	maxMaskValues = 64        // of a step
-	maxMaskBytes  = 256 << 10 // of a run
+	maxMaskFile   = 32 << 10  // bytes that a step may write to its FIFO
+	maxMaskValues = 64        // values of a step
+	maxMaskBytes  = 256 << 10 // bytes of all values of a run
 )
 
-// maskFiles are what steps write values to that are masked from then on. They are looked at
-// after output was read and before it is masked: what a step prints after it wrote a value is masked for
-// certain, and so is what others print that have got it by then. They are FIFOs: in a file, a value that
-// the next one overwrites could be gone before it was read.
+// maskFiles are the FIFOs to which steps write values that are masked from then on. They are read
+// after output was read and before it is masked: whatever a step prints after it wrote a value is
+// masked for certain, and so is whatever other steps print that got the value by then. They are
+// FIFOs because in a file, the next value could overwrite one before it was read.
 type maskFiles struct {
 	run *run
 
 	mu    sync.Mutex // guards the rest, and what is in the files
 	open  []*maskFile
-	bytes int // of all values
-	known map[string]bool
+	bytes int             // bytes of all values
+	known map[string]bool // all values
 }
 
-// maskFile is that of one attempt at a step.
+// maskFile is the FIFO of one attempt at a step.
 type maskFile struct {
 	of     *maskFiles
-	step   string
+	step   string // name of the step
 	path   string
-	fd     int    // non-blocking, and of both ends: it has no end of file
-	data   []byte // all that was written
-	values int
-	err    error // it cannot be understood or has too much: nothing of the step is shown any more
+	fd     int    // non-blocking; open for reading and writing, so that it has no end of file
+	data   []byte // everything that was written so far
+	values int    // number of values that were new to the run
+	err    error  // why values cannot be masked; nothing of the step is shown any more
 }
 
-// maskPath makes the FIFO, in memory, and says where it is. All of the step's users may write to it.
+// maskPath makes the FIFO, in memory, and returns its path. All users of the step may write to it.
 func (r *run) maskPath(n *node) (string, error) {
-	dir, err := r.o.Host.Dir(n.id + "-mask")
+	dir, err := r.o.Host.Dir(n.sandboxID() + "-mask")
 	if err != nil {
 		return "", err
 	}
@@ -63,19 +63,13 @@ func (r *run) maskPath(n *node) (string, error) {
 	return path, os.Chmod(path, 0o622) // whatever the umask
 }
 
-// maskMount is how the file comes into the container.
-func (r *run) maskMount(n *node) ([]sandbox.Mount, error) {
-	if !n.step.Masks {
-		return nil, nil
-	}
+// maskMount makes the FIFO of a step and returns its mount.
+func (r *run) maskMount(n *node) (sandbox.Mount, error) {
 	path, err := r.maskPath(n)
-	if err != nil {
-		return nil, err
-	}
-	return []sandbox.Mount{{Type: "bind", Source: path, Destination: pipeline.MaskPath, Options: []string{"bind", "rw", "nosuid", "nodev", "noexec"}}}, nil
+	return channelMount(path, pipeline.MaskPath), err
 }
 
-// add begins to look at a step's file; nil for a step without one.
+// add opens a step's FIFO; it returns nil for a step without one.
 func (m *maskFiles) add(n *node) (*maskFile, error) {
 	if !n.step.Masks {
 		return nil, nil
@@ -95,7 +89,7 @@ func (m *maskFiles) add(n *node) (*maskFile, error) {
 	return f, nil
 }
 
-// look takes over what has been written to any of the files.
+// look takes over the values that were written to any of the FIFOs.
 func (m *maskFiles) look() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,11 +100,11 @@ func (m *maskFiles) look() {
 	}
 }
 
-// take reads what has been written, and reports whether that was anything. What is too much is thrown away: who
-// writes it is not to wait.
+// take reads what was written, and reports whether that was anything. It throws away what exceeds the
+// limit, so that the writer does not wait.
 func (f *maskFile) take() (fresh bool, err error) {
 	var buf [4096]byte
-	for range 2 * 64 << 10 / len(buf) { // twice what a pipe holds: it may be filled without end
+	for range 2 * 64 << 10 / len(buf) { // twice the size of a pipe: a step may write without end
 		n, err := unix.Read(f.fd, buf[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -128,16 +122,16 @@ func (f *maskFile) take() (fresh bool, err error) {
 	return fresh, nil
 }
 
-// keep notes, and says at once, that what a step prints cannot be masked as it wants.
+// keep notes and reports at once that the step's output cannot be masked as the step wants.
 func (f *maskFile) keep(err error) {
 	if err == nil || f.err != nil {
 		return
 	}
 	f.err = err
-	f.of.run.emit(event.Event{Kind: event.Warning, Step: f.step, Text: fmt.Sprintf("%v; its output is not shown from here on, for it cannot be masked", err)})
+	f.of.run.emit(event.Event{Kind: event.Warning, Step: f.step, Text: fmt.Sprintf("%v; the step's output is not shown from here on, because it cannot be masked", err)})
 }
 
-// parse masks the values that are new. At the step's end all of them must be whole.
+// parse masks the values that are new. At the end of the step, every value must be complete.
 func (f *maskFile) parse(end bool) error {
 	values, err := parseMasks(f.data, end)
 	if err != nil {
@@ -151,7 +145,7 @@ func (f *maskFile) parse(end bool) error {
 		f.values++
 		f.of.bytes += len(value)
 		if f.values > maxMaskValues || f.of.bytes > maxMaskBytes {
-			return fmt.Errorf("$STEPEXEC_MASK has more than the %d values allowed for a step, or those of the run have more than %d bytes", maxMaskValues, maxMaskBytes)
+			return fmt.Errorf("$STEPEXEC_MASK has more than the %d values allowed for a step, or the values of the run have more than %d bytes", maxMaskValues, maxMaskBytes)
 		}
 		f.of.known[value] = true
 		fresh = append(fresh, value)
@@ -165,8 +159,9 @@ func (f *maskFile) parse(end bool) error {
 	return nil
 }
 
-// parseMasks reads values, a line each, or <<END with the value in the lines up to END. While
-// the file is being written its last value may not be whole; a line of it without newline counts.
+// parseMasks reads values: one on each line, or a line <<END followed by the lines of the value and
+// a line END. Before the end of the step, the last value may be incomplete; a last line without a
+// newline counts as complete.
 func parseMasks(data []byte, end bool) ([]string, error) {
 	switch {
 	case len(data) > maxMaskFile:
@@ -183,7 +178,7 @@ func parseMasks(data []byte, end bool) ([]string, error) {
 			length := slices.Index(lines[i+1:], mark)
 			if length < 0 {
 				if end {
-					return nil, fmt.Errorf("$STEPEXEC_MASK, line %d: the value has no end (its last line, what is behind <<, is missing)", i+1)
+					return nil, fmt.Errorf("$STEPEXEC_MASK, line %d: the value has no end (its last line, the word after <<, is missing)", i+1)
 				}
 				return values, nil
 			}
@@ -197,8 +192,8 @@ func parseMasks(data []byte, end bool) ([]string, error) {
 	return values, nil
 }
 
-// finish takes over the last values, once all of the step's processes are dead. The error says why what
-// the step has printed could not be masked. On nil it does nothing.
+// finish takes over the last values, once all processes of the step are dead. The error says why the
+// step's output could not be masked. On nil it does nothing.
 func (f *maskFile) finish() error {
 	if f == nil {
 		return nil
@@ -211,7 +206,7 @@ func (f *maskFile) finish() error {
 	return f.err
 }
 
-// count is how many values the step had masked that nobody had before. On nil it is 0.
+// count is the number of the step's values that were new to the run. On nil it is 0.
 func (f *maskFile) count() int {
 	if f == nil {
 		return 0
@@ -221,7 +216,7 @@ func (f *maskFile) count() int {
 	return f.values
 }
 
-// close ends the looking. On nil it does nothing.
+// close closes and removes the FIFO. On nil it does nothing.
 func (f *maskFile) close() error {
 	if f == nil {
 		return nil
@@ -232,7 +227,7 @@ func (f *maskFile) close() error {
 	return errors.Join(unix.Close(f.fd), os.RemoveAll(filepath.Dir(f.path)))
 }
 
-// failed reports whether the step's output cannot be masked. On nil it does not.
+// failed reports whether the step's output cannot be masked. On nil it returns false.
 func (f *maskFile) failed() bool {
 	if f == nil {
 		return false
@@ -242,7 +237,7 @@ func (f *maskFile) failed() bool {
 	return f.err != nil
 }
 
-// masking is a stream of a step: it is masked by all that is known once it was read.
+// masking masks a stream of a step by all values that are known once the stream was read.
 type masking struct {
 	files *maskFiles
 	own   *maskFile

@@ -3,14 +3,13 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// mounts are those of a step, with a folder in the place of the name of a volume or a
-// cache.
+// mounts returns the mounts of a step, with the folder of each volume and cache in place of
+// its name.
 func (r *run) mounts(n *node) ([]sandbox.Mount, error) {
 	var mounts []sandbox.Mount
 	for _, m := range n.step.Mounts {
@@ -30,20 +29,26 @@ func (r *run) mounts(n *node) ([]sandbox.Mount, error) {
 		m.Type = "bind"
 		mounts = append(mounts, sandbox.Mount(m))
 	}
-	exported, err := r.exportsMount(n)
-	if err != nil {
-		return nil, fmt.Errorf("make $STEPEXEC_OUTPUT: %w", err)
+	if n.step.Exports {
+		m, err := exportsMount(r.o.Host, n.sandboxID())
+		if err != nil {
+			return nil, fmt.Errorf("make $STEPEXEC_OUTPUT: %w", err)
+		}
+		mounts = append(mounts, m)
 	}
-	masked, err := r.maskMount(n)
-	if err != nil {
-		return nil, fmt.Errorf("make $STEPEXEC_MASK: %w", err)
+	if n.step.Masks {
+		m, err := r.maskMount(n)
+		if err != nil {
+			return nil, fmt.Errorf("make $STEPEXEC_MASK: %w", err)
+		}
+		mounts = append(mounts, m)
 	}
-	return slices.Concat(mounts, exported, masked), nil
+	return mounts, nil
 }
 
 func (r *run) cache(name string) (string, error) {
 	if r.o.Cache == nil {
-		return "", errors.New("there are no caches here")
+		return "", errors.New("caches are not available here")
 	}
 	return r.o.Cache(name)
 }

@@ -10,42 +10,36 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// drainTime bounds how long a step's output is read after its end. Its
-// processes are dead by then; only one that was given the FIFO by other ways
-// than its birth could hold it open.
+// drainTime bounds how long a program's output is read after its end. Its processes are
+// dead by then; only a process outside the container that was handed the FIFO could hold
+// it open.
 const drainTime = 5 * time.Second
 
-// output reads what a step prints.
+// output reads what a program prints.
 type output struct {
-	fifos []*logs.FIFO // stdout, stderr
-	masks *maskFile    // nil: the step has none
+	fifos []*logs.FIFO // of stdout and stderr
+	masks *maskFile    // nil: the program has none
 	pump  *logs.Pump
-	ends  []io.Closer   // of the writers that the pump writes to, in order
-	done  chan struct{} // closed once all is read; nil before read
-	err   error         // of the pump, once done is closed
+	into  sinks
+	done  chan struct{} // closed once everything is read; nil before read
+	err   error         // of the reading; final once done is closed
 }
 
-// newOutput makes the FIFOs of a step in dir. Reading begins with read; looked is
-// shown what is read, if it is not nil.
-func (r *run) newOutput(n *node, dir string, looked *printed) (_ *output, err error) {
-	o := &output{}
+// newOutput makes the FIFOs of a program's output in a folder. It takes over sinks and
+// masks. Reading begins with read.
+func newOutput(dir string, into sinks, masks *maskFile) (_ *output, err error) {
+	o := &output{into: into, masks: masks}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.close())
 		}
 	}()
-	if o.masks, err = r.maskFiles.add(n); err != nil {
-		return nil, err
-	}
-	into, err := r.sinks(n, o, looked)
-	if err != nil {
-		return nil, err
-	}
 	for _, name := range []string{event.Stdout, event.Stderr} {
 		fifo, err := logs.NewFIFO(filepath.Join(dir, name))
 		if err != nil {
@@ -53,51 +47,48 @@ func (r *run) newOutput(n *node, dir string, looked *printed) (_ *output, err er
 		}
 		o.fifos = append(o.fifos, fifo)
 	}
-	if o.pump, err = logs.NewPump(o.fifos, into); err != nil {
+	if o.pump, err = logs.NewPump(o.fifos, into.writers[:]); err != nil {
 		return nil, err
 	}
-	if o.masks != nil {
-		o.pump.Watch(o.masks.fd, r.maskFiles.look)
+	if masks != nil {
+		o.pump.Watch(masks.fd, masks.of.look)
 	}
 	return o, nil
 }
 
 // sinks are where a step's two streams go: nowhere, to its file, to the caller's
-// writers, or into events, a line each. All but nowhere are masked.
-func (r *run) sinks(n *node, o *output, looked *printed) ([]io.Writer, error) {
-	var last []io.Writer
+// writers, or into events, one for each line. Everything but nowhere is masked. Whoever
+// waits for the step to be ready looks on.
+func (r *run) sinks(n *node, masks *maskFile, looked *printed) (sinks, error) {
+	var to sinks
 	switch {
 	case n.step.Output == pipeline.OutputNone:
+		to.writers = [2]io.Writer{io.Discard, io.Discard}
 		if looked == nil {
-			return []io.Writer{io.Discard, io.Discard}, nil
+			return to, nil
 		}
-		last = looked.tee(o, []io.Writer{io.Discard, io.Discard})
+		to = looked.tee(to)
 	case n.step.Output != "":
 		file, err := r.openOutput(n.step.Output)
 		if err != nil {
-			return nil, err
+			return to, err
 		}
-		defer func() { o.ends = append(o.ends, file) }() // after the masks, which hold something back
-		last = looked.tee(o, []io.Writer{file, file})
+		to = looked.tee(sinks{[2]io.Writer{file, file}, []io.Closer{file}})
 	case n.extra != nil:
-		last = looked.tee(o, []io.Writer{n.extra.Stdout, n.extra.Stderr})
+		to = looked.tee(sinks{writers: [2]io.Writer{n.extra.Stdout, n.extra.Stderr}})
 	case r.o.Stdout != nil:
-		last = looked.tee(o, []io.Writer{r.o.Stdout, r.o.Stderr})
+		to = looked.tee(sinks{writers: [2]io.Writer{r.o.Stdout, r.o.Stderr}})
 	default:
-		last = r.lineSinks(n, o, looked)
+		to = r.lineSinks(n, looked)
 	}
-	var into []io.Writer
-	var masks []io.Closer
-	for _, w := range last {
-		mask := masking{&r.maskFiles, o.masks, r.mask.Writer(w)}
-		into, masks = append(into, mask), append(masks, mask)
-	}
-	o.ends = append(masks, o.ends...)
-	return into, nil
+	return to.through(func(_ int, to io.Writer) (io.Writer, io.Closer) {
+		w := masking{&r.maskFiles, masks, r.mask.Writer(to)}
+		return w, w
+	}), nil
 }
 
-// lineSinks are where lines become events, within the step's limit.
-func (r *run) lineSinks(n *node, o *output, looked *printed) (last []io.Writer) {
+// lineSinks make each line an event, within the step's limit.
+func (r *run) lineSinks(n *node, looked *printed) (to sinks) {
 	limit := newOutputLimit(r.outputLimit(n), func(stream string, lines []logs.Line) {
 		r.emitLines(event.Event{Step: n.step.Name, Stream: stream}, lines)
 	}, func(text string) { r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: text}) })
@@ -106,10 +97,10 @@ func (r *run) lineSinks(n *node, o *output, looked *printed) (last []io.Writer) 
 			looked.add(i, lines)
 			limit.add(name, lines)
 		})
-		last, o.ends = append(last, lines), append(o.ends, lines)
+		to.writers[i], to.ends = lines, append(to.ends, lines)
 	}
-	o.ends = append(o.ends, limit)
-	return last
+	to.ends = append(to.ends, limit)
+	return to
 }
 
 // read begins to read, once the container holds the streams.
@@ -122,22 +113,40 @@ func (o *output) read() error {
 	o.done = make(chan struct{})
 	go func() {
 		defer close(o.done)
-		o.err = o.pump.Run()
+		o.err = o.pass()
 		if o.err != nil && !errors.Is(o.err, os.ErrDeadlineExceeded) {
-			// Nobody reads any more: as in a shell's pipe, the step is told by
-			// SIGPIPE, where it would else wait for ever.
+			// Nobody reads any more: as in a shell's pipe, SIGPIPE tells the program, which
+			// would otherwise wait for ever.
 			for _, fifo := range o.fifos {
 				o.err = errors.Join(o.err, fifo.Close())
 			}
 		}
-		for _, end := range o.ends {
-			o.err = errors.Join(o.err, end.Close())
-		}
+		o.err = errors.Join(o.err, o.into.close())
 	}()
 	return nil
 }
 
-// drain waits until all that the step wrote has been read.
+// pass reads both streams to their ends.
+func (o *output) pass() (err error) {
+	defer crash.Recover(&err)
+	return o.pump.Run()
+}
+
+// close closes the ends of the sinks in order.
+func (s sinks) close() (err error) {
+	var failed []error
+	for _, end := range s.ends {
+		failed = append(failed, closeSafely(end))
+	}
+	return errors.Join(failed...)
+}
+
+func closeSafely(c io.Closer) (err error) {
+	defer crash.Recover(&err)
+	return c.Close()
+}
+
+// drain waits until everything that the program wrote has been read.
 func (o *output) drain() error {
 	if err := o.pump.SetDeadline(time.Now().Add(drainTime)); err != nil {
 		return err
@@ -147,21 +156,19 @@ func (o *output) drain() error {
 	case o.err == nil || errors.Is(o.err, os.ErrDeadlineExceeded):
 		return nil
 	case errors.Is(o.err, unix.EPIPE):
-		return nil // who reads stepexec's output has had enough; how the step took it is in its exit code
+		return nil // the reader of stepexec's output has had enough; the step's exit code says how it took that
 	}
 	return fmt.Errorf("pass on the step's output: %w", o.err)
 }
 
-// close removes the FIFOs. The step's processes must be dead, so that the
-// reading, if it was begun, comes to its end.
+// close removes the FIFOs. The program's processes must be dead, so that the reading, if
+// it was begun, comes to its end.
 func (o *output) close() error {
 	var failed []error
 	if o.done != nil {
 		<-o.done
 	} else {
-		for _, end := range o.ends {
-			failed = append(failed, end.Close())
-		}
+		failed = append(failed, o.into.close())
 	}
 	if o.pump != nil {
 		failed = append(failed, o.pump.Close())

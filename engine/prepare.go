@@ -14,9 +14,8 @@ import (
 type prepared struct {
 	step      *sandbox.Step
 	sandbox   *sandbox.Sandbox
-	input     *input
-	output    *output
-	readiness *readiness // nil: nobody waits for it to be ready
+	console   *console
+	readiness *readiness // nil: nobody waits for the step to be ready
 }
 
 // remove takes a prepared step away; on nil it does nothing.
@@ -24,10 +23,10 @@ func (p *prepared) remove() error {
 	if p == nil {
 		return nil
 	}
-	return errors.Join(p.sandbox.Remove(), p.input.close(), p.output.close())
+	return errors.Join(p.sandbox.Remove(), p.console.close())
 }
 
-// maxRemovals bounds how many steps that have ended are being removed while others run.
+// maxRemovals bounds how many ended steps are being removed while others run.
 const maxRemovals = 4
 
 // prepare fetches a step's image and makes its container.
@@ -55,27 +54,30 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	return p, err
 }
 
-// create makes a step's container, with its streams.
+// create makes a step's container on a console of its own.
 func (r *run) create(ctx context.Context, n *node, step *sandbox.Step, ready *readiness) (*prepared, error) {
-	dir, err := r.o.Host.Dir(step.ID + "-output")
+	from, err := r.source(n.step)
 	if err != nil {
 		return nil, err
 	}
-	out, err := r.newOutput(n, dir, ready.output())
+	masks, err := r.maskFiles.add(n)
 	if err != nil {
-		return nil, fmt.Errorf("capture the step's output: %w", err)
+		return nil, errors.Join(err, from.close())
 	}
-	in, err := r.newInput(n)
+	to, err := r.sinks(n, masks, ready.output())
 	if err != nil {
-		return nil, errors.Join(err, out.close())
+		return nil, errors.Join(fmt.Errorf("capture the step's output: %w", err), from.close(), masks.close())
 	}
-	step.Stdin, step.Stdout, step.Stderr = in.file(), out.fifos[0].Writer(), out.fifos[1].Writer()
-	box, err := r.o.Host.Prepare(ctx, step)
+	c, err := openConsole(r.o.Host, step.ID, from, to, masks, r.o.Terminal)
 	if err != nil {
-		return nil, errors.Join(err, in.close(), out.close())
+		return nil, err
 	}
-	p := &prepared{step: step, sandbox: box, input: in, output: out, readiness: ready}
-	if err := errors.Join(in.sealed(), out.read(), ready.checkFree(ctx, box)); err != nil {
+	p, err := c.create(ctx, r.o.Host, step)
+	if err != nil {
+		return nil, err
+	}
+	p.readiness = ready
+	if err := ready.checkFree(ctx, p.sandbox); err != nil {
 		return nil, errors.Join(err, p.remove())
 	}
 	return p, nil

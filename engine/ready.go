@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
@@ -15,45 +16,55 @@ import (
 
 const (
 	readyTimeout  = time.Minute            // unless the pipeline or the image says otherwise
-	readyInterval = 200 * time.Millisecond // between two tries; one of runc exec costs some 40
-	tryTimeout    = 10 * time.Second       // of one try
+	readyInterval = 200 * time.Millisecond // between two tries; a try by runc exec takes about 40 ms
+	tryTimeout    = 10 * time.Second       // bounds one try
 )
 
 var errNotReady = errors.New("not ready in time")
 
-// readiness finds out when a service, or a detached step, is ready: when each of
-// its probes has held once.
+// readiness finds out when a service or a detached step is ready: once each of its probes
+// has succeeded.
 type readiness struct {
-	run               *run
-	node              *node
-	probes            []probe
-	timeout, interval time.Duration
-	printed           *printed // what it prints
+	run      *run
+	node     *node
+	probes   []probe
+	timeout  time.Duration // from the start of the command until it must be ready
+	interval time.Duration // between two tries
+	printed  *printed      // the step's output
 
-	cancel  context.CancelFunc // ends the watching; nil before begin
-	done    chan struct{}      // closed once that has ended; the rest is final then
-	waited  *probe             // the one that did not hold
-	last    error              // of its last try
-	ready   bool
-	took    time.Duration // from the start until it was ready
-	tooLate bool
-	lines   []string // the last that were printed before it was stopped for being too late
+	cancel context.CancelFunc // ends the watching; nil before begin
+	done   chan struct{}      // closed once the watching has ended; the rest is final then
+	waited *probe             // the probe that was tried last
+	last   error              // of its last try
+	end    watchEnd
+	took   time.Duration // from the start until it was ready
+	lines  []string      // last lines before the step was stopped for being too late
+	err    error         // why the watching itself failed
 }
 
-// probe is one condition. It is held off until wait returns nil.
+// watchEnd is how the watching ended.
+type watchEnd int
+
+const (
+	gaveUp  watchEnd = iota // with the step or the run, or by an error of its own
+	inTime                  // all probes have succeeded
+	tooLate                 // the time for it was over
+)
+
+// probe is one condition.
 type probe struct {
-	what string // completes "waited for …"
-	wait func(ctx context.Context, box *sandbox.Sandbox) error
-	port string // of the step's own that answers once it holds; "": another condition
+	what string                                                // completes "waited for …"
+	wait func(ctx context.Context, box *sandbox.Sandbox) error // returns nil once the condition holds
+	port string                                                // the step's own port that answers once the condition holds; "": another condition
 }
 
-// newReadiness returns nil for a step that nobody waits for, or that is ready as
-// soon as it runs. The image's healthcheck counts where it is about the command
-// that runs: a service's that is the image's own.
+// newReadiness returns nil for a step that nobody waits for, or that is ready as soon as it
+// runs. The image's healthcheck counts only if it checks the command that runs: in a
+// service that runs the image's own command.
 func (r *run) newReadiness(n *node, image *Image) (*readiness, error) {
 	asked := n.step.Ready
 	own := n.step.Script == nil && n.step.Entrypoint == nil && n.step.Advanced.Spec == nil
-	if asked == nil && (!n.result.Service || !own) || asked != nil && asked.None {
+	if asked == nil && (!n.service || !own) || asked != nil && asked.None {
 		return nil, nil
 	}
 	rd := &readiness{run: r, node: n, timeout: readyTimeout, interval: readyInterval, printed: newPrinted()}
@@ -76,7 +87,7 @@ func (r *run) newReadiness(n *node, image *Image) (*readiness, error) {
 	return rd, nil
 }
 
-// ask takes over what the pipeline says.
+// ask adds the conditions of the pipeline.
 func (rd *readiness) ask(asked *pipeline.Ready) error {
 	if asked.Timeout > 0 {
 		rd.timeout = asked.Timeout
@@ -104,17 +115,14 @@ func (rd *readiness) ask(asked *pipeline.Ready) error {
 	return nil
 }
 
-// begin watches a step that has been started. The returned context ends with
-// running, and when the step is not ready in time. Of what is nil it says at once
-// that it is ready.
-func (rd *readiness) begin(ctx, running context.Context, n *node, box *sandbox.Sandbox) context.Context {
+// begin watches a started step. The returned context ends with lasting, and when the step is
+// not ready in time. On nil it settles the step at once.
+func (rd *readiness) begin(ctx, lasting context.Context, n *node, box *sandbox.Sandbox) context.Context {
 	if rd == nil {
-		if n.isBeside() {
-			n.settle(false)
-		}
-		return running
+		n.settle(false)
+		return lasting
 	}
-	running, stop := context.WithCancelCause(running)
+	lasting, stop := context.WithCancelCause(lasting)
 	watching, over := context.WithTimeoutCause(ctx, rd.timeout, errNotReady)
 	rd.cancel, rd.done = over, make(chan struct{})
 	began := time.Now()
@@ -122,23 +130,27 @@ func (rd *readiness) begin(ctx, running context.Context, n *node, box *sandbox.S
 		defer close(rd.done)
 		defer rd.printed.stop()
 		err := rd.watch(watching, box)
+		var crashed *crash.Error
 		switch {
 		case err == nil:
-			rd.ready, rd.took = true, time.Since(began)
+			rd.end, rd.took = inTime, time.Since(began)
 			n.settle(false)
+		case errors.As(err, &crashed):
+			rd.err = err
+			stop(err)
 		case errors.Is(err, errNotReady):
-			rd.tooLate, rd.lines = true, rd.printed.last()
+			rd.end, rd.lines = tooLate, rd.printed.last()
 			stop(errNotReady)
 		case ctx.Err() != nil:
 			n.settle(true) // the steps that wait for it are over
 		}
 	}()
-	return running
+	return lasting
 }
 
-// watch returns nil when all probes have held, and why it did not come to that
-// otherwise.
-func (rd *readiness) watch(ctx context.Context, box *sandbox.Sandbox) error {
+// watch returns nil once all probes have succeeded, and otherwise why they did not.
+func (rd *readiness) watch(ctx context.Context, box *sandbox.Sandbox) (err error) {
+	defer crash.Recover(&err)
 	for i := range rd.probes {
 		rd.waited, rd.last = &rd.probes[i], nil
 		if err := rd.probes[i].wait(ctx, box); err != nil {
@@ -156,19 +168,23 @@ func (rd *readiness) close() {
 	}
 }
 
-// judge says what the end of a step's command means that may not have been
-// ready by then. The readiness must have been closed.
-func (rd *readiness) judge(running context.Context, end outcome) outcome {
+// judge corrects the outcome of a step that was not ready when its command ended. The
+// readiness must have been closed.
+func (rd *readiness) judge(lasting context.Context, end outcome) outcome {
 	switch {
 	case rd == nil:
 		return end
-	case rd.ready:
+	case rd.err != nil:
+		rd.run.keepErr(rd.err)
+		rd.node.result.NotReady = true
+		return outcome{event.Failed, event.CodeError, rd.err}
+	case rd.end == inTime:
 		rd.node.result.Ready = event.Millis(rd.took)
 		return end
-	case rd.tooLate:
+	case rd.end == tooLate:
 		rd.node.result.NotReady = true
 		return outcome{event.TimedOut, event.CodeTimeout, rd.failure("not ready in "+rd.timeout.String(), rd.lines)}
-	case running.Err() != nil:
+	case lasting.Err() != nil:
 		return end // stopped with the run
 	}
 	how := "ended"
@@ -186,7 +202,7 @@ func (rd *readiness) judge(running context.Context, end outcome) outcome {
 	return outcome{event.Failed, end.code, rd.failure(how, rd.printed.last())}
 }
 
-// failure says what was waited for, and the last lines of the step.
+// failure describes what was waited for, and quotes the last lines of the step.
 func (rd *readiness) failure(how string, lines []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: waited for %s", how, rd.waited.what)
@@ -201,7 +217,7 @@ func (rd *readiness) failure(how string, lines []string) error {
 	return errors.New(b.String())
 }
 
-// output is what looks at the step's output, nil when nothing does.
+// output looks at the step's output; nil: nothing does.
 func (rd *readiness) output() *printed {
 	if rd == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// lastLines is how many lines of a step are shown that was not ready.
+// lastLines is the number of last lines that are shown of a step that was not ready.
 const lastLines = 20
 
 // printed looks at what a step prints, masked, until it is ready or given up.
@@ -21,27 +21,24 @@ type printed struct {
 	mu    sync.Mutex // guards the rest
 	over  bool
 	found bool
-	lines []string  // the last
-	begun [2]string // of the line that has not ended, by stream
+	lines []string  // the last lines
+	begun [2]string // beginning of the line that has not ended yet, by stream
 }
 
 func newPrinted() *printed { return &printed{matched: make(chan struct{})} }
 
-// tee returns writers that pass on to into and show p the lines. On nil it changes
-// nothing.
-func (p *printed) tee(o *output, into []io.Writer) []io.Writer {
+// tee shows p the lines on their way to the sinks. On nil it changes nothing.
+func (p *printed) tee(to sinks) sinks {
 	if p == nil {
-		return into
+		return to
 	}
-	var both []io.Writer
-	for i, w := range into {
-		lines := logs.NewLines(func(lines []logs.Line) { p.add(i, lines) })
-		both, o.ends = append(both, io.MultiWriter(w, untilOver{p, lines})), append(o.ends, lines)
-	}
-	return both
+	return to.through(func(stream int, to io.Writer) (io.Writer, io.Closer) {
+		lines := logs.NewLines(func(lines []logs.Line) { p.add(stream, lines) })
+		return io.MultiWriter(to, untilOver{p, lines}), lines
+	})
 }
 
-// untilOver writes as long as somebody looks.
+// untilOver passes on what is written as long as somebody looks.
 type untilOver struct {
 	*printed
 	to io.Writer
@@ -57,8 +54,8 @@ func (w untilOver) Write(data []byte) (int, error) {
 	return w.to.Write(data)
 }
 
-// add looks at lines of one of the two streams. A line that comes in pieces is looked at with
-// each of them, as a whole: its end may never come. On nil it does nothing.
+// add looks at lines of one of the two streams. It looks at a line that comes in pieces as
+// a whole with every piece: its end may never come. On nil it does nothing.
 func (p *printed) add(stream int, lines []logs.Line) {
 	if p == nil {
 		return
@@ -107,7 +104,7 @@ func (p *printed) stop() {
 	p.over = true
 }
 
-// logProbe waits for a line, without asking again and again.
+// logProbe waits for a line; it does not poll.
 func (rd *readiness) logProbe(expression string) probe {
 	return probe{
 		what: "a line that matches " + expression,

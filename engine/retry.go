@@ -11,18 +11,18 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// attempts runs a step, again and again where it says so. Each attempt has a
-// container of its own and the step's whole time.
-func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
+// attempts runs a step, and repeats it as the step says. Each attempt has a container of
+// its own and the whole of the step's time.
+func (r *run) attempts(ctx context.Context, n *node, foreseen *prepared) outcome {
 	retry := n.step.Retry
-	got := n.exports
-	for attempt := 1; ; attempt++ {
-		n.exports = maps.Clone(got)
-		end := r.attempt(ctx, n, ahead)
+	got := n.work.exports
+	for {
+		attempt := n.work.attempt
+		n.work.exports = maps.Clone(got)
+		end := r.attempt(ctx, n, foreseen)
 		last := attempt >= retry.Attempts || ctx.Err() != nil || !retriable(retry, n, end)
 		if retry.Attempts > 1 && (attempt > 1 || !last) {
-			n.tried = append(n.tried, r.attemptResult(n, end))
-			n.result.Attempts = n.tried
+			n.result.Attempts = append(n.result.Attempts, r.attemptResult(n, end))
 		}
 		if last {
 			return end
@@ -32,30 +32,31 @@ func (r *run) attempts(ctx context.Context, n *node, ahead *prepared) outcome {
 		if !sleep(ctx, pause) {
 			return end
 		}
-		n.forget()
 		r.dropRoot(n)
-		n.id, ahead = fmt.Sprintf("%s-%d", n.firstID, attempt+1), nil
+		n.again()
+		foreseen = nil
 	}
 }
 
-// forget takes back what an attempt has left in the result. It leaves what does not
-// change with attempts alone: others read it meanwhile.
-func (n *node) forget() {
-	n.result.Status, n.result.Started, n.result.Duration, n.result.Start = event.Pending, time.Time{}, 0, 0
+// again begins a further attempt: it takes back what the last one left in the result.
+func (n *node) again() {
+	n.life.move(starting)
+	n.work.attempt++
+	n.result.Started, n.result.Duration, n.result.Start = time.Time{}, 0, 0
 	n.result.OOM, n.result.Usage, n.result.Outputs = false, nil, nil
 }
 
 // attempt runs a step once.
-func (r *run) attempt(ctx context.Context, n *node, ahead *prepared) outcome {
+func (r *run) attempt(ctx context.Context, n *node, foreseen *prepared) outcome {
 	if n.step.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, n.step.Timeout, overdue(errStepTimeout, n.step.Timeout))
 		defer cancel()
 	}
-	return r.execute(ctx, ctx, n, ahead)
+	return r.execute(ctx, ctx, n, foreseen)
 }
 
-// retriable reports whether the end of an attempt is one to try again after.
+// retriable reports whether an attempt with this outcome is to be followed by another.
 func retriable(retry pipeline.Retry, n *node, end outcome) bool {
 	if end.status == event.Succeeded {
 		return false
@@ -85,7 +86,7 @@ func (r *run) attemptResult(n *node, end outcome) event.Attempt {
 	return a
 }
 
-// sleep waits, and returns false when ctx ended before.
+// sleep waits; it returns false if ctx ended before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -13,9 +13,9 @@ import (
 func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbox.Step {
 	step := n.step
 	s := &sandbox.Step{
-		ID: n.id, Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
+		ID: n.sandboxID(), Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,
 		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
-		Env: slices.Concat(n.inherited, step.Env, r.fromRun(n)), Directory: step.Directory, User: step.User, Network: step.Network,
+		Env: slices.Concat(n.work.inherited, step.Env, r.fromRun(n)), Directory: step.Directory, User: step.User, Network: step.Network,
 		HostNames: r.hostNames(), Mounts: mounts,
 		Workspace: r.plan.WorkspaceSource, Roots: r.admitted.Roots(),
 		Names:    sandboxNames(step),

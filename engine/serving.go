@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -13,38 +14,39 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// Serving is a run whose services are ready and that goes on until Options.Serve returns.
-// Its methods may be called by several goroutines, and not after that.
+// Serving is a run whose services are ready, and which lasts until Options.Serve returns.
+// Its methods may be called by several goroutines until then.
 type Serving struct {
 	run     *run
-	running context.Context
+	lasting context.Context // ends with the run
 }
 
-// serveOthers waits until all services are ready and lends the run to Options.Serve. A
-// service that does not become ready fails the run, and Serve is not called.
+// serveOthers waits until all services are ready and then calls Options.Serve. A service
+// that does not become ready fails the run, and Serve is not called.
 func (r *run) serveOthers(ctx context.Context) {
 	if r.o.Serve == nil {
 		return
 	}
 	for _, n := range r.services {
-		<-n.ready
-		if n.failed {
+		<-n.life.reached(settled)
+		if n.life.hasFailed() {
 			return
 		}
 	}
 	if ctx.Err() == nil {
-		_ = r.protect(func() { r.keepErr(r.o.Serve(ctx, &Serving{run: r, running: ctx})) })
+		_ = r.protect(func() { r.keepErr(r.o.Serve(ctx, &Serving{run: r, lasting: ctx})) })
 	}
 }
 
-// Plan is the plan of the run, which admits what comes to it while it goes on.
+// Plan is the plan of the run. It admits the steps and programs that are added while the
+// run lasts.
 func (s *Serving) Plan() *policy.Plan { return s.run.admitted }
 
-// ID is the run's.
+// ID is the ID of the run.
 func (s *Serving) ID() string { return s.run.o.Host.ID() }
 
-// Exec runs one more program in a service's container, as Sandbox.Exec does. It is an error
-// when the service has ended.
+// Exec runs one more program in a service's container, as Sandbox.Exec does. It fails if
+// the service has ended.
 func (s *Serving) Exec(ctx context.Context, service *policy.Joined, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {
 	err = s.in(service.Service(), func(box *sandbox.Sandbox) error {
 		exit, err = box.Exec(ctx, o)
@@ -62,48 +64,57 @@ func (s *Serving) ReadFile(service, name string) (data []byte, err error) {
 	return data, err
 }
 
-// in holds the container of a service while it is used.
+// in keeps the container of a service while it is used.
 func (s *Serving) in(service string, use func(*sandbox.Sandbox) error) error {
 	i := slices.IndexFunc(s.run.services, func(n *node) bool { return n.step.Name == service })
 	if i < 0 {
 		return fmt.Errorf("there is no service %s", service)
 	}
-	n := s.run.services[i]
-	n.inside.RLock()
-	defer n.inside.RUnlock()
-	if n.box == nil {
+	door := &s.run.services[i].inside
+	door.mu.RLock()
+	defer door.mu.RUnlock()
+	if door.box == nil {
 		return fmt.Errorf("service %s has ended", service)
 	}
-	return use(n.box)
+	return use(door.box)
 }
 
-// enter lets others into a step's container, leave waits until they are out: when its main
-// process has ended, the kernel ends theirs.
-func (n *node) enter(box *sandbox.Sandbox) {
-	n.inside.Lock()
-	defer n.inside.Unlock()
-	n.box = box
+// door lets others run programs in a step's container while the step runs.
+type door struct {
+	mu  sync.RWMutex     // guards box; held for reading while a program runs inside
+	box *sandbox.Sandbox // nil: the step has not started, or has ended
 }
 
-func (n *node) leave() { n.enter(nil) }
+// open lets others in.
+func (d *door) open(box *sandbox.Sandbox) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.box = box
+}
+
+// close waits until everyone is out: when the main process of a container ends, the kernel
+// ends the others.
+func (d *door) close() { d.open(nil) }
 
 // Extra is one more step of a run that serves.
 type Extra struct {
 	Step           *policy.Step
-	Keychain       authn.Keychain // finds the credentials for its image; nil: that of the run
+	Keychain       authn.Keychain // credentials for its image; nil: those of the run
 	Stdout, Stderr io.Writer      // take what it prints, masked
 }
 
 // Run runs one more step, which shares the run's services, network, volumes and secrets.
-// When ctx or the run ends first, it is stopped. It is no part of the run's Summary, and
-// its failure fails nothing else.
+// It is stopped when ctx or the run ends. It is not part of the run's Summary, and its
+// failure makes nothing else fail.
 func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.running, func() { cancel(context.Cause(s.running)) })()
+	defer context.AfterFunc(s.lasting, func() { cancel(context.Cause(s.lasting)) })()
 	step := e.Step.Step()
 	n := s.run.newNode(&step, false)
 	n.extra = &e
+	defer n.life.move(ended)
+	n.life.move(starting)
 	var end outcome
 	if err := s.run.protect(func() { end = s.run.attempts(ctx, n, nil) }); err != nil {
 		end = outcome{event.Failed, event.CodeError, err}
@@ -115,7 +126,7 @@ func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	return n.result
 }
 
-// image is a step's, fetched by those who may.
+// image returns a step's image, fetched with the step's own credentials if it has any.
 func (r *run) image(ctx context.Context, n *node) (*Image, error) {
 	if n.extra == nil || n.extra.Keychain == nil {
 		return r.images.get(ctx, n.step)

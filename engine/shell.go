@@ -18,24 +18,24 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// Shell is what a shell in a step that has failed is opened on.
+// Shell is the terminal on which a shell is opened in a step that failed.
 type Shell struct {
-	Terminal *os.File // the user's
-	Out      io.Writer
+	Terminal *os.File  // the user's
+	Out      io.Writer // shows what the shell prints, masked
 
-	// Borrow takes the terminal for one shell. It waits while another has it, until ctx
-	// ends.
+	// Borrow takes the terminal for one shell. It waits while another shell has it, until
+	// ctx ends.
 	Borrow func(ctx context.Context) (giveBack func(), err error)
 }
 
-// wantsShell reports whether a shell is to be opened for a step that has ended so.
+// wantsShell reports whether a shell is wanted in a step with this outcome.
 func (r *run) wantsShell(n *node, end outcome) bool {
 	return r.o.Shell != nil && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
 }
 
-// openShell opens a shell in what a step that has failed has left. Nothing that comes
-// of it changes how the step ended. What its container was goes first: one made anew
-// has its mounts and limits, and none of its processes.
+// openShell opens a shell in what a failed step has left. It does not change how the step
+// ended. The step's container is removed first: the shell gets a new one with its mounts
+// and limits, and none of its processes.
 func (r *run) openShell(n *node, end outcome) {
 	if !r.wantsShell(n, end) || r.interrupt.Err() != nil {
 		return
@@ -43,13 +43,13 @@ func (r *run) openShell(n *node, end outcome) {
 	say := func(text string) {
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "no shell: " + text})
 	}
-	if n.left == nil {
-		say("its container could not be made")
+	if n.work.left == nil {
+		say("the step's container could not be created")
 		return
 	}
-	<-n.left.removed
-	if n.left.err != nil {
-		return // it has been told
+	<-n.work.left.removed
+	if n.work.left.err != nil {
+		return // the run's error says why
 	}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.interrupt))
 	defer cancel(nil)
@@ -69,19 +69,19 @@ func (r *run) openShell(n *node, end outcome) {
 
 // shellIn runs a shell on the user's terminal.
 func (r *run) shellIn(ctx context.Context, n *node, end outcome) (int, error) {
-	step := *n.left.step
+	step := *n.work.left.step
 	step.ID += "-shell"
-	step.Upper = n.left.upper
+	step.Upper = n.work.left.upper
 	step.Advanced.TTY, step.Advanced.PidFile = true, ""
-	step.WorkspaceOwner = n.left.step.WorkspaceOwner
+	step.WorkspaceOwner = n.work.left.step.WorkspaceOwner
 	step.Names.Ports = slices.Clone(step.Names.Ports)
 	step.Mounts = slices.DeleteFunc(slices.Clone(step.Mounts), isChannel)
-	if n.step.Exports { // the step's own was read, and is gone
-		mounts, err := r.exportsMount(&node{step: n.step, id: step.ID})
+	if n.step.Exports { // the step's own file was read and removed
+		mount, err := exportsMount(r.o.Host, step.ID)
 		if err != nil {
 			return 0, err
 		}
-		step.Mounts = append(step.Mounts, mounts...)
+		step.Mounts = append(step.Mounts, mount)
 	}
 	s := &session{host: r.o.Host, mask: r.mask, stdin: r.o.Shell.Terminal, terminal: r.o.Shell.Terminal, stdout: r.o.Shell.Out, grace: r.o.Grace, kill: r.o.Kill}
 	s.greeting = fmt.Sprintf("step %s %s\n"+
@@ -97,19 +97,19 @@ func scriptHint(step *sandbox.Step) string {
 	return "; its commands are in " + sandbox.ScriptPath
 }
 
-// session is a program that is run in a step which has ended.
+// session runs a program in what a step has left.
 type session struct {
 	host           *sandbox.Host
 	mask           *logs.Mask
 	stdin          *os.File // nil: none
 	stdout, stderr io.Writer
-	terminal       *os.File // the user's; nil: none
-	greeting       string   // shown before it begins
-	grace          time.Duration
-	kill           <-chan struct{}
+	terminal       *os.File        // the user's; nil: none
+	greeting       string          // shown before the program begins
+	grace          time.Duration   // between the stop signal and SIGKILL
+	kill           <-chan struct{} // closed: the program is killed without grace
 }
 
-// shell runs the first shell that the image has: that of the step's commands, or
+// shell runs the first shell that the image has: the shell of the step's commands, or
 // /bin/sh.
 func (s *session) shell(ctx context.Context, step *sandbox.Step) (int, error) {
 	for _, program := range shells(step) {
@@ -120,7 +120,7 @@ func (s *session) shell(ctx context.Context, step *sandbox.Step) (int, error) {
 			return code, err
 		}
 	}
-	return 0, fmt.Errorf("image %s has no shell (%s): a program that it has can be run by stepexec shell RUN STEP -- PROGRAM, if the step is kept", step.Image, strings.Join(shells(step), ", "))
+	return 0, fmt.Errorf("image %s has no shell (%s): if the step is kept, stepexec shell RUN STEP -- PROGRAM runs a program that the image has", step.Image, strings.Join(shells(step), ", "))
 }
 
 func shells(step *sandbox.Step) []string {
@@ -132,14 +132,12 @@ func shells(step *sandbox.Step) []string {
 
 // run runs step.Instead and returns its exit code.
 func (s *session) run(ctx context.Context, step *sandbox.Step) (_ int, err error) {
-	planned := &pipeline.PlannedStep{Name: step.ID}
-	if s.stdin != nil {
-		planned.Stdin = pipeline.StdinInherited
+	to := sinks{writers: [2]io.Writer{s.stdout, cmp.Or(s.stderr, s.stdout)}}
+	c, err := openConsole(s.host, step.ID, source{file: s.stdin}, to.maskedBy(s.mask), nil, s.terminal)
+	if err != nil {
+		return 0, err
 	}
-	n := &node{step: planned, id: step.ID}
-	r := &run{plan: &pipeline.Plan{}, mask: s.mask, o: Options{Host: s.host, Stdin: s.stdin, Stdout: s.stdout, Stderr: cmp.Or(s.stderr, s.stdout), Terminal: s.terminal}}
-	r.fixed, r.maskFiles = r.mask, maskFiles{run: r, known: map[string]bool{}}
-	p, err := r.create(ctx, n, step, nil)
+	p, err := c.create(ctx, s.host, step)
 	if err != nil {
 		return 0, err
 	}
@@ -149,7 +147,7 @@ func (s *session) run(ctx context.Context, step *sandbox.Step) (_ int, err error
 			return 0, err
 		}
 	}
-	giveBack, err := r.lendTerminal(n, p.sandbox.Terminal())
+	giveBack, err := c.lend(p.sandbox.Terminal())
 	defer giveBack()
 	if err != nil {
 		return 0, err
@@ -157,20 +155,20 @@ func (s *session) run(ctx context.Context, step *sandbox.Step) (_ int, err error
 	if err := p.sandbox.Start(ctx); err != nil {
 		return 0, err
 	}
-	p.input.begin()
+	c.input.begin()
 	exit, err := p.sandbox.Wait(ctx, sandbox.Stopping{Grace: s.grace, Now: s.kill})
-	return exit.Code, errors.Join(err, p.output.drain(), giveBack())
+	return exit.Code, errors.Join(err, c.output.drain(), giveBack())
 }
 
-// Look says how a kept step is looked into.
+// Look is a program to run in a kept or running step.
 type Look struct {
 	Command        []string          // nil: a shell
-	Secrets        map[string]string // by name; what the step had of them it has again
+	Secrets        map[string]string // values by name; the program gets those that the step had
 	TTY            bool              // a terminal for all three streams
 	Stdin          *os.File          // nil: none
 	Stdout, Stderr io.Writer
-	Terminal       *os.File // the user's; nil: none
-	Kill           <-chan struct{}
+	Terminal       *os.File        // the user's; nil: none
+	Kill           <-chan struct{} // closed: the program is killed without grace
 }
 
 // keptStep is a kept step in the words of a plan.
@@ -218,8 +216,8 @@ func plannedSecurity(s *sandbox.Security) pipeline.Security {
 	return security
 }
 
-// LookInto runs a program in a kept step: on what the step has written, with its
-// mounts, environment and user. What the program writes there stays. It returns the
+// LookInto runs a program in a kept step: on the files that the step left, with its
+// mounts, environment and user. Files that the program writes there stay. It returns the
 // program's exit code.
 //
 // The rules admit the step as it was kept; the error is [policy.Denials] where they do not.

@@ -12,55 +12,52 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// runStep takes a step through its life: it prepares it ahead of its turn
-// where that is safe, waits for what it depends on, runs it and records how it
-// ended.
+// runStep takes a step through its phases: it prepares the step ahead of its turn if that
+// is safe, waits for the nodes that it depends on, runs it and records how it ended.
 //
-// A detached step counts as over once it is ready, and goes on until serving ends.
+// A detached step is over once it is ready, and runs until serving ends.
 func (r *run) runStep(ctx, serving context.Context, n *node) {
-	defer close(n.ended)
-	defer n.settle(false)
+	defer n.life.move(ended)
 	defer r.survive(n)
-	ahead := r.prepareAhead(ctx, n)
-	defer r.awaitTurn(n, serving)()
-	n.begin()
+	foreseen := r.prepareAhead(ctx, n)
+	endTurn := r.awaitTurn(n, serving)
+	defer endTurn()
+	if foreseen != nil {
+		<-r.ahead
+	}
+	n.life.move(starting)
 	r.inherit(n)
-	runs := n.step.RunOn.Success && !n.failed || n.step.RunOn.Failure && n.failed
+	runs := n.step.RunOn.Success
+	if n.life.hasFailed() {
+		runs = n.step.RunOn.Failure
+	}
 	if ctx.Err() != nil || !runs || r.isHalted() != "" {
-		r.keepErr(ahead.remove())
+		r.keepErr(foreseen.remove())
 		r.finish(n, r.notRun(ctx, n))
 		return
 	}
-	ahead = r.asForeseen(n, ahead)
+	foreseen = r.asForeseen(n, foreseen)
 	if n.step.Detach {
-		r.finish(n, r.serve(ctx, serving, n, ahead))
+		r.finish(n, r.serve(ctx, serving, n, foreseen))
 		return
 	}
-	end := r.attempts(ctx, n, ahead)
+	end := r.attempts(ctx, n, foreseen)
 	r.openShell(n, end)
 	r.finish(n, end)
 }
 
-// isHalted says why no step may begin any more; "" is that they may.
+// isHalted returns why no further step may begin; "" means that steps may.
 func (r *run) isHalted() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.halted
 }
 
-// over is closed when those who need a step, or depend on it, may go on.
-func (n *node) over() <-chan struct{} {
-	if n.isBeside() {
-		return n.ready
-	}
-	return n.ended
-}
-
 // notRun is the outcome of a step whose command never ran.
 func (r *run) notRun(ctx context.Context, n *node) outcome {
 	switch {
 	case errors.Is(context.Cause(ctx), errFailFast):
-		n.failed = true // what runs after a failure runs after this one
+		n.life.fail() // steps that run after a failure run after this one
 		n.result.Reason = errFailFast.Error()
 	case ctx.Err() != nil:
 		end := outcome{}
@@ -68,7 +65,7 @@ func (r *run) notRun(ctx context.Context, n *node) outcome {
 			end.err = context.Cause(ctx)
 		}
 		return end
-	case n.failed:
+	case n.life.hasFailed():
 		n.result.Reason = "a step before it failed"
 	case r.isHalted() != "":
 		n.result.Reason = r.isHalted()
@@ -85,7 +82,7 @@ type outcome struct {
 	err    error
 }
 
-// String says it in words.
+// String describes the outcome in words.
 func (o outcome) String() string {
 	text := string(o.status)
 	if o.status == event.Failed {
@@ -97,20 +94,18 @@ func (o outcome) String() string {
 	return text
 }
 
-// execute runs a step's command. Its image is fetched and its container made
-// under ctx; the command is stopped when running ends, which for a service is
-// later.
-func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) outcome {
-	p := ahead
+// execute runs a step's command. ctx bounds the fetch of its image and the creation of its
+// container; the command is stopped when lasting ends, which is later for a service.
+func (r *run) execute(ctx, lasting context.Context, n *node, p *prepared) outcome {
 	if p == nil {
 		var err error
 		if p, err = r.prepare(ctx, n); err != nil {
 			return failedStart(ctx, err)
 		}
 	}
-	r.emit(event.Event{Kind: event.StepStarted, Step: n.step.Name, Image: n.step.Image, Service: n.result.Service})
+	r.emit(event.Event{Kind: event.StepStarted, Step: n.step.Name, Image: n.step.Image, Service: n.service})
 	began := time.Now()
-	giveBack, err := r.lendTerminal(n, p.sandbox.Terminal())
+	giveBack, err := p.console.lend(p.sandbox.Terminal())
 	defer giveBack()
 	if err == nil {
 		err = p.sandbox.Start(ctx)
@@ -118,38 +113,38 @@ func (r *run) execute(ctx, running context.Context, n *node, ahead *prepared) ou
 	if err != nil {
 		return failedStart(ctx, errors.Join(err, p.remove()))
 	}
-	p.input.begin()
-	n.result.Status, n.result.Started, n.result.Start = event.Running, began, event.Millis(time.Since(began))
-	n.runs = true
-	n.enter(p.sandbox)
+	p.console.input.begin()
+	n.life.move(running)
+	n.result.Started, n.result.Start = began, event.Millis(time.Since(began))
+	n.inside.open(p.sandbox)
 	r.offer(n, p.sandbox, p.step)
 	removed := false
 	defer func() {
 		if !removed { // a panic: its container must not outlive it
-			n.leave()
+			n.inside.close()
 			r.keepErr(p.remove())
 		}
 	}()
-	running = p.readiness.begin(ctx, running, n, p.sandbox)
-	exit, err := p.sandbox.Wait(running, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
+	lasting = p.readiness.begin(ctx, lasting, n, p.sandbox)
+	exit, err := p.sandbox.Wait(lasting, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
 	n.result.Duration = event.Millis(time.Since(began))
-	err = errors.Join(err, p.output.drain(), giveBack())
-	maskErr := p.output.masks.finish()
-	n.result.Masked += p.output.masks.count()
+	err = errors.Join(err, p.console.output.drain(), giveBack())
+	maskErr := p.console.output.masks.finish()
+	n.result.Masked += p.console.output.masks.count()
 	p.readiness.close()
-	n.leave()
+	n.inside.close()
 	exported, exportErr := r.readExports(n)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
-		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "out of memory, and yet the step succeeded: " + exit.OutOfMemory.String()})
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "out of memory, although the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	end := r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(running, ended(running, exit, err, n.step.EndsRun))))
+	end := r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(lasting, outcomeOf(lasting, exit, err, n.step.EndsRun))))
 	removed = true
 	r.takeAway(n, p, end)
 	return end
 }
 
-// unmasked has a step fail whose output could not be masked as it wanted.
+// unmasked makes a step fail whose output could not be masked as it asked for.
 func unmasked(err error, end outcome) outcome {
 	if err != nil && end.status == event.Succeeded {
 		return outcome{event.Failed, event.CodeError, fmt.Errorf("mask the step's values: %w", err)}
@@ -157,9 +152,9 @@ func unmasked(err error, end outcome) outcome {
 	return end
 }
 
-// ended says what the end of a step's command means. A command that was told
-// to stop has not succeeded, whatever its exit code.
-func ended(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
+// outcomeOf is the outcome of a step whose command has ended. A command that was told to
+// stop has not succeeded, whatever its exit code.
+func outcomeOf(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
 	switch {
 	case err != nil:
 		return outcome{event.Failed, event.CodeError, err}
@@ -178,7 +173,7 @@ func ended(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) out
 	return outcome{status: event.Failed, code: exit.Code}
 }
 
-// failedStart says what it means that a step's command could not be started.
+// failedStart is the outcome of a step whose command could not be started.
 func failedStart(ctx context.Context, err error) outcome {
 	var command *sandbox.CommandError
 	switch {
@@ -191,37 +186,44 @@ func failedStart(ctx context.Context, err error) outcome {
 	return outcome{event.Failed, event.CodeError, err}
 }
 
-// finish records how a step ended. It is the one place that sets an end.
+// finish records and reports how a step ended.
 func (r *run) finish(n *node, end outcome) {
+	r.conclude(n, end)
+	r.keepRoot(n, end)
+	r.reportEnd(n)
+}
+
+// conclude records how a step ended: in its result, and in what becomes of the run. It is
+// the only place that sets an end.
+func (r *run) conclude(n *node, end outcome) {
 	n.result.Status, n.result.ExitCode = end.status, end.code
 	if end.err != nil {
 		n.result.Error = strings.TrimSpace(r.mask.String(end.err.Error()))
 	}
 	n.result.Ignored = n.step.IgnoreFailure && (end.status == event.Failed || errors.Is(end.err, errStepTimeout))
-	switch {
-	case !n.result.FailsRun():
-	case n.isBeside():
-		n.settle(true)
-	default:
-		n.failed = true
-	}
+	fails := n.result.FailsRun()
 	r.mu.Lock()
 	if end.status == event.Succeeded && end.code != 0 && r.halted == "" {
 		r.halted = fmt.Sprintf("step %s ended the run with exit code %d", n.step.Name, end.code)
 	}
-	if n.result.FailsRun() {
+	if fails {
 		r.failed = append(r.failed, n.step.Name)
-	}
-	if r.first == nil && n.result.FailsRun() {
-		r.first = &n.result
-	}
-	r.mu.Unlock()
-	if n.result.FailsRun() {
-		if r.plan.FailFast || n.step.FailsFast {
-			r.life.fail()
+		if r.first == nil {
+			r.first = &end
 		}
 	}
-	r.keepRoot(n, end)
+	r.mu.Unlock()
+	if !fails {
+		return
+	}
+	n.life.fail()
+	if r.plan.FailFast || n.step.FailsFast {
+		r.life.fail()
+	}
+}
+
+// reportEnd sends the event of a step's end.
+func (r *run) reportEnd(n *node) {
 	result := n.result
 	r.emit(event.Event{Kind: event.StepFinished, Step: n.step.Name, Result: &result})
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// survive, deferred in the goroutine of a step, has a panic there fail this step alone, as
-// stepexec's own failure. The other steps of the run, and other runs of the process, go on.
+// survive, deferred in the goroutine of a step, turns a panic into a failure of this step,
+// which is stepexec's own. The other steps of the run, and other runs of the process, go on.
 func (r *run) survive(n *node) {
 	value := recover()
 	if value == nil {
@@ -16,7 +16,8 @@ func (r *run) survive(n *node) {
 	}
 	err := &crash.Error{Value: value, Stack: debug.Stack()}
 	r.keepErr(err)
-	r.finish(n, outcome{event.Failed, event.CodeError, err})
+	r.conclude(n, outcome{event.Failed, event.CodeError, err})
+	r.reportEnd(n)
 }
 
 // protect keeps a panic of what it calls among the run's errors, and returns it.

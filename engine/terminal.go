@@ -7,24 +7,22 @@ import (
 	"os/signal"
 	"sync"
 
-	"github.com/containerd/console"
+	terminal "github.com/containerd/console"
 	"golang.org/x/sys/unix"
 
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// lendTerminal has a step's terminal follow the size of the user's and, when
-// the user types into the step, makes the user's one raw: Ctrl-C is then a key
-// for the step, which echoes and edits lines by itself. giveBack undoes it; it
-// must be called on every path, also when the goroutine panics, and does
-// nothing when it has been called before.
-func (r *run) lendTerminal(n *node, steps *sandbox.Terminal) (giveBack func() error, err error) {
+// lend makes the program's terminal follow the size of the user's terminal. When the user
+// types into the program, it also makes the user's terminal raw: Ctrl-C is then a key for
+// the program, which echoes and edits lines by itself. giveBack undoes that; it must be
+// called on every path, also when the goroutine panics, and only its first call counts.
+func (c *console) lend(steps *sandbox.Terminal) (giveBack func() error, err error) {
 	nothing := func() error { return nil }
-	if steps == nil || r.o.Terminal == nil {
+	if steps == nil || c.terminal == nil {
 		return nothing, nil
 	}
-	user, err := console.ConsoleFromFile(r.o.Terminal)
+	user, err := terminal.ConsoleFromFile(c.terminal)
 	if err != nil {
 		return nothing, fmt.Errorf("use the terminal: %w", err)
 	}
@@ -32,7 +30,7 @@ func (r *run) lendTerminal(n *node, steps *sandbox.Terminal) (giveBack func() er
 	if err != nil {
 		return nothing, err
 	}
-	if n.step.Stdin != pipeline.StdinInherited || r.o.Stdin != r.o.Terminal {
+	if c.input == nil || c.input.from.file != c.terminal {
 		return stopFollowing, nil
 	}
 	giveBack = sync.OnceValue(func() error {
@@ -48,10 +46,10 @@ func (r *run) lendTerminal(n *node, steps *sandbox.Terminal) (giveBack func() er
 	return giveBack, nil
 }
 
-// makeRaw also has the terminal show what comes as it is, which SetRaw does not:
-// it has come through the step's terminal, and where a program has turned
-// "\n" into a mere step down, it must not begin a line here.
-func makeRaw(user console.Console) error {
+// makeRaw also turns off the terminal's processing of output, which SetRaw leaves on:
+// output has passed through the step's terminal already, and where a program made "\n"
+// move down only, it must not also begin a line here.
+func makeRaw(user terminal.Console) error {
 	if err := user.SetRaw(); err != nil {
 		return err
 	}
@@ -63,9 +61,9 @@ func makeRaw(user console.Console) error {
 	return unix.IoctlSetTermios(int(user.Fd()), unix.TCSETS, settings)
 }
 
-// followSize resizes a step's terminal as the user's one is resized, until it
-// is stopped.
-func followSize(user console.Console, steps *sandbox.Terminal) (stop func() error, err error) {
+// followSize resizes the program's terminal whenever the user's is resized, until it is
+// stopped.
+func followSize(user terminal.Console, steps *sandbox.Terminal) (stop func() error, err error) {
 	changes, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(changes, unix.SIGWINCH) // before the first look, so that no change is missed
 	if err := copySize(user, steps); err != nil {
@@ -89,9 +87,9 @@ func followSize(user console.Console, steps *sandbox.Terminal) (stop func() erro
 	}), nil
 }
 
-// copySize leaves the usual size where the user's terminal does not know its
-// own, as that of script(1) in a CI job.
-func copySize(user console.Console, steps *sandbox.Terminal) error {
+// copySize leaves the usual size when the user's terminal does not know its own, as that
+// of script(1) in a CI job does not.
+func copySize(user terminal.Console, steps *sandbox.Terminal) error {
 	size, err := user.Size()
 	if err != nil {
 		return fmt.Errorf("read the terminal's size: %w", err)

@@ -2,22 +2,33 @@ package engine
 
 import (
 	"context"
-	"github.com/stepexec/stepexec/event"
 	"math"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/stepexec/stepexec/event"
 )
 
-// turns bounds how many steps run at once. Of those that could run, the first in
-// the file goes first.
+// turns bounds how many steps run at once. Of the steps that could run, the first in the
+// file goes first.
 type turns struct {
-	mu      sync.Mutex
-	free    int
-	waiting []*node // in the order of the file
+	mu      sync.Mutex // guards the rest, and the turn of every node
+	free    int        // number of turns that are free
+	waiting []*node    // in the order of the file
 }
 
-// newTurns is for the nodes of a run in their order; 0 is no limit.
+// turn is when a step may run, and what it waited for.
+type turn struct {
+	granted   chan struct{} // closed when the step may run
+	asked     bool          // nothing that the step depends on stands in its way any more
+	waitedFor string        // name of the node that the step waited for last
+	eligible  time.Time     // when the step asked
+	at        time.Time     // when the turn was granted
+}
+
+func newTurn() turn { return turn{granted: make(chan struct{})} }
+
+// newTurns takes the nodes of a run in their order; limit 0 means no limit.
 func newTurns(nodes []*node, limit int) *turns {
 	if limit <= 0 {
 		limit = math.MaxInt
@@ -31,12 +42,17 @@ func newTurns(nodes []*node, limit int) *turns {
 	return t
 }
 
-// ask says that nothing stands in the way of a step any more. Its turn is closed
-// when it may run; give must be called after that.
-func (t *turns) ask(n *node) {
+// ask asks for the turn of a step once nothing stands in its way any more. The turn must
+// be given back by give. A detached step gets its turn at once, and gives nothing back: it
+// runs beside the others.
+func (t *turns) ask(n *node, waitedFor string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n.asked = true
+	n.turn.asked, n.turn.waitedFor, n.turn.eligible = true, waitedFor, time.Now()
+	if n.step.Detach {
+		close(n.turn.granted)
+		return
+	}
 	t.grant()
 }
 
@@ -52,74 +68,60 @@ func (t *turns) grant() {
 	for i := 0; i < len(t.waiting) && t.free > 0; {
 		n := t.waiting[i]
 		switch {
-		case n.asked:
+		case n.turn.asked:
 			t.waiting = append(t.waiting[:i], t.waiting[i+1:]...)
 			t.free--
-			n.granted = time.Now()
-			close(n.turn)
+			n.turn.at = time.Now()
+			close(n.turn.granted)
 		case n.canAsk():
-			return // it is about to, and comes before those after it
+			return // it is about to ask, and comes before the steps after it
 		default:
 			i++
 		}
 	}
 }
 
-// before are the nodes that must be over before it is a step's turn.
-func (n *node) before() []*node { return slices.Concat(n.needs, n.deps) }
-
-// canAsk reports whether all that the step waits for is over.
+// canAsk reports whether everything that the node waits for is over.
 func (n *node) canAsk() bool {
-	return !slices.ContainsFunc(n.before(), func(before *node) bool { return !before.isOver() })
-}
-
-func (n *node) isOver() bool {
-	select {
-	case <-n.over():
-		return true
-	default:
-		return false
-	}
-}
-
-// await asks for a step's turn as soon as all that it waits for is over. Detached
-// steps have theirs at once: they run beside the others for as long as those.
-func (r *run) await(n *node) {
 	for _, before := range n.before() {
 		if !before.isOver() {
-			<-before.over()
-			n.waitedFor = before.result.Step // it ended last so far
+			return false
 		}
 	}
-	n.eligible = time.Now()
-	if n.step.Detach {
-		close(n.turn)
-		return
-	}
-	r.turns.ask(n)
+	return true
 }
 
-// awaitTurn waits for a step's turn and finds out whether all before it went well.
+// await asks for a step's turn as soon as everything that it waits for is over.
+func (r *run) await(n *node) {
+	waitedFor := ""
+	for _, before := range n.before() {
+		if !before.isOver() {
+			<-before.life.reached(before.over())
+			waitedFor = before.step.Name // it was over last so far
+		}
+	}
+	r.turns.ask(n, waitedFor)
+}
+
+// awaitTurn waits for a step's turn and finds out whether everything before it went well.
 // The returned function ends the turn.
 func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 	select {
-	case <-n.turn:
-		n.result.WaitedFor, n.result.Eligible = n.waitedFor, n.eligible
+	case <-n.turn.granted:
+		n.result.WaitedFor, n.result.Eligible = n.turn.waitedFor, n.turn.eligible
 	case <-serving.Done(): // only of a detached step; the others have all ended
 	}
-	if n.isAhead {
-		<-r.ahead
-	}
+	failed := r.plan.StopOnFailure && r.hasFailed()
 	for _, before := range n.before() {
-		if before.isOver() {
-			n.failed = n.failed || before.failed
-		}
+		failed = failed || before.isOver() && before.life.hasFailed()
 	}
-	n.failed = n.failed || r.plan.StopOnFailure && r.hasFailed()
+	if failed {
+		n.life.fail()
+	}
 	if n.step.Detach {
 		return func() {}
 	}
-	queue := n.granted.Sub(n.eligible)
+	queue := n.turn.at.Sub(n.turn.eligible)
 	defer func() { n.result.Queue = event.Millis(queue.Truncate(time.Millisecond)) }()
 	if r.o.Slots == nil {
 		return r.turns.give
