@@ -27,12 +27,13 @@ type translation struct {
 	cloneOptions []pipeline.Variable
 	platform     string
 	others       map[string]bool // steps that are plugins: they get the netrc as variables
+	plugins      map[string]bool // those that are privileged by themselves
 }
 
 // pipeline translates a document.
 func (p *parser) pipeline(d document) {
 	t := &translation{parser: p, out: &pipeline.Pipeline{File: p.file, Name: d.name, StopOnFailure: true}, base: "/drone/src",
-		volumes: map[string]volume{}, services: map[string]bool{}, others: map[string]bool{}}
+		volumes: map[string]volume{}, services: map[string]bool{}, others: map[string]bool{}, plugins: map[string]bool{}}
 	t.stage = Stage{Name: d.name, OS: "linux", Arch: "amd64"}
 	if p.o.Stage != nil {
 		t.stage = *p.o.Stage

@@ -41,6 +41,7 @@ func (t *translation) body(d document) {
 	for i := range all {
 		t.add(&all[i])
 	}
+	t.keepFromPlugins()
 }
 
 func (t *translation) drafts(d document, key string, service bool) []draft {
@@ -143,7 +144,10 @@ func (t *translation) complete(s *draft) {
 	if s.service && len(s.Commands) > 0 && s.Directory == "" {
 		s.Directory = t.fullPath
 	}
-	s.Security.Privileged = s.privileged || t.isPrivilegedPlugin(s)
+	s.Security.Privileged = s.privileged
+	if !s.privileged && t.isPrivilegedPlugin(s) {
+		s.Security.Privileged, t.plugins[s.Name] = true, true
+	}
 	s.EndsRun = []int{78}
 	if t.out.Volumes != nil && slices.Contains(t.out.Volumes, baseVolume) {
 		base := pipeline.Mount{Type: pipeline.MountVolume, Source: baseVolume, Destination: path.Join("/", t.base), Options: []string{"rbind", "rw"}}
@@ -237,43 +241,4 @@ func (t *translation) extraHosts(n pipeline.Node) []pipeline.HostAddress {
 		hosts = append(hosts, pipeline.HostAddress{Name: name, Address: strings.Trim(address, "[]")})
 	}
 	return hosts
-}
-
-// escapes are variables with which a pipeline makes of a plugin what it likes.
-var escapes = []string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_OPTS", "XDG_RUNTIME_DIR"}
-
-// isPrivilegedPlugin reports whether a step is one of the plugins that are privileged by
-// themselves: as they are, with nothing of the pipeline's but their settings.
-func (t *translation) isPrivilegedPlugin(s *draft) bool {
-	if len(s.Commands)+len(s.Entrypoint)+len(s.Args) > 0 || s.mounts {
-		return false
-	}
-	if slices.ContainsFunc(s.Environment, func(v pipeline.Variable) bool { return slices.Contains(escapes, strings.ToUpper(v.Name)) }) {
-		return false
-	}
-	images := t.o.PrivilegedImages
-	if images == nil {
-		images = DefaultPrivileged()
-	}
-	return slices.ContainsFunc(images, func(image string) bool { return repositoryOf(image) == repositoryOf(s.Image) })
-}
-
-// repositoryOf is an image in full, without its tag or digest.
-func repositoryOf(image string) string {
-	image, _, _ = strings.Cut(image, "@")
-	slash := strings.LastIndexByte(image, '/')
-	if colon := strings.LastIndexByte(image, ':'); colon > slash {
-		image = image[:colon]
-	}
-	first, rest, several := strings.Cut(image, "/")
-	isHost := strings.ContainsAny(first, ".:") || first == "localhost"
-	switch {
-	case !several:
-		return "docker.io/library/" + image
-	case !isHost:
-		return "docker.io/" + image
-	case first == "index.docker.io":
-		return "docker.io/" + rest
-	}
-	return image
 }

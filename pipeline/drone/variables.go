@@ -14,12 +14,21 @@ import (
 
 // values are the variables that both steps and the text of the file see.
 func values(o *Options, stage *Stage) map[string]string {
-	v := map[string]string{"CI": "true", "DRONE": "true"}
+	v := map[string]string{}
 	for _, entry := range o.Environ {
 		name, text, _ := strings.Cut(entry, "=")
 		v[name] = text
 	}
 	maps.Copy(v, o.Params)
+	maps.Copy(v, serverValues(o, stage))
+	maps.DeleteFunc(v, func(_, text string) bool { return text == "" })
+	return v
+}
+
+// serverValues are the variables that the server makes, without those that people give to a
+// build or to all steps. An empty one is not set.
+func serverValues(o *Options, stage *Stage) map[string]string {
+	v := map[string]string{"CI": "true", "DRONE": "true"}
 	b := &o.Build
 	systemValues(v, b)
 	repositoryValues(v, b)
@@ -29,7 +38,6 @@ func values(o *Options, stage *Stage) map[string]string {
 		maps.Copy(v, tagValues(b.Tag))
 	}
 	stageValues(v, stage)
-	maps.DeleteFunc(v, func(_, text string) bool { return text == "" })
 	return v
 }
 
@@ -95,7 +103,7 @@ func stageValues(v map[string]string, s *Stage) {
 // stepVariables returns what steps are given beside what the file says. What they are
 // told of the run is as it is when they start.
 func stepVariables(o *Options, p *translation) func(step string) []pipeline.Variable {
-	common := values(o, &p.stage)
+	common, server := values(o, &p.stage), serverValues(o, &p.stage)
 	git := map[string]string{
 		"GIT_AUTHOR_NAME": cmp.Or(o.Build.Author.Name, o.Build.Author.Login, "drone"), "GIT_AUTHOR_EMAIL": cmp.Or(o.Build.Author.Email, "noreply@drone"),
 		"GIT_TERMINAL_PROMPT": "0", "DRONE_CARD_PATH": "/dev/stdout",
@@ -103,6 +111,7 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 	}
 	git["GIT_COMMITTER_NAME"], git["GIT_COMMITTER_EMAIL"] = git["GIT_AUTHOR_NAME"], git["GIT_AUTHOR_EMAIL"]
 	maps.Copy(common, git)
+	maps.Copy(server, git)
 	facts := map[string]pipeline.RunFact{
 		"DRONE_BUILD_STATUS": pipeline.RunStatus, "DRONE_STAGE_STATUS": pipeline.RunStatus, "CI_BUILD_STATUS": pipeline.RunStatus,
 		"DRONE_FAILED_STEPS": pipeline.RunFailedSteps,
@@ -111,9 +120,10 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 	if len(o.FailedStages) > 0 || onlyAfterFailure {
 		for _, name := range []string{"DRONE_BUILD_STATUS", "CI_BUILD_STATUS"} {
 			delete(facts, name)
-			common[name] = "failure"
+			common[name], server[name] = "failure", "failure"
 		}
 		common["DRONE_FAILED_STAGES"] = strings.Join(o.FailedStages, ",")
+		server["DRONE_FAILED_STAGES"] = common["DRONE_FAILED_STAGES"]
 	}
 	numbers := map[string]int{}
 	for i, s := range ReportedSteps(p.out, o.Build.Facts) {
@@ -121,6 +131,10 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 	}
 	return func(step string) []pipeline.Variable {
 		own := maps.Clone(common)
+		if p.plugins[step] {
+			own = maps.Clone(server)
+			maps.DeleteFunc(own, func(name, _ string) bool { return !isForPlugin(name) })
+		}
 		own["DRONE_STEP_NAME"], own["DRONE_STEP_NUMBER"] = step, positive(int64(numbers[step]))
 		var variables []pipeline.Variable
 		for _, name := range slices.Sorted(maps.Keys(own)) {

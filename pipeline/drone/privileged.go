@@ -1,0 +1,122 @@
+package drone
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Some plugins are privileged by themselves, for every repository: whoever makes such a step
+// run a program of his own is root of the machine. So the step runs as its image is. Nothing
+// in the file reaches it but its settings, the server's own variables are the only others, and
+// the workspace lies where it hides no program of the image.
+
+// isPrivilegedPlugin reports whether a step is such a plugin, and takes from it what may not
+// reach it.
+func (t *translation) isPrivilegedPlugin(s *draft) bool {
+	images := t.o.PrivilegedImages
+	if images == nil {
+		images = DefaultPrivileged()
+	}
+	if !slices.ContainsFunc(images, func(rule string) bool { return isImage(rule, s.Image) }) {
+		return false
+	}
+	if why := t.notAsItIs(s); why != "" {
+		t.warn(s.node, fmt.Sprintf("the plugin %s is not privileged here: %s", s.Image, why), "")
+		return false
+	}
+	s.Environment = slices.DeleteFunc(s.Environment, func(v pipeline.Variable) bool {
+		if isSetting(v.Name) {
+			return false
+		}
+		t.warn(s.node, fmt.Sprintf("the variable %s does not reach the plugin %s, which is privileged", v.Name, s.Image), "a privileged plugin gets settings alone")
+		return true
+	})
+	return true
+}
+
+// notAsItIs says what makes of a plugin a program of the file's author; "" is nothing.
+func (t *translation) notAsItIs(s *draft) string {
+	switch {
+	case len(s.Commands)+len(s.Entrypoint)+len(s.Args) > 0:
+		return "it has commands, an entrypoint or a command of its own"
+	case s.mounts:
+		return "it has volumes"
+	case s.User != "":
+		return "it has a user"
+	case path.IsAbs(s.Directory) && !isInside(path.Clean(s.Directory), t.fullPath):
+		return "its working_dir is outside the workspace"
+	case !isInside(t.fullPath, defaultBase) || !isInside(path.Join("/", t.base), defaultBase):
+		return fmt.Sprintf("the workspace of the pipeline is %s, and could hide programs of the image (it may be %s, or inside)", t.fullPath, defaultBase)
+	}
+	return ""
+}
+
+// defaultBase is the folder of Drone's own in which a workspace hides nothing.
+const defaultBase = "/drone"
+
+func isInside(dir, of string) bool { return dir == of || strings.HasPrefix(dir, of+"/") }
+
+// isSetting reports whether a variable is one that plugins, and nothing else, look at.
+func isSetting(name string) bool { return strings.HasPrefix(name, "PLUGIN_") }
+
+// isForPlugin reports whether a variable of the server's may reach a privileged plugin.
+func isForPlugin(name string) bool {
+	return name == "CI" || name == "DRONE" || strings.HasPrefix(name, "CI_") || strings.HasPrefix(name, "DRONE_")
+}
+
+// keepFromPlugins gives the variables of the whole pipeline to each of its other steps, where
+// it has a privileged plugin. A file that is converted keeps them: what is privileged shows in it.
+func (t *translation) keepFromPlugins() {
+	if len(t.plugins) == 0 || len(t.out.Environment) == 0 || t.o.Raw {
+		return
+	}
+	for _, steps := range [][]pipeline.Step{t.out.Services, t.out.Steps} {
+		for i := range steps {
+			if s := &steps[i]; !t.plugins[s.Name] {
+				s.Environment = slices.Concat(t.out.Environment, s.Environment)
+			}
+		}
+	}
+	t.out.Environment = nil
+}
+
+// isImage reports whether an image is one that a rule names: the same repository of the same
+// registry, and the same tag or digest where the rule has one.
+func isImage(rule, image string) bool {
+	want, got := partsOf(rule), partsOf(image)
+	switch {
+	case want.repository != got.repository || want.digest != "" && want.digest != got.digest:
+		return false
+	case want.tag == "" || want.digest != "":
+		return true
+	}
+	return want.tag == got.tag && got.digest == "" // a digest alone decides what an image is
+}
+
+// reference is an image in full.
+type reference struct{ repository, tag, digest string }
+
+func partsOf(image string) reference {
+	var r reference
+	image, r.digest, _ = strings.Cut(image, "@")
+	slash := strings.LastIndexByte(image, '/')
+	if colon := strings.LastIndexByte(image, ':'); colon > slash {
+		image, r.tag = image[:colon], image[colon+1:]
+	}
+	r.repository = image
+	first, rest, several := strings.Cut(image, "/")
+	isHost := strings.ContainsAny(first, ".:") || first == "localhost"
+	switch {
+	case !several:
+		r.repository = "docker.io/library/" + image
+	case !isHost:
+		r.repository = "docker.io/" + image
+	case first == "index.docker.io":
+		r.repository = "docker.io/" + rest
+	}
+	return r
+}
