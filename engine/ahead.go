@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
@@ -49,7 +50,7 @@ func (r *run) prepareAhead(ctx context.Context, n *node) (p *prepared) {
 		}
 	}()
 	n.life.move(ahead)
-	image, err := r.images.get(ctx, n.step)
+	image, err := r.images.Get(ctx, wanted(n.step))
 	if err != nil || !isFixed(n.step, image) {
 		return nil
 	}
@@ -100,7 +101,7 @@ var ownPlaces = []string{"/dev", "/proc", "/sys", "/etc/hosts", "/etc/resolv.con
 // earlier steps may still fill, nor writes to them. The runtime makes the places of mounts
 // and the working directory, which must not appear in the workspace before the step's turn
 // (`git clone` wants it empty), and it looks up a shell that is given without a path.
-func isFixed(step *pipeline.PlannedStep, image *Image) bool {
+func isFixed(step *pipeline.PlannedStep, image *fetch.Image) bool {
 	config := &image.Config.Config
 	within := func(place string) bool { // in a mount, and not the place of the mount itself
 		return slices.ContainsFunc(step.Mounts, func(m pipeline.Mount) bool { return isBelow(place, m.Destination) })

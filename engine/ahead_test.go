@@ -14,6 +14,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 )
@@ -53,7 +54,7 @@ func TestWhatAStepBeforeItCanStillFillIsNotFixed(t *testing.T) {
 		if test.step.Shell == nil {
 			test.step.Shell = shell
 		}
-		if got := engine.IsFixed(&test.step, &engine.Image{Config: ocispec.Image{Config: test.image}}); got != test.want {
+		if got := engine.IsFixed(&test.step, &fetch.Image{Config: ocispec.Image{Config: test.image}}); got != test.want {
 			t.Errorf("%s: %t, want %t", test.name, got, test.want)
 		}
 	}

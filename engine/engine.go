@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
@@ -20,10 +21,6 @@ import (
 
 // DefaultGrace is the time a step has between the stop signal and the kill.
 const DefaultGrace = 10 * time.Second
-
-// parallelPulls bounds how many images are fetched at once. Each of them
-// unpacks its layers in parallel; two keep a link and the cores busy.
-const parallelPulls = 2
 
 var (
 	errTimeout     = errors.New("the pipeline's time is over")
@@ -38,7 +35,7 @@ func overdue(err error, timeout time.Duration) error {
 // Options say with what a plan is run.
 type Options struct {
 	Host        *sandbox.Host
-	Fetcher     *Fetcher
+	Fetcher     *fetch.Fetcher
 	Grace       time.Duration                                // 0: DefaultGrace
 	Cleanup     time.Duration                                // that steps which run always have after a cancel; 0: DefaultCleanup
 	Cache       func(name string) (folder string, err error) // makes a named cache ready; nil: there are none
@@ -128,7 +125,7 @@ type run struct {
 	mask      *logs.Mask // masks the run's secrets and the values that steps had masked
 	maskFiles maskFiles
 	feed      *feed
-	images    *images
+	images    *fetch.Images
 	turns     *turns
 	made      atomic.Int64   // number of nodes made so far
 	ahead     chan struct{}  // has an element for each step that is prepared ahead of its turn
@@ -152,7 +149,6 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 	fixed := logs.NewMask(plan.Secrets)
 	r := &run{admitted: admitted, plan: plan, o: o, fixed: fixed, mask: fixed.Clone(), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
 	r.maskFiles = maskFiles{run: r, known: map[string]bool{}}
-	r.images = newImages(r)
 	byName := map[string]*node{}
 	add := func(step *pipeline.PlannedStep, service bool) {
 		n := r.newNode(step, service)
@@ -194,8 +190,9 @@ func (r *run) runAll(ctx context.Context) {
 	var endLifetimes func()
 	r.life, endLifetimes = r.newLifetimes(ctx)
 	defer endLifetimes()
-	stopImages := r.images.prefetch(ctx, r.life.always, r.nodes)
-	defer stopImages()
+	r.images = r.newImages(r.life.always)
+	defer r.images.Close()
+	r.images.Prefetch(ctx, prefetched(r.nodes))
 	var steps, asking sync.WaitGroup
 	defer asking.Wait()
 	var beside []companion

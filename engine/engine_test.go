@@ -16,6 +16,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/fixtures"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bench is a host, a store with the busybox image in reach, and a workspace.
 type bench struct {
 	host    *sandbox.Host
-	fetcher *engine.Fetcher
+	fetcher *fetch.Fetcher
 	dir     string
 }
 
@@ -56,7 +57,7 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{host: host, fetcher: &engine.Fetcher{Store: store, Dir: dir}, dir: dir}
+	return &bench{host: host, fetcher: &fetch.Fetcher{Store: store, Dir: dir}, dir: dir}
 }
 
 // run runs a pipeline; listen sees every event and may be nil.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/stepexec/stepexec/fetch"
 )
 
 // What docker takes where an image's healthcheck does not say
@@ -26,7 +28,7 @@ type healthcheck struct {
 }
 
 // healthcheckOf reads an image's healthcheck, nil when it has none.
-func healthcheckOf(image *Image) (*healthcheck, error) {
+func healthcheckOf(image *fetch.Image) (*healthcheck, error) {
 	if len(image.RawConfig) == 0 {
 		return nil, nil
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stepexec/stepexec/fetch"
 )
 
 func TestHealthcheckIsReadAsDockerWritesIt(t *testing.T) {
@@ -23,7 +25,7 @@ func TestHealthcheckIsReadAsDockerWritesIt(t *testing.T) {
 		{"slow", `{"config":{"Healthcheck":{"Test":["CMD","x"],"StartPeriod":300000000000,"Interval":10000000000,"Retries":6}}}`, []string{"x"}, 6 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			check, err := healthcheckOf(&Image{RawConfig: []byte(test.config)})
+			check, err := healthcheckOf(&fetch.Image{RawConfig: []byte(test.config)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +46,7 @@ func FuzzHealthcheck(f *testing.F) {
 	f.Add([]byte(`{"config":{"Healthcheck":{"Test":["CMD","x"],"Retries":-1,"Interval":-5}}}`))
 	f.Add([]byte(`{"config":{"Healthcheck":{"Test":["CMD-SHELL","x"],"Retries":9223372036854775807,"StartPeriod":9223372036854775807}}}`))
 	f.Fuzz(func(t *testing.T, config []byte) {
-		check, err := healthcheckOf(&Image{RawConfig: config})
+		check, err := healthcheckOf(&fetch.Image{RawConfig: config})
 		if err == nil && check != nil && (len(check.argv()) == 0 || check.timeout() < readyTimeout) {
 			t.Errorf("argv %q, timeout %v", check.argv(), check.timeout())
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -61,7 +62,7 @@ type probe struct {
 // newReadiness returns nil for a step that nobody waits for, or that is ready as soon as it
 // runs. The image's healthcheck counts only if it checks the command that runs: in a
 // service that runs the image's own command.
-func (r *run) newReadiness(n *node, image *Image) (*readiness, error) {
+func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 	asked := n.step.Ready
 	own := n.step.Script == nil && n.step.Entrypoint == nil && n.step.Advanced.Spec == nil
 	if asked == nil && (!n.service || !own) || asked != nil && asked.None {

@@ -5,12 +5,13 @@ import (
 	"strings"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
 // sandboxStep is a planned step in the words of package sandbox.
-func (r *run) sandboxStep(n *node, image *Image, mounts []sandbox.Mount) *sandbox.Step {
+func (r *run) sandboxStep(n *node, image *fetch.Image, mounts []sandbox.Mount) *sandbox.Step {
 	step := n.step
 	s := &sandbox.Step{
 		ID: n.sandboxID(), Image: step.Image, Lowerdirs: image.Lowerdirs, Config: image.Config.Config,

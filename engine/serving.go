@@ -125,13 +125,3 @@ func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	}
 	return n.result
 }
-
-// image returns a step's image, fetched with the step's own credentials if it has any.
-func (r *run) image(ctx context.Context, n *node) (*Image, error) {
-	if n.extra == nil || n.extra.Keychain == nil {
-		return r.images.get(ctx, n.step)
-	}
-	fetcher := r.o.Fetcher.For(n.step.Platform)
-	fetcher.Options.Keychain = n.extra.Keychain
-	return fetcher.Fetch(ctx, n.step.Image, n.step.Pull)
-}

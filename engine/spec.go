@@ -22,9 +22,9 @@ func Spec(ctx context.Context, admitted *policy.Plan, step string, o Options) (_
 		return nil, unknownStep(r.nodes, step)
 	}
 	n := r.nodes[i]
-	stop := r.images.prefetch(ctx, ctx, nil)
-	defer stop()
-	image, err := r.images.get(ctx, n.step)
+	r.images = r.newImages(ctx)
+	defer r.images.Close()
+	image, err := r.images.Get(ctx, wanted(n.step))
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -27,7 +27,7 @@ type FactSource struct {
 func (f *FactSource) facts(ctx context.Context, p *pipeline.Pipeline, dir, platform string) (pipeline.Facts, error) {
 	if !p.HasConditions() {
 		facts := f.Given
-		facts.Platform = cmp.Or(platform, engine.HostPlatform())
+		facts.Platform = cmp.Or(platform, fetch.HostPlatform())
 		return facts, f.check()
 	}
 	return f.ask(ctx, dir, platform, "manual")
@@ -44,7 +44,7 @@ func (f *FactSource) check() error {
 // the CI, and then from the git checkout in dir. The event is for when none is known.
 func (f *FactSource) ask(ctx context.Context, dir, platform, event string) (pipeline.Facts, error) {
 	facts := f.Given
-	facts.Platform = cmp.Or(platform, engine.HostPlatform())
+	facts.Platform = cmp.Or(platform, fetch.HostPlatform())
 	if err := f.check(); err != nil {
 		return facts, err
 	}

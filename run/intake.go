@@ -12,8 +12,8 @@ import (
 	"github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -31,9 +31,9 @@ type intake struct {
 	layers map[string][]digest.Digest // that were unpacked, by image
 }
 
-// TakeIn opens the machine's store and has fetch put images into it, which are on disk when
+// TakeIn opens the machine's store and has into put images into it, which are on disk when
 // TakeIn returns. The fetcher reports to events.
-func TakeIn(ctx context.Context, m Machine, platform string, events func(event.Event), fetch func(*engine.Fetcher) error) (err error) {
+func TakeIn(ctx context.Context, m Machine, platform string, events func(event.Event), into func(*fetch.Fetcher) error) (err error) {
 	root := m.Sandbox.Root
 	store, err := OpenStore(root, m.Settings)
 	if err != nil {
@@ -41,7 +41,7 @@ func TakeIn(ctx context.Context, m Machine, platform string, events func(event.E
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: m.Settings.StoreLimit, root: root, runtime: m.Sandbox.Runtime, say: m.say}
-	if err := fetch(&engine.Fetcher{Store: store, Platform: platform, Progress: in.progress, Events: events}); err != nil {
+	if err := into(&fetch.Fetcher{Store: store, Platform: platform, Progress: in.progress, Events: events}); err != nil {
 		return err
 	}
 	if err := store.Settle(); err != nil {
@@ -51,7 +51,7 @@ func TakeIn(ctx context.Context, m Machine, platform string, events func(event.E
 	return nil
 }
 
-// progress is for engine.Fetcher.
+// progress is for fetch.Fetcher.
 func (in *intake) progress(image string, p unpack.Progress) {
 	if p.State != unpack.Done {
 		return

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
@@ -33,7 +33,7 @@ type Job struct {
 type Planned struct {
 	Admitted *policy.Plan
 	Plan     *pipeline.Plan              // copy of what was admitted, to look at
-	Fetcher  *engine.Fetcher             // of the images, without a store
+	Fetcher  *fetch.Fetcher              // of the images, without a store
 	Done     map[string]event.StepResult // steps that do not run again, by name
 }
 
@@ -75,7 +75,7 @@ func (j *Job) plan() (*Planned, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image_pull_secrets: %w", err)
 	}
-	fetcher := &engine.Fetcher{
+	fetcher := &fetch.Fetcher{
 		Dir: j.in.Dir, Platform: r.Platform,
 		Options: pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}

@@ -9,14 +9,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
 // useLock makes the fetcher use the lock file of the pipeline file. When the
 // pipeline must be locked, there must be one, and it must have every image.
-func useLock(fetcher *engine.Fetcher, plan *pipeline.Plan, file string, must bool) error {
+func useLock(fetcher *fetch.Fetcher, plan *pipeline.Plan, file string, must bool) error {
 	path := lockfile.Path(file)
 	images, err := lockfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -37,7 +37,7 @@ func useLock(fetcher *engine.Fetcher, plan *pipeline.Plan, file string, must boo
 		if err != nil {
 			return err
 		}
-		platform := cmp.Or(step.Platform, fetcher.Platform, engine.HostPlatform())
+		platform := cmp.Or(step.Platform, fetcher.Platform, fetch.HostPlatform())
 		if ok && images[name][platform] == "" {
 			return fmt.Errorf("--locked: step %s: image %s (%s) is not in %s (add it: stepexec lock %s)", step.Name, name, platform, path, file)
 		}

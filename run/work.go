@@ -8,6 +8,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
@@ -55,7 +56,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return fmt.Errorf("image_pull_secrets: %w", err)
 	}
-	fetcher := &engine.Fetcher{Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
+	fetcher := &fetch.Fetcher{Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
 	caches := newCaches(m.Sandbox.Root)
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: b.Grace, Slots: b.Slots,

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/lockfile"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
@@ -57,11 +57,11 @@ func lock(ctx context.Context, stdout io.Writer, from *run.Source, platforms []s
 		platforms = old.Platforms()
 	}
 	if len(platforms) == 0 {
-		platforms = []string{engine.HostPlatform()}
+		platforms = []string{fetch.HostPlatform()}
 	}
 	images := lockfile.Images{}
 	for _, platform := range platforms {
-		fetcher := &engine.Fetcher{Dir: from.Dir, Platform: platform, Options: options}
+		fetcher := &fetch.Fetcher{Dir: from.Dir, Platform: platform, Options: options}
 		for _, w := range from.Set.Workflows {
 			if err := lockImages(ctx, stdout, w.Pipeline, fetcher, images); err != nil {
 				return err
@@ -72,7 +72,7 @@ func lock(ctx context.Context, stdout io.Writer, from *run.Source, platforms []s
 }
 
 // lockImages adds all images of the pipeline for the fetcher's platform.
-func lockImages(ctx context.Context, stdout io.Writer, p *pipeline.Pipeline, fetcher *engine.Fetcher, images lockfile.Images) error {
+func lockImages(ctx context.Context, stdout io.Writer, p *pipeline.Pipeline, fetcher *fetch.Fetcher, images lockfile.Images) error {
 	for _, image := range imagesOf(p) {
 		name, ok, err := fetcher.LockName(image.name)
 		if err != nil {

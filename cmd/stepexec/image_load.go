@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -54,8 +54,8 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, n
 	if len(names) == 0 {
 		names = []string{""}
 	}
-	var loaded []*engine.Image
-	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) error {
+	var loaded []*fetch.Image
+	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *fetch.Fetcher) error {
 		for _, name := range names {
 			images, err := fetcher.Load(ctx, file, name)
 			loaded = append(loaded, images...)

@@ -7,8 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -52,10 +51,10 @@ func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) e
 	if err != nil {
 		return err
 	}
-	var image *engine.Image
-	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *engine.Fetcher) (err error) {
+	var image *fetch.Image
+	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *fetch.Fetcher) (err error) {
 		fetcher.Options = pull.Options{Registries: s.Registries}
-		image, err = fetcher.Fetch(ctx, name, pipeline.PullAlways)
+		image, err = fetcher.Fetch(ctx, name, fetch.Always)
 		return err
 	})
 	if image != nil && image.Warning != "" {

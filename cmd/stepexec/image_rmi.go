@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -37,7 +37,7 @@ An image that a run uses is not removed.`,
 
 // removeImages goes on after an image that cannot be removed.
 func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, images []string, platform string) error {
-	fetcher := &engine.Fetcher{Store: store}
+	fetcher := &fetch.Fetcher{Store: store}
 	var all unpack.Freed
 	var failed []error
 	for _, image := range images {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/archive"
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -70,10 +70,10 @@ func (o *saveOptions) save(ctx context.Context, stdout io.Writer, args []string)
 
 // images finds the images and keeps them from being removed.
 func (o *saveOptions) images(store *unpack.Store, args []string) ([]archive.Image, error) {
-	fetcher := &engine.Fetcher{Store: store, Platform: o.platform}
+	fetcher := &fetch.Fetcher{Store: store, Platform: o.platform}
 	platform := o.platform
 	if platform == "" {
-		platform = engine.HostPlatform()
+		platform = fetch.HostPlatform()
 	}
 	var images []archive.Image
 	for _, arg := range args {

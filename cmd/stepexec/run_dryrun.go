@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
@@ -46,7 +46,7 @@ type dryStep struct {
 	Platform string        `json:"platform,omitempty"`
 	Digest   digest.Digest `json:"digest,omitempty"`
 	Locked   bool          `json:"locked,omitempty"` // the digest is from the lock file
-	Supply   engine.Supply `json:"supply,omitempty"`
+	Supply   fetch.Supply  `json:"supply,omitempty"`
 	Because  string        `json:"because,omitempty"`
 }
 
@@ -96,7 +96,7 @@ func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
 		for _, name := range slices.Concat(s.Needs, s.DependsOn) {
 			step.After = append(step.After, mask.String(name))
 		}
-		seen, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, s.Pull)
+		seen, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, fetch.Policy(s.Pull))
 		if err != nil {
 			return fmt.Errorf("step %s: image %s: %w", s.Name, s.Image, err)
 		}
@@ -176,9 +176,9 @@ func (r *dryRun) print(w io.Writer) {
 
 // from says in words where the image would come from.
 func (s *dryStep) from() string {
-	from := map[engine.Supply]string{
-		engine.FromStore: "store", engine.FromRegistry: "registry", engine.FromEither: "registry, if changed", engine.FromMachine: "this machine",
-		engine.FromNowhere: "nowhere: not in the store, and may not be pulled",
+	from := map[fetch.Supply]string{
+		fetch.FromStore: "store", fetch.FromRegistry: "registry", fetch.FromEither: "registry, if changed", fetch.FromMachine: "this machine",
+		fetch.FromNowhere: "nowhere: not in the store, and may not be pulled",
 	}[s.Supply]
 	if s.Locked {
 		from += " (locked)"

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
 	"github.com/stepexec/stepexec/policy"
@@ -71,7 +71,7 @@ func woodpeckerOptions() (woodpecker.Options, error) {
 		SingleWorkflow:   e.flag("WOODPECKER_AGENT_SINGLE_WORKFLOW", false),
 		AgentFile:        "/etc/woodpecker/agent.conf",
 		Version:          "stepexec-" + version,
-		Platform:         engine.HostPlatform(),
+		Platform:         fetch.HostPlatform(),
 		RetryTimeout:     e.duration("WOODPECKER_RETRY_TIMEOUT"),
 		KeepaliveTime:    e.duration("WOODPECKER_KEEPALIVE_TIME"),
 		KeepaliveTimeout: cmp.Or(e.duration("WOODPECKER_KEEPALIVE_TIMEOUT"), 20*time.Second),

@@ -5,8 +5,8 @@ import (
 	"os"
 	"sync"
 
-	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
@@ -30,7 +30,7 @@ func newPullView() *pullView {
 	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, style)}
 }
 
-// event is for engine.Fetcher.
+// event is for fetch.Fetcher.
 func (p *pullView) event(e event.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,14 +61,14 @@ func (p *pullView) end() {
 	}
 }
 
-// takeIn has fetch put images into the store. How far they are is shown on a terminal: fetch
-// must write nothing there.
-func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, fetch func(*engine.Fetcher) error) error {
+// takeIn has into put images into the store and shows the progress on a terminal, to which into
+// must not write.
+func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, into func(*fetch.Fetcher) error) error {
 	pulls := newPullView()
 	defer pulls.end()
 	m := run.Machine{Sandbox: sandbox.Options{Root: root, Runtime: runtime}, Settings: s, Say: sayOnStderr}
-	return run.TakeIn(ctx, m, platform, pulls.event, func(fetcher *engine.Fetcher) error {
+	return run.TakeIn(ctx, m, platform, pulls.event, func(fetcher *fetch.Fetcher) error {
 		defer pulls.end()
-		return fetch(fetcher)
+		return into(fetcher)
 	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
@@ -244,7 +245,7 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	if err != nil {
 		return 0, err
 	}
-	fetcher := &engine.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
+	fetcher := &fetch.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
 	pulls := &pullView{}
 	if !o.detach {
 		pulls = newPullView()

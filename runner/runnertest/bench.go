@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/fixtures"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
@@ -87,7 +88,7 @@ func (f Folder) Execute(ctx context.Context, w runner.Work) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	_, err = engine.Run(ctx, plan, engine.Options{
-		Host: host, Fetcher: &engine.Fetcher{Store: store, Dir: string(f), Options: pull.Options{Keychain: keychain}}, Events: w.Events, Serve: w.Serve, Kill: w.Kill,
+		Host: host, Fetcher: &fetch.Fetcher{Store: store, Dir: string(f), Options: pull.Options{Keychain: keychain}}, Events: w.Events, Serve: w.Serve, Kill: w.Kill,
 		Cache: func(name string) (string, error) {
 			if name == Bug {
 				panic("a bug of stepexec")

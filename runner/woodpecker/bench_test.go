@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
 	"github.com/stepexec/stepexec/runner/runnertest"
 	"github.com/stepexec/stepexec/runner/woodpecker"
@@ -32,7 +32,7 @@ func newBench(t *testing.T) *bench {
 // start starts an agent. change may be nil.
 func (b *bench) start(change func(*woodpecker.Options)) *runnertest.Worker {
 	o := woodpecker.Options{
-		Server: b.server.Address(), Secret: servertest.Secret, Hostname: "bench", Version: "test", Platform: engine.HostPlatform(),
+		Server: b.server.Address(), Secret: servertest.Secret, Hostname: "bench", Version: "test", Platform: fetch.HostPlatform(),
 		Execute: b.Execute, Defaults: workflows.Defaults{Network: "none"}, Say: b.Say,
 	}
 	if change != nil {

@@ -1,4 +1,4 @@
-package engine
+package fetch
 
 import (
 	"context"
@@ -11,13 +11,13 @@ import (
 	"github.com/stepexec/stepexec/pull"
 )
 
-// askTimeout bounds the question whether a locked tag has moved. The answer is
-// only news: a step does not wait long for it.
+// askTimeout bounds the request that asks whether a locked tag has moved. The
+// answer only leads to a warning, so a step does not wait long for it.
 const askTimeout = 10 * time.Second
 
-// LockName returns the name under which an image is locked, and false for one
-// that a lock has nothing to say about: images of this machine, which change
-// when a pipeline makes them anew, and those named by digest.
+// LockName returns the name under which an image is locked. It returns false for
+// images that cannot be locked: images of this machine, which change when a
+// pipeline builds them again, and images named by digest.
 func (f *Fetcher) LockName(reference string) (name string, ok bool, err error) {
 	ref, err := f.parse(reference)
 	if err != nil || !lockable(ref) {
@@ -28,8 +28,8 @@ func (f *Fetcher) LockName(reference string) (name string, ok bool, err error) {
 
 func lockable(ref pull.Reference) bool { return !ref.IsLocal() && ref.Digest == "" }
 
-// Digest asks the image's source which manifest it has now. It fetches no
-// layers.
+// Digest asks the image's source for the digest of its current manifest. It
+// fetches no layers.
 func (f *Fetcher) Digest(ctx context.Context, reference string) (digest.Digest, error) {
 	ref, err := f.parse(reference)
 	if err != nil {
@@ -42,7 +42,7 @@ func (f *Fetcher) Digest(ctx context.Context, reference string) (digest.Digest, 
 	return source.Digest, source.Close()
 }
 
-// lockedTo returns the digest that takes the place of a tag, or "".
+// lockedTo returns the digest that the lock file has for a tag, or "".
 func (f *Fetcher) lockedTo(ref pull.Reference) digest.Digest {
 	if f.Locked == nil || !lockable(ref) {
 		return ""
@@ -50,7 +50,8 @@ func (f *Fetcher) lockedTo(ref pull.Reference) digest.Digest {
 	return f.Locked(ref.String(), platform(f.Platform))
 }
 
-// moved says in words that a tag is not what it is locked to any more, or "".
+// moved returns a warning if a tag no longer has the digest that it is locked to,
+// and "" otherwise.
 func (f *Fetcher) moved(ctx context.Context, tag string, locked digest.Digest) string {
 	asking, cancel := context.WithTimeoutCause(ctx, askTimeout, errors.New("no answer in 10 s"))
 	defer cancel()
@@ -59,7 +60,7 @@ func (f *Fetcher) moved(ctx context.Context, tag string, locked digest.Digest) s
 	case ctx.Err() != nil:
 		return ""
 	case err != nil:
-		return fmt.Sprintf("image %s is locked to %s; whether the tag has moved could not be asked: %v", tag, locked, err)
+		return fmt.Sprintf("image %s is locked to %s; cannot ask whether the tag has moved: %v", tag, locked, err)
 	case now != locked:
 		return fmt.Sprintf("image %s is locked to %s; the tag has moved to %s (take it: stepexec lock)", tag, locked, now)
 	}

@@ -1,4 +1,4 @@
-package engine
+package fetch
 
 import (
 	"time"
@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	meterPause  = 100 * time.Millisecond // at least, between two reports of an image
-	meterWindow = 3 * time.Second        // that the rate is of
+	meterPause  = 100 * time.Millisecond // minimum between two reports of an image
+	meterWindow = 3 * time.Second        // period over which the rate is measured
 )
 
-// meter sums up the progress of an image's layers. unpack does not call it from two
-// goroutines at once.
+// meter sums up the progress of an image's layers. Package unpack never calls it
+// from two goroutines at once.
 type meter struct {
 	report  func(event.Progress)
 	now     func() time.Time
-	layers  map[digest.Digest]unpack.Progress // that were not there
-	samples []sample                          // of the window and the last one before it, the oldest first
+	layers  map[digest.Digest]unpack.Progress // layers that were missing
+	samples []sample                          // samples within the window and the last one before it, oldest first
 }
 
 type sample struct {
@@ -32,7 +32,7 @@ func newMeter(report func(event.Progress)) *meter {
 	return &meter{report: report, now: time.Now, layers: map[digest.Digest]unpack.Progress{}}
 }
 
-// tee returns what tells both m and other, which may be nil, of progress.
+// tee returns a listener that passes progress on to m and to other, which may be nil.
 func (m *meter) tee(other func(string, unpack.Progress)) func(string, unpack.Progress) {
 	return func(image string, p unpack.Progress) {
 		if other != nil {
@@ -43,7 +43,7 @@ func (m *meter) tee(other func(string, unpack.Progress)) func(string, unpack.Pro
 }
 
 func (m *meter) add(p unpack.Progress) {
-	if p.State == unpack.Present { // it was there, or another process has brought it
+	if p.State == unpack.Present { // it was there, or another process has unpacked it
 		delete(m.layers, p.Layer)
 	} else {
 		m.layers[p.Layer] = p

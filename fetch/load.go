@@ -1,4 +1,4 @@
-package engine
+package fetch
 
 import (
 	"context"
@@ -9,14 +9,14 @@ import (
 	"github.com/stepexec/stepexec/pull"
 )
 
-// ErrNameless says that an archive does not name an image.
+// ErrNameless means that an archive does not name an image.
 var ErrNameless = errors.New("the archive does not name the image")
 
 // Load puts the images of an archive into the store, under every name that the
-// archive gives them: one that `docker save` or `podman save` wrote, or the tar
-// of an OCI image layout. When name is not "", it is the image of that name
-// alone; the only image of an archive that does not name it gets that name. It
-// returns ErrNameless when there is no name.
+// archive gives them. The archive is one that `docker save` or `podman save`
+// wrote, or the tar of an OCI image layout. When name is not "", only the image
+// of that name is loaded; an archive's only image gets the name if the archive
+// gives it none. Load returns ErrNameless when an image has no name.
 func (f *Fetcher) Load(ctx context.Context, file, name string) ([]*Image, error) {
 	ref, err := f.parse((pull.Reference{Scheme: pull.SchemeOCIArchive, Path: file}).String())
 	if err != nil {
@@ -44,7 +44,7 @@ func (f *Fetcher) loadOne(ctx context.Context, image pull.ArchivedImage) (images
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	for _, name := range image.Names {
-		image, err := f.told(name, func(f *Fetcher) (*Image, error) { return f.keep(ctx, source, name) })
+		image, err := f.report(name, func(f *Fetcher) (*Image, error) { return f.keep(ctx, source, name) })
 		if err != nil {
 			return images, err
 		}
@@ -53,8 +53,8 @@ func (f *Fetcher) loadOne(ctx context.Context, image pull.ArchivedImage) (images
 	return images, nil
 }
 
-// chooseArchived returns the images that are to be loaded, with their names in
-// full. All names are looked at before anything is loaded.
+// chooseArchived returns the images to load, with their names in full. It checks
+// all names before anything is loaded.
 func chooseArchived(file, name string) ([]pull.ArchivedImage, error) {
 	all, err := pull.Archived(file)
 	if err != nil {
@@ -92,14 +92,14 @@ func noneArchived(all []pull.ArchivedImage, name string) error {
 		}
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("image %s: %w: there are %d without a name", name, ErrNameless, len(all))
+		return fmt.Errorf("image %s: %w: the archive has %d images without a name", name, ErrNameless, len(all))
 	}
-	return fmt.Errorf("image %s: %w (there is %s)", name, pull.ErrNotFound, strings.Join(names[:min(len(names), 20)], ", "))
+	return fmt.Errorf("image %s: %w (the archive has %s)", name, pull.ErrNotFound, strings.Join(names[:min(len(names), 20)], ", "))
 }
 
-// fullNames returns the names of an image in full. They come from the archive:
-// one that is not a registry's, such as oci:/etc, would pass for an image of
-// this machine.
+// fullNames returns the names of an image in full. The archive chooses them, so a
+// name that is not a registry's, such as oci:/etc, is refused: it would pass for
+// an image of this machine.
 func fullNames(image pull.ArchivedImage) ([]string, error) {
 	if len(image.Names) == 0 {
 		return nil, fmt.Errorf("%w (name it: stepexec load FILE NAME; or use it as it is: image: %s)", ErrNameless, image.Reference)
@@ -111,7 +111,7 @@ func fullNames(image pull.ArchivedImage) ([]string, error) {
 			return nil, err
 		}
 		if !lockable(named) {
-			return nil, fmt.Errorf("image %q: that is no name with a tag", name)
+			return nil, fmt.Errorf("image %q: the name in the archive must be REPOSITORY:TAG", name)
 		}
 		names = append(names, named.String())
 	}

@@ -1,4 +1,4 @@
-package engine_test
+package fetch_test
 
 import (
 	"net/http"
@@ -17,9 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/fixtures/registry"
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -72,7 +71,7 @@ func randomImage(t *testing.T) v1.Image {
 	return image
 }
 
-func newFetcher(t *testing.T, registries *pull.Registries) *engine.Fetcher {
+func newFetcher(t *testing.T, registries *pull.Registries) *fetch.Fetcher {
 	t.Helper()
 	store, err := unpack.OpenStore(t.TempDir())
 	if err != nil {
@@ -83,13 +82,13 @@ func newFetcher(t *testing.T, registries *pull.Registries) *engine.Fetcher {
 			t.Error(err)
 		}
 	})
-	return &engine.Fetcher{Store: store, Options: pull.Options{Keychain: authn.NewMultiKeychain(), Registries: registries}}
+	return &fetch.Fetcher{Store: store, Options: pull.Options{Keychain: authn.NewMultiKeychain(), Registries: registries}}
 }
 
 // fetchAlways fetches an image as `stepexec pull` does.
-func fetchAlways(t *testing.T, f *engine.Fetcher, ref string) *engine.Image {
+func fetchAlways(t *testing.T, f *fetch.Fetcher, ref string) *fetch.Image {
 	t.Helper()
-	image, err := f.Fetch(t.Context(), ref, pipeline.PullAlways)
+	image, err := f.Fetch(t.Context(), ref, fetch.Always)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +161,7 @@ func TestMissingLayerOfAPresentImageIsPulled(t *testing.T) {
 	f := newFetcher(t, nil)
 	first := fetchAlways(t, f, r.host+"/x:1")
 	removed := newFetcher(t, nil)
-	record, err := f.Store.Image(first.Name, engine.HostPlatform())
+	record, err := f.Store.Image(first.Name, fetch.HostPlatform())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,10 +179,10 @@ func TestPresentImageOfARegistryThatIsDown(t *testing.T) {
 	f := newFetcher(t, nil)
 	fetchAlways(t, f, ref)
 	r.Stop()
-	if _, err := f.Fetch(t.Context(), ref, pipeline.PullAlways); err == nil || !strings.Contains(err.Error(), "cannot reach "+r.Host) {
+	if _, err := f.Fetch(t.Context(), ref, fetch.Always); err == nil || !strings.Contains(err.Error(), "cannot reach "+r.Host) {
 		t.Errorf("always: %v", err)
 	}
-	if _, err := f.Fetch(t.Context(), ref, pipeline.PullMissing); err != nil {
+	if _, err := f.Fetch(t.Context(), ref, fetch.Missing); err != nil {
 		t.Errorf("missing: %v", err)
 	}
 }

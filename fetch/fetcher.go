@@ -1,4 +1,4 @@
-package engine
+package fetch
 
 import (
 	"cmp"
@@ -15,12 +15,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
 
-// ErrNotPulled says that an image is not there and may not be pulled.
+// ErrNotPulled means that an image is not in the store and must not be pulled.
 var ErrNotPulled = errors.New("not in the store, and the pull policy is never")
 
 // Image is an image whose layers are in the store, ready to be mounted.
@@ -29,42 +28,42 @@ type Image struct {
 	Digest    digest.Digest // of the manifest; "" for rootfs:DIR
 	Platform  string
 	Config    ocispec.Image
-	RawConfig []byte   // Config as the image has it; nil: it has none
-	Lowerdirs []string // lowest first
-	Pulled    bool     // it was resolved now, not taken from an earlier pull
-	Warning   string   // what people should know of it, or ""
+	RawConfig []byte   // bytes of the image's configuration; nil for rootfs:DIR
+	Lowerdirs []string // layer directories, lowest first
+	Pulled    bool     // whether a source was asked for it now; otherwise an earlier pull has stored it
+	Warning   string   // warning for the user, or ""
 }
 
-// Fetcher makes images ready. Its fields must not change once it is used.
+// Fetcher puts images into the store. Its fields must not change once it is in use.
 type Fetcher struct {
 	Store    *unpack.Store
-	Dir      string // relative oci:, docker-archive: and rootfs: paths start here; "": the working directory
-	Platform string // "": this machine's
+	Dir      string // base of relative oci:, docker-archive: and rootfs: paths; "" is the working directory
+	Platform string // "" is this machine's
 	Options  pull.Options
-	Progress func(image string, p unpack.Progress) // may be nil
-	Events   func(event.Event)                     // of what is fetched, at once and from whatever goroutine fetches; may be nil
-	// Locked returns the digest that is to be used for an image, as named by
-	// LockName, and "" when there is none; nil: nothing is locked.
+	Progress func(image string, p unpack.Progress) // called as layers arrive; may be nil
+	Events   func(event.Event)                     // called for each pull event, by the goroutine that fetches; may be nil
+	// Locked returns the digest that the lock file has for an image, as named by
+	// LockName, or "" when it has none. A nil Locked means that there is no lock file.
 	Locked func(image, platform string) digest.Digest
 }
 
-// For returns a fetcher of images for the platform; "" is that of f.
+// For returns a fetcher for the platform; "" is the platform of f.
 func (f *Fetcher) For(platform string) *Fetcher {
 	other := *f
 	other.Platform = cmp.Or(platform, f.Platform)
 	return &other
 }
 
-// Fetch makes the image ready: from the store when the policy allows and all
-// of it is there, which needs no network, otherwise from its source. Images in
-// folders and archives are always looked at, for they change in place. The
-// image cannot be removed from the store before that is closed.
-func (f *Fetcher) Fetch(ctx context.Context, reference string, policy pipeline.PullPolicy) (*Image, error) {
-	return f.told(reference, func(f *Fetcher) (*Image, error) { return f.chosen(ctx, reference, policy) })
+// Fetch puts the image into the store. It takes an image that is stored whole
+// without using the network if the policy allows, and asks the source otherwise.
+// Images in folders and archives are always read again, since they change in
+// place. The image cannot be removed from the store until the store is closed.
+func (f *Fetcher) Fetch(ctx context.Context, reference string, policy Policy) (*Image, error) {
+	return f.report(reference, func(f *Fetcher) (*Image, error) { return f.chosen(ctx, reference, policy) })
 }
 
-// told has a fetch tell of its events.
-func (f *Fetcher) told(image string, fetch func(*Fetcher) (*Image, error)) (*Image, error) {
+// report calls fetch and sends the events of its start, progress and end.
+func (f *Fetcher) report(image string, fetch func(*Fetcher) (*Image, error)) (*Image, error) {
 	if f.Events == nil {
 		return fetch(f)
 	}
@@ -73,9 +72,9 @@ func (f *Fetcher) told(image string, fetch func(*Fetcher) (*Image, error)) (*Ima
 	meter := newMeter(func(p event.Progress) {
 		f.Events(event.Event{Kind: event.PullProgress, Time: time.Now(), Image: image, Progress: &p})
 	})
-	telling := *f
-	telling.Progress = meter.tee(f.Progress)
-	got, err := fetch(&telling)
+	metered := *f
+	metered.Progress = meter.tee(f.Progress)
+	got, err := fetch(&metered)
 	end := event.Event{Kind: event.PullFinished, Time: time.Now(), Image: image, Duration: event.Millis(time.Since(began))}
 	if err != nil {
 		end.Error = err.Error()
@@ -86,8 +85,9 @@ func (f *Fetcher) told(image string, fetch func(*Fetcher) (*Image, error)) (*Ima
 	return got, err
 }
 
-// chosen fetches the image that the lock file says, or else the one that the name has.
-func (f *Fetcher) chosen(ctx context.Context, reference string, policy pipeline.PullPolicy) (*Image, error) {
+// chosen fetches the image by the digest of the lock file if there is one, and
+// by its own reference otherwise.
+func (f *Fetcher) chosen(ctx context.Context, reference string, policy Policy) (*Image, error) {
 	ref, err := f.parse(reference)
 	if err != nil {
 		return nil, err
@@ -105,9 +105,9 @@ func (f *Fetcher) chosen(ctx context.Context, reference string, policy pipeline.
 	return image, err
 }
 
-// fetch takes the stored image unless the policy is to ask the registry, and that has
-// another one for the tag by now.
-func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy pipeline.PullPolicy) (*Image, error) {
+// fetch takes the stored image, unless the policy is Always and the registry has
+// moved the tag to another image.
+func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) (*Image, error) {
 	name := ref.String()
 	if ref.IsLocal() {
 		return f.pull(ctx, name, name)
@@ -116,9 +116,9 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy pipeline
 	switch {
 	case err != nil:
 		return nil, err
-	case image != nil && (policy != pipeline.PullAlways || ref.Digest != ""):
+	case image != nil && (policy != Always || ref.Digest != ""):
 		return image, nil
-	case policy == pipeline.PullNever:
+	case policy == Never:
 		return nil, fmt.Errorf("image %s: %w (pull it first: stepexec pull %s)", ref, ErrNotPulled, ref)
 	case image != nil && root != "":
 		now, warnings, err := pull.Head(ctx, name, f.Options)
@@ -133,11 +133,11 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy pipeline
 	return f.pull(ctx, name, name)
 }
 
-// fetchLocked fetches the image by its digest. One that was pulled by its tag
-// before it was locked will do, if it is the same.
-func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy pipeline.PullPolicy) (*Image, error) {
+// fetchLocked fetches the image by its digest. It takes an image that was pulled
+// by its tag, before it was locked, if the digests are equal.
+func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy Policy) (*Image, error) {
 	tag := ref.String()
-	if policy != pipeline.PullAlways {
+	if policy != Always {
 		image, _, err := f.stored(tag)
 		if err != nil || image != nil && image.Digest == locked {
 			return image, err
@@ -148,13 +148,13 @@ func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked di
 	if errors.Is(err, pull.ErrNotFound) {
 		return nil, fmt.Errorf("%w; this is the digest of the lock file (write it anew: stepexec lock)", err)
 	}
-	if err == nil && (image.Pulled || policy == pipeline.PullAlways) {
+	if err == nil && (image.Pulled || policy == Always) {
 		image.warn(f.moved(ctx, tag, locked))
 	}
 	return image, err
 }
 
-// warn adds to what people should know of the image.
+// warn appends to the image's warning.
 func (i *Image) warn(texts ...string) {
 	for _, text := range texts {
 		if i.Warning != "" && text != "" {
@@ -164,8 +164,8 @@ func (i *Image) warn(texts ...string) {
 	}
 }
 
-// Name returns the reference in full, such as docker.io/library/golang:1.26: the
-// name that the image has in the store.
+// Name returns the reference in full, such as docker.io/library/golang:1.26. This
+// is the image's name in the store.
 func (f *Fetcher) Name(reference string) (string, error) {
 	ref, err := f.parse(reference)
 	return ref.String(), err
@@ -180,7 +180,7 @@ func (f *Fetcher) parse(reference string) (pull.Reference, error) {
 	return ref, err
 }
 
-// rootfsImage takes a directory for an image without any configuration.
+// rootfsImage makes a directory an image without configuration.
 func rootfsImage(ref pull.Reference) (*Image, error) {
 	info, err := os.Stat(ref.Path)
 	if err != nil {
@@ -192,8 +192,8 @@ func rootfsImage(ref pull.Reference) (*Image, error) {
 	return &Image{Name: ref.String(), Platform: platform(""), Lowerdirs: []string{ref.Path}}, nil
 }
 
-// stored is the image as an earlier pull left it, or nil, and the digest that its
-// name had then, if that is known.
+// stored returns the image that an earlier pull has stored, or nil, and the
+// digest that its name had then, or "" when that is not known.
 func (f *Fetcher) stored(name string) (image *Image, root digest.Digest, err error) {
 	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
 		return nil, "", err
@@ -216,7 +216,7 @@ func (f *Fetcher) stored(name string) (image *Image, root digest.Digest, err err
 	return image, record.Root, nil
 }
 
-// pull fetches the image that the reference from names, and records it as name.
+// pull fetches the image that from refers to and records it as name.
 func (f *Fetcher) pull(ctx context.Context, from, name string) (_ *Image, err error) {
 	source, err := f.resolve(ctx, from)
 	if err != nil {
@@ -259,8 +259,8 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string) (*I
 	return image, nil
 }
 
-// unpack makes the layers present. What one mirror has damaged comes from the
-// next source the second time: see pull.Layer.Open.
+// unpack unpacks the missing layers. A layer that one mirror has damaged comes
+// from the next source at the second attempt: see pull.Layer.Open.
 func (f *Fetcher) unpack(ctx context.Context, name string, layers []unpack.Layer) ([]string, error) {
 	var progress func(unpack.Progress)
 	if f.Progress != nil {
@@ -279,7 +279,7 @@ func (f *Fetcher) resolve(ctx context.Context, name string) (*pull.Image, error)
 	return pull.Resolve(ctx, name, options)
 }
 
-// HostPlatform returns the platform of images when none is asked for.
+// HostPlatform returns this machine's platform, which is the default of images.
 func HostPlatform() string { return runtime.GOOS + "/" + runtime.GOARCH }
 
 func platform(asked string) string { return cmp.Or(asked, HostPlatform()) }

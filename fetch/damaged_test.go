@@ -1,4 +1,4 @@
-package engine_test
+package fetch_test
 
 import (
 	"errors"
@@ -10,9 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/fixtures/registry"
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -118,11 +117,11 @@ func TestFetcherTakesALayerThatAMirrorDamagedFromTheRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	fetcher := &engine.Fetcher{Store: store, Options: pull.Options{
+	fetcher := &fetch.Fetcher{Store: store, Options: pull.Options{
 		Keychain:   authn.NewMultiKeychain(),
 		Registries: &pull.Registries{Hosts: map[string]pull.Host{all[1].Host: {Mirrors: []string{all[0].Host}}}},
 	}}
-	if _, err := fetcher.Fetch(t.Context(), ref, pipeline.PullAlways); err != nil {
+	if _, err := fetcher.Fetch(t.Context(), ref, fetch.Always); err != nil {
 		t.Error(err)
 	}
 }
