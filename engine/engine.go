@@ -215,9 +215,12 @@ func (r *run) runAll(ctx context.Context) {
 	r.removals.Wait()
 }
 
-// keepErr keeps an error that is stepexec's own and no step's.
+// keepErr keeps an error that is stepexec's own and no step's. Several steps can report the
+// same one.
 func (r *run) keepErr(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.err = errors.Join(r.err, err)
+	if err == nil || !errors.Is(r.err, err) {
+		r.err = errors.Join(r.err, err)
+	}
 }

@@ -62,21 +62,26 @@ func (r *run) keepRoot(n *node, end outcome) {
 	}
 	n.work.left = nil
 	r.removals.Go(func() {
-		<-left.removed
-		if left.err != nil {
-			return // it may still be mounted; the run's error says why
-		}
-		k := r.kept(n, left.step, end)
-		err := r.o.Fetcher.Store.Pin(context.Background(), r.o.Host.ID()+"-"+k.Step.ID, k.Step.Lowerdirs)
-		if err == nil {
-			err = r.o.Host.Keep(left.upper, k)
-		}
-		if err != nil {
-			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: err.Error()})
-			return
-		}
-		r.emit(event.Event{Kind: event.StepKept, Step: n.step.Name, Text: fmt.Sprintf("kept: stepexec shell %s %s", r.o.Host.ID(), quoted(n.step.Name))})
+		_ = r.protect(func() { r.storeRoot(n, left, end) })
 	})
+}
+
+// storeRoot keeps a root file system once its container is gone.
+func (r *run) storeRoot(n *node, left *leftRoot, end outcome) {
+	<-left.removed
+	if left.err != nil {
+		return // it may still be mounted; the run's error says why
+	}
+	k := r.kept(n, left.step, end)
+	err := r.o.Fetcher.Store.Pin(context.Background(), r.o.Host.ID()+"-"+k.Step.ID, k.Step.Lowerdirs)
+	if err == nil {
+		err = r.o.Host.Keep(left.upper, k)
+	}
+	if err != nil {
+		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: err.Error()})
+		return
+	}
+	r.emit(event.Event{Kind: event.StepKept, Step: n.step.Name, Text: fmt.Sprintf("kept: stepexec shell %s %s", r.o.Host.ID(), quoted(n.step.Name))})
 }
 
 // quoted quotes a word for a shell.

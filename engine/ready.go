@@ -176,7 +176,6 @@ func (rd *readiness) judge(lasting context.Context, end outcome) outcome {
 	case rd == nil:
 		return end
 	case rd.err != nil:
-		rd.run.keepErr(rd.err)
 		rd.node.result.NotReady = true
 		return outcome{event.Failed, event.CodeError, rd.err}
 	case rd.end == inTime:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -201,6 +202,9 @@ func (r *run) conclude(n *node, end outcome) {
 		n.result.Error = strings.TrimSpace(r.mask.String(end.err.Error()))
 	}
 	n.result.Ignored = n.step.IgnoreFailure && (end.status == event.Failed || errors.Is(end.err, errStepTimeout))
+	if crashed := (*crash.Error)(nil); errors.As(end.err, &crashed) {
+		r.keepErr(crashed) // its stack goes to the log
+	}
 	fails := n.result.FailsRun()
 	r.mu.Lock()
 	if end.status == event.Succeeded && end.code != 0 && r.halted == "" {

@@ -14,13 +14,11 @@ func (r *run) survive(n *node) {
 	if value == nil {
 		return
 	}
-	err := &crash.Error{Value: value, Stack: debug.Stack()}
-	r.keepErr(err)
-	r.conclude(n, outcome{event.Failed, event.CodeError, err})
+	r.conclude(n, outcome{event.Failed, event.CodeError, &crash.Error{Value: value, Stack: debug.Stack()}})
 	r.reportEnd(n)
 }
 
-// protect keeps a panic of what it calls among the run's errors, and returns it.
+// protect calls a function. It keeps a panic of it among the run's errors, and returns it.
 func (r *run) protect(do func()) (err error) {
 	defer func() { r.keepErr(err) }()
 	defer crash.Recover(&err)
