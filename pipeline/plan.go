@@ -137,7 +137,10 @@ type SecretFile struct {
 // secrets and variables of the host that are used but not given, files that cannot
 // be read, and variables that no process can be given.
 func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
-	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace), taken: map[string]bool{}}
+	pl := &planner{pipeline: p, in: in, workspace: cmp.Or(p.Workspace, DefaultWorkspace), taken: map[string]bool{}, isStep: map[string]bool{}}
+	for i := range p.Steps {
+		pl.isStep[p.Steps[i].Name] = true
+	}
 	pl.inFiles = pl.files(p.EnvFiles, p.envFilesAt, in.Dir)
 	pl.before = slices.Concat(pl.inFiles, pl.variables(p.Environment))
 	pl.after = append(pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"})...)
@@ -168,6 +171,8 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		}
 		plan.Services = append(plan.Services, pl.step(&p.Services[i]))
 	}
+	services := p.serviceNeeds()
+	plan.Steps = slices.Grow(plan.Steps, len(selected))
 	for _, s := range selected {
 		step := pl.step(&p.Steps[s.index])
 		beside := step.Detach && step.Script == nil // as a service, it has the image's
@@ -176,7 +181,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		}
 		step.Exports = pl.exports(&p.Steps[s.index])
 		step.DependsOn, step.RunOn, step.Reason = s.dependsOn, s.decision.On, s.decision.Reason
-		step.Needs = p.needs(&p.Steps[s.index])
+		step.Needs = services.of(&p.Steps[s.index])
 		plan.Steps = append(plan.Steps, step)
 	}
 	if err := pl.errs.result(); err != nil {
@@ -209,6 +214,7 @@ type planner struct {
 	pipeline      *Pipeline
 	in            Inputs
 	workspace     string
+	isStep        map[string]bool // names of steps, as opposed to services
 	leftOut       []LeftOut
 	before, after []string        // environment that all steps share, below and above their own
 	inFiles       []string        // variables of the pipeline's env files

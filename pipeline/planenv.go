@@ -119,8 +119,7 @@ func (pl *planner) masks(s *Step) bool { return !pl.in.Bare && s.SpecFile == "" 
 // exports reports whether a step may hand on variables: not a service or a detached
 // step, which never ends before others, nor one with a raw specification.
 func (pl *planner) exports(s *Step) bool {
-	isStep := slices.ContainsFunc(pl.pipeline.Steps, func(other Step) bool { return other.Name == s.Name })
-	return isStep && !pl.in.Bare && !s.Detach && s.SpecFile == ""
+	return pl.isStep[s.Name] && !pl.in.Bare && !s.Detach && s.SpecFile == ""
 }
 
 // files reads env files; relative ones start from dir.

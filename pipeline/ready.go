@@ -2,10 +2,10 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,31 +146,55 @@ func (p *parser) readyTogether(v value, s *Step, service bool) {
 // IsHostName reports whether the name of a step can be that of a host, too.
 func IsHostName(name string) bool { return hostName.MatchString(name) }
 
-// needs returns the services that must be ready before a step starts: those
-// that it names in its depends_on, or a step that it depends on does, and those
-// that no step names.
-func (p *Pipeline) needs(step *Step) []string {
-	named := map[string]bool{}
-	p.collectNames(step, named)
+// serviceNeeds finds the services that must be ready before a step starts: those that it
+// names in its depends_on, or a step that it depends on does, and those that no step names.
+type serviceNeeds struct {
+	services []Step
+	steps    map[string]*Step
+	named    map[string]bool            // services that any step names
+	reached  map[string]map[string]bool // by step: the services that it names, also by way of others
+}
+
+func (p *Pipeline) serviceNeeds() *serviceNeeds {
+	n := &serviceNeeds{services: p.Services, steps: map[string]*Step{}, named: map[string]bool{}, reached: map[string]map[string]bool{}}
+	for i := range p.Steps {
+		n.steps[p.Steps[i].Name] = &p.Steps[i]
+	}
+	for i := range p.Steps {
+		for _, name := range p.Steps[i].DependsOn {
+			n.named[name] = n.steps[name] == nil
+		}
+	}
+	return n
+}
+
+// of returns the names of the services that the step needs, in the order of the file.
+func (n *serviceNeeds) of(step *Step) []string {
+	if len(n.services) == 0 {
+		return nil
+	}
+	reached := n.reach(step)
 	var needed []string
-	for _, service := range p.Services {
-		isNamed := slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.Contains(s.DependsOn, service.Name) })
-		if !isNamed || named[service.Name] {
-			needed = append(needed, service.Name)
+	for i := range n.services {
+		if name := n.services[i].Name; !n.named[name] || reached[name] {
+			needed = append(needed, name)
 		}
 	}
 	return needed
 }
 
-// collectNames adds all names that a step depends on, also by way of others.
-func (p *Pipeline) collectNames(step *Step, names map[string]bool) {
+func (n *serviceNeeds) reach(step *Step) map[string]bool {
+	if known, ok := n.reached[step.Name]; ok {
+		return known
+	}
+	services := map[string]bool{}
+	n.reached[step.Name] = services
 	for _, name := range step.DependsOn {
-		if names[name] {
-			continue
-		}
-		names[name] = true
-		if i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Name == name }); i >= 0 {
-			p.collectNames(&p.Steps[i], names)
+		if before := n.steps[name]; before != nil {
+			maps.Copy(services, n.reach(before))
+		} else {
+			services[name] = true
 		}
 	}
+	return services
 }

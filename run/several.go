@@ -15,6 +15,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/schedule"
 )
 
 var errOtherCell = errors.New("another cell of the matrix failed, and the pipeline fails fast")
@@ -28,20 +29,22 @@ type severalRuns struct {
 	show    func(event.Event)
 	all     []*severalRun
 	mu      sync.Mutex // guards the rest, and the display
-	code    int        // of the run that failed first
-	failed  []string
-	notRun  []string
+	code    int        // exit code of the run that failed first; 0: none
+	failed  []string   // names of the runs that failed, with their codes
 }
 
 // severalRun is one of them.
 type severalRun struct {
 	*Job
-	after  []*severalRun
-	cells  context.Context         // of its pipeline
+	item   *schedule.Item
+	after  []*severalRun           // runs that it waits for
+	cells  context.Context         // of all cells of its pipeline
 	cancel context.CancelCauseFunc // of cells
-	over   bool                    // failed is final
-	failed bool                    // it, or one that it waited for
-	err    error
+
+	// Its goroutine alone uses these until it is over.
+	failed  bool   // it failed, or one that it waited for
+	leftOut string // why it never began; "": it did
+	err     error
 }
 
 // All runs the jobs of a request to their end, and returns the exit code of the one that
@@ -64,14 +67,19 @@ func All(ctx context.Context, jobs []*Job, o engine.Options) (code int, err erro
 
 // execute plans and runs a job. Under a context that has ended all of its steps are cancelled,
 // which their events tell.
-func execute(ctx context.Context, j *Job, m Machine, o engine.Options) (code int, err error) {
-	defer func() { m.tellCrash(err, j.values) }()
-	defer crash.Recover(&err)
-	p, err := j.Plan(context.WithoutCancel(ctx))
+func execute(ctx context.Context, j *Job, m Machine, o engine.Options) (int, error) {
+	p, err := j.planOrPanic(context.WithoutCancel(ctx), m)
 	if err != nil {
 		return event.CodeError, err
 	}
 	return Execute(ctx, p, m, o)
+}
+
+// planOrPanic is Plan, of which a panic becomes an error, so that it ends this job alone.
+func (j *Job) planOrPanic(ctx context.Context, m Machine) (p *Planned, err error) {
+	defer func() { m.tellCrash(err, j.values) }()
+	defer crash.Recover(&err)
+	return j.Plan(ctx)
 }
 
 // Secrets are the values of the secrets of all jobs, each once.
@@ -98,8 +106,9 @@ func (c *severalRuns) run(ctx context.Context, jobs []*Job) (int, error) {
 	if c.options.Parallel > 0 {
 		limit, c.options.Slots = c.options.Parallel, make(chan struct{}, c.options.Parallel)
 	}
-	defer c.connect(ctx, jobs)()
-	c.runAll(limit)
+	order, end := c.connect(ctx, jobs, limit)
+	defer end()
+	c.runAll(ctx, order)
 	c.event(event.Event{Kind: event.MatrixFinished, Time: time.Now(), Text: c.verdict()})
 	if ctx.Err() != nil && c.code != 0 {
 		c.code = event.CodeInterrupted
@@ -111,11 +120,12 @@ func (c *severalRuns) run(ctx context.Context, jobs []*Job) (int, error) {
 	return c.code, errors.Join(errs...)
 }
 
-// connect makes the runs and finds out which wait for which. end must be called.
-func (c *severalRuns) connect(ctx context.Context, jobs []*Job) (end func()) {
+// connect makes the runs and the schedule that says which wait for which. end must be called.
+func (c *severalRuns) connect(ctx context.Context, jobs []*Job, limit int) (order *schedule.Schedule, end func()) {
+	order = schedule.New(limit)
 	byName := map[string][]*severalRun{}
 	for _, j := range jobs {
-		r := &severalRun{Job: j}
+		r := &severalRun{Job: j, item: order.Add(j.Cell)}
 		if others := byName[j.Name]; len(others) > 0 {
 			r.cells, r.cancel = others[0].cells, others[0].cancel
 		} else {
@@ -126,59 +136,40 @@ func (c *severalRuns) connect(ctx context.Context, jobs []*Job) (end func()) {
 	}
 	for _, r := range c.all {
 		for _, name := range r.DependsOn { // those that were not chosen are not waited for
-			r.after = append(r.after, byName[name]...)
+			for _, before := range byName[name] {
+				r.after = append(r.after, before)
+				r.item.WaitFor(before.item)
+			}
 		}
 	}
-	return func() {
+	return order, func() {
 		for _, r := range c.all {
 			r.cancel(nil)
 		}
 	}
 }
 
-// runAll starts the runs in the order of the file, each as soon as those before it are
-// over, and returns when all are.
-func (c *severalRuns) runAll(limit int) {
-	ended := make(chan *severalRun)
-	waiting, running := slices.Clone(c.all), 0
-	for {
-		for i := 0; i < len(waiting) && running < limit; i++ {
-			r := waiting[i]
-			if !r.canDecide() {
-				continue
-			}
-			waiting = slices.Delete(waiting, i, i+1)
-			i = -1 // that it is over may let one before it begin
-			if !r.runs() {
-				c.leaveOut(r)
-				r.over = true
-				continue
-			}
-			running++
-			go func() {
-				c.runOne(r)
-				ended <- r
-			}()
+// runAll runs every run in its turn and returns when all are over.
+func (c *severalRuns) runAll(ctx context.Context, order *schedule.Schedule) {
+	stuck := order.Start()
+	var runs sync.WaitGroup
+	for _, r := range c.all {
+		if slices.Contains(stuck, r.item) { // the formats refuse cycles; what never ran is not green
+			c.fail(r, event.CodeError, fmt.Errorf("pipeline %s waits for itself", r.Cell))
+			continue
 		}
-		if running == 0 {
-			for _, r := range waiting { // the formats refuse cycles; what never ran is not green
-				r.err = fmt.Errorf("pipeline %s waits for itself", r.Cell)
-				c.failed = append(c.failed, r.Cell)
-			}
-			return
-		}
-		r := <-ended
-		r.over, running = true, running-1
+		runs.Go(func() {
+			<-r.item.Turn()
+			defer r.item.End()
+			c.take(ctx, r)
+		})
 	}
+	runs.Wait()
 }
 
-// canDecide reports whether all that a run waits for is over.
-func (r *severalRun) canDecide() bool {
-	return !slices.ContainsFunc(r.after, func(before *severalRun) bool { return !before.over })
-}
-
-// runs reports whether those before a run ended in a way for it to begin.
-func (r *severalRun) runs() bool {
+// take runs a run whose turn it is, if those before it ended in a way for it to begin. When
+// all of them have been interrupted, a run that has not begun is not planned any more.
+func (c *severalRuns) take(ctx context.Context, r *severalRun) {
 	for _, before := range r.after {
 		r.failed = r.failed || before.failed
 	}
@@ -186,31 +177,40 @@ func (r *severalRun) runs() bool {
 	if on == (pipeline.RunOn{}) {
 		on.Success = true
 	}
-	return on.Success && !r.failed || on.Failure && r.failed
-}
-
-// leaveOut notes that a run is over without having begun.
-func (c *severalRuns) leaveOut(r *severalRun) {
-	why := "none before it failed"
-	if r.failed {
-		why = "one before it failed"
+	switch {
+	case on.Success && !r.failed || on.Failure && r.failed:
+	case r.failed:
+		r.leftOut = "one before it failed"
+		return
+	default:
+		r.leftOut = "none before it failed"
+		return
 	}
-	c.notRun = append(c.notRun, fmt.Sprintf("%s (%s)", r.Cell, why))
+	if ctx.Err() != nil {
+		c.fail(r, event.CodeInterrupted, nil)
+		return
+	}
+	c.runOne(r)
 }
 
 func (c *severalRuns) runOne(r *severalRun) {
 	code, err := execute(r.cells, r.Job, c.machine, c.options)
 	if err != nil {
-		r.err = fmt.Errorf("%s: %w", r.Cell, Masked(err, r.Secrets))
+		err = fmt.Errorf("%s: %w", r.Cell, Masked(err, r.Secrets))
 		code = event.CodeError
 	}
 	if code == 0 {
 		return
 	}
-	r.failed = true
 	if r.failFast {
 		r.cancel(errOtherCell)
 	}
+	c.fail(r, code, err)
+}
+
+// fail notes that a run failed.
+func (c *severalRuns) fail(r *severalRun, code int, err error) {
+	r.failed, r.err = true, err
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.code == 0 {
@@ -231,7 +231,13 @@ func (c *severalRuns) verdict() string {
 	if slices.ContainsFunc(c.all, func(r *severalRun) bool { return r.Name != c.all[0].Name }) {
 		what, units = "pipelines", "runs"
 	}
-	good := len(c.all) - len(c.failed) - len(c.notRun)
+	var notRun []string
+	for _, r := range c.all {
+		if r.leftOut != "" {
+			notRun = append(notRun, fmt.Sprintf("%s (%s)", r.Cell, r.leftOut))
+		}
+	}
+	good := len(c.all) - len(c.failed) - len(notRun)
 	text := fmt.Sprintf("%s: %d of %d %s succeeded", what, good, len(c.all), units)
 	if good == len(c.all) {
 		text = fmt.Sprintf("%s: all %d %s succeeded", what, good, units)
@@ -239,8 +245,8 @@ func (c *severalRuns) verdict() string {
 	if len(c.failed) > 0 {
 		text += ", not " + strings.Join(c.failed, "; ")
 	}
-	if len(c.notRun) > 0 {
-		text += "; not run: " + strings.Join(c.notRun, "; ")
+	if len(notRun) > 0 {
+		text += "; not run: " + strings.Join(notRun, "; ")
 	}
 	return text
 }
