@@ -116,7 +116,7 @@ func TestRunnerWoodpecker(t *testing.T) {
 	}{
 		"an image of the machine":  {func(s *workflows.Step) { s.Image = "rootfs:/" }, "/"},
 		"a folder of the machine":  {func(s *workflows.Step) { s.Volumes = append(s.Volumes, "/etc:/host") }, "/etc is not allowed"},
-		"a cache":                  {func(s *workflows.Step) { s.Volumes = append(s.Volumes, "shared:/cache") }, "the cache shared is not allowed"},
+		"a cache":                  {func(s *workflows.Step) { s.Volumes = append(s.Volumes, "shared:/cache") }, "cache: shared is not allowed"},
 		"the host's network":       {func(s *workflows.Step) { s.NetworkMode = "host" }, "network: host is not allowed"},
 		"commands with privileges": {func(s *workflows.Step) { s.Privileged = true }, "commands"},
 		"a plugin with privileges": {func(s *workflows.Step) { s.Privileged, s.Type, s.Commands = true, workflows.TypePlugin, nil }, ""},
