@@ -60,7 +60,7 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 
 // outputLimit is how much of a step's output becomes events.
 func (r *run) outputLimit(n *node) int64 {
-	limit := r.o.OutputLimit
+	limit := r.o.Limits.Output
 	if limit == 0 {
 		limit = DefaultOutputLimit
 	}

@@ -27,54 +27,79 @@ var (
 	errStepTimeout = errors.New("the step's time is over")
 )
 
-// overdue says how long it was that is over.
+// overdue adds to an error how long the time was that is over.
 func overdue(err error, timeout time.Duration) error {
 	return fmt.Errorf("%w (timeout: %v)", err, timeout)
 }
 
-// Options say with what a plan is run.
+// Options are the settings of a run. What is left at its zero value makes a plain run: it
+// runs the steps of its plan and ends with them.
 type Options struct {
-	Host        *sandbox.Host
-	Fetcher     *fetch.Fetcher
-	Grace       time.Duration                                // 0: DefaultGrace
-	Cleanup     time.Duration                                // that steps which run always have after a cancel; 0: DefaultCleanup
-	Cache       func(name string) (folder string, err error) // makes a named cache ready; nil: there are none
-	Slots       chan struct{}                                // of several runs together: what it holds is how many steps run at once; nil: no limit
-	Parallel    int                                          // steps that run at once, but for services and detached ones; 0: no limit
-	OutputLimit int64                                        // bytes of a step's output that become events, head and tail of it; 0: DefaultOutputLimit
-	Kill        <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
-	Events      func(event.Event)                            // called one at a time, from one goroutine; slow listeners slow the steps that print, and lose nothing
-	Flush       func()                                       // called by the same goroutine when no more events wait; nil: not wanted
+	Host    *sandbox.Host
+	Fetcher *fetch.Fetcher
 
-	// Serve, if not nil, is called once all steps have ended and all services are ready, and
-	// the run goes on until it returns. Its error is one of stepexec's own.
-	Serve func(context.Context, *Serving) error
+	// Events is called with one event at a time, from one goroutine; a slow listener slows
+	// the steps that print, and loses nothing. The same goroutine calls Flush when no more
+	// events wait. Both may be nil.
+	Events func(event.Event)
+	Flush  func()
 
-	// Stdin is what a step reads whose input is that of stepexec; nil: such a step
-	// is an error. Stdout and Stderr take what a plan of a single step prints, masked
-	// and as it comes, in place of Line events; nil: events.
-	Stdin          *os.File
-	Stdout, Stderr io.Writer
+	// Cache makes a named cache ready; nil: there are no caches.
+	Cache func(name string) (folder string, err error)
 
-	// Done are the results that an earlier run had of steps which are not run again, by
-	// their names. In the Summary they are Skipped, with the Reason and DoneIn given here;
-	// the Outputs go to the steps after them. Services and detached steps run always.
+	Limits    Limits
+	Stop      Stop
+	Streams   Streams
+	OnFailure OnFailure
+
+	// Done makes the run a rerun: it has the results that an earlier run had of steps which
+	// are not to run again, by name. In the Summary these are Skipped, with the Reason and
+	// DoneIn given here, and their Outputs go to the steps after them. Services and detached
+	// steps always run.
 	Done map[string]event.StepResult
 
-	KeepFailed bool // steps that fail are kept, as those that say so
+	// Serve makes the run last: it is called once all steps have ended and all services are
+	// ready, and the run goes on until it returns. Its error is one of stepexec's own.
+	Serve func(context.Context, *Serving) error
+}
 
-	Shell *Shell // in steps that fail; nil: none
+// Limits bound what runs at once and what is shown.
+type Limits struct {
+	Parallel int           // steps of this run that run at once, without services and detached steps; 0: no limit
+	Slots    chan struct{} // shared by several runs: its capacity is the number of their steps that run at once; nil: no limit
+	Output   int64         // bytes of a step's output that become events, its head and its tail; 0: DefaultOutputLimit
+}
 
-	// Terminal is the user's, which the terminals of steps are as large as; nil:
-	// they have 80 by 24 characters. A step that reads it as Stdin gets every key,
-	// also Ctrl-C.
+// Stop is how steps are stopped.
+type Stop struct {
+	Grace   time.Duration   // between the stop signal and SIGKILL; 0: DefaultGrace
+	Cleanup time.Duration   // for steps that always run, after the run was cancelled; 0: DefaultCleanup
+	Kill    <-chan struct{} // closed: running steps are killed without the rest of their grace
+}
+
+// Streams connect the steps of a run with the process.
+type Streams struct {
+	Stdin *os.File // for a step whose input is that of stepexec; nil: such a step is an error
+
+	// Stdout and Stderr take the output of a plan with a single step, masked and unchanged,
+	// in place of Line events; nil: events.
+	Stdout, Stderr io.Writer
+
+	// Terminal is the user's. The terminals of steps have its size; nil: they have 80 by 24
+	// characters. A step that reads it as Stdin gets every key, also Ctrl-C.
 	Terminal *os.File
 }
 
-// Run runs an admitted plan to its end and says how it ended. When ctx ends first,
-// running steps are stopped and the others are cancelled. All that was made
-// for the run but the images is gone when Run returns; the error says what
-// could not be cleared away or written, and does not change the Summary.
+// OnFailure is what is done with a step that fails.
+type OnFailure struct {
+	Keep  bool   // keep the step, as if the plan said so
+	Shell *Shell // open a shell in the step; nil: none
+}
+
+// Run runs an admitted plan to its end and returns how it ended. When ctx ends first,
+// running steps are stopped and the others are cancelled. When Run returns, everything that
+// was made for the run is gone, except the images. The error says what could not be cleared
+// away or written, or which bug of stepexec a step met; it does not change the Summary.
 func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, error) {
 	plan := admitted.Plan()
 	began, shared := time.Now(), plan.WorkspaceSource
@@ -140,11 +165,11 @@ type run struct {
 }
 
 func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
-	if o.Grace == 0 {
-		o.Grace = DefaultGrace
+	if o.Stop.Grace == 0 {
+		o.Stop.Grace = DefaultGrace
 	}
-	if o.Cleanup == 0 {
-		o.Cleanup = DefaultCleanup
+	if o.Stop.Cleanup == 0 {
+		o.Stop.Cleanup = DefaultCleanup
 	}
 	fixed := logs.NewMask(plan.Secrets)
 	r := &run{admitted: admitted, plan: plan, o: o, fixed: fixed, mask: fixed.Clone(), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
@@ -180,7 +205,7 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 			}
 		}
 	}
-	r.turns = newTurns(r.nodes, o.Parallel)
+	r.turns = newTurns(r.nodes, o.Limits.Parallel)
 	return r
 }
 

@@ -259,7 +259,7 @@ steps:
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	summary, err := engine.Run(ctx, plan, engine.Options{
-		Host: b.host, Fetcher: b.fetcher, Cleanup: 1500 * time.Millisecond,
+		Host: b.host, Fetcher: b.fetcher, Stop: engine.Stop{Cleanup: 1500 * time.Millisecond},
 		Events: func(e event.Event) {
 			if e.Kind == event.Line && e.Step == "long" {
 				cancel(errors.New("stop"))
@@ -299,7 +299,7 @@ func TestAWidePipelineEndsWithFewStepsAtOnce(t *testing.T) {
 	running, most := map[string]bool{}, 0
 	var order []string
 	summary, err := engine.Run(t.Context(), plan, engine.Options{
-		Host: b.host, Fetcher: b.fetcher, Parallel: 3,
+		Host: b.host, Fetcher: b.fetcher, Limits: engine.Limits{Parallel: 3},
 		Events: func(e event.Event) {
 			switch e.Kind {
 			case event.StepStarted:

@@ -24,10 +24,10 @@ func (r *run) source(step *pipeline.PlannedStep) (source, error) {
 	case "":
 		return source{}, nil
 	case pipeline.StdinInherited:
-		if r.o.Stdin == nil {
+		if r.o.Streams.Stdin == nil {
 			return source{}, errors.New("the step reads the standard input of stepexec, but stepexec has none here")
 		}
-		return source{file: r.o.Stdin}, nil
+		return source{file: r.o.Streams.Stdin}, nil
 	}
 	file, err := openBelow(r.plan.WorkspaceSource, step.Stdin, os.O_RDONLY)
 	if err != nil {

@@ -43,7 +43,7 @@ func (r *run) takeAway(n *node, p *prepared, end outcome) {
 }
 
 func (r *run) keeps(n *node, end outcome) bool {
-	return n.step.Keep || r.o.KeepFailed && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
+	return n.step.Keep || r.o.OnFailure.Keep && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
 }
 
 // keepRoot keeps the root file system of a step if the step is to be kept, and otherwise

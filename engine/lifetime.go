@@ -39,12 +39,12 @@ func (r *run) newLifetimes(ctx context.Context) (l lifetimes, end func()) {
 		case <-always.Done():
 			return
 		}
-		timer := time.NewTimer(r.o.Cleanup)
+		timer := time.NewTimer(r.o.Stop.Cleanup)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			endAlways(fmt.Errorf("%w; the %v for what runs always are over", context.Cause(ctx), r.o.Cleanup))
-		case <-r.o.Kill:
+			endAlways(fmt.Errorf("%w; the %v for what runs always are over", context.Cause(ctx), r.o.Stop.Cleanup))
+		case <-r.o.Stop.Kill:
 			endAlways(errKilled)
 		case <-always.Done():
 		}

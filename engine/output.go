@@ -76,8 +76,8 @@ func (r *run) sinks(n *node, masks *maskFile, looked *printed) (sinks, error) {
 		to = looked.tee(sinks{[2]io.Writer{file, file}, []io.Closer{file}})
 	case n.extra != nil:
 		to = looked.tee(sinks{writers: [2]io.Writer{n.extra.Stdout, n.extra.Stderr}})
-	case r.o.Stdout != nil:
-		to = looked.tee(sinks{writers: [2]io.Writer{r.o.Stdout, r.o.Stderr}})
+	case r.o.Streams.Stdout != nil:
+		to = looked.tee(sinks{writers: [2]io.Writer{r.o.Streams.Stdout, r.o.Streams.Stderr}})
 	default:
 		to = r.lineSinks(n, looked)
 	}

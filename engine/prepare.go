@@ -68,7 +68,7 @@ func (r *run) create(ctx context.Context, n *node, step *sandbox.Step, ready *re
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("capture the step's output: %w", err), from.close(), masks.close())
 	}
-	c, err := openConsole(r.o.Host, step.ID, from, to, masks, r.o.Terminal)
+	c, err := openConsole(r.o.Host, step.ID, from, to, masks, r.o.Streams.Terminal)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ type Shell struct {
 
 // wantsShell reports whether a shell is wanted in a step with this outcome.
 func (r *run) wantsShell(n *node, end outcome) bool {
-	return r.o.Shell != nil && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
+	return r.o.OnFailure.Shell != nil && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
 }
 
 // openShell opens a shell in what a failed step has left. It does not change how the step
@@ -55,7 +55,7 @@ func (r *run) openShell(n *node, end outcome) {
 	defer cancel(nil)
 	defer context.AfterFunc(r.interrupt, func() { cancel(context.Cause(r.interrupt)) })()
 	r.feed.settle()
-	giveBack, err := r.o.Shell.Borrow(ctx)
+	giveBack, err := r.o.OnFailure.Shell.Borrow(ctx)
 	if err != nil {
 		say(err.Error())
 		return
@@ -83,7 +83,7 @@ func (r *run) shellIn(ctx context.Context, n *node, end outcome) (int, error) {
 		}
 		step.Mounts = append(step.Mounts, mount)
 	}
-	s := &session{host: r.o.Host, mask: r.mask, stdin: r.o.Shell.Terminal, terminal: r.o.Shell.Terminal, stdout: r.o.Shell.Out, grace: r.o.Grace, kill: r.o.Kill}
+	s := &session{host: r.o.Host, mask: r.mask, stdin: r.o.OnFailure.Shell.Terminal, terminal: r.o.OnFailure.Shell.Terminal, stdout: r.o.OnFailure.Shell.Out, grace: r.o.Stop.Grace, kill: r.o.Stop.Kill}
 	s.greeting = fmt.Sprintf("step %s %s\n"+
 		"A shell in what it has left, with its mounts, environment and user%s.\n"+
 		"Leave it with exit or Ctrl-D. The step has failed all the same.\n", n.step.Name, end, scriptHint(&step))

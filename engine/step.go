@@ -127,7 +127,7 @@ func (r *run) execute(ctx, lasting context.Context, n *node, p *prepared) outcom
 		}
 	}()
 	lasting = p.readiness.begin(ctx, lasting, n, p.sandbox)
-	exit, err := p.sandbox.Wait(lasting, sandbox.Stopping{Grace: r.o.Grace, Now: r.o.Kill})
+	exit, err := p.sandbox.Wait(lasting, sandbox.Stopping{Grace: r.o.Stop.Grace, Now: r.o.Stop.Kill})
 	n.result.Duration = event.Millis(time.Since(began))
 	err = errors.Join(err, p.console.output.drain(), giveBack())
 	maskErr := p.console.output.masks.finish()

@@ -47,10 +47,10 @@ steps:
 			o.Fetcher.Events = func(event.Event) { panic("a bug") }
 		}, "failed skipped skipped skipped skipped", false},
 		{"where their output goes", func(o *engine.Options) {
-			o.Stdout, o.Stderr = panics{}, panics{}
+			o.Streams.Stdout, o.Streams.Stderr = panics{}, panics{}
 		}, "stopped failed failed skipped skipped", false},
 		{"in the shell of a failed step", func(o *engine.Options) {
-			o.Shell = &engine.Shell{Borrow: func(context.Context) (func(), error) { panic("a bug") }}
+			o.OnFailure.Shell = &engine.Shell{Borrow: func(context.Context) (func(), error) { panic("a bug") }}
 		}, "stopped succeeded succeeded succeeded failed", true},
 		{"in who uses the services", func(o *engine.Options) {
 			o.Serve = func(context.Context, *engine.Serving) error { panic("a bug") }

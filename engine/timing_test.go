@@ -60,7 +60,7 @@ steps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Parallel: 1})
+	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Limits: engine.Limits{Parallel: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}

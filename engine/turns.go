@@ -123,14 +123,14 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 	}
 	queue := n.turn.at.Sub(n.turn.eligible)
 	defer func() { n.result.Queue = event.Millis(queue.Truncate(time.Millisecond)) }()
-	if r.o.Slots == nil {
+	if r.o.Limits.Slots == nil {
 		return r.turns.give
 	}
 	asked := time.Now()
-	r.o.Slots <- struct{}{}
+	r.o.Limits.Slots <- struct{}{}
 	queue += time.Since(asked)
 	return func() {
-		<-r.o.Slots
+		<-r.o.Limits.Slots
 		r.turns.give()
 	}
 }

@@ -35,7 +35,7 @@ func (m *Machine) Origin(way policy.Way) (policy.Origin, error) {
 }
 
 // Execute runs a plan to its end with a host and a store that it opens, keeps a record of the
-// run and returns its exit code. Host, Fetcher, Done and OutputLimit of the options are
+// run and returns its exit code. Host, Fetcher, Done and Limits.Output of the options are
 // set here. A panic of stepexec on the way is an error; its details are said.
 func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code int, err error) {
 	defer func() { m.tellCrash(err, p.Plan.Secrets) }()
@@ -83,7 +83,7 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: m.Settings.StoreLimit, root: on.Root, runtime: on.Runtime, say: say}
 	p.Fetcher.Store, p.Fetcher.Progress = store, in.progress
-	o.Host, o.Fetcher, o.OutputLimit = host, p.Fetcher, m.Settings.OutputLimit
+	o.Host, o.Fetcher, o.Limits.Output = host, p.Fetcher, m.Settings.OutputLimit
 	o.Done = p.Done
 	err = use(o)
 	in.end(ctx)

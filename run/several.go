@@ -103,8 +103,8 @@ func (c *severalRuns) run(ctx context.Context, jobs []*Job) (int, error) {
 		}
 	}
 	c.show, c.options.Events = c.options.Events, c.event
-	if c.options.Parallel > 0 {
-		limit, c.options.Slots = c.options.Parallel, make(chan struct{}, c.options.Parallel)
+	if c.options.Limits.Parallel > 0 {
+		limit, c.options.Limits.Slots = c.options.Limits.Parallel, make(chan struct{}, c.options.Limits.Parallel)
 	}
 	order, end := c.connect(ctx, jobs, limit)
 	defer end()

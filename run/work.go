@@ -59,7 +59,8 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	fetcher := &fetch.Fetcher{Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
 	caches := newCaches(m.Sandbox.Root)
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
-		Events: work.Events, Serve: work.Serve, Kill: work.Kill, Cache: caches.folder, Grace: b.Grace, Slots: b.Slots,
+		Events: work.Events, Serve: work.Serve, Cache: caches.folder,
+		Stop: engine.Stop{Kill: work.Kill, Grace: b.Grace}, Limits: engine.Limits{Slots: b.Slots},
 	})
 	return errors.Join(err, caches.close())
 }

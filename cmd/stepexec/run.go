@@ -156,7 +156,10 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	}
 	request.Machine.Say = display.Say
 	display.Hide(run.Secrets(jobs))
-	options := engine.Options{Kill: o.kill, Grace: o.grace, Parallel: o.parallel, Flush: display.Flush, Terminal: usersTerminal()}
+	options := engine.Options{
+		Flush: display.Flush, Limits: engine.Limits{Parallel: o.parallel},
+		Stop: engine.Stop{Kill: o.kill, Grace: o.grace}, Streams: engine.Streams{Terminal: usersTerminal()},
+	}
 	options.Events = o.debug.lend(&options, display.Event)
 	return run.All(ctx, jobs, options)
 }

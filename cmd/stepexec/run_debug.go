@@ -40,7 +40,7 @@ func (f *debugFlags) keepAll() (bool, error) {
 // lend has the engine open shells on this process's terminal, and returns what shows
 // events: while a shell has the terminal, they wait.
 func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.Event) {
-	o.KeepFailed = f.keep == "failed"
+	o.OnFailure.Keep = f.keep == "failed"
 	if !f.shell {
 		return show
 	}
@@ -49,7 +49,7 @@ func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.
 		return show
 	}
 	lease := &terminalLease{show: show, free: make(chan struct{}, 1)}
-	o.Shell = &engine.Shell{Terminal: os.Stdin, Out: os.Stdout, Borrow: lease.borrow}
+	o.OnFailure.Shell = &engine.Shell{Terminal: os.Stdin, Out: os.Stdout, Borrow: lease.borrow}
 	return lease.event
 }
 

@@ -263,14 +263,14 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 			event.Visit(stepEvents{pulls.say}, e)
 		}
 	}
-	options := engine.Options{Kill: o.kill, Stdin: os.Stdin, Terminal: usersTerminal()}
+	options := engine.Options{Stop: engine.Stop{Kill: o.kill}, Streams: engine.Streams{Stdin: os.Stdin, Terminal: usersTerminal()}}
 	options.Events = o.debug.lend(&options, say)
 	var endOut, endErr func() error
-	options.Stdout, endOut = reports.tee(stdout, plan.Plan().Steps[0].Name, event.Stdout)
-	options.Stderr, endErr = reports.tee(stderr, plan.Plan().Steps[0].Name, event.Stderr)
+	options.Streams.Stdout, endOut = reports.tee(stdout, plan.Plan().Steps[0].Name, event.Stdout)
+	options.Streams.Stderr, endErr = reports.tee(stderr, plan.Plan().Steps[0].Name, event.Stderr)
 	defer func() { err = errors.Join(err, endOut(), endErr()) }()
 	if o.detach { // what the command prints is in the record
-		options = engine.Options{Kill: o.kill, Events: tellStarted(say)}
+		options = engine.Options{Stop: engine.Stop{Kill: o.kill}, Events: tellStarted(say)}
 	}
 	machine := run.Machine{
 		Sandbox:  sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
