@@ -24,7 +24,7 @@ func (pl *planner) choose() []choice {
 		only := len(pl.in.Only) == 0 || slices.Contains(pl.in.Only, steps[i].Name)
 		kept[i] = only && !slices.Contains(pl.in.Skip, steps[i].Name)
 	}
-	if !slices.Contains(kept, true) && !pl.in.Serving && len(pl.errs) == 0 {
+	if !slices.Contains(kept, true) && pl.in.Mode != ForJob && len(pl.errs) == 0 {
 		pl.fail(Position{}, "no step is left to run", "check --only and --skip", nil)
 	}
 	graph := pl.dependencies()

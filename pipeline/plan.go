@@ -14,33 +14,44 @@ import (
 	"time"
 )
 
-// Inputs is what the command line adds to a pipeline file.
-type Inputs struct {
-	Dir         string   // absolute folder of the file: relative env files and mount sources start from it
-	Workspace   string   // absolute folder on the host, mounted at Pipeline.Workspace; "" mounts none
-	OwnFolder   bool     // the workspace is a folder that the run makes for itself, not Workspace
-	Environment []string // NAME=value, over everything in the file
-	EnvFiles    []string // over everything in the file, below Environment; relative ones are not looked for in Dir
-	Secrets     map[string]string
-	Only, Skip  []string      // names of steps; an empty Only is all of them
-	From        []string      // names of steps that somebody begins with: here they are checked
-	Pull        PullPolicy    // over the file's when not ""
-	Platform    string        // over the file's when not "", like linux/arm64
-	Timeout     time.Duration // over the file's when more than 0
-	FailFast    bool          // as in the file
-	Cell        Cell          // one of the pipeline's Cells; nil without a matrix
-	Among       string        // its name, where it is one of several pipelines that run together
-	Preview     bool          // nothing will run: *** stands for secrets that are not given
-	Facts       Facts         // what conditions are about
-	Serving     bool          // services run although no step may need them
-	Bare        bool          // leave out CI and STEPEXEC…: the step is no part of a pipeline
+// Mode is what a plan is made for.
+type Mode int
 
-	// Base are the variables of a step, or a service, below everything in the file:
-	// what a CI server tells it. nil is none.
+const (
+	ForRun     Mode = iota // to run a pipeline
+	ForPreview             // to show a pipeline: nothing runs, and *** stands for secrets that are not given
+	ForSteps               // to run steps outside a pipeline: they get no CI and STEPEXEC… variables
+	ForJob                 // as ForSteps, for steps that follow later: services run although no step needs them
+)
+
+// outsidePipeline reports whether the steps are not steps of a pipeline.
+func (m Mode) outsidePipeline() bool { return m == ForSteps || m == ForJob }
+
+// Inputs is what the command line, or a CI server, adds to a pipeline file.
+type Inputs struct {
+	Mode        Mode
+	Dir         string            // absolute folder of the file: relative env files and mount sources start from it
+	Workspace   string            // absolute folder on the host, mounted at Pipeline.Workspace; "" mounts none
+	OwnFolder   bool              // the run makes a folder of its own as workspace, in place of Workspace
+	Environment []string          // NAME=value; these override everything in the file
+	EnvFiles    []string          // these override everything in the file, but not Environment; relative paths do not start from Dir
+	Secrets     map[string]string // values by name
+	Only, Skip  []string          // names of steps; an empty Only means all steps
+	From        []string          // names of steps that a rerun begins with; they are only checked here
+	Pull        PullPolicy        // overrides that of the file unless ""
+	Platform    string            // overrides that of the file unless "", like linux/arm64
+	Timeout     time.Duration     // overrides that of the file if more than 0
+	FailFast    bool              // as in the file
+	Cell        Cell              // one of the pipeline's Cells; nil without a matrix
+	Among       string            // name of the pipeline when several pipelines run together
+	Facts       Facts             // facts that conditions compare with
+
+	// Base returns the variables that a CI server gives a step or a service. Everything in
+	// the file overrides them. nil: there are none.
 	Base func(step string) []Variable
 
-	// LookupEnv finds the variables that the file takes from the host. It is nil
-	// where none may be taken: what starts stepexec may have secrets in its own.
+	// LookupEnv finds the variables that the file takes from the host. nil: the file may
+	// take none, because whatever starts stepexec may have secrets in its variables.
 	LookupEnv func(name string) (string, bool)
 
 	// Open opens a file of the host that a key of the pipeline file names, for reading.
@@ -48,7 +59,7 @@ type Inputs struct {
 	// with it. nil opens any file.
 	Open func(path string) (*os.File, error)
 
-	Network string // of steps and services that name none; "" is host
+	Network string // network of the steps and services that name none; "" is host
 }
 
 // Plan is a pipeline with everything resolved.
@@ -166,7 +177,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		plan.Timeout = in.Timeout
 	}
 	for i := range p.Services {
-		if len(selected) == 0 && !in.Serving {
+		if len(selected) == 0 && in.Mode != ForJob {
 			break // nobody needs them
 		}
 		plan.Services = append(plan.Services, pl.step(&p.Services[i]))
@@ -333,7 +344,7 @@ func (pl *planner) registryConfigs() [][]byte {
 	var configs [][]byte
 	for _, use := range pl.pipeline.PullSecrets {
 		text := pl.secret(use.Name, use.Position)
-		if pl.in.Preview && text == unknownSecret {
+		if pl.in.Mode == ForPreview && text == unknownSecret {
 			continue
 		}
 		if !json.Valid([]byte(text)) {

@@ -15,7 +15,7 @@ const maxVariable = 128<<10 - 1
 // wins. fromFiles are the variables of the step's env files.
 func (pl *planner) environment(s *Step, fromFiles []string) []string {
 	var own []string
-	if !pl.in.Bare {
+	if !pl.in.Mode.outsidePipeline() {
 		own = []string{
 			"CI=true",
 			"STEPEXEC=true",
@@ -114,12 +114,12 @@ const MaskPath = "/run/stepexec/mask"
 
 // masks reports whether a step may have values masked: all but one with a raw
 // specification.
-func (pl *planner) masks(s *Step) bool { return !pl.in.Bare && s.SpecFile == "" }
+func (pl *planner) masks(s *Step) bool { return !pl.in.Mode.outsidePipeline() && s.SpecFile == "" }
 
 // exports reports whether a step may hand on variables: not a service or a detached
 // step, which never ends before others, nor one with a raw specification.
 func (pl *planner) exports(s *Step) bool {
-	return pl.isStep[s.Name] && !pl.in.Bare && !s.Detach && s.SpecFile == ""
+	return pl.isStep[s.Name] && !pl.in.Mode.outsidePipeline() && !s.Detach && s.SpecFile == ""
 }
 
 // files reads env files; relative ones start from dir.
@@ -239,7 +239,7 @@ const unknownSecret = "***"
 
 func (pl *planner) secret(name string, at Position) string {
 	text, given := pl.in.Secrets[name]
-	if !given && pl.in.Preview {
+	if !given && pl.in.Mode == ForPreview {
 		return unknownSecret
 	}
 	if !given {

@@ -22,7 +22,7 @@ func TestHostVariablesAreTakenOnlyWhereTheyMay(t *testing.T) {
 		{"not allowed", nil, "A would take its value from the host, which is not allowed here (write NAME=value)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			plan, err := p.Plan(pipeline.Inputs{LookupEnv: test.lookup, Bare: true})
+			plan, err := p.Plan(pipeline.Inputs{LookupEnv: test.lookup, Mode: pipeline.ForSteps})
 			if test.want != "" {
 				if err == nil || err.Error() != "pipeline.yml:1:43: steps[0].environment[0]: "+test.want {
 					t.Errorf("got %v", err)

@@ -48,7 +48,7 @@ func plans(t *testing.T, p *pipeline.Pipeline) string {
 	t.Helper()
 	var all []*pipeline.Plan
 	for _, cell := range p.Cells() {
-		in := pipeline.Inputs{Cell: cell, Dir: absolute(t, "testdata/valid"), Workspace: "/work", Preview: true, LookupEnv: func(string) (string, bool) { return "host", true }}
+		in := pipeline.Inputs{Cell: cell, Dir: absolute(t, "testdata/valid"), Workspace: "/work", Mode: pipeline.ForPreview, LookupEnv: func(string) (string, bool) { return "host", true }}
 		plan, err := p.Plan(in)
 		if err != nil {
 			t.Fatal(err)

@@ -120,7 +120,10 @@ func (r *Request) inputs(ctx context.Context, w *pipeline.Workflow, from *Source
 	in := pipeline.Inputs{
 		EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, From: r.From,
 		Pull: r.Pull, Platform: r.Platform, Timeout: r.Timeout, LookupEnv: os.LookupEnv, Base: w.Variables,
-		Preview: r.Preview, FailFast: r.FailFast,
+		FailFast: r.FailFast,
+	}
+	if r.Preview {
+		in.Mode = pipeline.ForPreview
 	}
 	var err error
 	if in.Dir, err = filepath.Abs(from.Dir); err != nil {

@@ -220,7 +220,7 @@ func (o *stepOptions) specPatch() ([]byte, error) {
 
 // inputs is what is not part of the step itself, and the uses of the secrets.
 func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, err error) {
-	in = pipeline.Inputs{EnvFiles: o.envFiles, Platform: o.platform, Bare: true, LookupEnv: os.LookupEnv}
+	in = pipeline.Inputs{EnvFiles: o.envFiles, Platform: o.platform, Mode: pipeline.ForSteps, LookupEnv: os.LookupEnv}
 	if in.Secrets, uses, err = stepSecrets(o.secrets); err != nil {
 		return in, nil, err
 	}

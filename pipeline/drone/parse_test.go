@@ -311,7 +311,7 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("pipeline %s waits for %s", w.Name, on)
 				}
 			}
-			if _, err := w.Plan(pipeline.Inputs{Facts: o.Build.Facts, Base: w.Variables, Preview: true}); err != nil {
+			if _, err := w.Plan(pipeline.Inputs{Facts: o.Build.Facts, Base: w.Variables, Mode: pipeline.ForPreview}); err != nil {
 				continue
 			}
 			if _, err := pipeline.Write(w.Pipeline); err == nil {

@@ -194,7 +194,7 @@ func FuzzParse(f *testing.F) {
 				continue
 			}
 			for _, w := range set.Workflows {
-				_, err := w.Plan(pipeline.Inputs{Facts: o.Build.Facts, Cell: w.Cell, Base: w.Variables, Preview: true})
+				_, err := w.Plan(pipeline.Inputs{Facts: o.Build.Facts, Cell: w.Cell, Base: w.Variables, Mode: pipeline.ForPreview})
 				if err != nil && !errors.As(err, &pipeline.Errors{}) {
 					t.Fatalf("plan: %v", err)
 				}
@@ -219,6 +219,6 @@ func FuzzConfig(f *testing.F) {
 				t.Fatalf("step %q is not known", s.Name)
 			}
 		}
-		_, _ = translation.Pipeline.Plan(pipeline.Inputs{OwnFolder: true, Bare: true, Base: translation.Base})
+		_, _ = translation.Pipeline.Plan(pipeline.Inputs{OwnFolder: true, Mode: pipeline.ForSteps, Base: translation.Base})
 	})
 }

@@ -76,7 +76,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, kill: make(chan struct{})}
 	err = k.Execute(ctx, runner.Work{
 		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.start.event(voice), Serve: s.serve,
-		Inputs: pipeline.Inputs{Serving: true, Bare: true, Dir: "/"},
+		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/"},
 	})
 	if err == nil && !s.start.isReady() {
 		err = fmt.Errorf("the job's containers could not be started%s", s.start.reasons())
@@ -331,7 +331,7 @@ func (s *server) planContainer(c *Container) (*job, *pipeline.PlannedStep, error
 	}
 	step.Ready = nil
 	j.pipeline.Steps = []pipeline.Step{*step}
-	plan, err := j.pipeline.Plan(pipeline.Inputs{Bare: true, Dir: "/"})
+	plan, err := j.pipeline.Plan(pipeline.Inputs{Mode: pipeline.ForSteps, Dir: "/"})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -117,7 +117,7 @@ func (a *agent) execute(b *runner.Build, w *wire.Workflow) (failed bool, err err
 		return a.o.Execute(b.Context, runner.Work{
 			Pipeline: t.Pipeline,
 			Inputs: pipeline.Inputs{
-				OwnFolder: true, Bare: true, Base: t.Base, Timeout: runner.Timeout(w.GetTimeout()), Secrets: secrets(config),
+				OwnFolder: true, Mode: pipeline.ForSteps, Base: t.Base, Timeout: runner.Timeout(w.GetTimeout()), Secrets: secrets(config),
 			},
 			Logins: logins(config),
 			Events: r.event,
