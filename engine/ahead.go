@@ -39,7 +39,7 @@ func (r *run) prepareAhead(ctx context.Context, n *node) (p *prepared) {
 	}
 	select {
 	case r.ahead <- struct{}{}:
-	case <-n.turn.granted:
+	case <-n.life.turn.Turn():
 		return nil
 	case <-ctx.Done():
 		return nil

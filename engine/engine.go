@@ -17,6 +17,7 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/schedule"
 )
 
 // DefaultGrace is the time a step has between the stop signal and the kill.
@@ -151,7 +152,7 @@ type run struct {
 	maskFiles maskFiles
 	feed      *feed
 	images    *fetch.Images
-	turns     *turns
+	order     *schedule.Schedule
 	made      atomic.Int64   // number of nodes made so far
 	ahead     chan struct{}  // has an element for each step that is prepared ahead of its turn
 	removing  chan struct{}  // has an element for each step that is being removed
@@ -205,7 +206,7 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 			}
 		}
 	}
-	r.turns = newTurns(r.nodes, o.Limits.Parallel)
+	r.order = newOrder(r.nodes, o.Limits.Parallel)
 	return r
 }
 
@@ -218,15 +219,12 @@ func (r *run) runAll(ctx context.Context) {
 	r.images = r.newImages(r.life.always)
 	defer r.images.Close()
 	r.images.Prefetch(ctx, prefetched(r.nodes))
-	var steps, asking sync.WaitGroup
-	defer asking.Wait()
+	r.order.Start() // a plan has no cycles, so that every step has its turn
+	var steps sync.WaitGroup
 	var beside []companion
 	for _, n := range r.nodes {
 		if n.done != nil {
 			continue
-		}
-		if !n.service {
-			asking.Go(func() { r.await(n) })
 		}
 		if n.isBeside() {
 			beside = append(beside, r.startBeside(ctx, n))

@@ -20,7 +20,6 @@ type node struct {
 	extra   *Extra            // the step as the caller of Serving.Run gave it; nil: a step of the plan
 
 	life   *life // has a lock of its own
-	turn   turn  // guarded by the lock of turns; final once turn.granted is closed
 	inside door  // has a lock of its own
 
 	// The node's goroutine alone uses these until the node is over. They are final then,
@@ -39,7 +38,7 @@ type work struct {
 
 func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {
 	return &node{
-		step: step, number: r.made.Add(1), service: service, life: newLife(), turn: newTurn(), work: work{attempt: 1},
+		step: step, number: r.made.Add(1), service: service, life: newLife(), work: work{attempt: 1},
 		result: event.StepResult{
 			Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image,
 			Reason: step.Reason, Status: event.Pending,

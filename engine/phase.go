@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 	"sync"
+
+	"github.com/stepexec/stepexec/schedule"
 )
 
 // phase is how far a node has come. The package comment draws the phases.
@@ -41,6 +43,8 @@ func (p phase) mayFollow(from phase) bool {
 
 // life is the phase of a node, for everyone who waits for one.
 type life struct {
+	turn *schedule.Item // told when the node is over, and when it has ended; nil for an extra step
+
 	mu       sync.Mutex // guards the rest but the channels themselves
 	phase    phase
 	furthest phase                    // latest phase so far; a further attempt moves phase back, but not this
@@ -59,6 +63,18 @@ func newLife() *life {
 // move moves the node to a phase. A move that the package comment does not draw is a bug,
 // and panics.
 func (l *life) move(to phase) {
+	l.moveAlone(to)
+	switch {
+	case l.turn == nil:
+	case to == settled:
+		l.turn.Over()
+	case to == ended:
+		l.turn.End()
+	}
+}
+
+// moveAlone is move, of which the schedule is not told.
+func (l *life) moveAlone(to phase) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !to.mayFollow(l.phase) {

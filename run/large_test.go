@@ -47,7 +47,7 @@ func BenchmarkPlanMatrix(b *testing.B) {
 }
 
 func TestTheMemoryOfAMatrixDoesNotGrowWithItsCells(t *testing.T) {
-	r := request(t, largeMatrix(t, 64, 400))
+	r := request(t, largeMatrix(t, 64, 300))
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -57,7 +57,7 @@ func TestTheMemoryOfAMatrixDoesNotGrowWithItsCells(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	const most = 8 << 20 // a plan of 400 steps is some 2 MB, and its file less
+	const most = 8 << 20 // a plan of 300 steps is some 2 MB, and its file less
 	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > most {
 		t.Errorf("%d jobs hold %d bytes", len(jobs), held)
 	}
@@ -78,7 +78,7 @@ func (c *endsAfter) Err() error {
 }
 
 func TestPlanningEndsWithItsContext(t *testing.T) {
-	r := request(t, largeMatrix(t, 64, 400))
+	r := request(t, largeMatrix(t, 64, 300))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	jobs, err := r.Jobs(&endsAfter{Context: t.Context(), asks: 2})

@@ -32,7 +32,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"crash":                  {},
 		"schedule":               {},
 		"fetch":                  {"crash", "event", "pull", "unpack"},
-		"engine":                 {"beneath", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "logs"},
+		"engine":                 {"beneath", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "schedule", "logs"},
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
