@@ -60,12 +60,8 @@ func (h *Host) makeCgroupParent(parent string) error {
 	if parent == "" || parent == "/" {
 		return nil
 	}
-	list, err := os.OpenFile(filepath.Join(h.dir, cgroupParents), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = list.WriteString(parent + "\n") // first, so that a run which dies now leaves nothing unknown
-	if err := errors.Join(err, list.Close()); err != nil || h.systemd {
+	// First, so that a run which dies now leaves nothing unknown.
+	if err := h.noteCgroupParent(parent); err != nil || h.systemd {
 		return err
 	}
 	for _, tree := range h.cgroups {
@@ -78,6 +74,16 @@ func (h *Host) makeCgroupParent(parent string) error {
 		}
 	}
 	return nil
+}
+
+// noteCgroupParent adds to the list of groups in which those of steps are.
+func (h *Host) noteCgroupParent(parent string) error {
+	list, err := os.OpenFile(filepath.Join(h.dir, cgroupParents), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = list.WriteString(parent + "\n")
+	return errors.Join(err, list.Close())
 }
 
 // slicePath is where systemd has the group of a slice: a-b.slice lies in a.slice

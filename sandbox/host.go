@@ -170,8 +170,10 @@ func (h *Host) makeDir(ctx context.Context, root string) error {
 	if err := os.MkdirAll(h.private(), 0o700); err != nil {
 		return err
 	}
-	h.lock, err = openLocked(h.dir, unix.LOCK_EX|unix.LOCK_NB)
-	return err
+	if h.lock, err = openLocked(h.dir, unix.LOCK_EX|unix.LOCK_NB); err != nil || h.cgroupParent == "" {
+		return err
+	}
+	return h.noteCgroupParent(h.cgroupParent)
 }
 
 // openLocked opens a directory and takes its lock. With unix.LOCK_NB it does
@@ -222,7 +224,7 @@ func (h *Host) Dir(step string) (string, error) {
 // Close removes all that the run has left on this machine. Sandboxes must
 // have been removed before.
 func (h *Host) Close() error {
-	return errors.Join(h.keepShared(), endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
+	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
 }
 
 // tell warns of something once a run.

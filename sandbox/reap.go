@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/go-runc"
 	"github.com/moby/sys/mountinfo"
@@ -18,7 +19,8 @@ import (
 )
 
 // Reap clears away what runs below a state root have left whose process has
-// died, and returns their names. The error says what could not be cleared away,
+// died, and returns their names. It removes empty cgroups of runs that are over,
+// below whatever root they were. The error says what could not be cleared away,
 // or is ErrNoRuntime or ErrPrivilege; what is left can be tried again.
 func Reap(ctx context.Context, o Options) (cleared []string, err error) {
 	runtime, err := findRuntime(o.Runtime)
@@ -36,7 +38,9 @@ func Reap(ctx context.Context, o Options) (cleared []string, err error) {
 		return nil, err
 	}
 	defer all.Close()
-	return reap(ctx, runtime, all.Name())
+	cleared, err = reap(ctx, runtime, all.Name())
+	trees, listErr := listHierarchies()
+	return cleared, errors.Join(err, listErr, removeStrayGroups(trees, all.Name(), time.Now()))
 }
 
 // lockRuns opens the folder of all runs and waits for its lock. Held

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
-// runGroups are the cgroups of a run's containers in every tree.
+// runGroups lists the cgroups of a run's containers in every tree.
 func runGroups(dir string) ([]string, error) {
 	trees, err := listHierarchies()
 	if err != nil {
@@ -24,8 +26,9 @@ func runGroups(dir string) ([]string, error) {
 	}
 	var groups []string
 	parents := append(strings.Fields(string(list)), "/", "/system.slice")
+	slices.Sort(parents)
 	for _, tree := range trees {
-		for _, parent := range parents {
+		for _, parent := range slices.Compact(parents) {
 			within := filepath.Join(tree.mountpoint, parent)
 			entries, err := os.ReadDir(within)
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -39,6 +42,17 @@ func runGroups(dir string) ([]string, error) {
 		}
 	}
 	return groups, nil
+}
+
+// clearGroups kills what is left in a run's cgroups and removes them: a runtime
+// that is killed itself leaves groups, and processes that wait in them.
+func clearGroups(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	defer cancel()
+	if err := killCgroups(ctx, dir); err != nil {
+		return err
+	}
+	return removeGroups(dir)
 }
 
 // killCgroups kills every process of a run's containers and waits until they
@@ -77,18 +91,27 @@ func thawGroup(group string) error {
 // killCgroup kills the processes that are in a group, and in those that a step
 // may have made below it, and reports whether there were any.
 func killCgroup(group string) (killed bool, err error) {
-	err = filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil // whoever makes the container, or another look at the group, has removed it
-		}
-		if err != nil || !entry.IsDir() {
-			return err
-		}
-		some, err := cgroup{dir: path}.kill()
+	err = walkGroup(group, beneath.Visitor{Enter: func(dir *os.File) error {
+		some, err := cgroup{dir: fmt.Sprintf("/proc/self/fd/%d", dir.Fd())}.kill()
 		killed = killed || some
 		return err
-	})
+	}})
 	return killed, err
+}
+
+// walkGroup visits a group and those below it, which may go away meanwhile.
+func walkGroup(group string, v beneath.Visitor) error {
+	dir, err := os.Open(group)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer dir.Close()
+	v.Entry = func(dir *os.File, name string) (enter bool, err error) {
+		var st unix.Stat_t
+		err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		return st.Mode&unix.S_IFMT == unix.S_IFDIR, ignoreGone(err)
+	}
+	return ignoreGone(beneath.Walk(dir, v))
 }
 
 // kill kills the processes of one group. A pid is used only after a descriptor
@@ -126,8 +149,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// removeGroups removes the groups that a runtime has left, which it does when
-// it is killed itself.
+// removeGroups removes the groups that a runtime has left. No process is in them.
 func removeGroups(dir string) error {
 	groups, err := runGroups(dir)
 	if err != nil {
@@ -135,16 +157,19 @@ func removeGroups(dir string) error {
 	}
 	var failed []error
 	for _, group := range groups {
-		var below []string
-		failed = append(failed, filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				below = append(below, path)
-			}
-			return ignoreGone(err)
-		}))
-		for i := len(below) - 1; i >= 0; i-- {
-			failed = append(failed, ignoreGone(unix.Rmdir(below[i])))
-		}
+		failed = append(failed, removeGroup(group))
 	}
 	return errors.Join(failed...)
+}
+
+// removeGroup removes a group and those below it. It fails when a process is in one.
+func removeGroup(group string) error {
+	remove := func(parent *os.File, name string) error {
+		return ignoreGone(unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR))
+	}
+	err := walkGroup(group, beneath.Visitor{Leave: remove})
+	if removed := ignoreGone(unix.Rmdir(group)); removed != nil {
+		err = errors.Join(err, &os.PathError{Op: "rmdir", Path: group, Err: removed})
+	}
+	return err
 }

@@ -1,0 +1,100 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// strayAge is how old a group without processes has to be before it counts as
+// left behind. The group of a container that is just being made is empty for
+// some milliseconds.
+const strayAge = time.Hour
+
+var runGroupName = regexp.MustCompile(`^stepexec-([a-z2-7]{10})-`)
+
+// removeStrayGroups removes the cgroups of runs that are over, of whatever state
+// root: their own runs could not, because the runtime was killed and they too, or
+// because they were stepexecs that did not look. It removes groups that have no
+// process only, and none of a run that lives. It looks for them below every
+// group, because a run that is over no longer says which ones it used.
+func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
+	lives := map[string]bool{}
+	var failed []error
+	for _, tree := range trees {
+		var made []string // by stepexec, above those of steps
+		err := filepath.WalkDir(tree.mountpoint, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.IsDir() || path == tree.mountpoint {
+				return ignoreGone(err)
+			}
+			if _, err := unix.Getxattr(path, cgroupMade, nil); err == nil {
+				made = append(made, path)
+			}
+			name := runGroupName.FindStringSubmatch(entry.Name())
+			if name == nil {
+				return nil
+			}
+			if _, known := lives[name[1]]; !known {
+				lives[name[1]] = runLives(runs, name[1])
+			}
+			if !lives[name[1]] && isStray(path, now) {
+				failed = append(failed, removeGroup(path))
+			}
+			return fs.SkipDir
+		})
+		failed = append(failed, err)
+		for i := len(made) - 1; i >= 0; i-- { // those below come later
+			if isStray(made[i], now) {
+				failed = append(failed, removeCgroup(made[i]))
+			}
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("remove cgroups of runs that are over: %w", err)
+	}
+	return nil
+}
+
+// isStray reports whether a group is old, and has no process in it or below it.
+func isStray(group string, now time.Time) bool {
+	info, err := os.Stat(group)
+	if err != nil || now.Sub(info.ModTime()) < strayAge {
+		return false
+	}
+	empty := true
+	err = filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		procs, err := cgroup{dir: path}.pids()
+		empty = empty && len(procs) == 0
+		return err
+	})
+	return err == nil && empty
+}
+
+// runLives reports whether a run lives, or its leftovers still wait to be cleared
+// away. A run of another state root is known by its guard, which has the run's
+// folder among its arguments.
+func runLives(runs, id string) bool {
+	if _, err := os.Lstat(filepath.Join(runs, id)); err == nil {
+		return true
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return true
+	}
+	word := regexp.MustCompile(`/runs/` + id + `\x00`)
+	for _, process := range processes {
+		if line, err := os.ReadFile(process); err == nil && word.Match(line) {
+			return true
+		}
+	}
+	return false
+}
