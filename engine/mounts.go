@@ -20,14 +20,14 @@ func (r *run) mounts(n *node) ([]sandbox.Mount, error) {
 		case pipeline.MountCache:
 			m.Source, err = r.cache(m.Source)
 		default:
-			mounts = append(mounts, sandbox.Mount(m))
+			mounts = append(mounts, m)
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("mount %s at %s: %w", m.Type, m.Destination, err)
 		}
 		m.Type = "bind"
-		mounts = append(mounts, sandbox.Mount(m))
+		mounts = append(mounts, m)
 	}
 	if n.step.Exports {
 		m, err := exportsMount(r.o.Host, n.sandboxID())

@@ -177,43 +177,12 @@ func keptStep(k *sandbox.Kept) pipeline.PlannedStep {
 	step := pipeline.PlannedStep{
 		Name: k.Name, Image: s.Image, Script: s.Script, Entrypoint: s.Entrypoint, Args: s.Args, Env: s.Env,
 		Directory: s.Directory, User: s.User, Network: s.Network, Stdin: pipeline.StdinInherited,
-		Limits: plannedLimits(&s.Limits), Security: plannedSecurity(&s.Security), Advanced: pipeline.Advanced(s.Advanced),
+		Mounts: s.Mounts, Names: s.Names, Limits: s.Limits, Security: s.Security, Advanced: s.Advanced,
 	}
 	if step.Network == "" {
 		step.Network = sandbox.NetworkHost
 	}
-	for _, m := range s.Mounts {
-		step.Mounts = append(step.Mounts, pipeline.Mount(m))
-	}
-	for _, port := range s.Names.Ports {
-		step.Names.Ports = append(step.Names.Ports, pipeline.Port(port))
-	}
 	return step
-}
-
-func plannedLimits(l *sandbox.Limits) pipeline.Limits {
-	return pipeline.Limits{
-		CPUs: l.CPUs, CPUQuota: l.CPUQuota, CPUPeriod: l.CPUPeriod, CPUShares: l.CPUShares,
-		CpusetCPUs: l.CpusetCPUs, CpusetMems: l.CpusetMems,
-		Memory: l.Memory, MemorySwap: l.MemorySwap, Pids: l.Pids, IOWeight: l.IOWeight, ShmSize: l.ShmSize,
-	}
-}
-
-func plannedSecurity(s *sandbox.Security) pipeline.Security {
-	security := pipeline.Security{
-		Privileged: s.Privileged, AllowNewPrivileges: s.AllowNewPrivileges, ReadOnly: s.ReadOnly,
-		CapAdd: s.CapAdd, CapDrop: s.CapDrop, Seccomp: s.Seccomp, AppArmor: s.AppArmor, CDI: s.CDI,
-	}
-	for _, device := range s.Devices {
-		security.Devices = append(security.Devices, pipeline.Device(device))
-	}
-	for _, m := range s.UIDMap {
-		security.UIDMap = append(security.UIDMap, pipeline.IDMap(m))
-	}
-	for _, m := range s.GIDMap {
-		security.GIDMap = append(security.GIDMap, pipeline.IDMap(m))
-	}
-	return security
 }
 
 // LookInto runs a program in a kept step: on the files that the step left, with its

@@ -127,15 +127,6 @@ type SecretUse struct {
 	Env  string // name of the variable; "" is no variable
 }
 
-// Mount is a bind mount or a tmpfs. ctr and docker call its parts by the same names.
-type Mount struct {
-	Type        string   // "bind", "tmpfs", MountVolume or MountCache
-	Source      string   // path on the host; "tmpfs" for a tmpfs; the name of a volume or cache
-	Destination string   // absolute, clean path in the container
-	Options     []string // as mount(8) takes them; a bind mount has bind or rbind among them
-	Create      bool     // make the source directory when it is missing
-}
-
 // PullPolicy says when to ask the registry for an image.
 type PullPolicy string
 

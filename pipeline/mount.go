@@ -33,11 +33,11 @@ func ParseMount(text string) (Mount, error) {
 			return Mount{}, &Error{Message: fmt.Sprintf("the %s is given twice", kind)}
 		}
 		given[kind] = true
-		if err := m.set(kind, val); err != nil {
+		if err := setMount(&m, kind, val); err != nil {
 			return Mount{}, err
 		}
 	}
-	return m.checked()
+	return checkedMount(m)
 }
 
 const mountHint = "write it like type=bind,src=/etc,dst=/host-etc,options=rbind:ro"
@@ -54,7 +54,7 @@ var (
 	mountKeyNames = []string{"type", "source", "src", "destination", "dst", "target", "options", "readonly", "ro"}
 )
 
-func (m *Mount) set(part, text string) error {
+func setMount(m *Mount, part, text string) error {
 	switch part {
 	case "type":
 		m.Type = text
@@ -94,18 +94,19 @@ func ParseVolume(text string) (Mount, error) {
 		}
 		m.Options = []string{parts[2]}
 	}
-	return m.checked()
+	return checkedMount(m)
 }
 
-// checked returns the mount with its defaults filled in, or what is wrong with it.
-func (m Mount) checked() (Mount, error) {
+// checkedMount returns the mount with its defaults filled in. It returns an error for a
+// mount that is not valid.
+func checkedMount(m Mount) (Mount, error) {
 	if m.Type == "" {
 		m.Type = "bind"
 	}
 	if strings.ContainsRune(m.Source+m.Destination, 0) {
 		return Mount{}, &Error{Message: "a path must not contain a NUL byte"}
 	}
-	if err := m.checkSource(); err != nil {
+	if err := checkMountSource(m); err != nil {
 		return Mount{}, err
 	}
 	if err := checkDestination(m.Destination); err != nil {
@@ -128,7 +129,7 @@ func (m Mount) checked() (Mount, error) {
 	return m, nil
 }
 
-func (m Mount) checkSource() error {
+func checkMountSource(m Mount) error {
 	switch {
 	case m.Type == "tmpfs" && m.Source != "" && m.Source != "tmpfs":
 		return &Error{Message: "a tmpfs has no source", Hint: "remove it, or use type bind"}

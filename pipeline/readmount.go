@@ -40,7 +40,7 @@ func (p *parser) tmpfs(v value) (Mount, error) {
 	destination, options, _ := strings.Cut(text, ":")
 	m := Mount{Type: "tmpfs", Destination: destination, Options: []string{"nosuid", "nodev", "noexec"}}
 	m.Options = append(m.Options, strings.FieldsFunc(options, func(r rune) bool { return r == ':' || r == ',' })...)
-	return m.checked()
+	return checkedMount(m)
 }
 
 func (p *parser) volume(v value) (Mount, error) { return ParseVolume(p.word(v)) }
@@ -84,7 +84,7 @@ func (p *parser) mount(v value) (Mount, error) {
 		},
 		"create": func(v value) { m.Create = p.boolean(v) },
 	})
-	return m.checked()
+	return checkedMount(m)
 }
 
 // atLine is empty for what a command line gives.

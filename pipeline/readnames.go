@@ -70,7 +70,7 @@ func (p *parser) extraHosts(v value) []HostAddress {
 			if !extraHostForm.MatchString(pair.name) {
 				p.misplaced(field, fmt.Sprintf("%q is not valid as the name of a host", pair.name), "")
 			}
-			hosts = append(hosts, HostAddress{pair.name, p.address(field)})
+			hosts = append(hosts, HostAddress{Name: pair.name, Address: p.address(field)})
 		}
 	case listKind:
 		for i := range v.items {
@@ -93,7 +93,7 @@ func (p *parser) extraHost(v value) HostAddress {
 		p.wrong(v, fmt.Sprintf("%q is not a name and an address", text), "write it like db:192.0.2.7")
 		return HostAddress{}
 	}
-	return HostAddress{name, address}
+	return HostAddress{Name: name, Address: address}
 }
 
 var portForm = regexp.MustCompile(`^(?:(?:([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?$`)
@@ -108,7 +108,7 @@ func (p *parser) ports(v value) []Port {
 	for i := range v.items {
 		item := v.item(i)
 		port := p.port(item)
-		host := Port{HostIP: port.HostIP, Host: port.hostPort(), Protocol: port.Protocol}
+		host := Port{HostIP: port.HostIP, Host: hostPort(port), Protocol: port.Protocol}
 		if port.Container != 0 && taken[host] {
 			p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", host.Host), "")
 			continue
@@ -119,7 +119,7 @@ func (p *parser) ports(v value) []Port {
 	return ports
 }
 
-func (p Port) hostPort() int {
+func hostPort(p Port) int {
 	if p.Host == 0 {
 		return p.Container
 	}

@@ -133,7 +133,7 @@ func (p *parser) idMap(v value) (IDMap, bool) {
 		p.wrong(v, fmt.Sprintf("%q is not a mapping of ids", text), "write container:host:size, like 0:100000:65536")
 		return IDMap{}, false
 	}
-	m := IDMap{numbers[0], numbers[1], numbers[2]}
+	m := IDMap{Container: numbers[0], Host: numbers[1], Size: numbers[2]}
 	if m.Size > math.MaxUint32-max(m.Container, m.Host) {
 		p.wrong(v, fmt.Sprintf("%q goes beyond the last id", text), "")
 		return IDMap{}, false

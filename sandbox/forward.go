@@ -26,7 +26,7 @@ type forwarder struct {
 }
 
 func (f *forwarder) listen(p Port) error {
-	listener, err := net.Listen("tcp4", net.JoinHostPort(p.hostIP(), strconv.Itoa(p.hostPort())))
+	listener, err := net.Listen("tcp4", net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p))))
 	if err != nil {
 		return err
 	}

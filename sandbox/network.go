@@ -37,7 +37,7 @@ func checkNetwork(step *Step) error {
 		return fmt.Errorf("network %q: must be %s, %s or %s", step.Network, NetworkHost, NetworkNone, NetworkPrivate)
 	}
 	if len(step.Names.Ports) > 0 && step.Network != NetworkPrivate {
-		return fmt.Errorf("publish port %s: only ports of a private network can be published (set network: private; on the host's network a step's ports are the host's)", step.Names.Ports[0])
+		return fmt.Errorf("publish port %s: only ports of a private network can be published (set network: private; on the host's network a step's ports are the host's)", portName(step.Names.Ports[0]))
 	}
 	return nil
 }

@@ -69,39 +69,39 @@ func portMappings(ports []Port) []map[string]any {
 	var list []map[string]any
 	for _, p := range ports {
 		list = append(list, map[string]any{
-			"hostIP": p.hostIP(), "hostPort": p.hostPort(), "containerPort": p.Container, "protocol": p.protocol(),
+			"hostIP": hostIP(p), "hostPort": hostPort(p), "containerPort": p.Container, "protocol": protocol(p),
 		})
 	}
 	return list
 }
 
-func (p Port) hostIP() string   { return cmp.Or(p.HostIP, "127.0.0.1") }
-func (p Port) hostPort() int    { return cmp.Or(p.Host, p.Container) }
-func (p Port) protocol() string { return cmp.Or(p.Protocol, "tcp") }
+func hostIP(p Port) string   { return cmp.Or(p.HostIP, "127.0.0.1") }
+func hostPort(p Port) int    { return cmp.Or(p.Host, p.Container) }
+func protocol(p Port) string { return cmp.Or(p.Protocol, "tcp") }
 
-// String is the port as it is on the host.
-func (p Port) String() string {
-	return net.JoinHostPort(p.hostIP(), strconv.Itoa(p.hostPort())) + "/" + p.protocol()
+// portName is the port as error messages write it, such as 127.0.0.1:8080/tcp.
+func portName(p Port) string {
+	return net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p))) + "/" + protocol(p)
 }
 
 func checkPorts(ports []Port) error {
 	seen := map[string]bool{}
 	for _, p := range ports {
-		if address, err := netip.ParseAddr(p.hostIP()); err != nil || !address.Is4() {
-			return fmt.Errorf("publish port %s: %q is no IPv4 address of the host", p, p.HostIP)
+		if address, err := netip.ParseAddr(hostIP(p)); err != nil || !address.Is4() {
+			return fmt.Errorf("publish port %s: %q is no IPv4 address of the host", portName(p), p.HostIP)
 		}
-		if p.protocol() != "tcp" && p.protocol() != "udp" {
-			return fmt.Errorf("publish port %s: the protocol must be tcp or udp", p)
+		if protocol(p) != "tcp" && protocol(p) != "udp" {
+			return fmt.Errorf("publish port %s: the protocol must be tcp or udp", portName(p))
 		}
-		for _, number := range []int{p.Container, p.hostPort()} {
+		for _, number := range []int{p.Container, hostPort(p)} {
 			if number < 1 || number > 65535 {
-				return fmt.Errorf("publish port %s: %d is no port number (1 to 65535)", p, number)
+				return fmt.Errorf("publish port %s: %d is no port number (1 to 65535)", portName(p), number)
 			}
 		}
-		if seen[p.String()] {
-			return fmt.Errorf("publish port %s: it is listed twice", p)
+		if seen[portName(p)] {
+			return fmt.Errorf("publish port %s: it is listed twice", portName(p))
 		}
-		seen[p.String()] = true
+		seen[portName(p)] = true
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func holdPorts(ports []Port) (held []io.Closer, err error) {
 	for _, p := range ports {
 		socket, err := holdPort(p)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, or the host lacks the address)", p, withoutAddress(err)), closeAll(held))
+			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, or the host lacks the address)", portName(p), withoutAddress(err)), closeAll(held))
 		}
 		held = append(held, socket)
 	}
@@ -119,8 +119,8 @@ func holdPorts(ports []Port) (held []io.Closer, err error) {
 }
 
 func holdPort(p Port) (io.Closer, error) {
-	address := net.JoinHostPort(p.hostIP(), strconv.Itoa(p.hostPort()))
-	if p.protocol() == "udp" {
+	address := net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p)))
+	if protocol(p) == "udp" {
 		return net.ListenPacket("udp4", address)
 	}
 	return net.Listen("tcp4", address)

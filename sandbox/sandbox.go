@@ -162,7 +162,7 @@ func (h *Host) customSpec(step *Step, dir, rootfs string) (*specs.Spec, error) {
 // stepFiles writes the files that stepexec gives a step and returns their
 // mounts: hosts, resolv.conf, the script and the secrets.
 func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error) {
-	uid, gid, err := step.Security.owner(who.Uid, who.Gid)
+	uid, gid, err := hostOwner(&step.Security, who.Uid, who.Gid)
 	if err != nil {
 		return nil, err
 	}

@@ -177,11 +177,11 @@ func (n *userNetwork) down() error {
 func (n *userNetwork) publish(_ context.Context, _ string, ports []Port) (release func() error, err error) {
 	f := &forwarder{netns: n.netns(), connections: map[net.Conn]bool{}}
 	for _, p := range ports {
-		if p.protocol() != "tcp" {
-			return nil, errors.Join(fmt.Errorf("publish port %s: without root only TCP ports can be published", p), f.close())
+		if protocol(p) != "tcp" {
+			return nil, errors.Join(fmt.Errorf("publish port %s: without root only TCP ports can be published", portName(p)), f.close())
 		}
 		if err := f.listen(p); err != nil {
-			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, the host lacks the address, or users may not have it: sysctl net.ipv4.ip_unprivileged_port_start)", p, withoutAddress(err)), f.close())
+			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, the host lacks the address, or users may not have it: sysctl net.ipv4.ip_unprivileged_port_start)", portName(p), withoutAddress(err)), f.close())
 		}
 	}
 	return f.close, nil

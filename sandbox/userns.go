@@ -67,8 +67,8 @@ func hostID(maps []IDMap, id uint32) (uint32, bool) {
 	return 0, false
 }
 
-// owner is who on the host a user and group of a step are.
-func (s *Security) owner(uid, gid int) (hostUID, hostGID int, err error) {
+// hostOwner returns the IDs that a user and a group of a step have on the host.
+func hostOwner(s *Security, uid, gid int) (hostUID, hostGID int, err error) {
 	mappedUID, hasUID := hostID(s.UIDMap, uint32(uid))
 	mappedGID, hasGID := hostID(s.GIDMap, uint32(gid))
 	if !hasUID || !hasGID {
@@ -213,7 +213,7 @@ func (h *Host) rootfs(step *Step, dir string) (path string, remove func() error,
 		}
 	}
 	place := filepath.Join(run, step.ID)
-	_, group, err := step.Security.owner(0, 0)
+	_, group, err := hostOwner(&step.Security, 0, 0)
 	if err != nil {
 		return "", nil, err
 	}

@@ -34,7 +34,7 @@ func giveWorkspace(step *Step) error {
 		return fmt.Errorf("give the workspace to its owner: %w", err)
 	}
 	defer root.Close()
-	uid, gid, err := step.Security.owner(0, 0)
+	uid, gid, err := hostOwner(&step.Security, 0, 0)
 	if err != nil {
 		return err
 	}

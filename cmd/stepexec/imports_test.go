@@ -16,7 +16,8 @@ const module = "github.com/stepexec/stepexec/"
 // of docs/architecture.md: data flows one way.
 func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 	allowed := map[string][]string{
-		"pipeline":               {},
+		"container":              {},
+		"pipeline":               {"container"},
 		"beneath":                {},
 		"pull":                   {},
 		"rootless":               {},
@@ -26,13 +27,13 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"archive":                {"unpack"},
 		"policy":                 {"pipeline", "pull"},
 		"lockfile":               {},
-		"sandbox":                {"beneath", "rootless", "unpack/erofs"},
+		"sandbox":                {"container", "beneath", "rootless", "unpack/erofs"},
 		"logs":                   {},
 		"event":                  {"logs"},
 		"crash":                  {},
 		"schedule":               {},
 		"fetch":                  {"crash", "event", "pull", "unpack"},
-		"engine":                 {"beneath", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "schedule", "logs"},
+		"engine":                 {"beneath", "container", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "schedule", "logs"},
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
