@@ -197,6 +197,24 @@ func TestRemoveAllOfOtherThings(t *testing.T) {
 	}
 }
 
+func TestRemoveAllRefusesPathsThatMayBeTheWorkingDirectory(t *testing.T) {
+	top := t.TempDir()
+	inner := filepath.Join(top, "inner", "most")
+	if err := os.MkdirAll(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(inner, "file"), "the user's")
+	t.Chdir(inner)
+	for _, path := range []string{"", ".", "./", "..", inner + "/.", "../most/.", "../most/.."} {
+		if err := beneath.RemoveAll(path); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%q: got %v, want %v", path, err, unix.EINVAL)
+		}
+		if _, err := os.Stat(filepath.Join(inner, "file")); err != nil {
+			t.Fatalf("%q: %v", path, err)
+		}
+	}
+}
+
 func TestRemoveAllNeverDeletesInAMount(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounts need root")

@@ -12,7 +12,15 @@ import (
 // os.RemoveAll does. It takes any depth with few descriptors, and never deletes
 // in a mount: one at path or below it is an error. It removes what it can, and
 // returns the first error. A missing path is no error.
+//
+// A path without a last name of its own ("", ".", "..", "/") is refused: an empty
+// one that comes from a mistake elsewhere would be the working directory, which is
+// the user's.
 func RemoveAll(path string) error {
+	switch filepath.Base(path) {
+	case ".", "..", string(filepath.Separator):
+		return &os.PathError{Op: "remove", Path: path, Err: unix.EINVAL}
+	}
 	parent, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil

@@ -90,11 +90,13 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 
 // mountRoot makes the step's folder and mounts its root file system there.
 func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, err error) {
-	dir, err = h.Dir(s.step.ID)
+	own, err := h.Dir(s.step.ID)
 	if err != nil {
 		return "", "", err
 	}
-	s.release = append(s.release, func() error { return beneath.RemoveAll(dir) }, s.awaitDelete)
+	// Not dir: a result is "" after an error, when this is called.
+	s.release = append(s.release, func() error { return beneath.RemoveAll(own) }, s.awaitDelete)
+	dir = own
 	s.bundle, s.log = dir, filepath.Join(dir, "runtime.log")
 	s.runtime = h.newRuntime(s.log)
 
