@@ -23,6 +23,13 @@ type layers struct {
 // with a user namespace all of them mounted with its ids.
 func (l *layers) lowerdirs(all []string, s *Security) ([]string, error) {
 	var dirs []string
+	if len(all) == 0 { // an image without layers is an empty folder; an overlay needs one
+		empty, err := l.empty()
+		if err != nil {
+			return nil, fmt.Errorf("layer: %w", err)
+		}
+		dirs = append(dirs, empty)
+	}
 	for _, path := range all {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -72,6 +79,15 @@ func (l *layers) idmapped(dirs []string, s *Security) (mapped []string, err erro
 func (l *layers) place() (string, error) {
 	dir := filepath.Join(l.dir, strconv.Itoa(len(l.mounts)+1))
 	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// empty returns the root file system of an image without layers.
+func (l *layers) empty() (string, error) {
+	dir := filepath.Join(l.dir, "empty")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o755)
 }
 
 func (l *layers) mount(image string) (string, error) {

@@ -130,6 +130,12 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 	case "unhealthy":
 		image.Config.Cmd = []string{"sleep", "1000"}
 		image.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "cat", "/no/such/file"}}
+	case "empty", "empty-archive":
+		image.Layers = nil
+		if kind == "empty-archive" {
+			check(ts, image.WriteDockerArchive(path, "empty:latest"))
+			return
+		}
 	case "filled", "filled-archive": // with 8 MB that no other image has
 		fill := fixtures.File("fill", 0o644, strings.Repeat(args[1]+"\n", 8e6/(len(args[1])+1)))
 		image.Layers = append(image.Layers, fixtures.Tar(fill))
