@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,6 +26,7 @@ type endpoint struct {
 	transport   http.RoundTripper
 	stall       time.Duration // how long it may send nothing
 	retryWait   time.Duration // after a first failure
+	close       func()        // closes idle connections
 	// down is set when the endpoint could not be reached or was out of order to the
 	// last attempt. A mirror that is down is not asked again for the image.
 	down atomic.Bool
@@ -36,7 +36,7 @@ type endpoint struct {
 }
 
 // newEndpoint returns the endpoint of a repository, such as docker.io/library/golang.
-func newEndpoint(repository string, o Options, g *guard) (*endpoint, error) {
+func newEndpoint(repository string, o Options) (*endpoint, error) {
 	var options []name.Option
 	host, _, _ := strings.Cut(repository, "/")
 	settings := o.Registries.host(host)
@@ -47,8 +47,10 @@ func newEndpoint(repository string, o Options, g *guard) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A setting that cannot be used is to be told, not to be fallen back from.
+	g := newGuard(o, parsed.RegistryStr())
+	// A setting that cannot be used is an error, never a reason to go on without it.
 	if _, err := g.transport(host); err != nil {
+		g.close()
 		return nil, err
 	}
 	keychain := o.Keychain
@@ -61,6 +63,7 @@ func newEndpoint(repository string, o Options, g *guard) (*endpoint, error) {
 		transport:   transport.NewUserAgent(&greeter{g}, "stepexec"),
 		stall:       stallTimeout(settings, o),
 		retryWait:   o.RetryWait,
+		close:       g.close,
 		turn:        make(chan struct{}, 1),
 	}, nil
 }
@@ -99,30 +102,12 @@ func (e *endpoint) connect(ctx context.Context) (client *http.Client, known bool
 	if err != nil {
 		return nil, false, err
 	}
-	e.client = &http.Client{Transport: authenticated, CheckRedirect: refuseInwards}
+	e.client = &http.Client{Transport: authenticated, CheckRedirect: followAll}
 	return e.client, false, nil
 }
 
-// refuseInwards refuses redirects into the runner's own network. The attack: a
-// registry sends the runner to the cloud's metadata service or a router. What it
-// cannot see are names that resolve to such addresses.
-func refuseInwards(r *http.Request, via []*http.Request) error {
-	to := r.URL.Hostname()
-	if len(via) > 0 && to != via[0].URL.Hostname() && isInward(to) {
-		return refusal(fmt.Sprintf("a redirect to %s, which is not a public address, is refused", to))
-	}
-	return nil
-}
-
-func isInward(host string) bool {
-	host, _, _ = strings.Cut(host, "%")
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsPrivate() || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast()
-	}
-	// Resolvers take 127.1 and 0x7f000001 for addresses too, and no name ends so.
-	last := host[strings.LastIndex(host, ".")+1:]
-	return last != "" && last[0] >= '0' && last[0] <= '9'
-}
+// followAll leaves redirects to the guard, which sees each request.
+func followAll(*http.Request, []*http.Request) error { return nil }
 
 // get asks for a path below the repository, such as manifests/latest. The body of
 // the response fails with a stall; the caller closes it.

@@ -36,12 +36,12 @@ func (e *endpoint) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &busy):
 		return e.explainBusy(err, busy)
+	case errors.As(err, &refused): // by the dialer, too: before the error of the network
+		return refused
 	case errors.As(err, &network) && (network.Op == "read" || network.Op == "write"):
 		return &failure{fmt.Sprintf("the connection to %s broke: %s", asked, scrub(network.Err.Error())), network.Err}
 	case errors.As(err, &network):
 		return &failure{fmt.Sprintf("cannot reach %s: %s", asked, scrub(network.Err.Error())), network.Err}
-	case errors.As(err, &refused):
-		return refused
 	case errors.As(err, &status):
 		return e.explainStatus(ctx, status)
 	}

@@ -18,11 +18,13 @@ const errTooLarge = refusal("it is larger than 8 MiB: refused")
 
 const maxRedirects = 10
 
-// guard is a RoundTripper in front of everything that goes to a registry, its token
-// server and wherever these redirect to. It knows the settings of each host, so that
-// those of one never apply to another.
+// guard is a RoundTripper in front of everything that goes to one registry or mirror, its
+// token server and wherever these redirect to. It knows the settings of each host, so that
+// those of one never apply to another. Its connections are its own: one that this registry
+// may have must not be there for another that may not.
 type guard struct {
 	settings *Registries
+	reach    *reach
 	others   http.RoundTripper
 	close    func()
 
@@ -32,12 +34,25 @@ type guard struct {
 	asked sync.Map // hosts that asked for a client certificate in vain
 }
 
-func newGuard(o Options) *guard {
-	g := &guard{settings: o.Registries, others: o.Transport, own: make(map[string]*http.Transport)}
+func newGuard(o Options, home string) *guard {
+	g := &guard{
+		settings: o.Registries, reach: &reach{home: home, allowed: o.Registries.host(home).AllowPrivate},
+		others: o.Transport, own: make(map[string]*http.Transport),
+	}
 	own := func() {}
-	if g.others == nil {
+	switch given := o.Transport.(type) {
+	case nil:
 		t := NewTransport()
 		t.ResponseHeaderTimeout = 0 // a watch does that
+		t.DialContext = g.reach.dialer(connectTimeout)
+		g.others, own = t, t.CloseIdleConnections
+	case *http.Transport:
+		t := given.Clone()
+		if dial := given.DialContext; dial != nil {
+			t.DialContext = g.reach.judging(dial)
+		} else {
+			t.DialContext = g.reach.dialer(connectTimeout)
+		}
 		g.others, own = t, t.CloseIdleConnections
 	}
 	g.close = func() {
@@ -62,7 +77,7 @@ func (g *guard) transport(host string) (http.RoundTripper, error) {
 	if t := g.own[hostKey(host)]; t != nil {
 		return t, nil
 	}
-	t, err := settings.transport(func() { g.asked.Store(hostKey(host), true) })
+	t, err := settings.transport(g.reach, func() { g.asked.Store(hostKey(host), true) })
 	if err != nil {
 		return nil, refusal(fmt.Sprintf("settings of registry %s: %v", hostKey(host), err))
 	}
@@ -75,6 +90,7 @@ func (g *guard) transport(host string) (http.RoundTripper, error) {
 // addresses, .local names and redirects, so that someone on the path who drops port
 // 443 gets the credentials and chooses the image.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = showRealm(r)
 	settings := g.settings.host(r.URL.Host)
 	if scheme := settings.scheme(); scheme != "" && scheme != r.URL.Scheme {
 		// The library greets every registry with TLS, and one of this machine without it
@@ -92,13 +108,24 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := next.RoundTrip(r)
+	proxied := isProxied(next, r)
+	if proxied {
+		if err := g.reach.checkProxied(r.URL); err != nil {
+			return nil, err
+		}
+	}
+	judged, used := g.reach.request(r)
+	resp, err := next.RoundTrip(judged)
+	if from := used.Load(); err == nil && from != nil && !proxied && hostKey(r.URL.Host) == hostKey(g.reach.home) {
+		g.reach.answered(*from)
+	}
 	if _, asked := g.asked.Load(hostKey(r.URL.Host)); asked && err != nil {
 		return nil, &uncertified{err}
 	}
 	if err != nil {
 		return nil, plainHTTPError(r, settings, err)
 	}
+	hideRealm(resp)
 	if busy := notNow(resp, time.Now()); busy != nil {
 		_ = resp.Body.Close() // its content is of no use
 		return nil, busy
@@ -107,6 +134,16 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = &limitedBody{ReadCloser: resp.Body, left: limit}
 	}
 	return resp, nil
+}
+
+// isProxied reports whether a proxy carries the request.
+func isProxied(t http.RoundTripper, r *http.Request) bool {
+	transport, ok := t.(*http.Transport)
+	if !ok || transport.Proxy == nil {
+		return false
+	}
+	proxy, err := transport.Proxy(r)
+	return err == nil && proxy != nil
 }
 
 // uncertified is a failure after a host asked for a client certificate in vain. That

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -37,6 +36,9 @@ type Host struct {
 	HTTP bool
 	// SkipVerify is to accept any certificate, which is no better.
 	SkipVerify bool
+	// AllowPrivate are targets that a redirect or a token server of this host may lead to
+	// though they are in a private network and the host is not.
+	AllowPrivate Targets
 	// ConnectTimeout is how long a connection may take, without TLS. 0 is 5 s.
 	ConnectTimeout time.Duration
 	// StallTimeout is how long the host may send nothing. 0 is that of Options.
@@ -138,7 +140,7 @@ func stallTimeout(h Host, o Options) time.Duration {
 
 // transport returns a transport for the host. Its errors name the file. asked is
 // called when the host asks for a client certificate and there is none.
-func (h Host) transport(asked func()) (*http.Transport, error) {
+func (h Host) transport(reach *reach, asked func()) (*http.Transport, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.SkipVerify}
 	if h.CA != "" {
 		pem, err := os.ReadFile(h.CA)
@@ -167,8 +169,6 @@ func (h Host) transport(asked func()) (*http.Transport, error) {
 	t := NewTransport()
 	t.TLSClientConfig = config
 	t.ResponseHeaderTimeout = 0 // a watch does that
-	if h.ConnectTimeout > 0 {
-		t.DialContext = (&net.Dialer{Timeout: h.ConnectTimeout}).DialContext
-	}
+	t.DialContext = reach.dialer(cmp.Or(h.ConnectTimeout, connectTimeout))
 	return t, nil
 }

@@ -21,7 +21,6 @@ type registry struct {
 	rawRoot   []byte
 	ranges    Ranges
 	parallel  *semaphore.Weighted // of layers that come in parts
-	close     func()
 
 	mu     sync.Mutex
 	served map[digest.Digest]int // layers delivered in full, and how many endpoints have done so
@@ -29,33 +28,39 @@ type registry struct {
 }
 
 func openRegistry(ref Reference, o Options) (*registry, error) {
-	g := newGuard(o)
 	r := &registry{
-		ref: ref, ranges: o.Ranges.withDefaults(), parallel: semaphore.NewWeighted(parallelLayers), close: g.close,
+		ref: ref, ranges: o.Ranges.withDefaults(), parallel: semaphore.NewWeighted(parallelLayers),
 		served: make(map[digest.Digest]int), told: make(map[*endpoint]string),
 	}
 	host, path, _ := strings.Cut(ref.Name, "/")
 	for _, mirror := range o.Registries.host(host).Mirrors {
-		e, err := newEndpoint(mirror+"/"+path, o, g)
+		e, err := newEndpoint(mirror+"/"+path, o)
 		if err != nil {
-			g.close()
+			r.close()
 			return nil, fmt.Errorf("mirror %s: %w", mirror, err)
 		}
 		e.mirror = true
 		r.endpoints = append(r.endpoints, e)
 	}
-	e, err := newEndpoint(ref.Name, o, g)
+	e, err := newEndpoint(ref.Name, o)
 	if err != nil {
-		g.close()
+		r.close()
 		return nil, err
 	}
 	r.endpoints = append(r.endpoints, e)
 	return r, nil
 }
 
+// Close closes idle connections.
 func (r *registry) Close() error {
 	r.close()
 	return nil
+}
+
+func (r *registry) close() {
+	for _, e := range r.endpoints {
+		e.close()
+	}
 }
 
 // roots reads the document that the reference names and keeps it for manifest. What

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// connectTimeout is how long a connection may take, without TLS.
+const connectTimeout = 5 * time.Second
+
 // NewTransport returns a transport for registries: connections are given up after
 // 5 s, TLS handshakes after 10 s, answers that do not begin after 30 s and HTTP/2
 // connections that answer no ping for 10 s. Proxies come from the environment
@@ -16,7 +19,7 @@ import (
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: 30 * time.Second,

@@ -57,6 +57,11 @@ registries:
 			},
 			"[::1]:5000": {HTTP: true},
 		})},
+		{"private targets", `registries: {a.example: {allow_private: [minio.internal, "b.example:9000", 10.1.0.0/16, "fd00::1"]}, b.example: {allow_private: true}, c.example: {allow_private: false}}`,
+			hosts(map[string]pull.Host{
+				"a.example": {AllowPrivate: pull.Targets{Hosts: []string{"minio.internal", "b.example:9000", "10.1.0.0/16", "fd00::1"}}},
+				"b.example": {AllowPrivate: pull.Targets{Any: true}}, "c.example": {},
+			})},
 		{"another name of docker.io", "registries: {registry-1.docker.io: {skip_verify: true}}",
 			hosts(map[string]pull.Host{"docker.io": {SkipVerify: true}})},
 	} {
@@ -131,6 +136,9 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"ca is a number", host("ca: 5"), `s.yml:3:9: want a string, not "5"`},
 		{"http is yes", host("http: yes"), `s.yml:3:11: want true or false, not "yes"`},
 		{"http is quoted", host(`http: "true"`), `s.yml:3:11: want true or false, not "true"`},
+		{"private targets as a string", host("allow_private: b.example"), `s.yml:3:20: want true, false or a list of hosts, addresses and networks, not "b.example"`},
+		{"private target with a scheme", host("allow_private: [https://b.example]"), `s.yml:3:21: target "https://b.example": it is not HOST, HOST:PORT, an address or a network`},
+		{"private target that is no network", host("allow_private: [10.0.0.0/99]"), `s.yml:3:21: target "10.0.0.0/99": it is not`},
 		{"timeout without a unit", host("stall_timeout: soon"), `s.yml:3:20: want a duration of at most 24h such as 30s or 2m, not "soon"`},
 		{"timeout of 0", host("stall_timeout: 0"), `s.yml:3:20: want a duration`},
 		{"negative timeout", host("connect_timeout: -5s"), `s.yml:3:22: want a duration`},

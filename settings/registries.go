@@ -32,6 +32,7 @@ func (p *parser) host(key, value *yaml.Node) (h pull.Host) {
 		"key":             func(n *yaml.Node) { h.Key = p.path(n) },
 		"http":            func(n *yaml.Node) { h.HTTP = p.boolean(n) },
 		"skip_verify":     func(n *yaml.Node) { h.SkipVerify = p.boolean(n) },
+		"allow_private":   func(n *yaml.Node) { h.AllowPrivate = p.targets(n) },
 		"connect_timeout": func(n *yaml.Node) { h.ConnectTimeout = p.duration(n) },
 		"stall_timeout":   func(n *yaml.Node) { h.StallTimeout = p.duration(n) },
 	})
@@ -42,6 +43,26 @@ func (p *parser) host(key, value *yaml.Node) (h pull.Host) {
 		p.fail(key, "registry %q: http: true is without TLS, so ca, cert, key and skip_verify say nothing", key.Value)
 	}
 	return h
+}
+
+// targets reads true, false or a list of hosts, addresses and networks.
+func (p *parser) targets(n *yaml.Node) (t pull.Targets) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
+		t.Any = p.boolean(n)
+		return t
+	}
+	if n.Kind != yaml.SequenceNode || n.ShortTag() != "!!seq" {
+		p.fail(n, "want true, false or a list of hosts, addresses and networks, not %s", kindOf(n))
+		return t
+	}
+	for _, item := range n.Content {
+		target := p.text(item)
+		if err := pull.CheckTarget(target); err != nil && target != "" {
+			p.fail(item, "target %s: %v", quoted(target), err)
+		}
+		t.Hosts = append(t.Hosts, target)
+	}
+	return t
 }
 
 func (p *parser) mirrors(n *yaml.Node) []string {
