@@ -1,7 +1,7 @@
-// Package record keeps what happened in a run after the run has ended: a folder
-// a run, ROOT/history/RUN, with the plan and how it ended (record.json) and every
-// event, one line of JSON each (log.ndjson). Old ones are removed.
+// Package record keeps what happened in a run after the run has ended. Each run has a folder
+// ROOT/history/RUN with the plan and how it ended (record.json), and with every event as a
+// line of JSON (log.ndjson). Old records are removed.
 //
-// It is not for: masking, which is done before events come here, nor for telling
-// which runs live, which is package sandbox's.
+// It masks nothing: secrets are masked before an event is sent. Package sandbox knows which
+// runs are alive.
 package record

@@ -17,10 +17,10 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// ReadLog calls each for every event of the log, as the line of JSON that it is.
-// With live, which tells whether the run goes on, it follows the log until the
-// run has ended, has died or ctx ends; nil: to what is the end now. A last line
-// that is not whole, of a run that died, is left out.
+// ReadLog calls each with every event of the log, as a line of JSON. live reports whether the
+// run still goes on: ReadLog follows the log until the run has ended, its process has died, or
+// ctx ends. With a nil live it reads to the current end. It leaves out an incomplete last
+// line, which a process that died may leave.
 func (r Record) ReadLog(ctx context.Context, live func() bool, each func(line []byte) error) error {
 	file, err := os.Open(filepath.Join(r.dir, logFile))
 	if err != nil {
@@ -47,14 +47,14 @@ func (r Record) ReadLog(ctx context.Context, live func() bool, each func(line []
 	}
 }
 
-// lines are the whole lines of a file that may grow.
+// lines reads the complete lines of a file that may grow.
 type lines struct {
 	reader *bufio.Reader
-	part   []byte // of a line whose end is not there yet
+	part   []byte // beginning of a line whose end is not written yet
 }
 
-// pass passes on the lines that are there, and reports whether one of them was
-// the last that a log can have.
+// pass passes on the complete lines, and reports whether one of them was the last of the
+// log.
 func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
 	for {
 		data, err := l.reader.ReadBytes('\n')
@@ -75,15 +75,15 @@ func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
 	}
 }
 
-// IsKind reports whether a line of a log is an event of a kind. It does not
-// decode the line, of which there may be millions.
+// IsKind reports whether a line of a log is an event of a kind. It does not decode the line,
+// because a log may have millions.
 func IsKind(line []byte, kind event.Kind) bool {
-	// The kind comes behind the time, in front of whatever a step has printed.
+	// The kind comes after the time, and before anything that a step has printed.
 	head := line[:min(len(line), 80)]
 	return bytes.Contains(head, []byte(`"kind":"`+string(kind)+`"`))
 }
 
-// Decode reads a line of a log.
+// Decode decodes a line of a log.
 func Decode(line []byte) (event.Event, error) {
 	var e event.Event
 	if err := json.Unmarshal(line, &e); err != nil {
@@ -92,8 +92,8 @@ func Decode(line []byte) (event.Event, error) {
 	return e, nil
 }
 
-// Running reads from the log which steps run, services first if they have been
-// started first.
+// Running returns the steps and services that run, according to the log, in the order of
+// their start.
 func (r Record) Running() ([]string, error) {
 	var running []string
 	err := r.ReadLog(context.Background(), nil, func(line []byte) error {
@@ -124,7 +124,7 @@ func without(all []string, one string) []string {
 	return rest
 }
 
-// growth tells when a file grows or is closed by who writes it (inotify(7)).
+// growth notices when a file grows or its writer closes it (inotify(7)).
 type growth struct{ events *os.File }
 
 func watch(path string) (*growth, error) {
@@ -139,8 +139,8 @@ func watch(path string) (*growth, error) {
 	return &growth{events}, nil
 }
 
-// wait returns when the file may have grown, and else after a second: the
-// death of a run is not told.
+// wait returns when the file may have grown, and otherwise after a second: nothing announces
+// that a run has died.
 func (g *growth) wait(ctx context.Context) error {
 	if err := g.events.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return err

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Limits say which records are kept. A zero field is no limit.
+// Limits bound the records that are kept. A zero field sets no limit.
 type Limits struct {
-	Runs  int
-	Age   time.Duration // since a record was last written to
-	Bytes int64         // of all records together, and of each log
+	Runs  int           // number of records
+	Age   time.Duration // time since a record was last written to
+	Bytes int64         // bytes of all records together, and of each log
 }
 
-// kept is what Trim knows of a record: no more than two looks at the disk tell.
+// kept is what Trim knows of a record. It takes only two looks at the disk.
 type kept struct {
 	path    string
 	written time.Time
@@ -30,9 +30,9 @@ const restPrefix = ".removed-"
 
 func isRest(name string) bool { return strings.HasPrefix(name, ".") }
 
-// Trim removes the oldest records until those that are left keep the limits,
-// and what a Trim that was killed has left. Those of runs that have a directory,
-// alive or not cleared away yet, stay. Several may trim at once.
+// Trim removes the oldest records until the others are within the limits, and whatever a
+// killed Trim has left. It leaves the records of runs that still have a folder: they are
+// alive, or not cleared away yet. Several processes may trim at once.
 func Trim(root string, l Limits) (removed int, err error) {
 	entries, err := os.ReadDir(folder(root))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -71,7 +71,7 @@ func look(path string) (kept, error) {
 	for _, name := range []string{recordFile, logFile} {
 		info, err := os.Lstat(filepath.Join(path, name))
 		if err != nil {
-			if info, err = os.Lstat(path); err != nil { // one that was never finished making
+			if info, err = os.Lstat(path); err != nil { // its creation was never finished
 				return k, err
 			}
 		}
@@ -96,12 +96,12 @@ func (l Limits) choose(all []kept) (paths []string) {
 	return paths
 }
 
-// remove takes a record away at once, and then its files.
+// remove first makes a record disappear as a whole, and then removes its files.
 func remove(path string) error {
 	rest := filepath.Join(filepath.Dir(path), restPrefix+filepath.Base(path))
 	if err := os.Rename(path, rest); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // another run's
+			return nil // another process removed it
 		}
 		return err
 	}

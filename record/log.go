@@ -12,34 +12,34 @@ import (
 )
 
 const (
-	// queueBytes is how much of the log may wait for the disk.
+	// queueBytes bounds how much of the log may wait for the disk.
 	queueBytes = 4 << 20
-	// defaultPatience is how long a step's output is held up by a disk that does not
-	// keep up, once each time that it falls behind; then lines are left out.
+	// defaultPatience bounds how long a slow disk may delay a step's output, each time that
+	// it falls behind. After that, lines are left out.
 	defaultPatience = time.Second
-	// batchBytes and batchTime are how many bytes of lines, and how long, are
-	// gathered to be written at once. On two cores 100 MB of output took 0.4 s
-	// more than without a record; with each line written by itself 0.75 s.
+	// batchBytes and batchTime bound how many bytes of lines are gathered for one write, and
+	// for how long. On two cores, 100 MB of output took 0.4 s more than without a record, and
+	// 0.75 s more with a write for each line.
 	batchBytes = 256 << 10
 	batchTime  = 20 * time.Millisecond
 )
 
-// log writes to a file without making those wait who add to it.
+// log writes to a file; whoever adds to it does not wait.
 type log struct {
 	file     *os.File
 	patience time.Duration
-	left     int64         // bytes that lines may still have; -1: no bound
-	work     chan struct{} // holds one when there is something to write, closed at the end
-	soon     chan struct{} // holds one when lines are not to be gathered any longer
-	room     chan struct{} // holds one when there may be room again
-	done     chan struct{} // closed when all is written
+	work     chan struct{} // has an element when there is something to write; closed at the end
+	soon     chan struct{} // has an element when no more lines are to be gathered
+	room     chan struct{} // has an element when there may be room again
+	done     chan struct{} // closed when everything is written
 
-	mu      sync.Mutex
-	queue   []byte
-	spare   []byte
+	mu      sync.Mutex // guards the rest
+	left    int64      // remaining bytes for lines; -1: no bound
+	queue   []byte     // encoded events that wait for the disk
+	spare   []byte     // buffer of the last write, for reuse
 	encoder event.LineEncoder
-	lost    int  // lines that have found no room
-	behind  bool // patience is at its end until something is written
+	lost    int  // number of lines that found no room since the last mark
+	behind  bool // patience is used up until something is written
 	full    bool // the bound was reached
 	failure error
 }
@@ -53,7 +53,7 @@ func newLog(file *os.File, maxBytes int64) *log {
 	return l
 }
 
-// add adds an event. Only lines can be left out: there are few of the others.
+// add adds an event. Only lines can be left out, because there are few other events.
 func (l *log) add(event []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +81,7 @@ func (l *log) addLine(e *event.Event) {
 	if l.left >= 0 {
 		if l.left -= int64(len(l.queue) - before); l.left < 0 {
 			l.queue, l.full = l.queue[:before], true
-			l.warn(*e, "the record has no more of the output: it has reached the limit for its size")
+			l.warn(*e, "the record has no further output: it has reached the limit of its size")
 		}
 	}
 	if waiting == 0 {
@@ -92,7 +92,7 @@ func (l *log) addLine(e *event.Event) {
 	}
 }
 
-// hasRoom waits a little when the queue is full.
+// hasRoom reports whether the queue has room; it waits for a while when the queue is full.
 func (l *log) hasRoom() bool {
 	if len(l.queue) < queueBytes {
 		return true
@@ -116,7 +116,7 @@ func (l *log) hasRoom() bool {
 	return l.failure == nil
 }
 
-// tellLost leaves a mark where lines are missing.
+// tellLost adds a warning where lines are missing.
 func (l *log) tellLost() {
 	if l.lost == 0 {
 		return
@@ -137,7 +137,7 @@ func (l *log) fail(err error) {
 	l.failure = errors.Join(l.failure, err)
 }
 
-// write writes what is queued, all at once, until close.
+// write writes everything that is queued at once, until close.
 func (l *log) write() {
 	defer close(l.done)
 	gathered := time.NewTimer(batchTime)
@@ -172,7 +172,7 @@ func (l *log) close() error {
 	l.mu.Unlock()
 	signal(l.work)
 	signal(l.soon)
-	close(l.work) // what it holds is still received
+	close(l.work) // its element is still received
 	<-l.done
 	return errors.Join(l.failure, l.file.Close())
 }
@@ -180,6 +180,6 @@ func (l *log) close() error {
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
-	default: // it is known already
+	default: // a signal is pending already
 	}
 }

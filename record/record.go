@@ -18,24 +18,24 @@ const (
 	logFile    = "log.ndjson"
 )
 
-// Record is what is kept of a run beside its log.
+// Record is what is kept of a run, apart from its log.
 type Record struct {
 	Run       string         `json:"run"`
-	Name      string         `json:"name,omitempty"` // of the pipeline
+	Name      string         `json:"name,omitempty"` // name of the pipeline
 	User      string         `json:"user,omitempty"`
-	File      string         `json:"file,omitempty"` // of the pipeline, absolute
-	Cell      string         `json:"cell,omitempty"` // which of several runs it was
+	File      string         `json:"file,omitempty"` // absolute path of the pipeline file
+	Cell      string         `json:"cell,omitempty"` // name of the run among several, or the cell of its matrix
 	Workspace string         `json:"workspace,omitempty"`
 	Started   time.Time      `json:"started"`
-	Steps     []Step         `json:"steps"`             // the plan: services first, then steps, as in the file
-	Finished  bool           `json:"finished"`          // false: the run goes on, or died
-	Summary   *event.Summary `json:"summary,omitempty"` // how it ended; nil unless finished
+	Steps     []StepRecord   `json:"steps"`             // the plan: services first, then steps, in the order of the file
+	Finished  bool           `json:"finished"`          // false: the run still goes on, or its process died
+	Summary   *event.Summary `json:"summary,omitempty"` // nil unless finished
 
 	dir string
 }
 
-// Step is a step, or a service, of the plan.
-type Step struct {
+// StepRecord is a step or a service of the plan.
+type StepRecord struct {
 	Name      string   `json:"name"`
 	Image     string   `json:"image"`
 	Service   bool     `json:"service,omitempty"`
@@ -45,17 +45,17 @@ type Step struct {
 var (
 	// ErrNotFound says that there is no record of a run.
 	ErrNotFound = errors.New("no record")
-	// ErrAmbiguous says that several runs begin with what was given.
-	ErrAmbiguous = errors.New("several runs begin with this")
+	// ErrAmbiguous says that the IDs of several runs begin with the given text.
+	ErrAmbiguous = errors.New("the IDs of several runs begin with this")
 )
 
 func folder(root string) string { return filepath.Join(root, "history") }
 
-// Folder is where the record of a run is below a state root.
+// Folder is the folder of the record of a run, below a state root.
 func Folder(root, run string) string { return filepath.Join(folder(root), run) }
 
-// List reads all records below a state root, the newest first. The error is
-// about records that cannot be read; the others are returned.
+// List reads all records below a state root, the newest first. The error describes the
+// records that cannot be read; the others are returned.
 func List(root string) ([]Record, error) {
 	entries, err := os.ReadDir(folder(root))
 	if errors.Is(err, os.ErrNotExist) {
@@ -72,7 +72,7 @@ func List(root string) ([]Record, error) {
 		}
 		r, err := read(filepath.Join(folder(root), entry.Name()))
 		if errors.Is(err, os.ErrNotExist) {
-			continue // just being made, or removed
+			continue // being created or removed at this moment
 		}
 		if err != nil {
 			failed = append(failed, err)
@@ -84,8 +84,8 @@ func List(root string) ([]Record, error) {
 	return all, errors.Join(failed...)
 }
 
-// Find reads the record of the run whose name begins with prefix. The error is,
-// or wraps, ErrNotFound or ErrAmbiguous.
+// Find reads the record of the run whose ID begins with prefix. The error can be
+// ErrNotFound, or wrap ErrAmbiguous.
 func Find(root, prefix string) (Record, error) {
 	entries, err := os.ReadDir(folder(root))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -104,8 +104,8 @@ func Find(root, prefix string) (Record, error) {
 	return read(filepath.Join(folder(root), name))
 }
 
-// Match returns the one of the runs whose name begins with prefix, or
-// ErrNotFound or ErrAmbiguous.
+// Match returns the only run whose ID begins with prefix. Otherwise the error is
+// ErrNotFound, or wraps ErrAmbiguous.
 func Match(runs []string, prefix string) (string, error) {
 	var found []string
 	for _, run := range runs {
@@ -133,14 +133,14 @@ func read(dir string) (Record, error) {
 	}
 	r := Record{dir: dir}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return Record{}, fmt.Errorf("read %s: %w (it is of no use any more: remove its folder)", path, err)
+		return Record{}, fmt.Errorf("read %s: %w (the record is damaged: remove its folder)", path, err)
 	}
 	return r, nil
 }
 
-// save writes the record whole or not at all. There is no fsync, which would
-// cost a run more than all the rest of its record: after a power loss records of
-// the last seconds may be lost, and with them nothing but themselves.
+// save writes the whole record or nothing. It does not call fsync, which would take longer
+// than the rest of the record: a power loss may lose the records of the last seconds, and
+// nothing else.
 func (r *Record) save() error {
 	data, err := json.Marshal(r)
 	if err != nil {

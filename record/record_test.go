@@ -31,7 +31,7 @@ func line(text string) event.Event {
 
 func begin(t *testing.T, root, run string) *record.Writer {
 	t.Helper()
-	w, err := record.Create(root, record.Record{Run: run, Name: "ci", Started: time.Now(), Steps: []record.Step{{Name: "build", Image: "alpine"}}}, 0)
+	w, err := record.Create(root, record.Record{Run: run, Name: "ci", Started: time.Now(), Steps: []record.StepRecord{{Name: "build", Image: "alpine"}}}, 0)
 	must(t, err)
 	return w
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// Writer keeps the record of one run while the run goes on.
+// Writer writes the record of one run while the run goes on.
 type Writer struct {
 	record Record
 	log    *log
 }
 
-// Create begins the record of a run, which is marked as not finished. Every text
-// in it must have been masked. maxBytes bounds the log; 0: no bound.
+// Create begins the record of a run, which is marked as not finished. Secrets must be masked
+// in every text of r. maxBytes bounds the log; 0 means no bound.
 func Create(root string, r Record, maxBytes int64) (_ *Writer, err error) {
 	defer func() {
 		if err != nil {
@@ -41,10 +41,9 @@ func Create(root string, r Record, maxBytes int64) (_ *Writer, err error) {
 	return &Writer{record: r, log: newLog(file, maxBytes)}, nil
 }
 
-// Event adds an event to the log. It does not wait for the disk, or only for
-// a second when a slow one has fallen far behind; then lines are left out, and the
-// log says so. It is called by one
-// goroutine at a time.
+// Event adds an event to the log. It does not wait for the disk, except for a second when a
+// slow disk has fallen far behind; after that, lines are left out and the log says so. It
+// must not be called by two goroutines at once.
 func (w *Writer) Event(e event.Event) {
 	if e.Kind == event.PullProgress {
 		return // of interest only while it goes on
@@ -64,8 +63,8 @@ func (w *Writer) Event(e event.Event) {
 	w.log.add(append(data, '\n'))
 }
 
-// Close writes what is left of the log, and how the run ended if that was told.
-// The error says what of the record could not be written.
+// Close writes the rest of the log, and the run's summary if there was one. The error says
+// what could not be written.
 func (w *Writer) Close() error {
 	err := w.log.close()
 	if w.record.Summary != nil {

@@ -14,7 +14,7 @@ import (
 type Collector struct {
 	runs   []*Run
 	byCell map[string]*Run
-	steps  map[*Run]map[string]*Step // steps of each run, by name
+	steps  map[*Run]map[string]*StepReport // steps of each run, by name
 	keep   keeper
 	failed string // errors of stepexec itself, outside any step, a line each
 }
@@ -25,7 +25,7 @@ func NewCollector(maxLogBytes int) *Collector {
 	if maxLogBytes <= 0 {
 		maxLogBytes = DefaultLogBytes
 	}
-	return &Collector{byCell: map[string]*Run{}, steps: map[*Run]map[string]*Step{}, keep: keeper{most: maxLogBytes}}
+	return &Collector{byCell: map[string]*Run{}, steps: map[*Run]map[string]*StepReport{}, keep: keeper{most: maxLogBytes}}
 }
 
 // Plan begins a run whose plan is known, so that the report also has the steps that no
@@ -124,14 +124,14 @@ func (c *Collector) run(e event.Event) *Run {
 func (c *Collector) begin(cell, id, name string, started time.Time) *Run {
 	run := &Run{ID: id, Name: name, Status: event.Running, Started: started}
 	c.runs = append(c.runs, run)
-	c.byCell[cell], c.steps[run] = run, map[string]*Step{}
+	c.byCell[cell], c.steps[run] = run, map[string]*StepReport{}
 	return run
 }
 
-func (c *Collector) step(run *Run, name string) *Step {
+func (c *Collector) step(run *Run, name string) *StepReport {
 	s := c.steps[run][name]
 	if s == nil {
-		s = &Step{StepResult: event.StepResult{Step: name, Status: event.Pending}, Log: c.keep.newLog()}
+		s = &StepReport{StepResult: event.StepResult{Step: name, Status: event.Pending}, Log: c.keep.newLog()}
 		c.steps[run][name] = s
 		run.Steps = append(run.Steps, s)
 	}

@@ -93,7 +93,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 	return nil
 }
 
-func jsonOf(s *Step) (jsonStep, error) {
+func jsonOf(s *StepReport) (jsonStep, error) {
 	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Retries: s.Retries, Kept: s.Kept}
 	if s.Status == event.Failed {
 		j.Cause = "step"

@@ -142,7 +142,7 @@ func (s *junitSuite) add(c junitCase) {
 	}
 }
 
-func junitStep(run *Run, s *Step) (junitCase, error) {
+func junitStep(run *Run, s *StepReport) (junitCase, error) {
 	c := junitCase{Name: plain(s.Step), Class: plain(run.Name), Time: seconds(s.Duration)}
 	result := &junitResult{Message: plain(Ended(&s.StepResult)), Type: string(s.Status)}
 	switch s.Status {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Kind is a form of a report.
+// Kind is the format of a report.
 type Kind string
 
 // The kinds of reports.
@@ -25,22 +25,22 @@ func Kinds() []string {
 
 var endings = map[string]Kind{".html": KindHTML, ".htm": KindHTML, ".json": KindJSON, ".xml": KindJUnit, ".md": KindMarkdown, ".markdown": KindMarkdown}
 
-// ParseKind is the kind of a name.
+// ParseKind returns the kind with a name.
 func ParseKind(name string) (Kind, error) {
 	for _, kind := range Kinds() {
 		if name == kind {
 			return Kind(kind), nil
 		}
 	}
-	return "", fmt.Errorf("there is no report of kind %q (there are %s)", name, strings.Join(Kinds(), ", "))
+	return "", fmt.Errorf("unknown kind of report %q (use one of %s)", name, strings.Join(Kinds(), ", "))
 }
 
-// KindOf is the kind of a file by its ending.
+// KindOf returns the kind for a file, by the ending of its name.
 func KindOf(file string) (Kind, error) {
 	if kind, ok := endings[strings.ToLower(filepath.Ext(file))]; ok {
 		return kind, nil
 	}
-	return "", fmt.Errorf("the name of the file does not say what kind of report it is: end it in .html, .json, .xml (JUnit) or .md, or write KIND=%s", file)
+	return "", fmt.Errorf("the file name does not tell the kind of report (use a name that ends in .html, .json, .xml for JUnit, or .md, or write KIND=%s)", file)
 }
 
 // Write writes a report of a kind.

@@ -14,46 +14,46 @@ import (
 )
 
 const (
-	// DefaultLogBytes bounds the logs of a report, compressed: what a browser still
-	// opens at once, and 100 MB and more of what builds print (docs/reports.md).
+	// DefaultLogBytes bounds the logs of a report, in compressed bytes. A browser opens that
+	// much at once, and it holds 100 MB and more of the output of builds (docs/reports.md).
 	DefaultLogBytes = 48 << 20
-	// A piece of a log is what a page unpacks and shows at a time.
+	// Bounds of a piece of a log, which a page unpacks and shows at a time.
 	pieceBytes = 64 << 10
 	pieceLines = 500
 )
 
-// Log is what a step printed: compressed pieces of it. Where a report has too much
-// of logs, pieces are missing from the middle.
+// Log is the output of a step, in compressed pieces. When the logs of a report exceed their
+// bound, pieces are missing from the middle.
 type Log struct {
 	Lines int
-	Bytes int64 // of text, without line ends
+	Bytes int64 // bytes of text, without line ends
 
-	base   time.Time // of its first line
+	base   time.Time // time of its first line
 	pieces []piece
-	open   []byte // encoded lines of the last piece
-	lines  int    // in open
-	size   int    // of all pieces
+	open   []byte // encoded lines of the last piece, not compressed yet
+	lines  int    // number of lines in open
+	size   int    // compressed bytes of all pieces
 }
 
-// piece is some lines of a log; data is nil where they are missing.
+// piece is a number of lines of a log.
 type piece struct {
 	lines int
-	data  []byte
+	data  []byte // compressed lines; nil: they are missing
 }
 
 // Line is a line of a log.
 type Line struct {
-	After   time.Duration // the first line of its log
+	After   time.Duration // since the first line of the log
 	Stream  string
 	Text    string
-	Partial bool // it goes on in the next line of its stream
-	Missing int  // in place of a line: so many are missing here
+	Partial bool // the line continues in the next line of its stream
+	Missing int  // number of lines that are missing here, in place of a line
 }
 
-// keeper keeps logs within a bound.
+// keeper keeps logs within their bound.
 type keeper struct {
-	most int // bytes of all logs together
-	used int
+	most int // bound of all logs together, in compressed bytes
+	used int // compressed bytes of all logs
 	logs []*Log
 	gzip *gzip.Writer
 	into bytes.Buffer
@@ -65,8 +65,8 @@ func (k *keeper) newLog() *Log {
 	return l
 }
 
-// add adds a Line event. A line is kept as a letter for its stream, upper case if it
-// goes on in the next, the milliseconds since the first line, a space and the text.
+// add adds a Line event. A line is encoded as a letter for its stream (upper case if the line
+// continues in the next one), the milliseconds since the first line, a space and the text.
 func (k *keeper) add(l *Log, e event.Event) {
 	if l.Lines == 0 {
 		l.base = e.Time
@@ -123,8 +123,8 @@ func (k *keeper) largest() *Log {
 	return largest
 }
 
-// dropMiddle drops the middle one of the pieces that are there, so that the head stays
-// and the tail moves on.
+// dropMiddle drops the middle one of the remaining pieces, so that the beginning and the end
+// of the log stay.
 func (l *Log) dropMiddle() (freed int) {
 	var there []int
 	for i := range l.pieces {
@@ -147,7 +147,7 @@ func (l *Log) dropMiddle() (freed int) {
 	return freed
 }
 
-// Missing is how many lines are missing.
+// Missing is the number of missing lines.
 func (l *Log) Missing() (lines int) {
 	for i := range l.pieces {
 		if l.pieces[i].data == nil {
@@ -199,7 +199,7 @@ func decodeLine(text string) (l Line, err error) {
 	return l, err
 }
 
-// Tail returns the last lines of a log, up to most.
+// Tail returns up to most of the last lines of a log.
 func (l *Log) Tail(most int) ([]Line, error) {
 	var tail []Line
 	for i := len(l.pieces) - 1; i >= 0 && len(tail) < most; i-- {

@@ -77,7 +77,7 @@ func (m *markdown) run(r *Run) {
 
 // kept lists the kept steps with the commands that open a shell in them.
 func (m *markdown) kept(r *Run) {
-	var kept []*Step
+	var kept []*StepReport
 	for _, s := range r.Steps {
 		if s.Kept != "" {
 			kept = append(kept, s)
@@ -93,7 +93,7 @@ func (m *markdown) kept(r *Run) {
 	m.print("\n")
 }
 
-func (m *markdown) row(s *Step) {
+func (m *markdown) row(s *StepReport) {
 	name := escape(s.Step)
 	if s.isBad() {
 		name = "**" + name + "**"
@@ -121,7 +121,7 @@ var icons = map[event.Status]string{
 	event.Succeeded: "✅", event.Failed: "❌", event.TimedOut: "⏱️", event.Cancelled: "🚫", Died: "💀",
 }
 
-func took(s *Step, m event.Millis) string {
+func took(s *StepReport, m event.Millis) string {
 	if s.Started.IsZero() {
 		return "-"
 	}
@@ -129,7 +129,7 @@ func took(s *Step, m event.Millis) string {
 }
 
 // failure tells why a step failed, with its last lines.
-func (m *markdown) failure(s *Step) {
+func (m *markdown) failure(s *StepReport) {
 	m.print("**", escape(s.Step), "** ", escape(Ended(&s.StepResult)), "\n\n")
 	if m.repeated++; m.repeated > markdownSteps {
 		return

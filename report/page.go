@@ -124,7 +124,7 @@ func pageRunOf(index int, run *Run) pageRun {
 	return pr
 }
 
-func pageStepOf(index int, s *Step) pageStep {
+func pageStepOf(index int, s *StepReport) pageStep {
 	ps := pageStep{
 		Index: index, Name: plain(s.Step), Class: class(s.Status, s.Ignored), Status: status(&s.StepResult), Exit: exitCode(&s.StepResult), WaitedFor: plain(s.WaitedFor),
 		Words: plainLines(words(s)), Lines: "printed nothing",
@@ -144,7 +144,7 @@ func pageStepOf(index int, s *Step) pageStep {
 }
 
 // add adds a step with its phases.
-func (d *pageData) add(run *Run, s *Step, ps pageStep) {
+func (d *pageData) add(run *Run, s *StepReport, ps pageStep) {
 	ds := dataStep{
 		Index: ps.Index, Name: ps.Name, Class: ps.Class, Words: ps.Words, Service: s.Service, Critical: s.Critical,
 		WaitedFor: ps.WaitedFor, DependsOn: []string{}, Bars: []dataBar{},
@@ -179,7 +179,7 @@ func (d *pageData) add(run *Run, s *Step, ps pageStep) {
 }
 
 // words says how a step ended, and how to look into it if it was kept.
-func words(s *Step) string {
+func words(s *StepReport) string {
 	text := Ended(&s.StepResult)
 	if s.Kept != "" {
 		text += "; kept: " + s.Kept
@@ -206,7 +206,7 @@ func class(s event.Status, ignored bool) string {
 }
 
 // counts says how many steps ended how.
-func counts(steps []*Step) string {
+func counts(steps []*StepReport) string {
 	number := map[event.Status]int{}
 	for _, s := range steps {
 		number[s.Status]++

@@ -23,9 +23,9 @@ type Run struct {
 	ExitCode int
 	Error    string
 	Started  time.Time
-	Duration event.Millis // 0 unless finished
-	Finished bool         // false: it still runs, or its process died
-	Steps    []*Step      // services first, then steps, in the order of the file
+	Duration event.Millis  // 0 unless finished
+	Finished bool          // false: it still runs, or its process died
+	Steps    []*StepReport // services first, then steps, in the order of the file
 	Images   []Image
 	Warnings []string
 }
@@ -38,8 +38,8 @@ type Image struct {
 	Error    string       `json:"error,omitempty"`
 }
 
-// Step is one step of a report.
-type Step struct {
+// StepReport is one step of a report.
+type StepReport struct {
 	event.StepResult
 	Log      *Log
 	Retries  []string // how each attempt but the last ended, in words
@@ -80,13 +80,13 @@ func (r *Report) Status() event.Status {
 }
 
 // end is the time at which the step's command ended.
-func (s *Step) end() time.Time { return s.Started.Add(time.Duration(s.Duration)) }
+func (s *StepReport) end() time.Time { return s.Started.Add(time.Duration(s.Duration)) }
 
 // isBeside reports whether the run did not wait for a step's end.
-func (s *Step) isBeside() bool { return s.Service || s.Detached }
+func (s *StepReport) isBeside() bool { return s.Service || s.Detached }
 
 // isBad reports whether a reader looks for this step first.
-func (s *Step) isBad() bool {
+func (s *StepReport) isBad() bool {
 	switch s.Status {
 	case event.Failed, event.TimedOut:
 		return !s.Ignored
@@ -99,7 +99,7 @@ func (s *Step) isBad() bool {
 // markCritical marks the chain of steps that took the run's time: the step that
 // ended last, the one that it waited for last, and so on.
 func (r *Run) markCritical() {
-	var last *Step
+	var last *StepReport
 	for _, s := range r.Steps {
 		if !s.isBeside() && !s.Started.IsZero() && (last == nil || s.end().After(last.end())) {
 			last = s
@@ -108,7 +108,7 @@ func (r *Run) markCritical() {
 	for last != nil && !last.Critical {
 		last.Critical = true
 		before := last.WaitedFor
-		i := slices.IndexFunc(r.Steps, func(s *Step) bool { return s.Step == before })
+		i := slices.IndexFunc(r.Steps, func(s *StepReport) bool { return s.Step == before })
 		if i < 0 {
 			return
 		}

@@ -9,30 +9,30 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// Times says what stands in front of lines.
+// Times selects the times in front of lines.
 type Times string
 
-// What can stand in front of lines.
+// The times in front of lines.
 const (
 	NoTimes Times = ""
 	Wall    Times = "wall"    // the time of day, local
 	Elapsed Times = "elapsed" // seconds since the run began
 )
 
-// Style is how text is shown.
+// Style is the look of text.
 type Style struct {
 	Colour   bool
-	Terminal bool // "\r" moves the cursor
+	Terminal bool // the output is a terminal: "\r" moves the cursor
 	Times    Times
 }
 
-// Stamps are the times in front of lines.
+// Stamps makes the times in front of lines.
 type Stamps struct {
 	Times Times
-	began map[string]time.Time // of the runs, by cell
+	began map[string]time.Time // starts of the runs, by cell
 }
 
-// Event takes note of when runs begin.
+// Event takes note of the start of a run.
 func (s *Stamps) Event(e event.Event) {
 	if e.Kind == event.RunStarted {
 		if s.began == nil {
@@ -42,7 +42,7 @@ func (s *Stamps) Event(e event.Event) {
 	}
 }
 
-// Of returns what stands in front of a line about an event, with a space behind it, or "".
+// Of returns the time of an event and a space, for the front of a line, or "".
 func (s *Stamps) Of(e event.Event) string {
 	switch s.Times {
 	case Wall:
@@ -57,7 +57,7 @@ func (s *Stamps) Of(e event.Event) string {
 	return ""
 }
 
-// palette gives every step a colour. Red and green say how something ended.
+// palette gives every step a colour, but not red and green, which show how something ended.
 type palette struct {
 	on    bool
 	given map[string]aec.ANSI
@@ -89,7 +89,7 @@ func (p *palette) paint(colour aec.ANSI, text string) string {
 	return colour.Apply(text)
 }
 
-// ended says how a step ended, in its colour.
+// ended describes how a step ended, in the colour of that end.
 func (p *palette) ended(r *event.StepResult) string {
 	text := Ended(r)
 	switch {

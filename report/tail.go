@@ -9,15 +9,15 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// maxTailLine bounds what is kept of a line, in bytes.
+// maxTailLine bounds how much of a line is kept, in bytes.
 const maxTailLine = 4 << 10
 
-// Tail keeps the last lines of a step, as a terminal would have left them: of what is
-// written over after a "\r", as a progress bar, the last state.
+// Tail keeps the last lines of a step as a terminal would show them: when a step writes over
+// a line after a "\r", as a progress bar does, it keeps the last state.
 type Tail struct {
-	Max   int    // lines that are kept
-	Total int    // lines that there were
-	open  string // stream of the last line, while that may go on
+	Max   int    // number of lines that are kept
+	Total int    // number of lines so far
+	open  string // stream of the last line while that line may continue; "": it has ended
 	lines []string
 }
 
@@ -40,13 +40,13 @@ func (t *Tail) Add(e event.Event) {
 	}
 }
 
-// Lines returns the last lines, with the control characters that they have.
+// Lines returns the last lines, with their control characters.
 func (t *Tail) Lines() []string { return t.lines }
 
-// overwritten is what a terminal shows of a line in the end, provided that each state is
-// as long as the one before.
+// overwritten returns what a terminal shows of a line in the end, provided that no state of
+// the line is shorter than the one before.
 func overwritten(line string) string {
-	if strings.IndexByte(line, '\r') < 0 { // the usual case, in a twentieth of the time of what follows
+	if strings.IndexByte(line, '\r') < 0 { // the usual case; it takes a twentieth of the time of the rest
 		return line
 	}
 	line = strings.TrimRight(line, "\r")
@@ -62,14 +62,14 @@ func shortened(line string) string {
 
 // Tails keeps the last lines of all steps of a run.
 type Tails struct {
-	Max   int // lines of a step
-	tails map[string]*Tail
+	Max   int              // number of lines that are kept of a step
+	tails map[string]*Tail // by label
 }
 
-// Event looks at an event.
+// Event takes note of an event.
 func (t *Tails) Event(e event.Event) {
 	switch e.Kind {
-	case event.StepStarted: // also a further attempt
+	case event.StepStarted: // also of a further attempt
 		if t.tails == nil {
 			t.tails = map[string]*Tail{}
 		}
@@ -85,7 +85,7 @@ func (t *Tails) Event(e event.Event) {
 	}
 }
 
-// Of returns the last lines of a step that a run of the cell had, or none.
+// Of returns the last lines of a step in the run of a cell; they may be empty.
 func (t *Tails) Of(cell, step string) *Tail {
 	if tail := t.tails[Label(event.Event{Cell: cell, Step: step})]; tail != nil {
 		return tail
@@ -93,11 +93,11 @@ func (t *Tails) Of(cell, step string) *Tail {
 	return &Tail{}
 }
 
-// mostFailures is how many failed steps are told at the end; all are in the summary.
+// mostFailures bounds the failed steps that are described at the end; the summary has all.
 const mostFailures = 5
 
-// WriteFailures writes why steps failed, each with its last lines, which are marked so
-// that nobody takes them for new ones.
+// WriteFailures writes why steps failed and the last lines of each. It marks those lines, so
+// that nobody takes them for new output.
 func (t *Tails) WriteFailures(w io.Writer, cell string, s *event.Summary, mark func(string) string) error {
 	var text strings.Builder
 	told := 0
@@ -119,7 +119,7 @@ func (t *Tails) WriteFailures(w io.Writer, cell string, s *event.Summary, mark f
 func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResult, mark func(string) string) {
 	tail := t.Of(cell, r.Step)
 	fmt.Fprint(w, mark(Verdict(r)))
-	if r.NotReady { // which has the last lines already
+	if r.NotReady { // the verdict has the last lines already
 		fmt.Fprint(w, "\n\n")
 		return
 	}

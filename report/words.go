@@ -9,8 +9,8 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// Label says whose an event is: the step's name, with the cell of a matrix. It has
-// nothing that a terminal would obey.
+// Label names the step of an event, with the cell of its matrix. It has no control characters
+// that a terminal would obey.
 func Label(e event.Event) string {
 	if e.Cell == "" {
 		return logs.Sanitize(e.Step)
@@ -18,8 +18,7 @@ func Label(e event.Event) string {
 	return logs.Sanitize(e.Step) + " (" + logs.Sanitize(e.Cell) + ")"
 }
 
-// Ended says in a few words how a step ended, for a line that names the step
-// already.
+// Ended describes in a few words how a step ended, for a line that already names the step.
 func Ended(r *event.StepResult) string {
 	text := string(r.Status)
 	switch {
@@ -45,8 +44,8 @@ func Ended(r *event.StepResult) string {
 	return text
 }
 
-// Verdict is a sentence on a step that did not end well: what happened to it, and
-// whether that was its own doing or stepexec's.
+// Verdict is a sentence about a step that did not end well: what happened to it, and whether
+// the step or stepexec failed.
 func Verdict(r *event.StepResult) string {
 	what := "step " + logs.Sanitize(r.Step)
 	if r.Service {
@@ -73,19 +72,19 @@ func Verdict(r *event.StepResult) string {
 	return fmt.Sprintf("%s failed: its command ended with exit code %d", what, r.ExitCode)
 }
 
-// stepexecsOwn reports whether stepexec failed and not the step. A command that
-// ends with the same code has no error.
+// stepexecsOwn reports whether stepexec failed, and not the step. A command that ends with the
+// same exit code has no error.
 func stepexecsOwn(r *event.StepResult) bool {
 	return r.Status == event.Failed && r.ExitCode == event.CodeError && r.Error != "" && !r.NotReady
 }
 
-// IsFailure reports whether something is to be said about a step at the end. What was
-// cancelled with the whole run is not worth it.
+// IsFailure reports whether the end of a run describes the step. Steps that were cancelled
+// with the whole run are not described.
 func IsFailure(r *event.StepResult) bool {
 	return (r.Status == event.Failed || r.Status == event.TimedOut) && !r.Ignored
 }
 
-// Duration is a duration as people say it.
+// Duration formats a duration for people.
 func Duration(m event.Millis) string {
 	d := time.Duration(m)
 	switch {
@@ -97,8 +96,8 @@ func Duration(m event.Millis) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// Clean is a text of several lines without what a terminal would obey: an error may
-// quote what a step has printed.
+// Clean removes from a text of several lines everything that a terminal would obey: an error
+// may quote what a step has printed.
 func Clean(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {

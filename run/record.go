@@ -49,7 +49,7 @@ func recordOf(plan *pipeline.Plan) record.Record {
 	r := record.Record{Name: mask.String(plan.Name), User: UserName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), File: mask.String(absolute(plan.File)), Cell: mask.String(plan.Cell), Started: time.Now()}
 	add := func(steps []pipeline.PlannedStep, service bool) {
 		for i := range steps {
-			step := record.Step{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}
+			step := record.StepRecord{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}
 			for _, name := range steps[i].DependsOn {
 				step.DependsOn = append(step.DependsOn, mask.String(name))
 			}

@@ -55,7 +55,7 @@ func (o *logsOptions) show(ctx context.Context, stdout io.Writer, run, step stri
 	if err != nil {
 		return err
 	}
-	if step != "" && !slices.ContainsFunc(r.Steps, func(s record.Step) bool { return s.Name == step }) {
+	if step != "" && !slices.ContainsFunc(r.Steps, func(s record.StepRecord) bool { return s.Name == step }) {
 		return fmt.Errorf("run %s has no step %q (its steps: %s)", r.Run, step, strings.Join(stepNames(r), ", "))
 	}
 	isLive := func() bool {
