@@ -19,20 +19,20 @@ func (r *run) emit(e event.Event) {
 	r.feed.put(e)
 }
 
-// emitLines passes on lines of a stream, which was masked.
+// emitLines passes on lines of a stream that is masked already.
 func (r *run) emitLines(e event.Event, lines []logs.Line) {
 	e.Kind = event.Line
 	r.feed.putLines(r.labelled(e), lines)
 }
 
-// labelled is an event with its time, and who speaks.
+// labelled returns an event with its time, cell and step.
 func (r *run) labelled(e event.Event) event.Event {
 	e.Time, e.Cell, e.Step = time.Now(), r.fixed.String(r.plan.Cell), r.fixed.String(e.Step)
 	return e
 }
 
-// shown is a result without secrets. What steps have masked is masked in texts and values, and not in names, by
-// which people and programs know the steps.
+// shown returns a result without secrets. Values that steps had masked are masked in texts and
+// values, but not in names, by which people and programs know the steps.
 func (r *run) shown(s event.StepResult) event.StepResult {
 	s.Step, s.Image, s.File = r.fixed.String(s.Step), r.fixed.String(s.Image), r.fixed.String(s.File)
 	s.WaitedFor = r.fixed.String(s.WaitedFor)
@@ -58,7 +58,7 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 	return s
 }
 
-// outputLimit is how much of a step's output becomes events.
+// outputLimit bounds how many bytes of a step's output become events.
 func (r *run) outputLimit(n *node) int64 {
 	limit := r.o.Limits.Output
 	if limit == 0 {

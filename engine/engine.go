@@ -20,7 +20,7 @@ import (
 	"github.com/stepexec/stepexec/schedule"
 )
 
-// DefaultGrace is the time a step has between the stop signal and the kill.
+// DefaultGrace is the time between the stop signal and SIGKILL.
 const DefaultGrace = 10 * time.Second
 
 var (

@@ -270,7 +270,7 @@ steps:
 		t.Fatal(err)
 	}
 	tidy := summary.Steps[1]
-	if tidy.Status != event.Cancelled || tidy.Error != "stop; the 1.5s for what runs always are over" || summary.ExitCode != event.CodeInterrupted {
+	if tidy.Status != event.Cancelled || tidy.Error != "stop; the 1.5s for steps that always run are over" || summary.ExitCode != event.CodeInterrupted {
 		t.Errorf("%+v, exit code %d", tidy, summary.ExitCode)
 	}
 }

@@ -8,34 +8,34 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// maxQueued is how many bytes of lines may wait for the listener. It bounds memory, and is enough
-// for steps and listener to work at the same time.
+// maxQueued bounds the bytes of lines that wait for the listener. It bounds memory, and is large
+// enough for steps and listener to work at the same time.
 const maxQueued = 1 << 20
 
-// feed hands events to the listener, one at a time and in order, from a goroutine of its own. A listener that is
-// slow, such as a terminal that was stopped, slows the steps that print once maxQueued bytes wait; steps that
-// print nothing, or to files, go on, and nothing is lost.
+// feed hands events to the listener, one at a time and in order, from a goroutine of its own. A slow
+// listener, such as a terminal that was stopped, slows the steps that print once maxQueued bytes
+// wait. Steps that print nothing, or to files, go on, and nothing is lost.
 type feed struct {
 	to      func(event.Event)
-	flush   func() // nil, or called when nothing waits any more
+	flush   func() // called when nothing waits any more; may be nil
 	done    chan struct{}
 	mu      sync.Mutex // guards the rest
 	changed sync.Cond
 	queue   []queued
-	bytes   int // of the lines in the queue and with the listener
+	bytes   int // bytes of the lines in the queue and with the listener
 	closed  bool
-	err     error // a panic of the listener, which is told nothing more
+	err     error // a panic of the listener, which is not called any more; final once done is closed
 }
 
-// queued is an event, or one for each of some lines of the same stream.
+// queued is an event, or lines of one stream that become an event each.
 type queued struct {
 	event event.Event
-	told  chan struct{} // closed in place of telling an event; nil: there is one
+	told  chan struct{} // closed in place of an event; nil: there is an event
 	lines []logs.Line
 	bytes int
 }
 
-// newFeed returns nil when nobody listens.
+// newFeed returns nil if nobody listens.
 func newFeed(to func(event.Event), flush func()) *feed {
 	if to == nil {
 		return nil
@@ -76,7 +76,7 @@ func (f *feed) putLines(e event.Event, lines []logs.Line) {
 	f.changed.Broadcast()
 }
 
-// settle waits until the listener was told of all that was put before.
+// settle waits until everything that was put before has been delivered.
 func (f *feed) settle() {
 	if f == nil {
 		return
@@ -133,7 +133,7 @@ func (f *feed) deliver(q *queued) {
 	f.mu.Unlock()
 }
 
-// protect calls the listener. One that panics is called no more, and its run fails by it.
+// protect calls the listener. When it panics, it is not called again, and the run fails.
 func (f *feed) protect(listener func()) {
 	if listener == nil || f.err != nil {
 		return
@@ -142,7 +142,7 @@ func (f *feed) protect(listener func()) {
 	listener()
 }
 
-// close waits until all has been delivered. The error is a panic of the listener.
+// close waits until everything has been delivered. The error is a panic of the listener.
 func (f *feed) close() error {
 	if f == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/stepexec/stepexec/fetch"
 )
 
-// What docker takes where an image's healthcheck does not say
+// Docker's defaults for the fields of an image's healthcheck
 // (https://docs.docker.com/reference/dockerfile/#healthcheck).
 const (
 	healthInterval = 30 * time.Second
@@ -16,8 +16,8 @@ const (
 	healthRetries  = 3
 )
 
-// healthcheck is docker's addition to an image's configuration, which the OCI's
-// has no field for. Durations are nanoseconds; what is not set is zero.
+// healthcheck is Docker's addition to an image's configuration; OCI's has no such field.
+// Durations are nanoseconds; a field that is not set is zero.
 type healthcheck struct {
 	Test          []string // NONE; CMD and an argv; CMD-SHELL and a line for a shell
 	Interval      time.Duration
@@ -27,7 +27,7 @@ type healthcheck struct {
 	Retries       int
 }
 
-// healthcheckOf reads an image's healthcheck, nil when it has none.
+// healthcheckOf reads an image's healthcheck; it returns nil if the image has none.
 func healthcheckOf(image *fetch.Image) (*healthcheck, error) {
 	if len(image.RawConfig) == 0 {
 		return nil, nil
@@ -36,7 +36,7 @@ func healthcheckOf(image *fetch.Image) (*healthcheck, error) {
 		Config struct{ Healthcheck *healthcheck } `json:"config"`
 	}
 	if err := json.Unmarshal(image.RawConfig, &document); err != nil {
-		return nil, fmt.Errorf("read the healthcheck of image %s: %w (set ready in its place)", image.Name, err)
+		return nil, fmt.Errorf("read the healthcheck of image %s: %w (set ready on the step)", image.Name, err)
 	}
 	check := document.Config.Healthcheck
 	if check == nil || len(check.Test) < 2 || check.Test[0] != "CMD" && check.Test[0] != "CMD-SHELL" {
@@ -45,7 +45,7 @@ func healthcheckOf(image *fetch.Image) (*healthcheck, error) {
 	return check, nil
 }
 
-// argv is the program that looks.
+// argv is the program that checks.
 func (c *healthcheck) argv() []string {
 	if c.Test[0] == "CMD" {
 		return c.Test[1:]
@@ -53,8 +53,8 @@ func (c *healthcheck) argv() []string {
 	return []string{"/bin/sh", "-c", c.Test[1]}
 }
 
-// timeout is the time after which docker would call the container unhealthy, at
-// least that of other probes.
+// timeout is the time after which Docker would call the container unhealthy, but at least the
+// timeout of other probes.
 func (c *healthcheck) timeout() time.Duration {
 	retries := c.Retries
 	if retries <= 0 {
@@ -63,8 +63,8 @@ func (c *healthcheck) timeout() time.Duration {
 	return max(readyTimeout, c.StartPeriod+time.Duration(retries)*orDefault(c.Interval, healthInterval))
 }
 
-// healthProbe asks as often as the image wants it while it starts, else as often
-// as others: its interval is that of a service that is long ready.
+// healthProbe checks as often as the image's start interval says, and otherwise as often as
+// other probes: the image's interval is for a container that has long been ready.
 func (rd *readiness) healthProbe(c *healthcheck) probe {
 	rd.interval = orDefault(c.StartInterval, rd.interval)
 	p := rd.execProbe(c.argv(), orDefault(c.Timeout, healthTimeout))

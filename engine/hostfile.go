@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openBelow opens a file of the host that a step names. In the workspace, where an
-// earlier step may have put a link in its place to have stepexec read or write
-// any file of the host, no link leads out of the workspace; elsewhere the
-// file itself must be none. A FIFO does not block.
+// openBelow opens a file of the host that a step names. In the workspace, an earlier step may
+// have replaced the file by a link, to make stepexec read or write any file of the host: links
+// that lead out of the workspace are not followed. Elsewhere the file itself must not be a
+// link. A FIFO does not block.
 func openBelow(workspace, path string, flags int) (_ *os.File, err error) {
 	flags |= unix.O_NONBLOCK
 	rel, relErr := filepath.Rel(workspace, path)
@@ -32,7 +32,7 @@ func openBelow(workspace, path string, flags int) (_ *os.File, err error) {
 	return file, nil
 }
 
-// openOutput opens the file that takes what a step prints, at its end.
+// openOutput opens the file for a step's output, at its end.
 func (r *run) openOutput(path string) (io.WriteCloser, error) {
 	file, err := openBelow(r.plan.WorkspaceSource, path, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
 	if err != nil {

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// DefaultCleanup is the time that steps which run always have after a run was
-// cancelled.
+// DefaultCleanup is the time that steps which always run have after the run was cancelled.
 const DefaultCleanup = time.Minute
 
 var (
@@ -16,12 +15,12 @@ var (
 	errKilled   = errors.New("interrupted again")
 )
 
-// lifetimes are how long steps may live.
+// lifetimes are contexts that bound how long steps may live.
 type lifetimes struct {
-	normal context.Context // of those that run on success only: to the first failure, where the pipeline fails fast
-	run    context.Context // of those that run after a failure
-	always context.Context // of those that run also after the run was cancelled: a while longer
-	fail   func()          // ends normal, where the pipeline or the step fails fast
+	normal context.Context // of steps that run on success only; ends at the first failure if the pipeline fails fast
+	run    context.Context // of steps that run after a failure
+	always context.Context // of steps that always run; ends a while after the run was cancelled
+	fail   func()          // ends normal, when the pipeline or a step fails fast
 }
 
 // newLifetimes makes the contexts of a run. end must be called.
@@ -43,7 +42,7 @@ func (r *run) newLifetimes(ctx context.Context) (l lifetimes, end func()) {
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-			endAlways(fmt.Errorf("%w; the %v for what runs always are over", context.Cause(ctx), r.o.Stop.Cleanup))
+			endAlways(fmt.Errorf("%w; the %v for steps that always run are over", context.Cause(ctx), r.o.Stop.Cleanup))
 		case <-r.o.Stop.Kill:
 			endAlways(errKilled)
 		case <-always.Done():
@@ -56,7 +55,7 @@ func (r *run) newLifetimes(ctx context.Context) (l lifetimes, end func()) {
 	}
 }
 
-// of is the context of a step.
+// of returns the context of a step.
 func (l *lifetimes) of(n *node) context.Context {
 	switch on := n.step.RunOn; {
 	case on.Cancel:

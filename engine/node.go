@@ -22,10 +22,10 @@ type node struct {
 	life   *life // has a lock of its own
 	inside door  // has a lock of its own
 
-	// The node's goroutine alone uses these until the node is over. They are final then,
-	// and so are they of a settled node but for its result.
+	// Only the node's goroutine uses these until the node is over; then they are final. Of a
+	// node that is settled but has not ended, only work.exports is.
 	work   work
-	result event.StepResult // published: as far as it is known
+	result event.StepResult // what is published of the step, as far as it is known
 }
 
 // work is what the goroutine of a node needs to know while it runs the step.

@@ -8,25 +8,26 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// DefaultOutputLimit is how many bytes of a step's output are shown and recorded where nothing is said.
+// DefaultOutputLimit bounds the bytes of a step's output that are shown and recorded by default.
 const DefaultOutputLimit = 1 << 30
 
-// maxTail bounds what of the end of an output is kept in memory.
+// maxTail bounds the bytes of the end of an output that are kept in memory.
 const maxTail = 1 << 20
 
-// outputLimit bounds what a step prints: the head passes, then the tail is kept, a quarter of the
-// limit but no more than maxTail, and what is between is left out, which is said twice: when it begins, for
-// whoever waits, and where it is missing. It is for one goroutine.
+// outputLimit bounds the output of a step. The head passes. Of the rest, the tail is kept: a quarter
+// of the limit, but no more than maxTail. The lines in between are left out, and two warnings say
+// so: one when that begins, for whoever waits, and one where the lines are missing. It must not be
+// used by two goroutines at once.
 type outputLimit struct {
 	limit        int64 // in bytes
-	head         int64 // that still pass
-	room         int64 // for the tail
+	head         int64 // bytes of the head that may still pass
+	room         int64 // bytes for the tail
 	pass         func(stream string, lines []logs.Line)
 	warn         func(text string)
 	over         bool // the head is full
 	tail         []tailLine
 	tailBytes    int64
-	lines, bytes int64 // left out
+	lines, bytes int64 // number of lines and bytes left out
 }
 
 type tailLine struct {
@@ -50,7 +51,7 @@ func (l *outputLimit) add(stream string, lines []logs.Line) {
 			return
 		}
 		l.over = true
-		l.warn(fmt.Sprintf("has printed %s: what comes now is left out, but for its end", l.size(l.limit-l.room)))
+		l.warn(fmt.Sprintf("has printed %s: the rest is left out, except for its end", l.size(l.limit-l.room)))
 	}
 	for _, line := range lines {
 		l.tail = append(l.tail, tailLine{stream, line})
@@ -66,7 +67,7 @@ func (l *outputLimit) add(stream string, lines []logs.Line) {
 	l.tail = l.tail[drop:]
 }
 
-// fitting is how many of the lines still belong to the head.
+// fitting is the number of lines that still belong to the head.
 func (l *outputLimit) fitting(lines []logs.Line) int {
 	for i, line := range lines {
 		if l.head -= size(line); l.head < 0 {
@@ -76,7 +77,7 @@ func (l *outputLimit) fitting(lines []logs.Line) int {
 	return len(lines)
 }
 
-// Close passes on the tail, behind a word about what is missing.
+// Close passes on the tail, after a warning about the missing lines.
 func (l *outputLimit) Close() error {
 	if l.lines > 0 {
 		l.warn(fmt.Sprintf("%s of its output, %d lines, are left out here (output_limit: %s)", l.size(l.bytes), l.lines, l.size(l.limit)))

@@ -21,11 +21,11 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// probeDrain bounds how long the output of a probe's program is read after its
-// end, when something that it has left holds it open.
+// probeDrain bounds how long the output of a probe's program is read after its end, when a
+// process that it left running holds the output open.
 const probeDrain = 100 * time.Millisecond
 
-// poll tries until it works or ctx ends.
+// poll repeats a try until it succeeds or ctx ends.
 func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, box *sandbox.Sandbox) error) func(context.Context, *sandbox.Sandbox) error {
 	return func(ctx context.Context, box *sandbox.Sandbox) error {
 		ticker := time.NewTicker(rd.interval)
@@ -50,7 +50,7 @@ func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, b
 }
 
 func (rd *readiness) tcpProbe(address string) probe {
-	host, port, _ := net.SplitHostPort(address) // the pipeline's parser made it
+	host, port, _ := net.SplitHostPort(address) // it is valid: the pipeline's parser made it
 	what := "port " + port
 	if host != "" {
 		what += " of " + host
@@ -69,7 +69,7 @@ func (rd *readiness) tcpProbe(address string) probe {
 	return p
 }
 
-// reason is why a try failed, without what was tried, which is said beside it.
+// reason is why a try failed, without what was tried: the caller says that.
 func reason(err error) error {
 	var op *net.OpError
 	switch {
@@ -81,8 +81,8 @@ func reason(err error) error {
 	return err
 }
 
-// httpProbe waits for an answer. Who answers is not verified, nor a redirect
-// followed: services in a pipeline have certificates of their own making.
+// httpProbe waits for an answer. It neither verifies the certificate, because services in a
+// pipeline make their own, nor follows redirects.
 func (rd *readiness) httpProbe(address string, status int) probe {
 	what := address + " to answer with a status of 200 to 399"
 	if status != 0 {
@@ -152,7 +152,7 @@ func (rd *readiness) exec(ctx context.Context, box *sandbox.Sandbox, argv []stri
 	lines := logs.NewLines(func(lines []logs.Line) { said = lines[len(lines)-1].Text })
 	masked := rd.run.mask.Writer(lines)
 	var copying sync.WaitGroup
-	copying.Go(func() { _, _ = io.Copy(masked, reader) }) // it says what a probe does not need
+	copying.Go(func() { _, _ = io.Copy(masked, reader) }) // the output only explains a failure; an error changes nothing
 	exit, err := box.Exec(ctx, sandbox.ExecOptions{Args: argv, Stdout: writer, Stderr: writer})
 	err = errors.Join(err, writer.Close(), reader.SetReadDeadline(time.Now().Add(probeDrain)))
 	copying.Wait()
@@ -174,8 +174,8 @@ func (rd *readiness) isOwn(host string) bool {
 	return host == "" || host == "localhost" || host == rd.node.step.Name || err == nil && address.IsLoopback()
 }
 
-// dial connects from the step's network, where the names of services are
-// loopback as they are for the steps.
+// dial connects from the step's network, where names of services mean the loopback address, as
+// they do for the steps.
 func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -215,9 +215,8 @@ func (rd *readiness) resolve(ctx context.Context, host string) ([]netip.Addr, er
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
-// checkFree makes sure that no probe would take something else for the step: on
-// the host's network the server of another run may listen at the very port, and
-// the steps would work on its data.
+// checkFree makes sure that no probe takes something else for the step. On the host's network,
+// the server of another run may listen on the same port, and the steps would work on its data.
 func (rd *readiness) checkFree(ctx context.Context, box *sandbox.Sandbox) error {
 	if rd == nil {
 		return nil
@@ -230,7 +229,7 @@ func (rd *readiness) checkFree(ctx context.Context, box *sandbox.Sandbox) error 
 		if err != nil {
 			continue // nothing listens
 		}
-		return errors.Join(fmt.Errorf("something else listens at port %s already, and would be taken for this %s (use another port, or network: private)", p.port, rd.node.role()), conn.Close())
+		return errors.Join(fmt.Errorf("something else listens on port %s already and would be taken for this %s (use another port, or network: private)", p.port, rd.node.role()), conn.Close())
 	}
 	return nil
 }

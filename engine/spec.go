@@ -12,9 +12,9 @@ import (
 	"github.com/stepexec/stepexec/policy"
 )
 
-// Spec returns the OCI runtime specification that a step of a plan would run
-// with, as indented JSON in which secrets are masked. Its image is fetched as
-// Run would; nothing runs and nothing is left but the image.
+// Spec returns the OCI runtime specification that a step of a plan would run with, as indented
+// JSON with masked secrets. It fetches the image as Run does; nothing runs, and only the image
+// is left.
 func Spec(ctx context.Context, admitted *policy.Plan, step string, o Options) (_ []byte, err error) {
 	r := newRun(admitted, admitted.Plan(), o)
 	i := slices.IndexFunc(r.nodes, func(n *node) bool { return n.step.Name == step })
@@ -45,17 +45,17 @@ func unknownStep(nodes []*node, step string) error {
 	for _, n := range nodes {
 		names = append(names, n.step.Name)
 	}
-	return fmt.Errorf("no step or service is called %q: there are %q", step, names)
+	return fmt.Errorf("the plan has no step or service %q (use one of %q)", step, names)
 }
 
-// maskedJSON masks the strings, and only them, so that it stays JSON.
+// maskedJSON masks only the strings, so that the result is still JSON.
 func maskedJSON(v any, mask *logs.Mask) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode OCI spec: %w", err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber() // masks of 64 bits are no float64
+	decoder.UseNumber() // a 64-bit mask does not fit in a float64
 	var document any
 	if err := decoder.Decode(&document); err != nil {
 		return nil, err

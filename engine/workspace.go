@@ -10,9 +10,9 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// ownWorkspace returns the plan with a workspace of its own in the place of the one
-// that it shares with the other cells of its matrix: of two that build in the same
-// folder at once, each could test what the other has made.
+// ownWorkspace returns the plan with a workspace of its own, in place of the one that it shares
+// with the other cells of its matrix. When two cells build in the same folder at once, each
+// could test what the other has built.
 func ownWorkspace(ctx context.Context, plan *pipeline.Plan, host *sandbox.Host) (*pipeline.Plan, func() error, error) {
 	shared := plan.WorkspaceSource
 	if !plan.OwnWorkspace || shared == "" {
@@ -38,7 +38,7 @@ func ownWorkspace(ctx context.Context, plan *pipeline.Plan, host *sandbox.Host) 
 	return &changed, release, nil
 }
 
-// moved is the path in the folder to that was in the folder from.
+// moved returns a path in the folder from as the same path in the folder to.
 func moved(path, from, to string) string {
 	if below, ok := strings.CutPrefix(path, from); ok && (below == "" || below[0] == '/') {
 		return filepath.Join(to, below)
