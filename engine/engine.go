@@ -172,7 +172,7 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 	if o.Stop.Cleanup == 0 {
 		o.Stop.Cleanup = DefaultCleanup
 	}
-	fixed := logs.NewMask(plan.Secrets)
+	fixed := admitted.Mask()
 	r := &run{admitted: admitted, plan: plan, o: o, fixed: fixed, mask: fixed.Clone(), ahead: make(chan struct{}, maxAhead), removing: make(chan struct{}, maxRemovals)}
 	r.maskFiles = maskFiles{run: r, known: map[string]bool{}}
 	byName := map[string]*node{}

@@ -67,7 +67,11 @@ func sandboxStepOf(t *testing.T, step pipeline.PlannedStep) *sandbox.Step {
 	step.Exports, step.Masks = false, false // need a host
 	step.DependsOn, step.Needs = nil, nil   // need other steps
 	step.Detach = false                     // makes the step's name a host name
-	r := newRun(&policy.Plan{}, &pipeline.Plan{Steps: []pipeline.PlannedStep{step}}, Options{})
+	admitted, err := policy.Trusted().Admit(&pipeline.Plan{Steps: []pipeline.PlannedStep{step}}, policy.Origin{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRun(admitted, admitted.Plan(), Options{})
 	mounts, err := r.mounts(r.nodes[0])
 	if err != nil {
 		t.Fatal(err)

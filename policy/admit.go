@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -39,6 +41,7 @@ type Plan struct {
 	origin Origin
 	plan   *pipeline.Plan
 	roots  []string
+	mask   func() *logs.Mask
 }
 
 // Step is a step that was admitted. It is made by this package only.
@@ -77,6 +80,7 @@ func (p *Policy) Admit(plan *pipeline.Plan, o Origin) (*Plan, error) {
 		return nil, err
 	}
 	admitted := &Plan{rules: p, origin: o, plan: copyOf(plan), roots: roots}
+	admitted.mask = sync.OnceValue(func() *logs.Mask { return logs.NewMask(admitted.plan.Secrets) })
 	var denials Denials
 	for _, steps := range [][]pipeline.PlannedStep{admitted.plan.Services, admitted.plan.Steps} {
 		for i := range steps {
@@ -133,6 +137,10 @@ func (s *Step) Step() pipeline.PlannedStep { return s.step }
 
 // Plan is the plan as it was admitted. Changes to it change nothing here.
 func (p *Plan) Plan() *pipeline.Plan { return copyOf(p.plan) }
+
+// Mask returns the mask of the plan's secrets, the same at each call. Whoever masks more
+// adds it to a clone.
+func (p *Plan) Mask() *logs.Mask { return p.mask() }
 
 // Roots are the folders of the host that nothing a step uses may lead out of, links
 // resolved, at the moment when it is opened. The workspace is always one beside them. It

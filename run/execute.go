@@ -38,10 +38,10 @@ func (m *Machine) Origin(way policy.Way) (policy.Origin, error) {
 // run and returns its exit code. Host, Fetcher, Done and Limits.Output of the options are
 // set here. A panic of stepexec on the way is an error; its details are said.
 func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code int, err error) {
-	defer func() { m.tellCrash(err, p.Plan.Secrets) }()
+	defer func() { m.tellCrash(err, p.Admitted.Mask()) }()
 	defer crash.Recover(&err)
 	err = OnHost(ctx, p, m, o, func(o engine.Options) error {
-		o, finish := keepRecord(m, p.Plan, o)
+		o, finish := keepRecord(m, p, o)
 		defer finish()
 		summary, err := engine.Run(ctx, p.Admitted, o)
 		code = summary.ExitCode
@@ -53,18 +53,18 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 	return code, err
 }
 
-// tellCrash says the details of every panic that err holds.
-func (m *Machine) tellCrash(err error, secrets []string) {
+// tellCrash says the details of a panic that err holds.
+func (m *Machine) tellCrash(err error, mask *logs.Mask) {
 	var c *crash.Error
 	if errors.As(err, &c) {
-		m.say(logs.NewMask(secrets).String(c.Log()))
+		m.say(mask.String(c.Log()))
 	}
 }
 
 // OnHost opens a host and a store for use, which gets the options that name them, and closes
 // both again.
 func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use func(engine.Options) error) (err error) {
-	mask := logs.NewMask(p.Plan.Secrets)
+	mask := p.Admitted.Mask()
 	say := func(line string) { m.say(mask.String(line)) }
 	on := m.Sandbox
 	on.Warn = func(line string) { say("warning: " + line) }

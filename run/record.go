@@ -9,7 +9,6 @@ import (
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/rootless"
@@ -18,11 +17,11 @@ import (
 
 // keepRecord begins the record of a run and has it told of the run's events. A
 // record that cannot be kept is a warning: the run is worth more.
-func keepRecord(m Machine, plan *pipeline.Plan, o engine.Options) (_ engine.Options, finish func()) {
+func keepRecord(m Machine, p *Planned, o engine.Options) (_ engine.Options, finish func()) {
 	warn := func(err error) {
-		m.say("warning: " + logs.NewMask(plan.Secrets).String(err.Error()))
+		m.say("warning: " + p.Admitted.Mask().String(err.Error()))
 	}
-	about := recordOf(plan)
+	about := recordOf(p)
 	about.Run = o.Host.ID()
 	writer, err := record.Create(m.Sandbox.Root, about, m.Settings.History.OrDefault().MaxSize)
 	if err != nil {
@@ -44,8 +43,8 @@ func keepRecord(m Machine, plan *pipeline.Plan, o engine.Options) (_ engine.Opti
 }
 
 // recordOf is what a record tells of a plan: no commands and no variables.
-func recordOf(plan *pipeline.Plan) record.Record {
-	mask := logs.NewMask(plan.Secrets)
+func recordOf(p *Planned) record.Record {
+	plan, mask := p.Plan, p.Admitted.Mask()
 	r := record.Record{Name: mask.String(plan.Name), User: UserName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), File: mask.String(absolute(plan.File)), Cell: mask.String(plan.Cell), Started: time.Now()}
 	add := func(steps []pipeline.PlannedStep, service bool) {
 		for i := range steps {

@@ -56,7 +56,7 @@ func (r *Request) rerun(ctx context.Context, jobs []*Job) error {
 	if err != nil {
 		return err
 	}
-	last, err := lastRun(p.Plan, r.Machine.Sandbox.Root)
+	last, err := lastRun(p, r.Machine.Sandbox.Root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", flag, err)
 	}
@@ -75,10 +75,10 @@ func (r *Request) rerun(ctx context.Context, jobs []*Job) error {
 	return nil
 }
 
-// lastRun is the newest finished run of the same pipeline file in the same workspace.
-func lastRun(plan *pipeline.Plan, root string) (record.Record, error) {
+// lastRun returns the newest finished run of the same pipeline file in the same workspace.
+func lastRun(p *Planned, root string) (record.Record, error) {
 	all, damaged := record.List(root)
-	now := recordOf(plan)
+	now := recordOf(p)
 	gone := ""
 	for _, r := range all {
 		if r.File != now.File || r.Name != now.Name || !r.Finished || r.Summary == nil {

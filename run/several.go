@@ -77,7 +77,7 @@ func execute(ctx context.Context, j *Job, m Machine, o engine.Options) (int, err
 
 // planOrPanic is Plan, of which a panic becomes an error, so that it ends this job alone.
 func (j *Job) planOrPanic(ctx context.Context, m Machine) (p *Planned, err error) {
-	defer func() { m.tellCrash(err, j.values) }()
+	defer func() { m.tellCrash(err, logs.NewMask(j.values)) }()
 	defer crash.Recover(&err)
 	return j.Plan(ctx)
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
 )
@@ -49,7 +48,7 @@ nothing is pulled. Secrets are masked, and need not be given.`,
 				if err != nil {
 					return err
 				}
-				if err := explain(cmd.OutOrStdout(), job, planned.Plan, step); err != nil {
+				if err := explain(cmd.OutOrStdout(), job, planned, step); err != nil {
 					return run.Masked(err, job.Secrets)
 				}
 			}
@@ -63,7 +62,8 @@ nothing is pulled. Secrets are masked, and need not be given.`,
 	return cmd
 }
 
-func explain(w io.Writer, j *run.Job, plan *pipeline.Plan, step string) (err error) {
+func explain(w io.Writer, j *run.Job, p *run.Planned, step string) (err error) {
+	plan := p.Plan
 	var text strings.Builder
 	if plan.Cell != "" {
 		fmt.Fprintf(&text, "# %s\n", plan.Cell)
@@ -76,7 +76,7 @@ func explain(w io.Writer, j *run.Job, plan *pipeline.Plan, step string) (err err
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(w, logs.NewMask(plan.Secrets).String(text.String()))
+	_, err = io.WriteString(w, p.Admitted.Mask().String(text.String()))
 	return err
 }
 

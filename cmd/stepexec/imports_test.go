@@ -25,7 +25,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"unpack/gunzip":          {},
 		"unpack/erofs":           {},
 		"archive":                {"unpack"},
-		"policy":                 {"pipeline", "pull"},
+		"policy":                 {"logs", "pipeline", "pull"},
 		"lockfile":               {},
 		"sandbox":                {"container", "beneath", "rootless", "unpack/erofs"},
 		"logs":                   {},

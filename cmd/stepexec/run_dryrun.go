@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/fetch"
-	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
 )
@@ -82,7 +81,7 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 
 // dryRunOf is what a job would do. No secret is left in it.
 func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
-	mask := logs.NewMask(p.Plan.Secrets)
+	mask := p.Admitted.Mask()
 	r := dryRun{Name: mask.String(p.Plan.Name), Cell: mask.String(p.Plan.Cell), After: j.DependsOn}
 	if !p.Plan.OwnWorkspace {
 		r.Workspace = mask.String(p.Plan.WorkspaceSource)
