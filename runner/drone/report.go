@@ -40,28 +40,63 @@ func newReporter(w *worker, b *runner.Build, s *stage, warnings pipeline.Errors)
 }
 
 // event receives one event at a time.
-func (r *reporter) event(e event.Event) {
-	log := r.steps[e.Step]
-	switch {
-	case e.Kind == event.RunFinished:
-		r.summary = e.Summary
-	case e.Kind == event.Warning && log == nil:
-		r.notices = append(r.notices, "stepexec: warning: "+e.Text)
-	case log == nil:
-	case e.Kind == event.StepStarted:
+func (r *reporter) event(e event.Event) { event.Visit(reporterEvents{r}, e) }
+
+// reporterEvents is what a reporter does with each kind of event. Steps that the server does
+// not know have no log.
+type reporterEvents struct{ *reporter }
+
+func (r reporterEvents) RunStarted(event.Event)     {} // the build was accepted already
+func (r reporterEvents) PullStarted(event.Event)    {} // the server has no place for it
+func (r reporterEvents) PullProgress(event.Event)   {} // a log would fill with it
+func (r reporterEvents) PullFinished(event.Event)   {} // an error is the step's
+func (r reporterEvents) MatrixFinished(event.Event) {} // each cell is a build of its own
+func (r reporterEvents) Failure(event.Event)        {} // the error of the build says it
+
+func (r reporterEvents) StepStarted(e event.Event) {
+	if log := r.steps[e.Step]; log != nil {
 		r.begin(log, e.Time)
-	case e.Kind == event.Line:
-		text := e.Text
-		if !e.Partial {
-			text += "\n"
-		}
+	}
+}
+
+func (r reporterEvents) Line(e event.Event) {
+	text := e.Text
+	if !e.Partial {
+		text += "\n"
+	}
+	if log := r.steps[e.Step]; log != nil {
 		log.add(text)
-	case e.Kind == event.StepRetried, e.Kind == event.Warning:
+	}
+}
+
+func (r reporterEvents) StepRetried(e event.Event) { r.say(e) }
+
+// StepKept goes to the runner's own log: the log of the step is complete, and who can use the
+// command has this machine.
+func (r reporterEvents) StepKept(e event.Event) { r.w.o.Say("step " + e.Step + " " + e.Text) }
+
+func (r reporterEvents) Warning(e event.Event) {
+	if r.steps[e.Step] == nil {
+		r.notices = append(r.notices, "stepexec: warning: "+e.Text)
+		return
+	}
+	r.say(e)
+}
+
+// say writes stepexec's own words into the log of a step.
+func (r reporterEvents) say(e event.Event) {
+	if log := r.steps[e.Step]; log != nil {
 		log.add("stepexec: " + e.Text + "\n")
-	case e.Kind == event.StepFinished && e.Result != nil:
+	}
+}
+
+func (r reporterEvents) StepFinished(e event.Event) {
+	if log := r.steps[e.Step]; log != nil && e.Result != nil {
 		r.finish(log, e.Result, e.Time)
 	}
 }
+
+func (r reporterEvents) RunFinished(e event.Event) { r.summary = e.Summary }
 
 func (r *reporter) begin(log *stepLog, when time.Time) {
 	if !log.begin(when) {

@@ -50,21 +50,63 @@ func newReporter(o *outbox, s *stats, say func(string), steps map[string]*workfl
 	return r
 }
 
-func (r *reporter) event(e event.Event) {
-	step := r.steps[e.Step]
-	switch {
-	case e.Kind == event.PullFinished && e.Error == "" && time.Duration(e.Duration) > slowPull:
+// event receives one event at a time.
+func (r *reporter) event(e event.Event) { event.Visit(reporterEvents{r}, e) }
+
+// reporterEvents is what a reporter does with each kind of event. It reports nothing about
+// steps that the server does not know.
+type reporterEvents struct{ *reporter }
+
+func (r reporterEvents) RunStarted(event.Event)     {} // the workflow was accepted already
+func (r reporterEvents) PullStarted(event.Event)    {} // the server has no place for it
+func (r reporterEvents) PullProgress(event.Event)   {} // a log would fill with it
+func (r reporterEvents) MatrixFinished(event.Event) {} // each cell is a workflow of its own
+func (r reporterEvents) RunFinished(event.Event)    {} // the steps have all of it
+func (r reporterEvents) Failure(event.Event)        {} // the error of the workflow says it
+
+func (r reporterEvents) PullFinished(e event.Event) {
+	if e.Error == "" && time.Duration(e.Duration) > slowPull {
 		r.pulled[e.Image] = fmt.Sprintf("pulled %s in %v (%s)", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond), e.Digest)
-	case e.Kind == event.Warning && step == nil:
-		r.say("warning: workflow " + r.outbox.workflow + ": " + e.Text)
-	case step == nil:
-	case e.Kind == event.StepStarted:
+	}
+}
+
+func (r reporterEvents) StepStarted(e event.Event) {
+	if step := r.steps[e.Step]; step != nil {
 		r.begin(step, e)
-	case e.Kind == event.Line:
+	}
+}
+
+func (r reporterEvents) Line(e event.Event) {
+	if step := r.steps[e.Step]; step != nil {
 		r.line(step, e.Text)
-	case e.Kind == event.StepRetried, e.Kind == event.Warning:
+	}
+}
+
+func (r reporterEvents) StepRetried(e event.Event) { r.own(e) }
+
+// StepKept goes to the agent's own log: the log of the step is complete, and who can use the
+// command has this machine.
+func (r reporterEvents) StepKept(e event.Event) {
+	r.say("workflow " + r.outbox.workflow + ": step " + e.Step + " " + e.Text)
+}
+
+func (r reporterEvents) Warning(e event.Event) {
+	if r.steps[e.Step] == nil {
+		r.say("warning: workflow " + r.outbox.workflow + ": " + e.Text)
+		return
+	}
+	r.own(e)
+}
+
+// own writes stepexec's own words into the log of a step.
+func (r reporterEvents) own(e event.Event) {
+	if step := r.steps[e.Step]; step != nil {
 		r.line(step, "stepexec: "+e.Text)
-	case e.Kind == event.StepFinished && e.Result != nil:
+	}
+}
+
+func (r reporterEvents) StepFinished(e event.Event) {
+	if step := r.steps[e.Step]; step != nil && e.Result != nil {
 		r.end(step, e.Result, e.Time)
 	}
 }
