@@ -129,13 +129,28 @@ func (pl *planner) files(names []string, at Position, dir string) []string {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		read, err := readEnvFile(name, pl.opener(at))
+		read, err := readEnvFile(name, pl.opener(at), pl.given)
 		if err != nil {
 			pl.fail(at, err.Error(), "", err)
 		}
 		entries = append(entries, pl.checked(read, at)...)
 	}
 	return entries
+}
+
+// given finds the variables that whoever starts the run has given it: flags and the cell of a matrix.
+func (pl *planner) given(name string) (string, bool) {
+	for _, entry := range slices.Backward(pl.in.Environment) {
+		if text, found := strings.CutPrefix(entry, name+"="); found {
+			return text, true
+		}
+	}
+	for _, v := range pl.in.Cell {
+		if v.Axis == name {
+			return v.Value, true
+		}
+	}
+	return "", false
 }
 
 func (pl *planner) plugin(settings []Setting) []string {

@@ -73,7 +73,6 @@ func TestEnvFiles(t *testing.T) {
 		{"single quotes keep everything", `A='$B "c" \n'`, `A=$B "c" \n`},
 		{"double quotes expand", "B=1\nA=\"x\\n${B}\"\n", "A=x\n1"},
 		{"over several lines", "A=\"one\ntwo\"\n", "A=one\ntwo"},
-		{"the host's environment is not used", "A=${HOME}.\n", "A=."},
 		{"Windows line ends and byte order mark", "\xef\xbb\xbfA=b\r\n", "A=b"},
 		{"empty value", "A=\n", "A="},
 	} {
@@ -84,6 +83,14 @@ func TestEnvFiles(t *testing.T) {
 				t.Errorf("got %q, want %q first", env, test.want)
 			}
 		})
+	}
+}
+
+func TestEnvFilesTakeNothingFromTheHost(t *testing.T) {
+	file := writeFile(t, t.TempDir(), "env", "A=${HOME}.\n")
+	_, err := parse(t, serial).Plan(pipeline.Inputs{EnvFiles: []string{file}})
+	if err == nil || !strings.Contains(err.Error(), file+":1: $HOME: ") {
+		t.Errorf("got %v", err)
 	}
 }
 

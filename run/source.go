@@ -62,13 +62,23 @@ func ParseFile(file string) (*pipeline.Pipeline, error) {
 func (r *Request) variables() ([]string, error) {
 	var all []string
 	for _, file := range r.EnvFiles {
-		entries, err := pipeline.ReadEnvFile(file)
+		entries, err := pipeline.ReadEnvFile(file, r.given)
 		if err != nil {
 			return nil, fmt.Errorf("--env-file: %w", err)
 		}
 		all = append(all, entries...)
 	}
 	return append(all, r.Environment...), nil
+}
+
+// given finds a variable of the request itself.
+func (r *Request) given(name string) (value string, found bool) {
+	for _, entry := range slices.Backward(r.Environment) {
+		if value, found = strings.CutPrefix(entry, name+"="); found {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // Choose returns the pipelines of the set that are to run: those of the given names, or

@@ -51,10 +51,11 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is no option", flags.Arg(0))
 	}
-	var err error
-	if o.Env, err = optionVariables(o.Env, envFiles); err != nil {
+	env, warnings, err := optionVariables(o.Env, envFiles)
+	if err != nil {
 		return o, err
 	}
+	o.Env, o.Warnings = env, append(o.Warnings, warnings...)
 	if o.Ready, err = health.ready(); err != nil {
 		return o, err
 	}
@@ -65,19 +66,15 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	return o, nil
 }
 
-// optionVariables are the variables of --env-file and --env, which win; one without a value
-// is the runner's own.
-func optionVariables(given, files []string) ([]string, error) {
-	var all []string
-	for _, file := range files {
-		entries, err := pipeline.ReadEnvFile(file)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, entries...)
+// optionVariables are the variables of --env-file, in docker's form, and of --env, which win; one without a
+// value is the runner's own.
+func optionVariables(given, files []string) (env, warnings []string, err error) {
+	all, err := envLines(files, func(line string) { warnings = append(warnings, "options: "+line) })
+	if err != nil {
+		return nil, nil, err
 	}
 	entries, err := variables("--env", given)
-	return append(all, entries...), err
+	return append(all, entries...), warnings, err
 }
 
 // aliases takes the container's name for one more name of its host.

@@ -34,7 +34,7 @@ func secretValues(files, list []string) (map[string]string, error) {
 	secrets := map[string]string{}
 	var all []string
 	for _, file := range files {
-		entries, err := pipeline.ReadEnvFile(file)
+		entries, err := pipeline.ReadSecretFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("--secret-file: %w", err)
 		}
@@ -49,4 +49,21 @@ func secretValues(files, list []string) (map[string]string, error) {
 		secrets[name] = value
 	}
 	return secrets, nil
+}
+
+// envLines are the variables of files in the form of docker's --env-file. What the host does not have is left
+// out, as docker does, and say says so.
+func envLines(files []string, say func(line string)) ([]string, error) {
+	var all []string
+	for _, file := range files {
+		entries, unset, err := pipeline.ReadEnvLines(file, os.LookupEnv)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		for _, name := range unset {
+			say(fmt.Sprintf("--env-file %s: %s is left out, for the environment has no such variable", file, name))
+		}
+		all = append(all, entries...)
+	}
+	return all, nil
 }

@@ -81,7 +81,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	o.keys.set("--name", "name", "step")
 	o.keys.add(flags)
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]`; without a value, from the environment")
-	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "`FILE` of lines NAME=VALUE, taken as they are; NAME alone takes the host's value")
 	flags.StringArrayVar(&o.secrets, "secret", nil, "`NAME[=VALUE]` or NAME[,type=env][,target=T]: a file below /run/secrets, or a variable; masked in the output; without a value, from the environment")
 	flags.StringVar(&o.workspace, "workspace", "", "`directory` to mount at /workspace and to work in (default: none)")
 	flags.BoolVarP(&o.detach, "detach", "d", false, "print the run's id once the command has started, and leave it running: see stepexec ps, logs and stop")
@@ -220,7 +220,7 @@ func (o *stepOptions) specPatch() ([]byte, error) {
 
 // inputs is what is not part of the step itself, and the uses of the secrets.
 func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, err error) {
-	in = pipeline.Inputs{EnvFiles: o.envFiles, Platform: o.platform, Mode: pipeline.ForSteps, LookupEnv: os.LookupEnv}
+	in = pipeline.Inputs{Platform: o.platform, Mode: pipeline.ForSteps, LookupEnv: os.LookupEnv}
 	if in.Secrets, uses, err = stepSecrets(o.secrets); err != nil {
 		return in, nil, err
 	}
@@ -235,7 +235,12 @@ func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, e
 			return in, nil, err
 		}
 	}
-	in.Environment, err = variables("--env", o.env)
+	fromFiles, err := envLines(o.envFiles, sayOnStderr)
+	if err != nil {
+		return in, nil, err
+	}
+	given, err := variables("--env", o.env)
+	in.Environment = append(fromFiles, given...) // of a name that is set twice the later counts
 	return in, uses, err
 }
 
