@@ -47,12 +47,20 @@ func (t *translation) notAsItIs(s *draft) string {
 		return "it has volumes"
 	case s.User != "":
 		return "it has a user"
+	case slices.ContainsFunc(s.Environment, isEscape):
+		return "it has variables that take it elsewhere"
 	case path.IsAbs(s.Directory) && !isInside(path.Clean(s.Directory), t.fullPath):
 		return "its working_dir is outside the workspace"
 	case !isInside(t.fullPath, defaultBase) || !isInside(path.Join("/", t.base), defaultBase):
 		return fmt.Sprintf("the workspace of the pipeline is %s, and could hide programs of the image (it may be %s, or inside)", t.fullPath, defaultBase)
 	}
 	return ""
+}
+
+// isEscape knows the variables with which a plugin is not privileged for Drone either: it is
+// to use another docker, for example.
+func isEscape(v pipeline.Variable) bool {
+	return slices.Contains([]string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_OPTS", "XDG_RUNTIME_DIR"}, strings.ToUpper(v.Name))
 }
 
 // defaultBase is the folder of Drone's own in which a workspace hides nothing.

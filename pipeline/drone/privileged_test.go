@@ -38,6 +38,8 @@ func TestPrivilegedPluginRunsAsItIs(t *testing.T) {
 		{"command", with("command: [--debug]"), false},
 		{"volumes", "volumes: [{name: t, temp: {}}]\n" + with("volumes: [{name: t, path: /usr/local/bin}]"), false},
 		{"no volumes, written", with("volumes: []"), false},
+		{"another docker", with("environment: {DOCKER_HOST: tcp://elsewhere}"), false},
+		{"another path", with("environment: {path: /drone/src}"), false},
 		{"user", with("user: '1000'"), false},
 		{"working_dir outside", with("working_dir: /usr/local/bin"), false},
 		{"working_dir by dots", with("working_dir: /drone/src/../../usr"), false},
@@ -75,8 +77,13 @@ func TestPrivilegedPluginGetsNoVariablesButTheServers(t *testing.T) {
 		lines = append(lines, name+": evil")
 		params[name] = "evil"
 	}
-	environment := "{" + strings.Join(append(lines, "CI_OWN: evil", "DRONE_OWN: evil", "PLUGIN_OWN: own", "OWN: evil"), ", ") + "}"
-	text := "kind: pipeline\nenvironment: " + environment + "\nsteps:\n- {name: p, image: plugins/docker, settings: {repo: x}, environment: " + environment + "}\n- {name: other, image: busybox, commands: [env]}\n"
+	own := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { // with these it would not be privileged
+		name, _, _ := strings.Cut(line, ":")
+		return slices.Contains([]string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_OPTS", "XDG_RUNTIME_DIR"}, name)
+	})
+	environment := "{" + strings.Join(append(own, "CI_OWN: evil", "DRONE_OWN: evil", "PLUGIN_OWN: own", "OWN: evil"), ", ") + "}"
+	ofAll := "{" + strings.Join(append(lines, "CI_OWN: evil", "DRONE_OWN: evil", "PLUGIN_OWN: own", "OWN: evil"), ", ") + "}"
+	text := "kind: pipeline\nenvironment: " + ofAll + "\nsteps:\n- {name: p, image: plugins/docker, settings: {repo: x}, environment: " + environment + "}\n- {name: other, image: busybox, commands: [env]}\n"
 	o := push()
 	o.Untrusted, o.Params = true, params
 	for name := range maps.Keys(params) {
