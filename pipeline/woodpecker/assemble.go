@@ -14,7 +14,10 @@ import (
 // assemble puts services and steps into the pipeline.
 func (p *parser) assemble(services, steps []*container) {
 	p.graph = slices.ContainsFunc(steps, func(c *container) bool { return c.dependsOn != nil })
-	t := &translator{config: &Config{}, out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
+	t := &translator{config: &Config{}, trust: everything(), out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
+	if p.o.Trust != nil {
+		t.trust = *p.o.Trust
+	}
 	var before []string
 	for _, c := range services {
 		name := p.add(t, c, nil)

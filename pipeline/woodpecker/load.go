@@ -20,9 +20,6 @@ type Options struct {
 	Raw    bool              // nothing of the build is put into the pipelines, to convert them
 }
 
-// Trust is what a server lets the workflows of a repository use.
-type Trust struct{ Network, Volumes, Security bool }
-
 // Load reads a workflow file, or all of a folder. What is wrong in the files is a
 // pipeline.Errors; what Woodpecker ignores or warns of is in the warnings of the set.
 func Load(path string, o Options) (*pipeline.Set, error) {

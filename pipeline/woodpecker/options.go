@@ -19,11 +19,11 @@ var optionKeys = []string{
 	"read_only", "cap_add", "cap_drop", "allow_new_privileges", "seccomp", "apparmor", "hostname",
 }
 
-// options adds what backend_options.stepexec says, in the words of a native file, and then the
-// agent's limits.
+// options adds the keys of backend_options.stepexec, in the words of a native file, and then
+// the agent's limits.
 func (t *translator) options(s *Step, step *pipeline.Step) {
 	if given, ok := s.BackendOptions["stepexec"]; ok {
-		extra, err := nativeOptions(given)
+		extra, err := t.nativeOptions(given)
 		if err != nil {
 			t.fail(s, err)
 			return
@@ -34,7 +34,7 @@ func (t *translator) options(s *Step, step *pipeline.Step) {
 }
 
 // nativeOptions reads a map as the keys of a native step. The error is a pipeline.Errors.
-func nativeOptions(given any) (*pipeline.Step, error) {
+func (t *translator) nativeOptions(given any) (*pipeline.Step, error) {
 	const key = "backend_options.stepexec"
 	options, ok := given.(map[string]any)
 	if !ok {
@@ -47,6 +47,9 @@ func nativeOptions(given any) (*pipeline.Step, error) {
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if !slices.Contains(optionKeys, name) {
 			return nil, pipeline.Errors{{Key: key + "." + name, Message: "is not allowed here", Hint: "the keys are " + strings.Join(optionKeys, ", ")}}
+		}
+		if err := t.checkOption(name); err != nil {
+			return nil, err
 		}
 		document[name] = options[name]
 	}
@@ -64,7 +67,7 @@ func nativeOptions(given any) (*pipeline.Step, error) {
 	return &p.Steps[0], nil
 }
 
-// merge puts what a step does not say from another in its place.
+// merge fills in what a step leaves out.
 func merge(step, extra *pipeline.Step) {
 	step.User = cmp.Or(step.User, extra.User)
 	step.Timeout = cmp.Or(step.Timeout, extra.Timeout)

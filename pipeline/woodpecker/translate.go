@@ -16,6 +16,7 @@ type Defaults struct {
 	Network string          // of steps that name none: private, host or none
 	Volumes []string        // mounted into every step, as in a step's volumes
 	Limits  pipeline.Limits // of steps that have none of their own
+	Trust   Trust           // of every repository, for the options that no server looks at
 }
 
 // Translation is a compiled workflow in the model.
@@ -29,7 +30,7 @@ type Translation struct {
 // all of the stage before. Services and detached steps are detached steps. The error is a
 // pipeline.Errors, one for each key of a step that cannot be had.
 func (c *Config) Pipeline(d Defaults) (*Translation, error) {
-	t := &translator{config: c, defaults: d, out: &Translation{
+	t := &translator{config: c, defaults: d, trust: d.Trust, out: &Translation{
 		Pipeline: &pipeline.Pipeline{Name: "workflow", Workspace: pluginBase},
 		Steps:    map[string]*Step{},
 	}}
@@ -60,6 +61,7 @@ const pluginBase = "/woodpecker"
 type translator struct {
 	config   *Config
 	defaults Defaults
+	trust    Trust
 	out      *Translation
 	errs     pipeline.Errors
 }
@@ -86,6 +88,7 @@ func (t *translator) step(s *Step, before []string) string {
 	t.mounts(s, step)
 	t.command(s, step)
 	t.options(s, step)
+	t.checkPlugin(s, step)
 	if s.Type != TypePlugin {
 		step.Environment = variables(environment(s))
 	}
