@@ -111,6 +111,19 @@ func (p *Plan) Extra(step pipeline.PlannedStep) (*Step, error) {
 	return &Step{step}, nil
 }
 
+// PlanExtra plans a pipeline of one step under the plan's policy and admits the step. The error
+// is that of [pipeline.Pipeline.Plan], or Denials.
+func (p *Plan) PlanExtra(pl *pipeline.Pipeline, in pipeline.Inputs) (*Step, error) {
+	planned, err := p.rules.Plan(pl, in, p.origin)
+	if err != nil {
+		return nil, err
+	}
+	if len(planned.plan.Steps) != 1 {
+		return nil, fmt.Errorf("it is %d steps, not one", len(planned.plan.Steps))
+	}
+	return &Step{planned.plan.Steps[0]}, nil
+}
+
 // Join admits programs in the container of a service. One that is privileged because its
 // image is runs as it is, and nothing else. The error is Denials.
 func (p *Plan) Join(service string) (*Joined, error) {

@@ -159,6 +159,9 @@ func (c *check) caches() {
 		if m.Type != pipeline.MountCache {
 			continue
 		}
+		if c.rules.volumes != "" && strings.HasPrefix(m.Source, c.rules.volumes) {
+			continue
+		}
 		if c.origin.Caches == "" {
 			c.deny("cache", m.Source, "there are no caches here", "mounts")
 			continue

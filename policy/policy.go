@@ -35,6 +35,8 @@ type rules struct {
 	noMknod            bool        // no_mknod: steps cannot make device nodes
 	nosuid             bool        // nosuid: set-user-ID files in the workspace have no effect
 	limits             ceilings    // limits; 0 is no ceiling
+	ofRunner           []string    // sources of mounts that the runner itself gives to every step
+	volumes            string      // beginning of the names of caches that are always allowed; "": none
 }
 
 // hostPath is a directory or file of the host that steps may use, with all that
@@ -69,13 +71,17 @@ func untrusted() rules {
 // policies, which is also what a step has that asks for nothing.
 const DefaultPids = 16384
 
-// Trust is what a CI server says of a repository.
+// Trust is what a CI server says about a repository, and what the runner gives to every step.
 type Trust struct {
-	Network  bool // steps may be on the host's network and choose name servers
+	Network  bool // steps may be on the host's network, and publish ports there
 	Volumes  bool // steps may mount any path of the host and use caches of any name
+	Devices  bool // steps may have devices of the host
 	Security bool // steps may be privileged, and have what takes confinement away
 
 	PrivilegedImages []string // images that are privileged as they are, like plugins/docker
+
+	HostNetwork bool     // the runner puts steps on the host's network
+	Mounts      []string // paths of the host that the runner mounts into every step
 }
 
 // FromServer is for pipelines that a CI server hands out: what [Untrusted] allows, and what
@@ -89,29 +95,47 @@ func FromServer(t Trust) (*Policy, error) {
 		}
 		r.privilegedImages = append(r.privilegedImages, parsed)
 	}
-	if t.Network {
+	if t.Network || t.HostNetwork {
 		r.networks = append(r.networks, "host")
+	}
+	if t.Network {
 		r.ports = []portRange{{first: 1, last: 65535}}
+	}
+	r.ofRunner = t.Mounts
+	for _, path := range t.Mounts {
+		r.mounts = append(r.mounts, hostPath{path, true})
 	}
 	if t.Volumes {
 		r.mounts = []hostPath{{"/", true}}
 	}
+	if t.Devices || t.Security {
+		r.devices = []string{"/dev", anyCDI}
+	}
 	if t.Security {
 		r.privilegedImages = []image{{any: true, asItLikes: true}}
-		r.capabilities, r.devices = []string{"ALL"}, []string{"/dev", anyCDI}
+		r.capabilities = []string{"ALL"}
 		r.seccomp, r.apparmor, r.allowNewPrivileges, r.userNamespaces = true, true, true, true
 		r.noMknod, r.nosuid, r.limits = false, false, ceilings{}
 	}
 	return &Policy{name: "of the server's trust", rules: r}, nil
 }
 
-// Actions is for the jobs of GitHub Actions: what [Untrusted] allows, and the runner's own
-// folders, which are the paths below which the runner mounts what a job needs.
-func Actions(folders ...string) *Policy {
+// ActionsVolumes is the beginning of the names of caches that are the volumes of jobs of
+// GitHub Actions.
+const ActionsVolumes = "github."
+
+// Actions is for the jobs of GitHub Actions: what [Untrusted] allows, named volumes, which are
+// caches apart from all others, and the runner's own folders. A job may write into work, and
+// only read what is below the others. No folder may be one that a job could replace by a link:
+// name the folder above it.
+func Actions(work string, others ...string) *Policy {
 	p := Untrusted()
-	p.name = "actions"
-	for _, folder := range folders {
-		p.rules.mounts = append(p.rules.mounts, hostPath{folder, true})
+	p.name, p.rules.volumes = "actions", ActionsVolumes
+	if work != "" {
+		p.rules.mounts = append(p.rules.mounts, hostPath{work, true})
+	}
+	for _, folder := range others {
+		p.rules.mounts = append(p.rules.mounts, hostPath{folder, false})
 	}
 	p.rules.ports = []portRange{{address: loopback, first: 1, last: 65535}}
 	return p

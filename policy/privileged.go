@@ -55,12 +55,18 @@ func (c *check) asItIs() {
 	refuse("spec", s.Advanced.Spec != nil || s.Advanced.SpecPatch != nil)
 	refuse("workspace", !isUsualWorkspace(c.plan.WorkspacePath))
 	refuse("directory", s.Directory != "" && !isInside(path.Clean(s.Directory), c.plan.WorkspacePath))
-	refuse("mounts", slices.ContainsFunc(s.Mounts, func(m pipeline.Mount) bool { return !c.isWorkspace(m) }))
+	refuse("mounts", slices.ContainsFunc(s.Mounts, func(m pipeline.Mount) bool { return !c.isWorkspace(m) && !c.isOfRunner(m) }))
 }
 
-// isWorkspace reports whether a mount is the workspace, whole and at its place.
+// isOfRunner reports whether a mount is one that the runner gives to every step.
+func (c *check) isOfRunner(m pipeline.Mount) bool {
+	return m.Type == "bind" && contains(c.rules.ofRunner, m.Source)
+}
+
+// isWorkspace reports whether a mount is the workspace, or another volume of the run, at the
+// workspace's place.
 func (c *check) isWorkspace(m pipeline.Mount) bool {
-	isSource := m.Type == pipeline.MountVolume && m.Source == pipeline.WorkspaceVolume ||
+	isSource := m.Type == pipeline.MountVolume ||
 		m.Type == "bind" && c.plan.WorkspaceSource != "" && m.Source == c.plan.WorkspaceSource
 	return isSource && isUsualWorkspace(m.Destination)
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,9 @@ import (
 type Work struct {
 	Pipeline *pipeline.Pipeline
 	Inputs   pipeline.Inputs
+	Default  *policy.Policy                               // what it may ask for where the runner's administrator says nothing; nil: policy.Untrusted
 	Logins   map[string]pull.Login                        // at registries, by their hosts
-	Events   func(event.Event)                            // called one at a time; nil: nobody is told
+	Events   func(event.Event)                            // listener, called one event at a time; nil: nobody listens
 	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
 	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 }
@@ -31,12 +33,13 @@ type Bench struct {
 	Settings func() (settings.Settings, error) // asked for each time: an operator need not restart the runner
 	Grace    time.Duration                     // between a step's stop signal and the kill
 	Slots    chan struct{}                     // holds as many as steps of all pipelines may run at once; nil: no limit
-	Rules    *policy.Policy
-	Way      policy.Way // in which the work comes
+	Rules    *policy.Policy                    // of the administrator; nil: Work.Default
+	Way      policy.Way                        // in which the work comes
 }
 
-// Execute runs work to its end. The events tell what became of the steps. The error is that
-// the work could not be begun, or what could not be cleared away after it.
+// Execute runs work to its end. The events say how the steps ended. An error means that the
+// work could not begin (it is refused, its pipeline is wrong, or this machine cannot run it),
+// that stepexec itself failed, or that something could not be cleared away.
 func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	defer func() { err = Masked(err, work.Inputs.Secrets) }()
 	m := b.Machine
@@ -44,7 +47,8 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return err
 	}
-	admitted, err := b.Rules.Plan(work.Pipeline, work.Inputs, origin)
+	rules := cmp.Or(b.Rules, work.Default, policy.Untrusted())
+	admitted, err := rules.Plan(work.Pipeline, work.Inputs, origin)
 	if err != nil {
 		return err
 	}

@@ -12,23 +12,10 @@ package runner
 import (
 	"context"
 
-	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/pipeline"
-	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/run"
 )
-
-// Work is a pipeline that a server asks for.
-type Work struct {
-	Pipeline *pipeline.Pipeline
-	Inputs   pipeline.Inputs
-	Logins   map[string]pull.Login                        // at registries, by their hosts
-	Events   func(event.Event)                            // listener, called one event at a time; nil: nobody listens
-	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
-	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
-}
 
 // Execute runs work to its end. The events say how the steps ended. An error means that the
 // work could not begin (it is refused, its pipeline is wrong, or this machine cannot run it),
 // that stepexec itself failed, or that something could not be cleared away.
-type Execute func(ctx context.Context, w Work) error
+type Execute func(ctx context.Context, w run.Work) error

@@ -38,7 +38,7 @@ in STEPEXEC_HOOK_FLAGS.`,
 			return nil
 		},
 	}
-	bench.add(cmd.Flags())
+	bench.add(cmd.Flags(), "the runner's own folders, and no privilege")
 	return cmd
 }
 
@@ -75,6 +75,6 @@ func newActionsJob() *cobra.Command {
 			return keeper.Keep(cmd.Context(), os.Stdin, voice)
 		},
 	}
-	bench.add(cmd.Flags())
+	bench.add(cmd.Flags(), "the runner's own folders, and no privilege")
 	return cmd
 }

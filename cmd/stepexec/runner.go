@@ -46,8 +46,11 @@ type workbench struct {
 	say                        func(line string)
 }
 
-func (w *workbench) add(flags *pflag.FlagSet) {
-	w.policy.add(flags)
+// bySource is the name of the policy of a runner whose administrator names none.
+const bySource = "default"
+
+func (w *workbench) add(flags *pflag.FlagSet, def string) {
+	flags.StringVar(&w.policy.name, "policy", bySource, "what pipelines may ask for: default ("+def+"), trusted, untrusted, or a `FILE`")
 	flags.StringVar(&w.network, "network", sandbox.NetworkPrivate, "network of steps that name none: private, host or none")
 	flags.DurationVar(&w.grace, "grace", engine.DefaultGrace, "`time` that a step has between its stop signal and the kill")
 	w.settings.add(flags)
@@ -82,7 +85,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	if len(cleared) > 0 {
 		w.say("cleared away runs of an earlier runner that died: " + strings.Join(cleared, ", "))
 	}
-	rules, err := w.policy.load()
+	rules, err := w.rules()
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,15 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 		},
 		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way,
 	}
-	return func(ctx context.Context, work runner.Work) error { return bench.Execute(ctx, run.Work(work)) }, nil
+	return bench.Execute, nil
+}
+
+// rules are those of the administrator; nil leaves it to where the work comes from.
+func (w *workbench) rules() (*policy.Policy, error) {
+	if w.policy.name == bySource {
+		return nil, nil
+	}
+	return w.policy.load()
 }
 
 // sayWithTime prints a line for the log of a runner.

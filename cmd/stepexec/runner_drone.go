@@ -39,7 +39,7 @@ variables that Drone's own runner has (docs/runner-drone.md has all of them):
 			return runDrone(cmd.Context(), bench, kill)
 		},
 	}
-	bench.add(cmd.Flags())
+	bench.add(cmd.Flags(), "what the server trusts the repository with")
 	return cmd
 }
 

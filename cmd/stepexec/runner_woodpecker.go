@@ -39,7 +39,7 @@ that Woodpecker's own agent has (docs/runner-woodpecker.md has all of them):
 			return runWoodpecker(cmd.Context(), bench, kill)
 		},
 	}
-	bench.add(cmd.Flags())
+	bench.add(cmd.Flags(), "what the server trusts the repository with")
 	return cmd
 }
 
@@ -52,6 +52,9 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 		return err
 	}
 	options.Defaults.Network = bench.network
+	if bench.policy.name != bySource { // the policy decides about every option
+		options.Defaults.Trust = workflows.Trust{Network: true, Volumes: true, Security: true}
+	}
 	options.Say, options.Kill = bench.say, kill
 	stop := context.AfterFunc(ctx, func() { bench.say("takes no more work; what runs comes to its end (interrupt again to cancel it)") })
 	defer stop()

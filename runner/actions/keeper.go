@@ -18,6 +18,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -74,7 +75,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	}
 	defer listener.Close()
 	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, kill: make(chan struct{})}
-	err = k.Execute(ctx, runner.Work{
+	err = k.Execute(ctx, run.Work{
 		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.start.event(voice), Serve: s.serve,
 		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/"},
 	})

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stepexec/stepexec/pipeline"
-	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner/actions"
 	"github.com/stepexec/stepexec/runner/runnertest"
 )
@@ -40,7 +40,7 @@ func beKeeper(dir string) {
 		}
 		return o, nil
 	}
-	keeper := actions.Keeper{Read: read, Execute: func(ctx context.Context, w runner.Work) error {
+	keeper := actions.Keeper{Read: read, Execute: func(ctx context.Context, w run.Work) error {
 		for _, s := range w.Pipeline.Services {
 			if s.Names.Hostname == "bug" {
 				panic("a bug of stepexec")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/drone"
 	"github.com/stepexec/stepexec/runner/drone/servertest"
@@ -54,7 +55,7 @@ func steps(all ...string) string {
 
 // shortened gives work a second in place of minutes.
 func shortened(execute runner.Execute) runner.Execute {
-	return func(ctx context.Context, w runner.Work) error {
+	return func(ctx context.Context, w run.Work) error {
 		if w.Inputs.Timeout != time.Hour {
 			return errors.New("the timeout is not that of the repository")
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
-	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner/drone"
 	"github.com/stepexec/stepexec/runner/drone/servertest"
 	"github.com/stepexec/stepexec/runner/runnertest"
@@ -17,13 +17,13 @@ import (
 // A build that meets a bug of stepexec ends as stepexec's failure. The build beside it, and
 // the next one, come to their own ends.
 func TestAPanicEndsOneBuildAlone(t *testing.T) {
-	for name, when := range map[string]func(w runner.Work) runner.Work{
-		"before the run": func(runner.Work) runner.Work { panic("a bug of stepexec") },
-		"in a report": func(w runner.Work) runner.Work {
+	for name, when := range map[string]func(w run.Work) run.Work{
+		"before the run": func(run.Work) run.Work { panic("a bug of stepexec") },
+		"in a report": func(w run.Work) run.Work {
 			w.Events = func(event.Event) { panic("a bug of stepexec") }
 			return w
 		},
-		"in a step": func(w runner.Work) runner.Work {
+		"in a step": func(w run.Work) run.Work {
 			cache := pipeline.Mount{Type: pipeline.MountCache, Source: runnertest.Bug, Destination: "/cache", Options: []string{"rbind", "rw"}}
 			for i := range w.Pipeline.Steps {
 				w.Pipeline.Steps[i].Mounts = append(w.Pipeline.Steps[i].Mounts, cache)
@@ -36,7 +36,7 @@ func TestAPanicEndsOneBuildAlone(t *testing.T) {
 			b.start(func(o *drone.Options) {
 				o.Capacity = 2
 				execute := o.Execute
-				o.Execute = func(ctx context.Context, w runner.Work) error {
+				o.Execute = func(ctx context.Context, w run.Work) error {
 					if strings.Contains(w.Pipeline.File, "bug") {
 						w = when(w)
 					}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stepexec/stepexec/pipeline"
 	format "github.com/stepexec/stepexec/pipeline/drone"
+	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 )
 
@@ -94,8 +96,9 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 		return
 	}
 	r := newReporter(w, b, s, job.set.Warnings)
+	work := run.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Default: job.rules, Events: r.event, Kill: kill}
 	err = b.Protect(func() error {
-		return w.o.Execute(b.Context, runner.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Events: r.event, Kill: kill})
+		return w.o.Execute(b.Context, work)
 	})
 	status, err := r.end(err)
 	w.finish(b, s, status, err)
@@ -145,6 +148,23 @@ func (w *worker) refused(d *details) error {
 	return nil
 }
 
+// rules are what the server lets a repository ask for, and what the runner's administrator
+// gives to every step.
+func (w *worker) rules(d *details, privileged []string) (*policy.Policy, error) {
+	t := policy.Trust{
+		Network: d.Repo.Trusted, Volumes: d.Repo.Trusted, Devices: d.Repo.Trusted, Security: d.Repo.Trusted,
+		PrivilegedImages: privileged, HostNetwork: w.o.Network == "host",
+	}
+	for _, m := range w.o.Volumes {
+		t.Mounts = append(t.Mounts, m.Source)
+	}
+	rules, err := policy.FromServer(t)
+	if err != nil {
+		return nil, fmt.Errorf("images that are privileged (see DRONE_RUNNER_PRIVILEGED_IMAGES): %w", err)
+	}
+	return rules, nil
+}
+
 // told lists the steps that the server shows.
 func told(p *pipeline.Pipeline, facts pipeline.Facts) []*step {
 	var steps []*step
@@ -162,6 +182,7 @@ type job struct {
 	set      *pipeline.Set
 	workflow *pipeline.Workflow
 	inputs   pipeline.Inputs
+	rules    *policy.Policy // what the server lets the repository ask for
 	steps    []*step
 }
 
@@ -175,6 +196,9 @@ func (w *worker) job(s *stage, d *details) (*job, error) {
 		return nil, err
 	}
 	j := &job{set: set, workflow: &set.Workflows[0]}
+	if j.rules, err = w.rules(d, o.PrivilegedImages); err != nil {
+		return nil, err
+	}
 	if j.workflow.LeftOut != "" {
 		return nil, fmt.Errorf("pipeline %s cannot run here: %s", j.workflow.Name, j.workflow.LeftOut)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/stepexec/stepexec/fixtures"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
-	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -63,12 +63,12 @@ func (b *Bench) Runs() int {
 type Folder string
 
 // Execute is a runner.Execute with real containers.
-func (b *Bench) Execute(ctx context.Context, w runner.Work) error {
+func (b *Bench) Execute(ctx context.Context, w run.Work) error {
 	return Folder(b.Dir).Execute(ctx, w)
 }
 
 // Execute is a runner.Execute with real containers.
-func (f Folder) Execute(ctx context.Context, w runner.Work) (err error) {
+func (f Folder) Execute(ctx context.Context, w run.Work) (err error) {
 	plan, err := policy.Trusted().Plan(w.Pipeline, w.Inputs, policy.Origin{Way: policy.Run})
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
-	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner/woodpecker"
 	"github.com/stepexec/stepexec/runner/woodpecker/servertest"
 )
@@ -183,7 +183,7 @@ func TestSlowServerHoldsTheSteps(t *testing.T) {
 func TestWorkThatCannotBeBegun(t *testing.T) {
 	b := newBench(t)
 	b.start(func(o *woodpecker.Options) {
-		o.Execute = func(context.Context, runner.Work) error { return errors.New("step a: privileged is not allowed") }
+		o.Execute = func(context.Context, run.Work) error { return errors.New("step a: privileged is not allowed") }
 	})
 	w := b.server.Ended(b.server.Push(workflow(serial(step("a", "true"), step("b", "true"))...), 0, nil))
 	if !strings.Contains(w.Done.GetError(), "not allowed") || outcome(w.Step("a")) != "failure" || outcome(w.Step("b")) != "skipped" {
@@ -195,7 +195,7 @@ func TestWorkThatCannotBeBegun(t *testing.T) {
 func TestLeftoversAreNoFailure(t *testing.T) {
 	b := newBench(t)
 	b.start(func(o *woodpecker.Options) {
-		o.Execute = func(ctx context.Context, w runner.Work) error {
+		o.Execute = func(ctx context.Context, w run.Work) error {
 			return errors.Join(b.Execute(ctx, w), errors.New("unmount: busy"))
 		}
 	})

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
-	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner/runnertest"
 	"github.com/stepexec/stepexec/runner/woodpecker"
 )
@@ -23,7 +23,7 @@ func TestAPanicEndsOneWorkflowAlone(t *testing.T) {
 			b := newBench(t)
 			b.start(func(o *woodpecker.Options) {
 				o.MaxWorkflows = 2
-				o.Execute = func(ctx context.Context, w runner.Work) error {
+				o.Execute = func(ctx context.Context, w run.Work) error {
 					if strings.Contains(w.Pipeline.Name, "octocat/bug") {
 						panic("a bug of stepexec")
 					}

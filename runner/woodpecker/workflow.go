@@ -12,7 +12,9 @@ import (
 	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/pipeline"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
@@ -102,8 +104,11 @@ func (a *agent) execute(b *runner.Build, w *wire.Workflow) (failed bool, err err
 	box := newOutbox(a, b, w.GetId())
 	defer func() { err = errors.Join(err, box.close()) }()
 	var t *workflows.Translation
+	var allowed *policy.Policy
 	err = b.Protect(func() (err error) {
-		t, err = config.Pipeline(a.o.Defaults)
+		if t, err = config.Pipeline(a.o.Defaults); err == nil {
+			allowed, err = rules(config, a.o.Defaults)
+		}
 		return err
 	})
 	if err != nil {
@@ -114,8 +119,9 @@ func (a *agent) execute(b *runner.Build, w *wire.Workflow) (failed bool, err err
 	r.never(t.Never)
 	t.Pipeline.File, t.Pipeline.Name = "workflow "+w.GetId(), nameOf(config, w.GetId())
 	err = b.Protect(func() error {
-		return a.o.Execute(b.Context, runner.Work{
+		return a.o.Execute(b.Context, run.Work{
 			Pipeline: t.Pipeline,
+			Default:  allowed,
 			Inputs: pipeline.Inputs{
 				OwnFolder: true, Mode: pipeline.ForSteps, Base: t.Base, Timeout: runner.Timeout(w.GetTimeout()), Secrets: secrets(config),
 			},

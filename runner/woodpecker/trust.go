@@ -1,0 +1,42 @@
+package woodpecker
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/policy"
+)
+
+// rules are what a workflow may ask for under no other policy. The protocol does not tell what
+// the repository is trusted with. But the server has refused every key of the file that needs
+// more than that, so a compiled workflow that has such a key proves the trust. What only the
+// options for stepexec ask for proves nothing: no server looks at them.
+func rules(c *workflows.Config, d workflows.Defaults) (*policy.Policy, error) {
+	t := policy.Trust{HostNetwork: d.Network == "host"}
+	for _, volume := range d.Volumes {
+		if source, _, found := strings.Cut(volume, ":"); found && path.IsAbs(source) {
+			t.Mounts = append(t.Mounts, source)
+		}
+	}
+	for _, s := range c.Steps() {
+		t.Network = t.Network || s.NetworkMode != "" && s.NetworkMode != "none"
+		t.Volumes = t.Volumes || slices.ContainsFunc(s.Volumes, func(volume string) bool { return !isWorkspace(c, volume) })
+		t.Devices = t.Devices || len(s.Devices) > 0
+		switch {
+		case !s.Privileged:
+		case s.Type == workflows.TypePlugin: // the server's list may be why
+			t.PrivilegedImages = append(t.PrivilegedImages, s.Image)
+		default:
+			t.Security = true
+		}
+	}
+	return policy.FromServer(t)
+}
+
+// isWorkspace reports whether a volume is the workspace of the workflow.
+func isWorkspace(c *workflows.Config, volume string) bool {
+	source, _, found := strings.Cut(volume, ":")
+	return found && source == c.Volume && source != ""
+}
