@@ -125,16 +125,19 @@ func FromServer(t Trust) (*Policy, error) {
 const ActionsVolumes = "github."
 
 // Actions is for the jobs of GitHub Actions: what [Untrusted] allows, named volumes, which are
-// caches apart from all others, and the runner's own folders. A job may write into work, and
-// only read what is below the others. No folder may be one that a job could replace by a link:
-// name the folder above it.
-func Actions(work string, others ...string) *Policy {
+// caches apart from all others, and the runner's own folders, some for writing and some for
+// reading. No folder may be one that a job could replace by a link: name the folder above it.
+// hostNetwork is for a runner that puts jobs on the host's network.
+func Actions(write, read []string, hostNetwork bool) *Policy {
 	p := Untrusted()
-	p.name, p.rules.volumes = "actions", ActionsVolumes
-	if work != "" {
-		p.rules.mounts = append(p.rules.mounts, hostPath{work, true})
+	if hostNetwork {
+		p.rules.networks = append(p.rules.networks, "host")
 	}
-	for _, folder := range others {
+	p.name, p.rules.volumes = "actions", ActionsVolumes
+	for _, folder := range write {
+		p.rules.mounts = append(p.rules.mounts, hostPath{folder, true})
+	}
+	for _, folder := range read {
 		p.rules.mounts = append(p.rules.mounts, hostPath{folder, false})
 	}
 	p.rules.ports = []portRange{{address: loopback, first: 1, last: 65535}}

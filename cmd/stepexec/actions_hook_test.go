@@ -58,7 +58,7 @@ func hookImages(t testing.TB) string {
 func newHookRunner(t testing.TB, host string) *hookRunner {
 	t.Helper()
 	dir := t.TempDir()
-	for _, sub := range []string{"work/repo", "temp/_runner_hook_responses", "externals"} {
+	for _, sub := range []string{"work/repo/repo", "work/_temp/_runner_hook_responses", "externals"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func (r *hookRunner) command(t testing.TB, request map[string]any) *exec.Cmd {
 	cmd := exec.Command("bash", "-e", script) // also in a clean-up, when the context is over
 	cmd.Stdin = bytes.NewReader(append(data, '\n'))
 	cmd.Dir = filepath.Join(r.dir, "work")
-	cmd.Env = append(os.Environ(), "RUNNER_NAME="+r.name, "RUNNER_TEMP="+filepath.Join(r.dir, "temp"), "GITHUB_WORKSPACE="+filepath.Join(r.dir, "work/repo"),
+	cmd.Env = append(os.Environ(), "RUNNER_NAME="+r.name, "RUNNER_TEMP="+filepath.Join(r.dir, "work/_temp"), "GITHUB_WORKSPACE="+filepath.Join(r.dir, "work/repo/repo"),
 		"STEPEXEC_SETTINGS=/dev/null", "STEPEXEC_HOOK_FLAGS="+r.flags+" --root "+r.root)
 	return cmd
 }
@@ -113,7 +113,7 @@ func (r *hookRunner) command(t testing.TB, request map[string]any) *exec.Cmd {
 // call calls the hook as the runner does, and keeps its state.
 func (r *hookRunner) call(t testing.TB, command string, args map[string]any) hookResult {
 	t.Helper()
-	file, err := os.CreateTemp(filepath.Join(r.dir, "temp/_runner_hook_responses"), "*.json")
+	file, err := os.CreateTemp(filepath.Join(r.dir, "work/_temp/_runner_hook_responses"), "*.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -23,16 +25,16 @@ const (
 // those of `stepexec step`, and some that are about docker's own way of running services.
 func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	var (
-		o        actions.CreateOptions
-		keys     stepKeys
-		envFiles []string
-		health   healthFlags
+		o      actions.CreateOptions
+		keys   stepKeys
+		env    []string
+		health healthFlags
 	)
 	flags := pflag.NewFlagSet("options", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	keys.add(flags)
-	flags.StringArrayVarP(&o.Env, "env", "e", nil, "")
-	flags.StringArrayVar(&envFiles, "env-file", nil, "")
+	flags.StringArrayVarP(&env, "env", "e", nil, "")
+	flags.StringArrayVar(&o.EnvFiles, "env-file", nil, "") // opened later, where the policy allows it
 	flags.Func("entrypoint", "", func(program string) error {
 		o.Command = &program
 		return nil
@@ -51,11 +53,10 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is no option", flags.Arg(0))
 	}
-	env, warnings, err := optionVariables(o.Env, envFiles)
-	if err != nil {
+	var err error
+	if o.Env, err = optionVariables(env); err != nil {
 		return o, err
 	}
-	o.Env, o.Warnings = env, append(o.Warnings, warnings...)
 	if o.Ready, err = health.ready(); err != nil {
 		return o, err
 	}
@@ -66,15 +67,18 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	return o, nil
 }
 
-// optionVariables are the variables of --env-file, in docker's form, and of --env, which win; one without a
-// value is the runner's own.
-func optionVariables(given, files []string) (env, warnings []string, err error) {
-	all, err := envLines(files, func(line string) { warnings = append(warnings, "options: "+line) })
-	if err != nil {
-		return nil, nil, err
+// optionVariables reads the values of --env. A variable without a value is the runner's own,
+// about which the policy decides.
+func optionVariables(given []string) ([]pipeline.Variable, error) {
+	var all []pipeline.Variable
+	for _, item := range given {
+		name, text, hasValue := strings.Cut(item, "=")
+		if name == "" {
+			return nil, errors.New("--env: the name is missing in front of the =") // the value may be a secret
+		}
+		all = append(all, pipeline.Variable{Name: name, Value: pipeline.Value{Text: text, FromHost: !hasValue}})
 	}
-	entries, err := variables("--env", given)
-	return append(all, entries...), warnings, err
+	return all, nil
 }
 
 // aliases takes the container's name for one more name of its host.

@@ -37,10 +37,10 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
-		"runner":                 {"crash", "runner/health", "event", "engine", "pipeline", "pull"},
-		"runner/actions":         {"beneath", "runner", "event", "engine", "pipeline", "pull", "sandbox"},
+		"runner":                 {"crash", "runner/health", "run"},
+		"runner/actions":         {"run", "runner", "policy", "event", "engine", "pipeline", "pull", "sandbox", "beneath"},
 		"runner/health":          {},
-		"runner/drone":           {"crash", "runner", "runner/health", "event", "pipeline", "pipeline/drone"},
+		"runner/drone":           {"crash", "run", "runner", "runner/health", "policy", "event", "pipeline", "pipeline/drone"},
 		"report":                 {"event", "logs"},
 		"report/live":            {"event", "logs", "report"},
 		"report/github":          {"event", "logs", "report"},
@@ -49,7 +49,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"settings":               {"pull", "rootless", "unpack"},
 		"run":                    {"beneath", "crash", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "unpack"},
 		"cmd/stepexec":           {"archive", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
-		"runner/woodpecker":      {"crash", "runner", "runner/health", "runner/woodpecker/wire", "event", "pipeline", "pipeline/woodpecker", "pull"},
+		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")

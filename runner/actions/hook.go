@@ -84,7 +84,8 @@ func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
 	if err != nil {
 		return err
 	}
-	response, err := h.startKeeper(ctx, &order{Args: request.Args, Folder: folder, Network: h.Network})
+	o := order{Args: request.Args, Folder: folder, Network: h.Network, Folders: foldersOf(h.Env, request.Args.Job)}
+	response, err := h.startKeeper(ctx, &o)
 	if err != nil {
 		return errors.Join(err, endJob(context.WithoutCancel(ctx), folder))
 	}
@@ -224,7 +225,7 @@ func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, er
 		return event.CodeError, err
 	}
 	defer func() { err = errors.Join(err, endJob(context.WithoutCancel(ctx), folder)) }()
-	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network}); err != nil {
+	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network, Folders: foldersOf(h.Env, c)}); err != nil {
 		return event.CodeError, err
 	}
 	return h.call(ctx, folder, &call{Container: c})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
 )
 
@@ -21,7 +21,8 @@ const jobName = "github-job"
 // CreateOptions are docker's flags that a workflow gives a container (options:), read.
 type CreateOptions struct {
 	Flags    []pipeline.Flag // keys of a step
-	Env      []string        // NAME=value
+	Env      []pipeline.Variable
+	EnvFiles []string        // files of the host with more variables
 	Aliases  []string        // host names
 	Ready    *pipeline.Ready // nil: by the image
 	Network  string          // "": the job's
@@ -111,6 +112,7 @@ func (j *job) step(c *Container, name string) (*pipeline.Step, error) {
 		step.Names.ExtraHosts = append(step.Names.ExtraHosts, pipeline.HostAddress{Name: alias, Address: "127.0.0.1"})
 	}
 	c.setCommand(step, options.Command)
+	step.EnvFiles = options.EnvFiles
 	c.setEnvironment(step, options.Env)
 	if err := errors.Join(c.setMounts(step), c.setPorts(step), j.login(c, step.Image)); err != nil {
 		return nil, err
@@ -134,20 +136,21 @@ func (c *Container) setCommand(step *pipeline.Step, entrypoint *string) {
 
 // setEnvironment gives a step the variables that every container of a job has, those of
 // options and the runner's.
-func (c *Container) setEnvironment(step *pipeline.Step, options []string) {
-	env := map[string]string{"CI": "true", "GITHUB_ACTIONS": "true"}
+func (c *Container) setEnvironment(step *pipeline.Step, options []pipeline.Variable) {
+	env := map[string]pipeline.Value{"CI": {Text: "true"}, "GITHUB_ACTIONS": {Text: "true"}}
 	for _, variable := range options {
-		name, value, _ := strings.Cut(variable, "=")
-		env[name] = value
+		env[variable.Name] = variable.Value
 	}
-	maps.Copy(env, c.Environment)
+	for name, text := range c.Environment {
+		env[name] = pipeline.Value{Text: text}
+	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
-		step.Environment = append(step.Environment, pipeline.Variable{Name: name, Value: pipeline.Value{Text: env[name]}})
+		step.Environment = append(step.Environment, pipeline.Variable{Name: name, Value: env[name]})
 	}
 }
 
-// dockerSocket is mounted by the runner into every container. Where there is no docker,
-// there is nothing to mount.
+// dockerSocket is mounted by the runner into every container. The hook leaves it out: it
+// would make whoever writes a workflow root of the machine.
 const dockerSocket = "/var/run/docker.sock"
 
 var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$`)
@@ -155,9 +158,7 @@ var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$`)
 func (c *Container) setMounts(step *pipeline.Step) error {
 	for _, v := range c.SystemMounts {
 		if v.Source == dockerSocket {
-			if _, err := os.Stat(v.Source); errors.Is(err, os.ErrNotExist) {
-				continue
-			}
+			continue
 		}
 		m, err := v.mount()
 		if err != nil {
@@ -197,7 +198,7 @@ func (v *Volume) mount() (pipeline.Mount, error) {
 	case filepath.IsAbs(v.Source):
 		m.Source = filepath.Clean(v.Source) // the runner's paths may begin with two slashes
 	case volumeName.MatchString(v.Source):
-		m.Type, m.Source, m.Create = pipeline.MountCache, "github."+v.Source, false
+		m.Type, m.Source, m.Create = pipeline.MountCache, policy.ActionsVolumes+v.Source, false
 	default:
 		return m, fmt.Errorf("volume %q: must be an absolute path of the host, or the name of a volume", v.Source)
 	}

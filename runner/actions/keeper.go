@@ -17,6 +17,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
@@ -32,6 +33,7 @@ type order struct {
 	Args    Args
 	Folder  string // of the job; it exists
 	Network string // of containers that do not say otherwise
+	Folders folders
 }
 
 // Keeper keeps the containers of one job.
@@ -77,7 +79,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, kill: make(chan struct{})}
 	err = k.Execute(ctx, run.Work{
 		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.start.event(voice), Serve: s.serve,
-		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/"},
+		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/", LookupEnv: os.LookupEnv}, Default: o.Folders.policy(o.Network == sandbox.NetworkHost),
 	})
 	if err == nil && !s.start.isReady() {
 		err = fmt.Errorf("the job's containers could not be started%s", s.start.reasons())
@@ -299,15 +301,11 @@ func (s *server) script(ctx context.Context, c *Container, streams []*os.File) a
 
 // container runs a container beside those of the job.
 func (s *server) container(ctx context.Context, c *Container, streams []*os.File) answer {
-	j, step, err := s.planContainer(c)
+	j, step, err := s.admitContainer(c)
 	if err != nil {
 		return failed(err)
 	}
-	admitted, err := s.serving.Plan().Extra(*step)
-	if err != nil {
-		return failed(err)
-	}
-	extra := engine.Extra{Step: admitted, Stdout: streams[0], Stderr: streams[1]}
+	extra := engine.Extra{Step: step, Stdout: streams[0], Stderr: streams[1]}
 	if len(j.logins) > 0 {
 		extra.Keychain = pull.Logins(j.logins)
 	}
@@ -319,8 +317,9 @@ func (s *server) container(ctx context.Context, c *Container, streams []*os.File
 	return a
 }
 
-// planContainer plans a container as the only step of a pipeline.
-func (s *server) planContainer(c *Container) (*job, *pipeline.PlannedStep, error) {
+// admitContainer plans a container as the only step of a pipeline, and admits it under the
+// policy of the job.
+func (s *server) admitContainer(c *Container) (*job, *policy.Step, error) {
 	j, err := newJob(&Args{}, s.keeper.Read, s.job.network)
 	if err != nil {
 		return nil, nil, err
@@ -332,9 +331,9 @@ func (s *server) planContainer(c *Container) (*job, *pipeline.PlannedStep, error
 	}
 	step.Ready = nil
 	j.pipeline.Steps = []pipeline.Step{*step}
-	plan, err := j.pipeline.Plan(pipeline.Inputs{Mode: pipeline.ForSteps, Dir: "/"})
+	admitted, err := s.serving.Plan().PlanExtra(&j.pipeline, pipeline.Inputs{Mode: pipeline.ForSteps, Dir: "/", LookupEnv: os.LookupEnv})
 	if err != nil {
 		return nil, nil, err
 	}
-	return j, &plan.Steps[0], nil
+	return j, admitted, nil
 }
