@@ -10,18 +10,19 @@ import (
 	"strings"
 )
 
-// The page's parts. Its script is those of scripts in this order.
+// html has the parts of the page.
 //
 //go:embed html
 var html embed.FS
 
+// scripts are the parts of the page's script, in order.
 var scripts = []string{"page.js", "timeline.js", "usage.js", "lines.js", "logs.js", "search.js", "begin.js"}
 
-// WriteHTML writes a report as one HTML page that loads nothing from anywhere. Its
-// policy lets no script run but its own: whatever steps are called and print is text.
+// WriteHTML writes a report as one HTML page that loads nothing from anywhere. Its content
+// security policy allows only its own script: names and output of steps are always text.
 //
-// Logs come last, compressed as they are kept, in blocks that the browser does not
-// look at. The page's script unpacks the pieces that are looked at.
+// Logs come last, still compressed, in blocks that the browser does not parse. The page's
+// script unpacks the pieces that a reader looks at.
 func WriteHTML(w io.Writer, r *Report) error {
 	page, err := template.ParseFS(html, "html/page.html")
 	if err != nil {
@@ -54,7 +55,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 	return err
 }
 
-// parts returns files of the page, one after the other.
+// parts returns the concatenated files of the page.
 func parts(names ...string) (string, error) {
 	var all strings.Builder
 	for _, name := range names {
@@ -67,14 +68,14 @@ func parts(names ...string) (string, error) {
 	return all.String(), nil
 }
 
-// hashOf is a source expression of a content security policy (CSP 3, section 2.3.1).
+// hashOf returns a hash source of a content security policy (CSP 3, section 2.3.1).
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// writeLog writes a log as a block of data: the pieces in base64, and in data-p how many
-// lines each has, negative where they are missing.
+// writeLog writes a log as a block of data: the pieces in base64, and in data-p the number of
+// lines of each, which is negative for missing ones.
 func writeLog(w io.Writer, index int, l *Log) error {
 	var lines []string
 	for _, p := range l.pieces {

@@ -20,7 +20,7 @@ type JSON struct {
 	w       io.Writer
 	encoder *json.Encoder
 	lines   event.LineEncoder
-	line    []byte // the last
+	line    []byte // the last line, for reuse
 	err     error
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// A JUnit report has the first and the last lines of what a step printed: CI servers
-// keep it in memory, and GitLab reads no more than 30 MB.
+// A JUnit report has only the first and the last lines of each step: CI servers keep it in
+// memory, and GitLab reads no more than 30 MB.
 const (
 	junitHead      = 100
 	junitTail      = 200
@@ -37,7 +37,7 @@ type junitCounts struct {
 type junitSuite struct {
 	Name string `xml:"name,attr"`
 	junitCounts
-	Timestamp string      `xml:"timestamp,attr,omitempty"` // UTC, without a zone, as the schema of Jenkins' plugin has it
+	Timestamp string      `xml:"timestamp,attr,omitempty"` // UTC, without a zone, as the schema of Jenkins' plugin says
 	Cases     []junitCase `xml:"testcase"`
 	SystemErr string      `xml:"system-err,omitempty"` // kept steps and warnings
 }
@@ -58,9 +58,9 @@ type junitResult struct {
 	Text    string `xml:",chardata"`
 }
 
-// WriteJUnit writes a report as JUnit XML, as Jenkins and GitLab read it: a test suite
-// a run and a test case a step. A failure is the step's own, an error is stepexec's,
-// which could not run it or ended it.
+// WriteJUnit writes a report as JUnit XML, as Jenkins and GitLab read it: a test suite for
+// each run and a test case for each step. A failure is the step's own; an error means that
+// stepexec could not run the step, or ended it.
 func WriteJUnit(w io.Writer, r *Report) error {
 	all := junitSuites{}
 	var took time.Duration
@@ -121,7 +121,7 @@ func junitRun(run *Run) (junitSuite, error) {
 	return suite, nil
 }
 
-// junitOfError is a suite for a run that did not come to have steps.
+// junitOfError is a suite for a run that failed before it had steps.
 func junitOfError(text string) junitSuite {
 	suite := junitSuite{Name: "stepexec"}
 	suite.Time = "0.000"
@@ -198,7 +198,7 @@ func failureType(r *event.StepResult) string {
 	return "stepexec"
 }
 
-// junitOutput is the first and the last lines.
+// junitOutput returns the first and the last lines of a log.
 func junitOutput(l *Log) (string, error) {
 	if l.Lines <= junitHead+junitTail {
 		return l.tailText(junitHead+junitTail, junitLineBytes)
@@ -212,7 +212,7 @@ func junitOutput(l *Log) (string, error) {
 	return textOf(head, junitLineBytes) + fmt.Sprintf("[%s left out here]\n", plural(left, "line")) + tail, err
 }
 
-// head returns the first lines of a log, up to most.
+// head returns up to most of the first lines of a log.
 func (l *Log) head(most int) ([]Line, error) {
 	var head []Line
 	for _, p := range l.pieces {
@@ -228,13 +228,13 @@ func (l *Log) head(most int) ([]Line, error) {
 	return head[:min(most, len(head))], nil
 }
 
-// tailText is the last lines of a log as text.
+// tailText returns the last lines of a log as text.
 func (l *Log) tailText(most, lineBytes int) (string, error) {
 	lines, err := l.Tail(most)
 	return textOf(lines, lineBytes), err
 }
 
-// textOf is lines as text, each of at most so many bytes.
+// textOf returns lines as text, each cut to lineBytes.
 func textOf(lines []Line, lineBytes int) string {
 	var b strings.Builder
 	for _, line := range lines {
@@ -243,7 +243,7 @@ func textOf(lines []Line, lineBytes int) string {
 	return b.String()
 }
 
-// seconds is whole milliseconds, so that a run and its record give the same.
+// seconds rounds to milliseconds, so that a run and its record give the same text.
 func seconds(m event.Millis) string {
 	ms := time.Duration(m).Milliseconds()
 	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)

@@ -12,17 +12,17 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// A Markdown report repeats the last lines of so many steps that failed, so many of
-// each and so much of a line: hosts of code show no more than 1 MB of Markdown.
+// Bounds of a Markdown report: the number of failed steps whose last lines it repeats, the
+// lines of each, and the bytes of a line. Hosts of code show no more than 1 MB of Markdown.
 const (
 	markdownSteps     = 20
 	markdownLines     = 50
 	markdownLineBytes = 500
 )
 
-// WriteMarkdown writes a report as GitHub flavoured Markdown: a table of the steps,
-// and the last lines of those that failed. Whatever steps are called and print is
-// text in it and nothing else: no markup, link or mention.
+// WriteMarkdown writes a report as GitHub flavoured Markdown: a table of the steps, and the
+// last lines of the failed ones. Names and output of steps are only text in it: never markup,
+// a link or a mention.
 func WriteMarkdown(w io.Writer, r *Report) error {
 	m := &markdown{Writer: bufio.NewWriter(w)}
 	for _, run := range r.Runs {
@@ -42,13 +42,13 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 
 type markdown struct {
 	*bufio.Writer
-	repeated int // steps of which lines were repeated
+	repeated int // number of steps whose lines were repeated
 	err      error
 }
 
 func (m *markdown) print(texts ...string) {
 	for _, text := range texts {
-		_, _ = m.WriteString(text) // Flush tells
+		_, _ = m.WriteString(text) // Flush returns the error
 	}
 }
 
@@ -128,7 +128,7 @@ func took(s *StepReport, m event.Millis) string {
 	return Duration(m)
 }
 
-// failure tells why a step failed, with its last lines.
+// failure writes why a step failed, and its last lines.
 func (m *markdown) failure(s *StepReport) {
 	m.print("**", escape(s.Step), "** ", escape(Ended(&s.StepResult)), "\n\n")
 	if m.repeated++; m.repeated > markdownSteps {
@@ -151,7 +151,7 @@ func (m *markdown) failure(s *StepReport) {
 	m.print(fence, "text\n", text.String(), fence, "\n\n</details>\n\n")
 }
 
-// String is the line as text.
+// String returns the line as text.
 func (l Line) String() string {
 	if l.Missing > 0 {
 		return fmt.Sprintf("[%s missing here: the report's limit for logs]", plural(l.Missing, "line"))
@@ -166,7 +166,7 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// longestRun is how often a character comes in a row at most.
+// longestRun is the length of the longest run of a character.
 func longestRun(text string, c byte) (longest int) {
 	run := 0
 	for i := range len(text) {
@@ -180,14 +180,14 @@ func longestRun(text string, c byte) (longest int) {
 	return longest
 }
 
-// escape makes a text mean nothing in Markdown: what could begin markup, HTML, a
-// link, a mention or an emoji is a character reference, which never does.
+// escape makes a text mean nothing in Markdown: a character that could begin markup, HTML, a
+// link, a mention or an emoji becomes a character reference, which never does.
 func escape(text string) string {
 	var b strings.Builder
 	for _, r := range plain(text) {
 		switch {
 		case r == '@':
-			b.WriteString("&#64;\u200b") // hosts look for mentions after the references are resolved
+			b.WriteString("&#64;\u200b") // hosts look for mentions after they have resolved the references
 		case r == '\t':
 			b.WriteByte(' ')
 		case r >= 0x80 || r == ' ' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || slices.Contains([]rune("-,()/="), r):
@@ -199,7 +199,7 @@ func escape(text string) string {
 	return b.String()
 }
 
-// verdict says how the run ended.
+// verdict describes how the run ended.
 func (r *Run) verdict() string {
 	text := string(r.Status)
 	if r.Status != event.Succeeded && r.Status != event.Running {
@@ -214,7 +214,7 @@ func (r *Run) verdict() string {
 	return text
 }
 
-// FromSummary is the report on a run of which no more is known than its end.
+// FromSummary makes the report of a run of which only the summary is known.
 func FromSummary(s *event.Summary, at time.Time) *Report {
 	c := NewCollector(0)
 	c.Event(event.Event{Kind: event.RunStarted, Time: at.Add(-time.Duration(s.Duration)), Run: s.Run, Name: s.Name})

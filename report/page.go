@@ -9,14 +9,14 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// htmlBad is how many failed steps stand at the top of a page, and htmlFew up to how many
-// steps their table is unfolded.
+// htmlBad bounds the failed steps at the top of a page. The table of steps is unfolded if it
+// has no more than htmlFew.
 const (
 	htmlBad = 20
 	htmlFew = 100
 )
 
-// page is what the page's template shows.
+// page is the data of the page's template.
 type page struct {
 	Policy, Title, Made, Error string
 	Style                      template.CSS
@@ -38,13 +38,13 @@ type pageRun struct {
 }
 
 type pageStep struct {
-	Index                                                       int // of all runs, which is also its log's
+	Index                                                       int // among the steps of all runs; also the index of its log
 	Name, Class, Status, Exit, WaitedFor, Words, Lines          string
 	Queue, Pull, Create, Start, Ran, CPU, Memory, Image, Digest string
 	Service, Critical                                           bool
 }
 
-// pageData is what the page's script draws: times in milliseconds since the run began.
+// pageData is the data of the page's script. Times are milliseconds since the run began.
 type pageData struct {
 	Steps []dataStep `json:"steps"`
 	End   int64      `json:"end"`
@@ -63,7 +63,7 @@ type dataStep struct {
 	Usage     *dataAmount `json:"usage"`
 }
 
-// dataBar is a phase of a step.
+// dataBar is a phase of a step in the timeline.
 type dataBar struct {
 	Phase string `json:"phase"`
 	From  int64  `json:"from"`
@@ -178,7 +178,7 @@ func (d *pageData) add(run *Run, s *StepReport, ps pageStep) {
 	d.Steps = append(d.Steps, ds)
 }
 
-// words says how a step ended, and how to look into it if it was kept.
+// words describes how a step ended, and how to look into it if it was kept.
 func words(s *StepReport) string {
 	text := Ended(&s.StepResult)
 	if s.Kept != "" {
@@ -187,7 +187,7 @@ func words(s *StepReport) string {
 	return text
 }
 
-// class is the colour of a status.
+// class is the CSS class of a status.
 func class(s event.Status, ignored bool) string {
 	switch s {
 	case event.Succeeded:
@@ -205,7 +205,7 @@ func class(s event.Status, ignored bool) string {
 	return "off"
 }
 
-// counts says how many steps ended how.
+// counts says how many steps have each status.
 func counts(steps []*StepReport) string {
 	number := map[event.Status]int{}
 	for _, s := range steps {
@@ -222,7 +222,7 @@ func counts(steps []*StepReport) string {
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-// plainLines is plain for a text of several lines.
+// plainLines applies plain to each line of a text.
 func plainLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {

@@ -15,14 +15,14 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// Summary writes how a run and each of its steps ended: a table, and one line
-// for the whole. On a terminal the table is no wider than that.
+// Summary writes how a run and each of its steps ended: a table, and one line for the whole
+// run. On a terminal the table is no wider than the terminal.
 func Summary(w io.Writer, s *event.Summary) error {
 	return SummaryWithin(w, s, terminalWidth(w))
 }
 
-// SummaryWithin is Summary for a width in characters, for which it leaves out columns;
-// 0: none are left out. Steps and how they ended are never left out.
+// SummaryWithin is Summary for a width in characters. It leaves out columns to fit, but never
+// the steps and how they ended; width 0 leaves out nothing.
 func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
 	_, err := fmt.Fprintf(w, "%s\n%s\n", table(columns, s.Steps, width), verdict(s))
 	if err != nil {
@@ -31,11 +31,11 @@ func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
 	return nil
 }
 
-// column is one of the table's. The one with the highest dispensable is left out
-// first, and 0 never.
+// column is a column of the table. The column with the highest dispensable is left out first;
+// a column with 0 always stays.
 type column struct {
 	title       string
-	left        bool // aligned
+	left        bool // aligned to the left
 	dispensable int
 	cell        func(*event.StepResult) string
 }
@@ -63,7 +63,7 @@ var columns = []column{
 	{"IMAGE", true, 6, func(r *event.StepResult) string { return shortDigest(r.Digest) }},
 }
 
-// table is the steps as lines of aligned columns.
+// table formats the steps as lines of aligned columns.
 func table(columns []column, steps []event.StepResult, width int) string {
 	cells := make([][]string, len(columns))
 	widths := make([]int, len(columns))
@@ -117,7 +117,7 @@ func table(columns []column, steps []event.StepResult, width int) string {
 	return b.String()
 }
 
-// terminalWidth is the width of the terminal that w is; 0: it is none.
+// terminalWidth is the width of the terminal w; 0: w is not a terminal.
 func terminalWidth(w io.Writer) int {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -141,7 +141,7 @@ func status(r *event.StepResult) string {
 	return text
 }
 
-// exitCode is a step's exit code, where it has one that says something.
+// exitCode is a step's exit code, or - if it says nothing.
 func exitCode(r *event.StepResult) string {
 	switch r.Status {
 	case event.Succeeded, event.Failed, event.TimedOut:
@@ -150,8 +150,8 @@ func exitCode(r *event.StepResult) string {
 	return "-"
 }
 
-// millis is the sum of durations of a step that ran. Each counts in whole
-// milliseconds, so that a run and its record give the same.
+// millis is the sum of durations of a step that ran. Each is rounded to milliseconds, so that
+// a run and its record give the same sum.
 func millis(r *event.StepResult, parts ...event.Millis) string {
 	if r.Started.IsZero() {
 		return "-"
@@ -167,7 +167,7 @@ func memory(bytes int64) string {
 	return units.CustomSize("%.1f %s", float64(bytes), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB"})
 }
 
-// shortDigest is as much of a digest as tells images apart.
+// shortDigest is the beginning of a digest, enough to tell images apart.
 func shortDigest(digest string) string {
 	_, hex, _ := strings.Cut(digest, ":")
 	if hex == "" {

@@ -8,10 +8,10 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// plain is a text of a step without what only a terminal understands: no escape
-// sequences, no control characters but tabs, no characters that XML 1.0 lacks or
-// that turn the direction of the text around them. Of what a carriage return
-// overwrites the last is left, as on a terminal.
+// plain removes from the text of a step whatever only a terminal understands: escape
+// sequences, control characters except tabs, characters that XML 1.0 does not have, and
+// characters that change the direction of the text around them. Of text that carriage returns
+// overwrite, it keeps the last, as a terminal does.
 func plain(text string) string {
 	text = strings.TrimRight(text, "\r")
 	text = text[strings.LastIndexByte(text, '\r')+1:]
@@ -31,7 +31,7 @@ func plain(text string) string {
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteByte(' ')
-		case r >= 0x80: // what is not there would read like something else
+		case r >= 0x80: // without a replacement, the text would read like something else
 			b.WriteRune(utf8.RuneError)
 		}
 	}
@@ -41,8 +41,8 @@ func plain(text string) string {
 // isPlain reports whether a text is printable ASCII.
 func isPlain(text string) bool { return logs.Printable(text) == len(text) }
 
-// escapeLength is how long the escape sequence is that a text begins with
-// (ECMA-48: CSI, the strings OSC, DCS, SOS, PM and APC, and the short ones).
+// escapeLength is the length in bytes of the escape sequence at the beginning of a text
+// (ECMA-48: CSI, the strings OSC, DCS, SOS, PM and APC, and the short ones); 0: there is none.
 func escapeLength(text string) int {
 	if text[0] != 0x1b {
 		return 0
@@ -92,13 +92,13 @@ func isXML(r rune) bool {
 	return r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000 && r <= 0x10ffff
 }
 
-// isBidi reports whether a character changes the direction of others: with those a
-// name can look like another one.
+// isBidi reports whether a character changes the direction of others. With such characters,
+// one name can look like another.
 func isBidi(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
 }
 
-// cut is a text of at most so many bytes, whole characters.
+// cut shortens a text to at most so many bytes, without cutting a character.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text

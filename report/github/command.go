@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Limits of GitHub: annotations of each type of a job's step, and bytes of a message.
+// GitHub's limits: annotations of each kind in a step of a job, and bytes of a message.
 const (
 	mostAnnotations = 10
 	mostMessage     = 4096
@@ -45,7 +45,7 @@ func escapedProperty(text string) string {
 	return strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C").Replace(text)
 }
 
-// number is n as a property: 0, which is not known, is left out.
+// number formats n as a property; 0 means unknown and is left out.
 func number(n int) string {
 	if n == 0 {
 		return ""
@@ -53,5 +53,5 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// token is a word that nobody can guess.
+// token returns a word that nobody can guess.
 func token() string { return "stepexec-" + rand.Text() }

@@ -12,16 +12,16 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// mostSummary bounds the summary page in bytes. GitHub refuses one of more than 1 MiB.
+// mostSummary bounds the summary page in bytes. GitHub rejects a page of more than 1 MiB.
 const mostSummary = 900 << 10
 
-// result is what the outputs tell.
+// result is the data of the outputs.
 type result struct {
 	own                    bool // stepexec itself failed
 	status                 event.Status
-	failed                 string // the step that failed first
-	run                    string // the last that began
-	total, bad, leftUndone int    // of the steps
+	failed                 string // name of the step that failed first
+	run                    string // ID of the run that began last
+	total, bad, leftUndone int    // numbers of steps
 }
 
 func (r *result) event(e event.Event) {
@@ -54,7 +54,7 @@ func (r *result) event(e event.Event) {
 	}
 }
 
-// inAWord is the output status.
+// inAWord is the value of the output status.
 func (r *result) inAWord(exitCode int) string {
 	switch {
 	case exitCode == 0:
@@ -71,7 +71,7 @@ func (r *result) inAWord(exitCode int) string {
 	return "failure"
 }
 
-// writeOutputs adds to the outputs of the job's step.
+// writeOutputs adds the outputs of the job's step.
 func (l *Log) writeOutputs(exitCode int) error {
 	var b strings.Builder
 	for _, output := range [][2]string{
@@ -102,7 +102,7 @@ func (l *Log) logDir() string {
 	return l.o.LogDir(l.result.run)
 }
 
-// writeSummary adds to the job's summary page.
+// writeSummary adds the report to the job's summary page.
 func (l *Log) writeSummary() error {
 	if l.o.Env("GITHUB_STEP_SUMMARY") == "" {
 		return nil
@@ -114,8 +114,8 @@ func (l *Log) writeSummary() error {
 	return l.addTo("GITHUB_STEP_SUMMARY", bounded(page.Bytes()))
 }
 
-// bounded is a page without the lines that are too much. One that was cut in the middle
-// of a fold is still shown by GitHub, which closes it.
+// bounded returns a page without the lines that exceed its bound. GitHub also shows a page that
+// was cut in the middle of a fold: it closes the fold.
 func bounded(page []byte) []byte {
 	if len(page) <= mostSummary {
 		return page
@@ -125,7 +125,7 @@ func bounded(page []byte) []byte {
 	return append(page[:bytes.LastIndexByte(page, '\n')+1], rest...)
 }
 
-// addTo adds data to the file that a variable names, if it is set.
+// addTo appends data to the file that a variable names, if the variable is set.
 func (l *Log) addTo(variable string, data []byte) error {
 	name := l.o.Env(variable)
 	if name == "" {

@@ -6,11 +6,11 @@ import (
 	"os"
 )
 
-// spoolMemory is how much of a step's output waits in memory; more waits in a file
+// spoolMemory bounds the bytes of a step's output that wait in memory; the rest waits in a file
 // without a name.
 const spoolMemory = 1 << 20
 
-// spool keeps what a step printed while another one's output is shown.
+// spool keeps the output of a step while the output of another is shown.
 type spool struct {
 	memory []byte
 	file   *os.File
@@ -36,7 +36,7 @@ func (s *spool) Write(data []byte) (int, error) {
 	return len(data), err
 }
 
-// drain writes all of it to w and empties the spool.
+// drain writes everything to w and empties the spool.
 func (s *spool) drain(w io.Writer) error {
 	if s.file != nil {
 		_, err := s.file.Seek(0, io.SeekStart)

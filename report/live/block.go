@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	indent    = "    "          // of a step's lines
-	mostWidth = 100             // columns of a line with something at its right end
-	stallTime = 3 * time.Second // without a byte, after which that is said
+	indent    = "    "          // in front of a step's lines
+	mostWidth = 100             // columns of a line with text at its right end
+	stallTime = 3 * time.Second // time without a byte after which a pull is called stalled
 )
 
-// block is what stands below the printed lines: it fits into the terminal with a row
-// left over for the cursor.
+// block returns the lines below the printed ones. They fit into the terminal and leave a row
+// for the cursor.
 func (s *state) block(now time.Time, columns, rows int) []string {
 	if len(s.running) == 0 && len(s.pulls) == 0 || columns < 10 || rows < 3 {
 		return nil
 	}
-	columns-- // in the last one some terminals go on to the next row
+	columns-- // after the last column, some terminals go on to the next row
 	rows--
 	var lines []string
-	if !s.began.IsZero() { // or it is not a run that images are fetched for
+	if !s.began.IsZero() { // otherwise images are fetched, but not for a run
 		lines = append(lines, s.title(now, columns))
 	}
 	room := rows - len(lines)
@@ -49,14 +49,14 @@ func (s *state) block(now time.Time, columns, rows int) []string {
 	return lines
 }
 
-// entry is a line of the block, with the last lines of the step that it is about.
+// entry is a line of the block, with the last lines of its step.
 type entry struct {
 	line  string
 	tail  []string
-	shown int // of tail
+	shown int // number of lines of tail that are shown
 }
 
-// share gives the rows that are left to the steps, each the same.
+// share divides the remaining rows equally among the steps.
 func share(entries []entry, rows int) {
 	for given := true; given && rows > 0; {
 		given = false
@@ -70,7 +70,7 @@ func share(entries []entry, rows int) {
 	}
 }
 
-// entries are images, then steps, then services, which have least to tell.
+// entries returns images, then steps, then services, which matter least.
 func (s *state) entries(now time.Time, columns int) []entry {
 	var all, services []entry
 	edge := min(columns, mostWidth)
@@ -101,7 +101,7 @@ func (s *state) title(now time.Time, columns int) string {
 	return s.paint(aec.Bold, aligned(text, report.Duration(event.Millis(now.Sub(s.began).Truncate(time.Second))), min(columns, mostWidth)))
 }
 
-// pullLine says how far an image is.
+// pullLine shows how far the fetch of an image has come.
 func (s *state) pullLine(p *pull, now time.Time, columns int) string {
 	elapsed := report.Duration(event.Millis(now.Sub(p.began).Truncate(100 * time.Millisecond)))
 	var parts []string
@@ -112,7 +112,7 @@ func (s *state) pullLine(p *pull, now time.Time, columns int) string {
 		parts = append(parts, size(done.Bytes), "finishing")
 	default:
 		if done.Total > 0 {
-			if width := columns / 8; width >= 8 { // in a narrow terminal the numbers must do
+			if width := columns / 8; width >= 8 { // a narrow terminal shows the numbers only
 				parts = append(parts, bar(done, width))
 			}
 			parts = append(parts, fmt.Sprintf("%3d%%", percent(done)), size(done.Bytes)+"/"+size(done.Total))
@@ -134,8 +134,8 @@ func percent(p event.Progress) int {
 	return int(min(100, p.Bytes*100/p.Total))
 }
 
-// shortened is an image's name without its beginning, where there is no room for all
-// of it: the end says more.
+// shortened removes the beginning of an image's name if the name does not fit: the end says
+// more.
 func (s *state) shortened(image string, columns int) string {
 	if len(image) <= columns || columns < 4 {
 		return image
@@ -143,7 +143,7 @@ func (s *state) shortened(image string, columns int) string {
 	return s.mark("…", "~") + image[len(image)-columns+1:]
 }
 
-// bar has a width in columns between its brackets.
+// bar draws a bar; width is the number of columns between its brackets.
 func bar(p event.Progress, width int) string {
 	filled := percent(p) * width / 100
 	text := strings.Repeat("=", filled)

@@ -1,7 +1,6 @@
-// Package live shows a run on a terminal while it goes on: below what has been
-// printed stands a block of lines, drawn again and again, with the running steps,
-// their last lines and the images that are being pulled. What has ended becomes a line
-// above it.
+// Package live shows a run on a terminal while it goes on. Below the printed lines it draws a
+// block of lines again and again: the running steps with their last lines, and the images that
+// are being pulled. Whatever has ended becomes a line above the block.
 //
-// It is not for: output that is no terminal, which package report writes.
+// Package report writes the output for everything that is not a terminal.
 package live

@@ -9,9 +9,9 @@ import (
 
 const tabStop = 8
 
-// fit cuts a line off at a width in columns. Its control sequences must be colours
-// alone, and they end with it. A character that terminals disagree on counts as wide
-// as the widest of them shows it: a line must never go on in the next row.
+// fit cuts a line at a width in columns. The line's control sequences may only be colours; fit
+// resets them at the end. A character counts as wide as the terminal that shows it widest: a
+// line must never continue in the next row.
 func fit(line string, columns int) string {
 	if isShort(line, columns) {
 		return line
@@ -40,7 +40,7 @@ func fit(line string, columns int) string {
 	return b.String()
 }
 
-// isShort reports whether a line is printable ASCII, as most are, and fits.
+// isShort reports whether a line is printable ASCII, as most lines are, and fits.
 func isShort(line string, columns int) bool {
 	if len(line) > columns {
 		return false
@@ -53,8 +53,8 @@ func isShort(line string, columns int) bool {
 	return true
 }
 
-// widest is the width of a grapheme to a terminal that knows of no graphemes, if that
-// is more.
+// widest is the width of a grapheme, or its width on a terminal that does not know graphemes
+// if that is more.
 func widest(grapheme string, width int) int {
 	sum := 0
 	for _, r := range grapheme {
@@ -63,7 +63,7 @@ func widest(grapheme string, width int) int {
 	return max(sum, width)
 }
 
-// width is that of a line that fit has returned.
+// width is the width in columns of a line that fit has returned.
 func width(line string) int {
 	sum := 0
 	graphemes := displaywidth.Options{ControlSequences: true}.StringGraphemes(line)
@@ -75,7 +75,7 @@ func width(line string) int {
 	return sum
 }
 
-// aligned puts right at the right edge and cuts left off where both do not fit.
+// aligned puts right at the right edge, and cuts left if both do not fit.
 func aligned(left, right string, columns int) string {
 	room := columns - width(right) - 1
 	if room < 1 {

@@ -11,16 +11,16 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// interval is the time between two looks at whether there is something new to show.
+// interval is the time between two checks for something new to show.
 const interval = 100 * time.Millisecond
 
-// Options say how a View shows.
+// Options are the settings of a View.
 type Options struct {
 	Size    func() (columns, rows int) // of the terminal
 	Resized <-chan os.Signal           // may be nil
 	Style   report.Style
-	Plain   bool // no characters beyond ASCII of its own
-	Reflows bool // the terminal breaks lines anew when it becomes narrower
+	Plain   bool // the View itself writes only ASCII
+	Reflows bool // the terminal wraps lines again when it becomes narrower
 }
 
 // View shows a run. Its methods may be called from several goroutines; Event and Print
@@ -35,7 +35,8 @@ type View struct {
 	done   sync.WaitGroup
 }
 
-// New returns a View that draws on the terminal w, and begins to draw. It must be ended.
+// New returns a View that draws on the terminal w, and begins to draw. The caller must call
+// End.
 func New(w io.Writer, o Options) *View {
 	v := &View{o: o, state: newState(o), screen: screen{w: w, reflows: o.Reflows}, quit: make(chan struct{})}
 	v.done.Go(v.run)
@@ -49,15 +50,14 @@ func (v *View) Event(e event.Event) {
 	v.state.event(e)
 }
 
-// Print shows a line that is no event, above what is drawn.
+// Print shows a line above the block, for text that is not an event.
 func (v *View) Print(line string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state.print(line)
 }
 
-// End shows what there still is to show, takes the drawn lines away and returns the
-// first error of drawing.
+// End shows the rest, removes the block, and returns the first error of drawing.
 func (v *View) End() error {
 	close(v.quit)
 	v.done.Wait()
@@ -79,7 +79,7 @@ func (v *View) run() {
 	}
 }
 
-// draw shows what is new, and below it the block of what goes on, if that is wanted.
+// draw shows new lines, and below them the block if it is wanted.
 func (v *View) draw(block bool) {
 	v.draws.Lock()
 	defer v.draws.Unlock()

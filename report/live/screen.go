@@ -8,18 +8,18 @@ import (
 	"github.com/morikuni/aec"
 )
 
-// screen is the terminal from the first line of the block downwards; the cursor stands
-// in the line below the block.
+// screen is the terminal from the first line of the block downwards. The cursor is on the line
+// below the block.
 type screen struct {
 	w       io.Writer
 	reflows bool
-	drawn   []string // the block as it stands there
-	columns int      // of the terminal then
-	err     error    // the first one; nothing is written after it
+	drawn   []string // lines of the block on the screen
+	columns int      // width of the terminal when the block was drawn
+	err     error    // first error; nothing is written after it
 }
 
-// draw writes text, which is whole lines, in place of the block, and a new block below
-// it. It is one write, so that nobody sees half of it.
+// draw writes text, which must be complete lines, in place of the block, and a new block below
+// it. It does so in one write, so that nobody sees half of it.
 func (s *screen) draw(text string, block []string, columns int) {
 	isSame := slices.Equal(block, s.drawn) && (columns == s.columns || len(block) == 0)
 	if s.err != nil || text == "" && isSame {
@@ -38,11 +38,11 @@ func (s *screen) draw(text string, block []string, columns int) {
 	s.drawn, s.columns = block, columns
 }
 
-// erase takes the block away and leaves the cursor at its beginning.
+// erase removes the block and leaves the cursor at its beginning.
 //
-// Rows are erased together, but for the first. One by one, tmux would take each for a
-// full one when it breaks lines anew; and together with the first, where that is the
-// terminal's first, it would keep the block in its history each time.
+// All rows but the first are erased together. If each were erased alone, tmux would treat it
+// as a full row when it wraps lines again. If the first row were erased with the others, and
+// is the first of the terminal, tmux would keep the block in its history each time.
 func (s *screen) erase(b *strings.Builder, columns int) {
 	rows := s.rows(columns)
 	if rows == 0 {
@@ -56,8 +56,8 @@ func (s *screen) erase(b *strings.Builder, columns int) {
 	b.WriteString(aec.EraseLine(aec.EraseModes.Tail).String())
 }
 
-// rows is how many rows the block takes up now: in a terminal that has become narrower
-// its lines may have been broken into several.
+// rows is the number of rows that the block occupies now: a terminal that has become narrower
+// may have wrapped its lines.
 func (s *screen) rows(columns int) int {
 	if !s.reflows || columns >= s.columns || columns < 1 {
 		return len(s.drawn)

@@ -71,8 +71,8 @@ func (r reporterEvents) Line(e event.Event) {
 
 func (r reporterEvents) StepRetried(e event.Event) { r.say(e) }
 
-// StepKept goes to the runner's own log: the log of the step is complete, and who can use the
-// command has this machine.
+// StepKept goes to the runner's own log: the log of the step is complete, and the command works
+// only on this machine.
 func (r reporterEvents) StepKept(e event.Event) { r.w.o.Say("step " + e.Step + " " + e.Text) }
 
 func (r reporterEvents) Warning(e event.Event) {

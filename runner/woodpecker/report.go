@@ -84,8 +84,8 @@ func (r reporterEvents) Line(e event.Event) {
 
 func (r reporterEvents) StepRetried(e event.Event) { r.own(e) }
 
-// StepKept goes to the agent's own log: the log of the step is complete, and who can use the
-// command has this machine.
+// StepKept goes to the agent's own log: the log of the step is complete, and the command works
+// only on this machine.
 func (r reporterEvents) StepKept(e event.Event) {
 	r.say("workflow " + r.outbox.workflow + ": step " + e.Step + " " + e.Text)
 }
