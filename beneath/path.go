@@ -13,8 +13,9 @@ import (
 )
 
 // ErrLeadsOut says that a path leads out of the directory that it must stay in,
-// by a link or by "..". A link to an absolute path counts as leading out.
-var ErrLeadsOut = errors.New("refused: a link leads out of the directory")
+// by a link or by "..". A link to an absolute path counts as leading out. The
+// directory follows in the message.
+var ErrLeadsOut = errors.New("refused: a link leads out of")
 
 // ErrIrregular says that a path names something other than a regular file.
 var ErrIrregular = errors.New("not a regular file")

@@ -11,6 +11,7 @@ import (
 // newImages returns the images of a run, whose fetches end with ctx.
 func (r *run) newImages(ctx context.Context) *fetch.Images {
 	fetcher := *r.o.Fetcher
+	fetcher.Options.Roots = r.roots()
 	also := fetcher.Events
 	fetcher.Events = func(e event.Event) {
 		r.emit(e)
@@ -47,6 +48,6 @@ func (r *run) image(ctx context.Context, n *node) (*fetch.Image, error) {
 		return r.images.Get(ctx, wanted(n.step))
 	}
 	fetcher := r.o.Fetcher.For(n.step.Platform)
-	fetcher.Options.Keychain = n.extra.Keychain
+	fetcher.Options.Keychain, fetcher.Options.Roots = n.extra.Keychain, r.roots()
 	return fetcher.Fetch(ctx, n.step.Image, fetch.Policy(n.step.Pull))
 }

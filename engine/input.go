@@ -29,7 +29,7 @@ func (r *run) source(step *pipeline.PlannedStep) (source, error) {
 		}
 		return source{file: r.o.Streams.Stdin}, nil
 	}
-	file, err := openBelow(r.plan.WorkspaceSource, step.Stdin, os.O_RDONLY)
+	file, err := r.openHost(step.Stdin, os.O_RDONLY)
 	if err != nil {
 		return source{}, fmt.Errorf("open the step's standard input: %w", err)
 	}

@@ -10,7 +10,8 @@ import (
 	"os"
 	"path"
 	"strings"
-	"syscall"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 const (
@@ -33,8 +34,8 @@ type entry struct {
 	link         string // the name it leads to; "" for a file
 }
 
-func openArchive(name string) (*archive, error) {
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // see folder.open
+func openArchive(path beneath.Path) (*archive, error) {
+	file, err := path.OpenFile(os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &failure{"no such file", ErrNotFound}
 	}

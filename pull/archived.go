@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // An ArchivedImage is one image of an archive.
@@ -25,7 +27,7 @@ func (i ArchivedImage) Called(name string) bool {
 // an OCI image layout. Docker writes archives that are both; they count as docker's.
 // Errors do not name the file.
 func Archived(file string) (images []ArchivedImage, err error) {
-	a, err := openArchive(file)
+	a, err := openArchive(beneath.At(file))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // savedImage is one image of the manifest.json that `docker save` writes (moby's
@@ -25,8 +27,8 @@ type savedImage struct {
 	raw json.RawMessage
 }
 
-func resolveDockerArchive(ref Reference, want ocispec.Platform) (*Image, error) {
-	a, err := openArchive(ref.Path)
+func resolveDockerArchive(ref Reference, roots []string, want ocispec.Platform) (*Image, error) {
+	a, err := openArchive(beneath.At(ref.Path, roots...))
 	if err != nil {
 		return nil, err
 	}

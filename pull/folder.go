@@ -7,14 +7,21 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // folder serves the files of a directory. The attack that os.Root stops: a layout
 // from elsewhere whose blob is a symbolic link to a file of this machine.
 type folder struct{ root *os.Root }
 
-func openFolder(path string) (*folder, error) {
-	info, err := os.Stat(path)
+func openFolder(path beneath.Path) (*folder, error) {
+	place, err := path.Open(0)
+	var info os.FileInfo
+	if err == nil {
+		defer place.Close()
+		info, err = place.Stat()
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &failure{"no such folder", ErrNotFound}
@@ -23,7 +30,7 @@ func openFolder(path string) (*folder, error) {
 	case !info.IsDir():
 		return nil, errors.New("it is a file, not a folder: archives are oci-archive:FILE and docker-archive:FILE")
 	}
-	root, err := os.OpenRoot(path)
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", place.Fd())) // the folder that was looked at, by no name
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // files is where a layout's files are: a folder or a tar archive. Names are
@@ -29,16 +31,16 @@ type layout struct {
 	ref Reference
 }
 
-func openLayoutFolder(ref Reference) (*layout, error) {
-	f, err := openFolder(ref.Path)
+func openLayoutFolder(ref Reference, roots []string) (*layout, error) {
+	f, err := openFolder(beneath.At(ref.Path, roots...))
 	if err != nil {
 		return nil, err
 	}
 	return newLayout(f, ref)
 }
 
-func openLayoutArchive(ref Reference) (*layout, error) {
-	f, err := openArchive(ref.Path)
+func openLayoutArchive(ref Reference, roots []string) (*layout, error) {
+	f, err := openArchive(beneath.At(ref.Path, roots...))
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,9 @@ type Options struct {
 	// RetryWait is how long to wait after a failed request before it is made again; it
 	// doubles with each failure in a row. 0 is 500 ms.
 	RetryWait time.Duration
+	// Roots are folders that strangers write to: no image of this machine that is in one
+	// may lead out of it by a link.
+	Roots []string
 	// Ranges say when a large layer comes over several connections at once.
 	Ranges Ranges
 }
@@ -144,7 +147,7 @@ func resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
 	}
 	switch ref.Scheme {
 	case SchemeDockerArchive:
-		return resolveDockerArchive(ref, want)
+		return resolveDockerArchive(ref, o.Roots, want)
 	case SchemeRootfs:
 		return nil, errors.New("programming error: a rootfs: folder has no layers to pull, use Reference.Path as it is")
 	}
@@ -176,9 +179,9 @@ type place interface {
 func openPlace(ref Reference, o Options) (place, error) {
 	switch ref.Scheme {
 	case SchemeOCI:
-		return openLayoutFolder(ref)
+		return openLayoutFolder(ref, o.Roots)
 	case SchemeOCIArchive:
-		return openLayoutArchive(ref)
+		return openLayoutArchive(ref, o.Roots)
 	default:
 		return openRegistry(ref, o)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -105,7 +104,7 @@ func writePidFile(step *Step, pid int) error {
 	if step.Advanced.PidFile == "" {
 		return nil
 	}
-	if err := os.WriteFile(step.Advanced.PidFile, fmt.Append(nil, pid), 0o644); err != nil {
+	if err := step.at(step.Advanced.PidFile).WriteFile(fmt.Append(nil, pid), 0o644); err != nil {
 		return fmt.Errorf("write the pid: %w", err)
 	}
 	return nil

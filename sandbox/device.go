@@ -15,7 +15,8 @@ import (
 
 // addDevices gives a step its device nodes and lets its cgroup use them. A
 // privileged step has the host's devices, and its own at other paths.
-func addDevices(spec *specs.Spec, s *Security) error {
+func addDevices(spec *specs.Spec, step *Step) error {
+	s := &step.Security
 	if s.Privileged {
 		all, err := hostDevices()
 		if err != nil {
@@ -24,7 +25,7 @@ func addDevices(spec *specs.Spec, s *Security) error {
 		spec.Linux.Devices = all
 	}
 	for _, device := range s.Devices {
-		nodes, err := deviceNodes(device)
+		nodes, err := deviceNodes(step, device)
 		if err != nil {
 			return fmt.Errorf("device %s: %w", device.Source, err)
 		}
@@ -43,7 +44,7 @@ func addDevices(spec *specs.Spec, s *Security) error {
 // directory. The source itself may be a link, as udev makes them; a link inside
 // a directory is passed over, for a step would get what the link is called and
 // not what was looked at.
-func deviceNodes(device Device) ([]specs.LinuxDevice, error) {
+func deviceNodes(step *Step, device Device) ([]specs.LinuxDevice, error) {
 	destination := device.Destination
 	if destination == "" {
 		destination = device.Source
@@ -57,6 +58,10 @@ func deviceNodes(device Device) ([]specs.LinuxDevice, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	// A step may make the node of any device of the host there, though not use it.
+	if root := step.at(source).Root(); root != "" && root != "/" && !strings.HasPrefix(root+"/", "/dev/") {
+		return nil, fmt.Errorf("refused: %s is in %s, where steps can make device nodes", source, root)
 	}
 	var nodes []specs.LinuxDevice
 	err = filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {

@@ -108,7 +108,12 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 		return "", "", err
 	}
 	s.release = append(s.release, removeRootfs)
-	lowerdirs, err := h.layers.lowerdirs(s.step.Lowerdirs, &s.step.Security)
+	layers, unstage, err := h.stageLayers(s.step)
+	if err != nil {
+		return "", "", err
+	}
+	s.release = append(s.release, unstage)
+	lowerdirs, err := h.layers.lowerdirs(layers, &s.step.Security)
 	if err != nil {
 		return "", "", err
 	}

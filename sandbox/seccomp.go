@@ -3,12 +3,12 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // maxSeccompProfile is many times the size of docker's own profile, 14 KiB.
@@ -16,14 +16,15 @@ const maxSeccompProfile = 1 << 20
 
 // seccompFilter is the filter of a step's system calls: nil is none. The
 // default profile is not for privileged steps; one from a file is for all.
-func seccompFilter(s *Security, spec *specs.Spec) (*specs.LinuxSeccomp, error) {
+func seccompFilter(step *Step, spec *specs.Spec) (*specs.LinuxSeccomp, error) {
+	s := &step.Security
 	switch {
 	case s.Seccomp == "unconfined", s.Seccomp == "" && s.Privileged, s.Seccomp == "default" && s.Privileged:
 		return nil, nil
 	case s.Seccomp == "" || s.Seccomp == "default":
 		return defaultSeccomp(spec)
 	}
-	filter, err := readSeccomp(s.Seccomp, spec)
+	filter, err := readSeccomp(step.at(s.Seccomp), spec)
 	if err != nil {
 		return nil, fmt.Errorf("seccomp profile %s: %w", s.Seccomp, err)
 	}
@@ -45,21 +46,13 @@ func defaultSeccomp(spec *specs.Spec) (*specs.LinuxSeccomp, error) {
 
 // readSeccomp reads a profile in docker's JSON format, whose rules may depend on
 // the machine and on the step's capabilities.
-func readSeccomp(path string, spec *specs.Spec) (*specs.LinuxSeccomp, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+func readSeccomp(path beneath.Path, spec *specs.Spec) (*specs.LinuxSeccomp, error) {
+	data, err := path.ReadFile(maxSeccompProfile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New("no such file (use default, unconfined or the path of a profile)")
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxSeccompProfile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxSeccompProfile {
-		return nil, fmt.Errorf("larger than %d bytes", maxSeccompProfile)
 	}
 	filter, err := seccomp.LoadProfile(string(data), spec)
 	if err != nil {

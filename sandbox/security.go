@@ -25,7 +25,7 @@ func (h *Host) secure(spec *specs.Spec, step *Step) error {
 	if spec.Process.ApparmorProfile, err = appArmorProfile(s.AppArmor, "/sys"); err != nil {
 		return err
 	}
-	if spec.Linux.Seccomp, err = seccompFilter(s, spec); err != nil {
+	if spec.Linux.Seccomp, err = seccompFilter(step, spec); err != nil {
 		return err
 	}
 	if !s.Privileged {
@@ -36,7 +36,7 @@ func (h *Host) secure(spec *specs.Spec, step *Step) error {
 		makeReadOnly(spec, step)
 	}
 	forbidCoreDumps(spec.Process)
-	if err := addDevices(spec, s); err != nil {
+	if err := addDevices(spec, step); err != nil {
 		return err
 	}
 	return injectCDI(spec, h.cdiDirs, s.CDI)

@@ -10,6 +10,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // stageSources makes sure that every bind mount has a source, and hands those
@@ -50,24 +52,19 @@ type staging struct {
 	paths []string
 }
 
-// source returns the path by which the runtime is to mount m's source.
+// source returns the path by which the runtime is to mount the source of m.
 func (s *staging) source(step *Step, m Mount) (string, error) {
-	root, below := rootOf(step, m.Source)
-	if root == "" || below == "." {
+	source := step.at(m.Source)
+	if source.Root() == "" || source.IsRoot() {
 		if m.Create {
 			return m.Source, os.MkdirAll(m.Source, 0o755)
 		}
 		_, err := os.Stat(m.Source)
 		return m.Source, err
 	}
-	if m.Create {
-		if err := os.MkdirAll(root, 0o755); err != nil {
-			return "", err
-		}
-	}
-	file, err := openSource(root, below, m.Create)
-	if errors.Is(err, unix.EXDEV) {
-		return "", fmt.Errorf("refused: a link leads out of %s", root)
+	file, err := source.Open(0)
+	if errors.Is(err, os.ErrNotExist) && m.Create {
+		file, err = source.MakeDir(0o755)
 	}
 	if err != nil {
 		return "", err
@@ -76,46 +73,43 @@ func (s *staging) source(step *Step, m Mount) (string, error) {
 	return s.mount(file)
 }
 
-func openSource(root, below string, create bool) (*os.File, error) {
-	dir, err := os.Open(root)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	file, err := openBeneath(dir, below, unix.O_PATH)
-	if errors.Is(err, os.ErrNotExist) && create {
-		return mkdirBeneath(dir, below)
-	}
-	return file, err
-}
-
-// mount mounts an open file or directory, with all that is mounted below it. The
-// mounts are made private twice: before they have a place, so that taking them
-// away never takes away the host's own; and after, for a shared place makes
-// them shared, and taking them away would take them from the container.
+// mount mounts an open file or directory in a place of its own.
 func (s *staging) mount(file *os.File) (string, error) {
 	target, err := s.place(file)
 	if err != nil {
 		return "", err
 	}
-	tree, err := unix.OpenTree(int(file.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH)
-	if err != nil {
-		return "", fmt.Errorf("open_tree: %w", err)
+	return target, beneath.Mount(file, target)
+}
+
+// stageLayers mounts the layers that are directories of the host in which steps
+// write, such as those of an image rootfs:DIR in the workspace, and returns all
+// layers. A step that has run since the image was looked at may have put a link
+// to / there. Layers of the store are nobody's to change.
+func (h *Host) stageLayers(step *Step) (layers []string, release func() error, err error) {
+	stage := staging{dir: filepath.Join(h.dir, "sources", step.ID+"-layers")}
+	store := filepath.Dir(filepath.Dir(h.dir)) + "/"
+	for _, layer := range step.Lowerdirs {
+		path := step.at(layer)
+		if path.Root() != "" && !strings.HasPrefix(layer, store) {
+			file, err := path.Open(unix.O_DIRECTORY)
+			if err == nil {
+				layer, err = stage.mount(file)
+				err = errors.Join(err, file.Close())
+			}
+			if err != nil {
+				return nil, nil, errors.Join(fmt.Errorf("image %s: %w", step.Image, err), stage.release())
+			}
+		}
+		layers = append(layers, layer)
 	}
-	defer unix.Close(tree)
-	makePrivate := func() error {
-		return unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_PRIVATE})
-	}
-	if err := makePrivate(); err != nil {
-		return "", fmt.Errorf("mount_setattr: %w (directories of the workspace can be mounted with Linux 5.12 and newer)", err)
-	}
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return "", fmt.Errorf("move_mount: %w", err)
-	}
-	if err := makePrivate(); err != nil {
-		return "", fmt.Errorf("mount_setattr: %w", err)
-	}
-	return target, nil
+	return layers, stage.release, nil
+}
+
+// at is a path of the host that the step names, beneath the directories that it
+// must not lead out of.
+func (s *Step) at(path string) beneath.Path {
+	return beneath.At(path, append([]string{s.Workspace}, s.Roots...)...)
 }
 
 // place makes an empty file or directory to mount at.
@@ -154,57 +148,4 @@ func (s *staging) release() error {
 		failed = append(failed, os.Remove(s.dir))
 	}
 	return errors.Join(failed...)
-}
-
-// rootOf finds the innermost root that a path is below, and the path from there.
-func rootOf(step *Step, source string) (root, below string) {
-	source = filepath.Clean(source)
-	for _, dir := range append([]string{step.Workspace}, step.Roots...) {
-		if dir == "" {
-			continue
-		}
-		rel, err := filepath.Rel(filepath.Clean(dir), source)
-		if err == nil && filepath.IsLocal(rel) && len(dir) > len(root) {
-			root, below = dir, rel
-		}
-	}
-	return root, below
-}
-
-// openBeneath opens a path that must not lead out of dir, by .. or by links
-// (openat2(2)). A link to an absolute path counts as leading out.
-func openBeneath(dir *os.File, path string, flags int) (*os.File, error) {
-	how := &unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC),
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	fd, err := unix.Openat2(int(dir.Fd()), path, how)
-	for try := 0; errors.Is(err, unix.EAGAIN) && try < 100; try++ { // a rename elsewhere came between, in a path with ..
-		fd, err = unix.Openat2(int(dir.Fd()), path, how)
-	}
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: filepath.Join(dir.Name(), path), Err: err}
-	}
-	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), path)), nil
-}
-
-// mkdirBeneath makes a directory and its parents without leaving dir.
-func mkdirBeneath(dir *os.File, path string) (*os.File, error) {
-	done := ""
-	parent, err := openBeneath(dir, ".", unix.O_PATH)
-	if err != nil {
-		return nil, err
-	}
-	for name := range strings.SplitSeq(path, "/") {
-		err := unix.Mkdirat(int(parent.Fd()), name, 0o755)
-		parent.Close()
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return nil, &os.PathError{Op: "mkdir", Path: filepath.Join(dir.Name(), done, name), Err: err}
-		}
-		done = filepath.Join(done, name)
-		if parent, err = openBeneath(dir, done, unix.O_PATH|unix.O_DIRECTORY); err != nil {
-			return nil, err
-		}
-	}
-	return parent, nil
 }
