@@ -21,7 +21,7 @@ func (t *translation) isPrivilegedPlugin(s *draft) bool {
 	if images == nil {
 		images = DefaultPrivileged()
 	}
-	if !slices.ContainsFunc(images, func(rule string) bool { return isImage(rule, s.Image) }) {
+	if !slices.ContainsFunc(images, func(rule string) bool { return isImage(rule, s.Image) }) || isOwnProgram(s) {
 		return false
 	}
 	if why := t.notAsItIs(s); why != "" {
@@ -38,17 +38,17 @@ func (t *translation) isPrivilegedPlugin(s *draft) bool {
 	return true
 }
 
-// notAsItIs says what makes of a plugin a program of the file's author; "" is nothing.
+// isOwnProgram reports whether a step is no plugin for Drone either: it runs a program of the
+// author's, or the plugin is to use another docker.
+func isOwnProgram(s *draft) bool {
+	return len(s.Commands)+len(s.Entrypoint)+len(s.Args) > 0 || s.mounts || slices.ContainsFunc(s.Environment, isEscape)
+}
+
+// notAsItIs says what else lets the file's author decide what a plugin runs; "" is nothing.
 func (t *translation) notAsItIs(s *draft) string {
 	switch {
-	case len(s.Commands)+len(s.Entrypoint)+len(s.Args) > 0:
-		return "it has commands, an entrypoint or a command of its own"
-	case s.mounts:
-		return "it has volumes"
 	case s.User != "":
 		return "it has a user"
-	case slices.ContainsFunc(s.Environment, isEscape):
-		return "it has variables that take it elsewhere"
 	case path.IsAbs(s.Directory) && !isInside(path.Clean(s.Directory), t.fullPath):
 		return "its working_dir is outside the workspace"
 	case !isInside(t.fullPath, defaultBase) || !isInside(path.Join("/", t.base), defaultBase):
@@ -57,8 +57,7 @@ func (t *translation) notAsItIs(s *draft) string {
 	return ""
 }
 
-// isEscape knows the variables with which a plugin is not privileged for Drone either: it is
-// to use another docker, for example.
+// isEscape knows the variables with which a plugin is not privileged for Drone either.
 func isEscape(v pipeline.Variable) bool {
 	return slices.Contains([]string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_OPTS", "XDG_RUNTIME_DIR"}, strings.ToUpper(v.Name))
 }

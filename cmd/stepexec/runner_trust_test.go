@@ -1,0 +1,89 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/runner/drone/servertest"
+)
+
+// Without a policy of the administrator's, a Drone server's own word decides what a repository
+// may have.
+func TestRunnerDroneGoesByTheServersTrust(t *testing.T) {
+	d := newDroneRunner(t)
+	plugin := strings.Split(d.open, ":")[0] + ":" + strings.Split(d.open, ":")[1] // the repository, without its tag
+	d.start([]string{"--network", "none"}, "DRONE_RUNNER_PRIVILEGED_IMAGES="+plugin)
+	const head = "kind: pipeline\nclone: {disable: true}\n"
+	for what, c := range map[string]struct {
+		config  string
+		trusted bool
+		want    string // of status and error
+	}{
+		"an untrusted step":              {head + "steps: [{name: a, image: $IMAGE, commands:  [\"grep -q 'CapEff:.*0a[08]0425fb' /proc/self/status\"]}]\n", false, "success"},
+		"an untrusted privileged step":   {head + "steps: [{name: a, image: $IMAGE, privileged: true, commands: [echo]}]\n", false, "untrusted repositories cannot enable privileged mode"},
+		"a trusted privileged step":      {head + "steps: [{name: a, image: $IMAGE, privileged: true,  commands: [\"! grep -q 'CapEff:.*0a[08]0425fb' /proc/self/status\"]}]\n", true, "success"},
+		"a trusted host volume":          {head + "volumes: [{name: etc, host: {path: /etc}}]\nsteps: [{name: a, image: $IMAGE, volumes: [{name: etc, path: /m}], commands: [test -e /m/passwd]}]\n", true, "success"},
+		"a plugin that is privileged":    {head + "steps: [{name: a, image: $IMAGE, settings: {x: y}}]\n", false, "success"},
+		"a plugin with LD_PRELOAD":       {head + "steps: [{name: a, image: $IMAGE, environment: {LD_PRELOAD: /drone/src/evil.so, BASH_ENV: /drone/src/evil}}]\n", false, "success"},
+		"a plugin with a workspace of /": {head + "workspace: {path: /usr/local}\nsteps: [{name: a, image: $IMAGE, commands: [\"grep -q 'CapEff:.*0a[08]0425fb' /proc/self/status\"]}]\n", false, "success"},
+	} {
+		s := d.server.Ended(d.push(c.config, func(s *servertest.Stage) { s.Repo["trusted"] = c.trusted }))
+		if got := s.Status + " " + s.Error; !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s %q", what, got, s.Step("a").Text())
+		}
+	}
+}
+
+// A Woodpecker server vouches for the keys of a workflow, and for no option of stepexec: those
+// are the administrator's to allow.
+func TestRunnerWoodpeckerGoesByTheServersTrust(t *testing.T) {
+	options := func(o map[string]any) func(*workflows.Step) {
+		return func(s *workflows.Step) { s.BackendOptions = map[string]any{"stepexec": o} }
+	}
+	plugin := func(s *workflows.Step) { s.Privileged, s.Type, s.Commands = true, workflows.TypePlugin, nil }
+	both := func(a, b func(*workflows.Step)) func(*workflows.Step) {
+		return func(s *workflows.Step) { a(s); b(s) }
+	}
+	cases := map[string]struct {
+		change  func(*workflows.Step)
+		want    string // of the error without a policy; "": none
+		trusted string // of the error under the policy trusted
+	}{
+		"nothing":                       {func(*workflows.Step) {}, "", ""},
+		"limits":                        {options(map[string]any{"memory": "64MiB", "pids": 50}), "", ""},
+		"all capabilities":              {options(map[string]any{"cap_add": []string{"ALL"}, "seccomp": "unconfined"}), "Insufficient trust level to use `cap_add`", ""},
+		"no seccomp":                    {options(map[string]any{"seccomp": "unconfined"}), "Insufficient trust level to use `seccomp`", ""},
+		"new privileges":                {options(map[string]any{"allow_new_privileges": true}), "Insufficient trust level to use `allow_new_privileges`", ""},
+		"a cache":                       {options(map[string]any{"cache": []string{"shared:/cache"}}), "Insufficient trust level to use `cache`", ""},
+		"a volume that the server took": {func(s *workflows.Step) { s.Volumes = append(s.Volumes, "/etc:/m:ro") }, "", ""},
+		"privileges that the server gave": {func(s *workflows.Step) {
+			s.Privileged, s.Commands = true, []string{"! grep -q 'CapEff:.*0a[08]0425fb' /proc/self/status"}
+		}, "", ""},
+		"an image of the machine":     {func(s *workflows.Step) { s.Image = "rootfs:/" }, "rootfs:/", "rootfs:/"},
+		"a plugin":                    {plugin, "", ""},
+		"a plugin and LD_PRELOAD":     {both(plugin, func(s *workflows.Step) { s.Environment["LD_PRELOAD"] = "/woodpecker/src/evil.so" }), "", ""},
+		"a plugin and an entry":       {both(plugin, func(s *workflows.Step) { s.Entrypoint = []string{"/woodpecker/src/evil"} }), "entrypoint", ""},
+		"a plugin and a user":         {both(plugin, options(map[string]any{"user": "0"})), "user", ""},
+		"a plugin behind a workspace": {both(plugin, func(s *workflows.Step) { s.Volumes = []string{"wp:/bin"} }), "mounts", ""},
+	}
+	for policy, args := range map[string][]string{"": nil, "trusted": {"--policy", "trusted"}} {
+		w := newWoodpeckerRunner(t)
+		w.start(args...)
+		for what, c := range cases {
+			if policy != "" && strings.HasPrefix(what, "a plugin and") || policy != "" && what == "a plugin behind a workspace" {
+				continue // under trusted they run whatever they name
+			}
+			s := w.step("a", "true")
+			c.change(s)
+			want := c.want
+			if policy == "trusted" {
+				want = c.trusted
+			}
+			end := w.server.Ended(w.push(s)).Step("a").End
+			if want == "" && (end.GetError() != "" || end.GetExitCode() != 0) || want != "" && !strings.Contains(end.GetError(), want) {
+				t.Errorf("policy %q: %s: %v; want %q", policy, what, end, want)
+			}
+		}
+	}
+}
