@@ -4,15 +4,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// roots are the folders that nothing a step uses of the host may lead out of.
+// roots are the folders that nothing a step uses of the host may lead out of. A workspace
+// that is named by a link counts by its real path too: a policy has resolved the paths in it.
 func (r *run) roots() []string {
-	return append(r.admitted.Roots(), r.plan.WorkspaceSource, r.shared)
+	roots := r.admitted.Roots()
+	for _, workspace := range []string{r.plan.WorkspaceSource, r.shared} {
+		roots = append(roots, workspace)
+		if resolved, err := filepath.EvalSymlinks(workspace); err == nil && workspace != "" {
+			roots = append(roots, resolved)
+		}
+	}
+	return roots
 }
 
 // openHost opens a file of the host that a step names. In the workspace, and in folders that

@@ -173,7 +173,11 @@ func (p *Plan) KeepSteps() {
 }
 
 // copyOf is a plan whose steps, and their mounts and limits, can be changed apart from it.
+// A Plan that was not made here has no plan, and so nothing that could run.
 func copyOf(plan *pipeline.Plan) *pipeline.Plan {
+	if plan == nil {
+		return &pipeline.Plan{}
+	}
 	c := *plan
 	c.Services, c.Steps = slices.Clone(plan.Services), slices.Clone(plan.Steps)
 	for _, steps := range [][]pipeline.PlannedStep{c.Services, c.Steps} {

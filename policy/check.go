@@ -98,7 +98,8 @@ func (c *check) images() {
 	}
 	if ref.IsLocal() {
 		if !c.origin.Way.isServer() { // reported already
-			c.path("image", absoluteIn(c.plan.Dir, ref.Path), false, "mounts")
+			ref.Path = c.path("image", absoluteIn(c.plan.Dir, ref.Path), false, "mounts")
+			c.step.Image = ref.String()
 		}
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // hostPath says which path of the host a step may use in place of the one that
@@ -62,24 +64,10 @@ func (p *Policy) open(workspace, path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK
 	if resolved == root {
-		return os.OpenFile(resolved, flags|unix.O_NOFOLLOW, 0)
+		return os.OpenFile(resolved, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	}
-	below, err := filepath.Rel(root, resolved)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.Open(root)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	fd, err := unix.Openat2(int(dir.Fd()), below, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
+	return beneath.At(resolved, root).OpenFile(os.O_RDONLY, 0)
 }
 
 // resolve follows all links of a path, in the kernel's way: what comes after a

@@ -25,7 +25,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"unpack/gunzip":          {},
 		"unpack/erofs":           {},
 		"archive":                {"unpack"},
-		"policy":                 {"logs", "pipeline", "pull"},
+		"policy":                 {"beneath", "logs", "pipeline", "pull"},
 		"lockfile":               {},
 		"sandbox":                {"beneath", "container", "beneath", "rootless", "unpack/erofs"},
 		"logs":                   {},
