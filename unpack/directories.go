@@ -189,6 +189,19 @@ func (d *directories) kind(path string) (uint32, error) {
 	return st.Mode & unix.S_IFMT, err
 }
 
+func (d *directories) readlink(path string) (string, error) {
+	parent, base, err := d.parent(path)
+	if err != nil {
+		return "", err
+	}
+	target := make([]byte, pathMax)
+	n, err := unix.Readlinkat(parent, base, target)
+	if err != nil {
+		return "", err
+	}
+	return string(target[:n]), nil
+}
+
 func (d *directories) names(path string) ([]string, error) {
 	fd, err := openBeneath(d.root, path, unix.O_RDONLY)
 	if err != nil {

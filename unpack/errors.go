@@ -14,7 +14,6 @@ var (
 	ErrTooLarge = errors.New("layer is too large")
 
 	errClimbs     = errors.New("the name climbs out of the layer")
-	errSymlink    = errors.New("a symbolic link of the same layer lies in the path")
 	errWhiteout   = errors.New("invalid whiteout name")
 	errDevice     = errors.New("device 0:0 is an overlay whiteout: a layer must not bring one")
 	errLinkTarget = errors.New("neither this layer nor one below has the target of the hard link")

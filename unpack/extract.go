@@ -67,6 +67,9 @@ func (t *tree) add(hdr *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if path, err = t.through(path); err != nil {
+		return err
+	}
 	if strings.Contains(path, whiteoutPrefix) {
 		if done, err := t.whiteout(path); done || err != nil {
 			return err

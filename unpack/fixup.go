@@ -219,9 +219,15 @@ func (st *stack) fixLink(t *tree, link fixLink, copies map[inode]string) error {
 	if err != nil {
 		return err
 	}
-	at, s, err := st.find(link.source.path, len(st.layers))
-	if err != nil || !s.found || at != link.source {
+	seen, err := st.isSeen(link.source)
+	if err != nil || !seen {
 		return err
 	}
 	return t.addLink(link.source.path, link.name)
+}
+
+// isSeen reports whether no higher layer hides the file.
+func (st *stack) isSeen(file place) (bool, error) {
+	at, s, err := st.find(file.path, len(st.layers))
+	return err == nil && s.found && at == file, err
 }

@@ -171,6 +171,8 @@ func (i *image) kind(path string) (uint32, error) {
 	return inode.Mode & unix.S_IFMT, nil
 }
 
+func (i *image) readlink(path string) (string, error) { return i.lookup(path).Target, nil }
+
 func (i *image) names(path string) ([]string, error) {
 	return slices.Collect(maps.Keys(i.dirs[path].Entries)), nil
 }

@@ -18,6 +18,9 @@ func (t *tree) addLink(path, linkname string) error {
 	if err != nil {
 		return failed(op, err)
 	}
+	if target, err = t.through(target); err != nil {
+		return failed(op, err)
+	}
 	// A name above its target would be removed to make room for the link, and the target with it; a target
 	// above the name is a directory.
 	if t.dirs[target] != nil || strings.HasPrefix(target, path+"/") || strings.HasPrefix(path, target+"/") {

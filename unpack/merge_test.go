@@ -65,6 +65,12 @@ func TestMergedView(t *testing.T) {
 			[][]entry{{file("d/a", "1")}, {file("d", "2"), dir("d"), file("d/b", "2")}}, "d d/b=2"},
 		"directory hides a lower symlink, as in docker": {
 			[][]entry{{file("usr/lib/a", "1"), symlink("lib", "usr/lib")}, {file("lib/b", "2")}}, "lib lib/b=2 usr usr/lib usr/lib/a=1"},
+		"entries below a link of their own layer meet a lower directory": {
+			[][]entry{{file("usr/lib/a", "1"), file("usr/lib/b", "1")}, {symlink("lib", "usr/lib"), file("lib/b", "2"), whiteout("lib/.wh.a"), link("c", "lib/b")}}, "c=2 lib usr usr/lib usr/lib/b=2"},
+		"opaque marker below a link": {
+			[][]entry{{file("usr/lib/a", "1")}, {symlink("lib", "usr/lib"), whiteout("lib/.wh..wh..opq"), file("lib/b", "2")}}, "lib usr usr/lib usr/lib/b=2"},
+		"hard link through a link to a lower file": {
+			[][]entry{{file("usr/lib/a", "1")}, {symlink("lib", "usr/lib"), link("b", "lib/a")}}, "b=1 lib usr usr/lib usr/lib/a=1"},
 		"layer twice": {
 			[][]entry{{file("a", "1")}, {file("a", "2"), file("b", "2")}, {file("a", "1")}}, "a=1 b=2"},
 		"hard link to a lower file": {

@@ -178,7 +178,7 @@ func metadataSamples() []sample {
 func refusedSamples() []sample {
 	return []sample{
 		image("name above the root", layer(file("../../x", "1"))).refuse("climbs out"),
-		image("entry below a symlink of its layer", layer(dir("d"), symlink("l", "d"), file("l/x", "1"))).refuse("symbolic link"),
+		image("entry below a symlink of its layer", layer(dir("d"), symlink("l", "d"), file("l/x", "1"))),
 		image("entry below a file of its layer", layer(file("p", "1"), file("p/c", "1"))).refuse("not a directory").
 			fails(umoci, bothRefuse, "not a directory").
 			fails(containerd, bothRefuse, "not a directory"),

@@ -20,6 +20,8 @@ type sink interface {
 
 	// kind returns the type of what is at path as in stat(2), or ENOENT.
 	kind(path string) (uint32, error)
+	// readlink returns the target of a symbolic link.
+	readlink(path string) (string, error)
 	// names lists a directory, in no order.
 	names(path string) ([]string, error)
 	// remove removes a file, or a directory that is empty.

@@ -74,7 +74,7 @@ func (t *tree) ensure(path string) error {
 	}
 	err := t.sink.mkdir(path)
 	if errors.Is(err, unix.EEXIST) {
-		return t.notDirectory(path)
+		return unix.ENOTDIR
 	}
 	if err != nil {
 		return failed("create directory", err)
@@ -87,18 +87,6 @@ func (t *tree) ensure(path string) error {
 	}
 	t.dirs[path] = &dirState{}
 	return nil
-}
-
-// notDirectory explains why no entry can lie below path.
-func (t *tree) notDirectory(path string) error {
-	kind, err := t.sink.kind(path)
-	if err != nil {
-		return failed("stat", err)
-	}
-	if kind == unix.S_IFLNK {
-		return errSymlink
-	}
-	return unix.ENOTDIR
 }
 
 // replace calls create, which must not overwrite, and when something is in the way removes that first: the

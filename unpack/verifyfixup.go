@@ -38,8 +38,11 @@ func (s *Store) verifyFixup(diffIDs []digest.Digest) error {
 }
 
 func (st *stack) verifyFixup(root string, plan fixPlan) error {
-	dirs, files := plan.paths()
-	err := walk(root, func(v visited) error {
+	dirs, files, err := st.fixupPaths(plan)
+	if err != nil {
+		return err
+	}
+	err = walk(root, func(v visited) error {
 		if v.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
 			if _, ok := dirs[v.path]; !ok {
 				return fmt.Errorf("directory %.300q does not belong there", v.path)
@@ -56,10 +59,8 @@ func (st *stack) verifyFixup(root string, plan fixPlan) error {
 	if err != nil {
 		return err
 	}
-	for _, link := range plan.links {
-		if _, missing := files[link.name]; missing {
-			return fmt.Errorf("file %.300q is missing", link.name)
-		}
+	for path := range files {
+		return fmt.Errorf("file %.300q is missing", path)
 	}
 	fd, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -74,8 +75,9 @@ func (st *stack) verifyFixup(root string, plan fixPlan) error {
 	return nil
 }
 
-// paths returns what the fix-up layer may hold: all these directories, and these files with where they come from.
-func (p fixPlan) paths() (dirs map[string]bool, files map[string]place) {
+// fixupPaths returns what the fix-up layer holds: these directories, and these files with
+// where they come from.
+func (st *stack) fixupPaths(p fixPlan) (dirs map[string]bool, files map[string]place, err error) {
 	dirs, files = map[string]bool{"": true}, map[string]place{}
 	parents := func(path string) {
 		for path != "" {
@@ -91,13 +93,18 @@ func (p fixPlan) paths() (dirs map[string]bool, files map[string]place) {
 		files[link.name] = link.source
 		parents(link.name)
 	}
-	// The file that a link leads to is there too where it is still to be seen.
+	// The file that a link leads to is there too where it can still be seen.
 	for _, link := range p.links {
-		if _, isLink := files[link.source.path]; !isLink {
+		seen, err := st.isSeen(link.source)
+		if err != nil {
+			return nil, nil, err
+		}
+		if seen {
 			files[link.source.path] = link.source
+			parents(link.source.path)
 		}
 	}
-	return dirs, files
+	return dirs, files, nil
 }
 
 // sameFile compares what a copy must have of its source.

@@ -162,8 +162,8 @@ func (t *tree) hidden(path string) (bool, error) {
 	}
 }
 
-// blocked reports whether the layer has something that is no directory at path or above it. A symbolic link
-// above it is an error: other tools would go where it leads.
+// blocked reports whether the layer has something other than a directory at path or above it. A
+// symbolic link above path has come after the entry, which would otherwise have followed it.
 func (t *tree) blocked(path string) (bool, error) {
 	if path == "" {
 		return false, nil
@@ -178,9 +178,6 @@ func (t *tree) blocked(path string) (bool, error) {
 	}
 	if err != nil {
 		return false, failed("stat", err)
-	}
-	if kind == unix.S_IFLNK && join(dir, base) != path {
-		return false, errSymlink
 	}
 	return kind != unix.S_IFDIR, nil
 }
