@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -108,20 +109,56 @@ func TestLayerThatIsDamagedAtTheMirrorComesFromTheRegistryTheSecondTime(t *testi
 	}
 }
 
-func TestFetcherTakesALayerThatAMirrorDamagedFromTheRegistry(t *testing.T) {
-	all, ref := pushed(t, 2)
+func TestEachLayerThatAMirrorDamagedComesFromTheNextSource(t *testing.T) {
+	image, err := random.Image(100_000, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hosts []string
+	var all []*registry.Registry
+	var ref string
+	for range 3 {
+		r := registry.Start(t, registry.Options{})
+		ref = r.Push(t, "x:1", image)
+		all, hosts = append(all, r), append(hosts, r.Host)
+	}
+	settings := &pull.Registries{Hosts: map[string]pull.Host{hosts[2]: {Mirrors: hosts[:2]}}}
 	img := resolve(t, ref, nil)
-	damage(t, all[0], img.Layers[0].Digest, func(size int) int { return size / 2 })
+	for i, l := range img.Layers {
+		if i != 3 { // the first mirror has one good layer, the second damages every other one
+			damage(t, all[0], l.Digest, func(size int) int { return size / 2 })
+		}
+		if i%2 == 0 {
+			damage(t, all[1], l.Digest, func(size int) int { return size - 1 })
+		}
+	}
+	for range 5 { // whatever the order in which layers come
+		store, err := unpack.OpenStore(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		fetcher := &fetch.Fetcher{Store: store, Options: pull.Options{Keychain: authn.NewMultiKeychain(), Registries: settings}}
+		fetched, err := fetcher.Fetch(t.Context(), ref, fetch.Always)
+		if err != nil {
+			t.Fatal(err)
+		}
+		warnings := fetched.Warning
+		for _, mirror := range hosts[:2] {
+			if !strings.Contains(warnings, "mirror "+mirror+" of "+hosts[2]+": it sent other bytes than those of layer sha256:") {
+				t.Errorf("the warnings are %q", warnings)
+			}
+		}
+	}
+	damage(t, all[2], img.Layers[0].Digest, func(size int) int { return size / 2 })
 	store, err := unpack.OpenStore(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	fetcher := &fetch.Fetcher{Store: store, Options: pull.Options{
-		Keychain:   authn.NewMultiKeychain(),
-		Registries: &pull.Registries{Hosts: map[string]pull.Host{all[1].Host: {Mirrors: []string{all[0].Host}}}},
-	}}
-	if _, err := fetcher.Fetch(t.Context(), ref, fetch.Always); err != nil {
-		t.Error(err)
+	fetcher := &fetch.Fetcher{Store: store, Options: pull.Options{Keychain: authn.NewMultiKeychain(), Registries: settings}}
+	var wrong *unpack.DigestError
+	if _, err := fetcher.Fetch(t.Context(), ref, fetch.Always); !errors.As(err, &wrong) || wrong.Want != img.Layers[0].Digest {
+		t.Errorf("a layer that is damaged everywhere: %v", err)
 	}
 }

@@ -238,7 +238,7 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string) (*I
 	var layers []unpack.Layer
 	for _, layer := range source.Layers {
 		layers = append(layers, unpack.Layer{
-			DiffID: layer.DiffID, Digest: layer.Digest, Size: layer.Size, Open: layer.Open,
+			DiffID: layer.DiffID, Digest: layer.Digest, Size: layer.Size, Open: layer.Open, Again: layer.Again,
 		})
 		record.Layers = append(record.Layers, unpack.RecordLayer{
 			DiffID: layer.DiffID, Digest: layer.Digest, Size: layer.Size,
@@ -259,18 +259,13 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string) (*I
 	return image, nil
 }
 
-// unpack unpacks the missing layers. A layer that one mirror has damaged comes
-// from the next source at the second attempt: see pull.Layer.Open.
+// unpack unpacks the missing layers.
 func (f *Fetcher) unpack(ctx context.Context, name string, layers []unpack.Layer) ([]string, error) {
 	var progress func(unpack.Progress)
 	if f.Progress != nil {
 		progress = func(p unpack.Progress) { f.Progress(name, p) }
 	}
-	lowerdirs, err := f.Store.Unpack(ctx, layers, progress)
-	if f.Options.Registries != nil && errors.As(err, new(*unpack.DigestError)) {
-		return f.Store.Unpack(ctx, layers, progress)
-	}
-	return lowerdirs, err
+	return f.Store.Unpack(ctx, layers, progress)
 }
 
 func (f *Fetcher) resolve(ctx context.Context, name string) (*pull.Image, error) {

@@ -28,6 +28,8 @@ type download struct {
 	sources []*endpoint // the one in use first
 	tries   attempts    // at the first source, without a byte
 	whole   bool        // the first source answered a range wrong, so it is asked for none
+	single  bool        // no source is asked for ranges
+	ranges  bool        // some of the bytes came in answer to a request for a range
 	body    io.ReadCloser
 	offset  int64         // in the layer, of the next byte to deliver
 	limit   int64         // where it ends: the layer's size, or the end of the part
@@ -121,7 +123,7 @@ func (d *download) end() error {
 	case more > 0:
 		return fmt.Errorf("%s sends more than the %d bytes that the manifest says", d.sources[0].host(), d.layer.Size)
 	case !d.part:
-		d.registry.delivered(d.layer.Digest, d.sources[0])
+		d.registry.delivered(d.layer.Digest, d.sources[0], d.ranges)
 	}
 	return io.EOF
 }
@@ -188,7 +190,7 @@ func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
 	switch {
 	case d.part:
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", d.offset, d.limit-1))
-	case d.offset > 0 && !d.whole:
+	case d.offset > 0 && !d.whole && !d.single:
 		header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
 	}
 	resp, err := e.get(d.ctx, "blobs/"+d.layer.Digest.String(), header)
@@ -207,6 +209,7 @@ func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
 // position checks which part of the layer a response holds and reads up to offset.
 func (d *download) position(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent {
+		d.ranges = true
 		return checkRange(resp.Header.Get("Content-Range"), d.offset, d.limit, d.layer.Size)
 	}
 	if d.part {

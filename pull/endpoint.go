@@ -30,6 +30,9 @@ type endpoint struct {
 	// down is set when the endpoint could not be reached or was out of order to the
 	// last attempt. A mirror that is down is not asked again for the image.
 	down atomic.Bool
+	// lacks is set when a mirror does not have a manifest of the image. It is not asked
+	// for the image's blobs then.
+	lacks atomic.Bool
 
 	turn   chan struct{} // holds one token while client is used or made
 	client *http.Client  // nil before the first contact

@@ -78,7 +78,7 @@ func (p *parallel) read(b []byte) (int, error) {
 		p.giveUpParts()
 	}
 	if p.one == nil && p.offset == p.layer.Size {
-		p.registry.delivered(p.layer.Digest, p.sources[0])
+		p.registry.delivered(p.layer.Digest, p.sources[0], true)
 		return 0, io.EOF
 	}
 	return p.readOne(b)
@@ -94,6 +94,7 @@ func (p *parallel) goesOnAlone(err error) bool {
 func (p *parallel) readOne(b []byte) (int, error) {
 	if p.one == nil {
 		p.one = newDownload(p.ctx, p.registry, p.layer, p.offset, p.sources)
+		p.one.ranges = p.offset > 0 // what came before it, came in parts
 	}
 	if p.ahead != nil {
 		b = b[:min(int64(len(b)), p.ahead.room(p.offset))]

@@ -94,8 +94,14 @@ type Layer struct {
 	// old types say gzip whatever they are, so readers look at the first bytes.
 	MediaType string
 
-	open func(ctx context.Context) (io.ReadCloser, error)
+	open  func(ctx context.Context) (io.ReadCloser, error)
+	again func() bool // nil: never
 }
+
+// Again reports, after a stream was read to its end and found wrong, whether Open has
+// another source for the layer: over one connection from the host whose ranges did not
+// fit together, from the next mirror, or from the registry itself.
+func (l Layer) Again() bool { return l.again != nil && l.again() }
 
 // Open returns the layer's stream as stored, compressed or plain. The caller closes
 // it, at any time; reads fail once ctx is done. A registry's stream is resumed where
@@ -103,8 +109,7 @@ type Layer struct {
 //
 // Digests are the caller's to verify, all of it: no stream compares itself with
 // Digest, as the caller would only do the same work again. A stream that was read to
-// its end and found wrong may be opened once more: it then comes from the next mirror
-// or the registry itself.
+// its end and found wrong may be opened once more where Again says so.
 func (l Layer) Open(ctx context.Context) (io.ReadCloser, error) {
 	if l.open == nil {
 		return nil, fmt.Errorf("open layer %s: it comes from no image", l.Digest)
@@ -207,11 +212,17 @@ func resolveFrom(ctx context.Context, p place, ref Reference, want ocispec.Platf
 	if len(roots) == 1 {
 		img.Root = roots[0].Digest
 	}
-	if r, ok := p.(*registry); ok {
+	r, _ := p.(*registry)
+	if r != nil {
 		img.warnings = r.warnings
 	}
 	for i, d := range found.manifest.Layers {
+		var again func() bool
+		if r != nil {
+			again = func() bool { return r.again(d.Digest) }
+		}
 		img.Layers = append(img.Layers, Layer{
+			again:     again,
 			Digest:    d.Digest,
 			DiffID:    found.config.RootFS.DiffIDs[i],
 			Size:      d.Size,

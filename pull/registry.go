@@ -3,8 +3,10 @@ package pull
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,14 +25,14 @@ type registry struct {
 	parallel  *semaphore.Weighted // of layers that come in parts
 
 	mu     sync.Mutex
-	served map[digest.Digest]int // layers delivered in full, and how many endpoints have done so
-	told   map[*endpoint]string  // mirrors that were left out, see leftOut
+	served map[digest.Digest]delivery // layers that were delivered in full
+	told   map[*endpoint]string       // mirrors that were left out, see leftOut
 }
 
 func openRegistry(ref Reference, o Options) (*registry, error) {
 	r := &registry{
 		ref: ref, ranges: o.Ranges.withDefaults(), parallel: semaphore.NewWeighted(parallelLayers),
-		served: make(map[digest.Digest]int), told: make(map[*endpoint]string),
+		served: make(map[digest.Digest]delivery), told: make(map[*endpoint]string),
 	}
 	host, path, _ := strings.Cut(ref.Name, "/")
 	for _, mirror := range o.Registries.host(host).Mirrors {
@@ -109,6 +111,9 @@ func anything(*endpoint, fetched) error { return nil }
 func (r *registry) document(ctx context.Context, path string, want digest.Digest, check func(*endpoint, fetched) error) (fetched, error) {
 	return ask(ctx, r, func(e *endpoint) (fetched, error) {
 		got, err := e.document(ctx, path, want)
+		if errors.Is(err, ErrNotFound) && strings.HasPrefix(path, "manifests/") {
+			e.lacks.Store(true)
+		}
 		if err == nil {
 			err = check(e, got)
 		}
@@ -141,31 +146,70 @@ func ask[T any](ctx context.Context, r *registry, question func(*endpoint) (T, e
 	panic("the registry itself is always there")
 }
 
-// sources returns the endpoints to ask, without mirrors that are down. A layer that
+// sources returns the endpoints to ask, without mirrors that are down or do not have the
+// image. A layer that
 // is opened again after it was delivered in full did not please its reader, so the
 // endpoint that delivered it is left out too.
 func (r *registry) sources(layer digest.Digest) []*endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last := len(r.endpoints) - 1
+	last, tried := len(r.endpoints)-1, r.served[layer].tried()
 	var up []*endpoint
 	for i, e := range r.endpoints {
-		if i == last || i >= r.served[layer] && !e.down.Load() {
+		if i == last || i >= tried && !e.down.Load() && !e.lacks.Load() {
 			up = append(up, e)
 		}
 	}
 	return up
 }
 
-// delivered remembers that this endpoint sent all of the layer.
-func (r *registry) delivered(layer digest.Digest, by *endpoint) {
+// delivery says how a layer came when it last came in full.
+type delivery struct {
+	endpoint int  // index of the endpoint that sent its end, plus one; 0: it has not come
+	ranges   bool // it was put together from answers to requests for ranges
+	single   bool // no ranges were to be asked for
+}
+
+// tried returns how many endpoints are not to be asked again. One whose ranges may be the
+// reason gets another chance, over a single connection.
+func (d delivery) tried() int {
+	if d.ranges && !d.single {
+		return d.endpoint - 1
+	}
+	return d.endpoint
+}
+
+// delivered remembers that this endpoint sent the layer to its end.
+func (r *registry) delivered(layer digest.Digest, by *endpoint, ranges bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, e := range r.endpoints {
-		if e == by {
-			r.served[layer] = i + 1
-		}
+	before := r.served[layer]
+	i := slices.Index(r.endpoints, by) + 1
+	r.served[layer] = delivery{endpoint: i, ranges: ranges, single: before.endpoint == i && before.ranges && !before.single}
+}
+
+// single reports whether the layer is to come over one connection and without ranges.
+func (r *registry) single(layer digest.Digest) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.served[layer]
+	return d.ranges && !d.single
+}
+
+// again reports whether a layer that came in full and was wrong has another source, and
+// notes the mirror that damaged it.
+func (r *registry) again(layer digest.Digest) bool {
+	r.mu.Lock()
+	d := r.served[layer]
+	r.mu.Unlock()
+	if d.endpoint == 0 || d.tried() == len(r.endpoints) {
+		return false
 	}
+	if e := r.endpoints[d.endpoint-1]; e.mirror && d.tried() == d.endpoint {
+		reason := &failure{fmt.Sprintf("it sent other bytes than those of layer %s", layer), nil}
+		r.leftOut([]failedMirror{{e, reason}}, r.sources(layer)[0])
+	}
+	return true
 }
 
 func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
@@ -174,9 +218,14 @@ func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadClose
 		open() error // makes the first request
 	}
 	sources := r.sources(d.Digest)
-	if d.Size > r.ranges.Above {
+	switch {
+	case r.single(d.Digest):
+		one := newDownload(ctx, r, d, 0, sources)
+		one.single = true
+		stream = one
+	case d.Size > r.ranges.Above:
 		stream = newParallel(ctx, r, d, sources)
-	} else {
+	default:
 		stream = newDownload(ctx, r, d, 0, sources)
 	}
 	if err := stream.open(); err != nil {

@@ -22,9 +22,12 @@ type Layer struct {
 	Digest digest.Digest // sha256 of the compressed stream; "" when unknown (docker-archive)
 	Size   int64         // of the compressed stream in bytes; -1 when unknown. Another length is a SizeError
 
-	// Open starts the compressed stream: gzip, zstd or plain tar. It is called at most once per Unpack, and
-	// not at all for a layer that is there. Unpack closes the stream, also to cancel a read that hangs.
+	// Open starts the compressed stream: gzip, zstd or plain tar. It is not called for a layer that is there.
+	// Unpack closes the stream, also to cancel a read that hangs.
 	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Again reports, after a stream with a wrong digest, whether Open has another source for the layer. Nil is
+	// for layers with a single source: Open is then called once at most.
+	Again func() bool
 }
 
 // What a layer holds in memory while it streams, beside its decoder: the two rings and the writers' batches. A

@@ -122,17 +122,25 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 	final := s.layerDir(l.DiffID)
 	p := Progress{Layer: l.DiffID, Total: l.Size, State: Waiting}
 	read := int64(0)
-	built, err := s.build(ctx, l.DiffID.Encoded(), final, func(tmp string) error {
-		p.State = Unpacking
-		report(p)
-		return s.fill(ctx, l, tmp, func(bytes int64) {
-			read = bytes
-			if bytes-p.Bytes >= progressStep {
-				p.Bytes = bytes
-				report(p)
-			}
+	build := func() (built bool, err error) {
+		return s.build(ctx, l.DiffID.Encoded(), final, func(tmp string) error {
+			p.State, p.Bytes = Unpacking, 0
+			report(p)
+			return s.fill(ctx, l, tmp, func(bytes int64) {
+				read = bytes
+				if bytes-p.Bytes >= progressStep {
+					p.Bytes = bytes
+					report(p)
+				}
+			})
 		})
-	})
+	}
+	built, err := build()
+	// A damaged layer goes to its next source by itself: to begin anew with all layers would let each
+	// mirror spoil the attempt with another one.
+	for errors.As(err, new(*DigestError)) && l.Again != nil && l.Again() {
+		built, err = build()
+	}
 	if err != nil {
 		return fmt.Errorf("unpack layer %s: %w", l.DiffID, s.explain(err))
 	}
