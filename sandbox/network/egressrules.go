@@ -1,0 +1,340 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/egress"
+)
+
+// What the rules say of a packet that they report.
+const (
+	reportClosed  = "closed"  // refused: its address is closed to all containers
+	reportRefused = "refused" // refused: the step's list lacks it
+	reportBegun   = "begun"   // the first of a connection, which goes on to what decides
+)
+
+// egressTables are the parts of the router's table that decide and count by
+// step. A container is known by its address, which it cannot change: see
+// addSpoofRules.
+//
+//	lists4    container → chain of its step: what may be reached
+//	pins4     container → chain of its step: closed addresses that are open to it
+//	audited4  containers whose connections are recorded
+//	sent4     container . destination . protocol . port, with bytes
+//	got4      the same of what came back
+type egressTables struct {
+	lists, pins, audited, sent, got [2]*nftables.Set // of IPv4 and of IPv6
+	table                           *nftables.Table
+}
+
+// maxSeen bounds the destinations of a run that are counted.
+const maxSeen = 1 << 16
+
+func addressType(v6 bool) nftables.SetDatatype {
+	if v6 {
+		return nftables.TypeIP6Addr
+	}
+	return nftables.TypeIPAddr
+}
+
+func index(v6 bool) int {
+	if v6 {
+		return 1
+	}
+	return 0
+}
+
+func (t *egressTables) add(r *router, table *nftables.Table) error {
+	t.table = table
+	for _, v6 := range []bool{false, true} {
+		i, suffix := index(v6), "4"
+		if v6 {
+			suffix = "6"
+		}
+		address := addressType(v6)
+		seen := nftables.MustConcatSetType(address, address, nftables.TypeInetProto, nftables.TypeInetService)
+		t.lists[i] = &nftables.Set{Table: table, Name: "lists" + suffix, IsMap: true, KeyType: address, DataType: nftables.TypeVerdict}
+		t.pins[i] = &nftables.Set{Table: table, Name: "pins" + suffix, IsMap: true, KeyType: address, DataType: nftables.TypeVerdict}
+		t.audited[i] = &nftables.Set{Table: table, Name: "audited" + suffix, KeyType: address}
+		t.sent[i] = &nftables.Set{Table: table, Name: "sent" + suffix, KeyType: seen, Concatenation: true, Dynamic: true, Size: maxSeen}
+		t.got[i] = &nftables.Set{Table: table, Name: "got" + suffix, KeyType: seen, Concatenation: true, Dynamic: true, Size: maxSeen}
+		for _, set := range []*nftables.Set{t.lists[i], t.pins[i], t.audited[i], t.sent[i], t.got[i]} {
+			if err := r.nft.AddSet(set, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addCounting counts what goes out of audited containers and comes back.
+func (t *egressTables) addCounting(r *router, chain *nftables.Chain) {
+	for _, v6 := range []bool{false, true} {
+		for _, back := range []bool{false, true} {
+			set, port := t.sent[index(v6)], uint32(2)
+			if back {
+				set, port = t.got[index(v6)], 0
+			}
+			r.addRule(chain, inSet(t.audited[index(v6)], v6, back), count(set, v6, back, port))
+		}
+	}
+}
+
+// count adds to the counter of a connection's destination. The parts of the
+// key are in registers of four bytes each, from the first on.
+func count(set *nftables.Set, v6, back bool, port uint32) []expr.Any {
+	const first = unix.NFT_REG32_00
+	width := uint32(1)
+	if v6 {
+		width = 4
+	}
+	return []expr.Any{
+		loadAddress(first, v6, back), loadAddress(first+width, v6, !back),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: first + 2*width},
+		loadPort(first+2*width+1, port),
+		&expr.Dynset{SrcRegKey: first, SetName: set.Name, SetID: set.ID, Operation: unix.NFT_DYNSET_OP_ADD, Exprs: []expr.Any{&expr.Counter{}}},
+	}
+}
+
+// addPinned reports a connection of an audited container and lets through what
+// is open to this one, though it is closed to all others.
+func (t *egressTables) addPinned(r *router, chain *nftables.Chain) {
+	for _, v6 := range []bool{false, true} {
+		r.addRule(chain, inSet(t.audited[index(v6)], v6, false), report(reportGroup, reportBegun))
+		r.addRule(chain, dispatch(t.pins[index(v6)], v6, false))
+	}
+}
+
+func (t *egressTables) addDispatch(r *router, chain *nftables.Chain) {
+	for _, v6 := range []bool{false, true} {
+		r.addRule(chain, dispatch(t.lists[index(v6)], v6, false))
+	}
+}
+
+// stepRules are a container's own part of the router's table.
+type stepRules struct {
+	router  *router
+	tables  *egressTables
+	at      Addresses
+	rules   egress.Rules
+	chains  []*nftables.Chain
+	sets    []*nftables.Set
+	anyPort [2]*nftables.Set // addresses that names have: every port may be reached
+	port    [2]*nftables.Set // address . port
+}
+
+// enforce sets a container's rules up in one transaction.
+func (t *egressTables) enforce(r *router, serial int, at Addresses, rules egress.Rules) (*stepRules, error) {
+	s := &stepRules{router: r, tables: t, at: at, rules: rules}
+	for _, v6 := range []bool{false, true} {
+		if err := r.nft.SetAddElements(t.audited[index(v6)], s.self(v6)); err != nil {
+			return nil, err
+		}
+	}
+	if rules.Mode == egress.Deny {
+		if err := s.addLists(serial); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.nft.Flush(); err != nil {
+		return nil, fmt.Errorf("set up the egress rules: %w", err)
+	}
+	return s, nil
+}
+
+func (s *stepRules) self(v6 bool) []nftables.SetElement {
+	if v6 {
+		return []nftables.SetElement{{Key: s.at.V6.AsSlice()}}
+	}
+	return []nftables.SetElement{{Key: s.at.V4.AsSlice()}}
+}
+
+func (s *stepRules) addLists(serial int) error {
+	r := s.router
+	pins := r.nft.AddChain(&nftables.Chain{Name: fmt.Sprintf("pins-%d", serial), Table: s.tables.table})
+	list := r.nft.AddChain(&nftables.Chain{Name: fmt.Sprintf("list-%d", serial), Table: s.tables.table})
+	s.chains = []*nftables.Chain{pins, list}
+	for _, v6 := range []bool{false, true} {
+		i, suffix := index(v6), fmt.Sprintf("%d-%d", 4+2*index(v6), serial)
+		s.anyPort[i] = &nftables.Set{Table: s.tables.table, Name: "any" + suffix, KeyType: addressType(v6), HasTimeout: true}
+		s.port[i] = &nftables.Set{Table: s.tables.table, Name: "port" + suffix, KeyType: nftables.MustConcatSetType(addressType(v6), nftables.TypeInetService), Concatenation: true, HasTimeout: true}
+		s.sets = append(s.sets, s.anyPort[i], s.port[i])
+		for _, set := range []*nftables.Set{s.anyPort[i], s.port[i]} {
+			if err := r.nft.AddSet(set, nil); err != nil {
+				return err
+			}
+		}
+		r.addRule(list, inSet(s.anyPort[i], v6, true), accept())
+		for _, transport := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+			width := uint32(1 + 3*i)
+			r.addRule(list, family(v6), protocol(transport), []expr.Any{
+				loadAddress(unix.NFT_REG32_00, v6, true), loadPort(unix.NFT_REG32_00+width, 2),
+				&expr.Lookup{SourceRegister: unix.NFT_REG32_00, SetName: s.port[i].Name, SetID: s.port[i].ID},
+			}, accept())
+		}
+	}
+	for _, rule := range s.rules.List {
+		if rule.Name != "" {
+			continue
+		}
+		s.addPrefix(list, rule)
+		if rule.Prefix.IsSingleIP() {
+			s.addPrefix(pins, rule)
+		}
+	}
+	r.addRule(list, report(reportGroup, reportRefused))
+	r.addRule(list, refuseTCP())
+	r.addRule(list, refuse())
+	for _, v6 := range []bool{false, true} {
+		for set, chain := range map[*nftables.Set]*nftables.Chain{s.tables.lists[index(v6)]: list, s.tables.pins[index(v6)]: pins} {
+			element := s.self(v6)
+			element[0].VerdictData = &expr.Verdict{Kind: expr.VerdictJump, Chain: chain.Name}
+			if err := r.nft.SetAddElements(set, element); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stepRules) addPrefix(chain *nftables.Chain, rule egress.Rule) {
+	to := within(rule.Prefix, true)
+	if rule.Port == 0 {
+		s.router.addRule(chain, to, accept())
+		return
+	}
+	for _, transport := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		s.router.addRule(chain, to, protocol(transport), toPort(rule.Port), accept())
+	}
+}
+
+// allow opens addresses that a name of rules has, for a time. What has been
+// allowed before is allowed for the new time: added, deleted and added again,
+// for a transaction that deletes what is not there fails.
+func (s *stepRules) allow(rules egress.List, addresses []netip.Addr, forTime time.Duration) error {
+	for _, address := range addresses {
+		i := index(address.Is6())
+		for _, rule := range rules {
+			set, element := s.anyPort[i], nftables.SetElement{Key: address.AsSlice(), Timeout: forTime}
+			if rule.Port != 0 {
+				set = s.port[i]
+				element.Key = append(element.Key, append(binaryutil.BigEndian.PutUint16(rule.Port), 0, 0)...)
+			}
+			one := []nftables.SetElement{element}
+			if err := s.router.nft.SetAddElements(set, one); err != nil {
+				return err
+			}
+			if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: element.Key}}); err != nil {
+				return err
+			}
+			if err := s.router.nft.SetAddElements(set, one); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.router.nft.Flush(); err != nil {
+		return fmt.Errorf("allow the addresses of a name: %w", err)
+	}
+	return nil
+}
+
+// remove takes the container's rules away, in one transaction.
+func (s *stepRules) remove() error {
+	for _, v6 := range []bool{false, true} {
+		sets := []*nftables.Set{s.tables.audited[index(v6)]}
+		if s.chains != nil {
+			sets = append(sets, s.tables.lists[index(v6)], s.tables.pins[index(v6)])
+		}
+		for _, set := range sets {
+			if err := s.router.nft.SetDeleteElements(set, s.self(v6)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, chain := range s.chains {
+		s.router.nft.FlushChain(chain)
+	}
+	for _, chain := range s.chains {
+		s.router.nft.DelChain(chain)
+	}
+	for _, set := range s.sets {
+		s.router.nft.DelSet(set)
+	}
+	if err := s.router.nft.Flush(); err != nil {
+		return fmt.Errorf("take the egress rules away: %w", err)
+	}
+	return nil
+}
+
+// traffic are the bytes between a container and one destination.
+type traffic struct {
+	to        netip.AddrPort
+	protocol  byte
+	sent, got uint64
+}
+
+// counted reads, and forgets, what a container has sent and got.
+func (s *stepRules) counted() ([]traffic, error) {
+	type destination struct {
+		to       netip.AddrPort
+		protocol byte
+	}
+	all := map[destination]*traffic{}
+	for _, v6 := range []bool{false, true} {
+		for _, back := range []bool{false, true} {
+			set := s.tables.sent[index(v6)]
+			if back {
+				set = s.tables.got[index(v6)]
+			}
+			elements, err := s.router.nft.GetSetElements(set)
+			if err != nil {
+				return nil, fmt.Errorf("read the egress counters: %w", err)
+			}
+			for _, e := range elements {
+				own, to, number := seenKey(e.Key, v6)
+				if own != s.at.V4 && own != s.at.V6 || e.Counter == nil {
+					continue
+				}
+				key := destination{to, number}
+				if all[key] == nil {
+					all[key] = &traffic{to: to, protocol: number}
+				}
+				if back {
+					all[key].got += e.Counter.Bytes
+				} else {
+					all[key].sent += e.Counter.Bytes
+				}
+				if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: e.Key}}); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	var list []traffic
+	for _, t := range all {
+		list = append(list, *t)
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return list, s.router.nft.Flush()
+}
+
+// seenKey takes a key of sent and got apart.
+func seenKey(key []byte, v6 bool) (own netip.Addr, to netip.AddrPort, number byte) {
+	width := 4 + 12*index(v6)
+	if len(key) < 2*width+8 {
+		return own, to, 0
+	}
+	own, _ = netip.AddrFromSlice(key[:width])
+	address, _ := netip.AddrFromSlice(key[width : 2*width])
+	rest := key[2*width:]
+	return own, netip.AddrPortFrom(address, uint16(rest[4])<<8|uint16(rest[5])), rest[0]
+}

@@ -1,0 +1,217 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/egress"
+)
+
+// Member is a container that joins a network.
+type Member struct {
+	Names   []string // that lead to it, its own first; a name that was pinned gives it its address
+	Servers []string // addresses of name servers that answer it in place of the host's
+	Gateway bool     // it may reach the host, see Bridged.HostGateway
+	Egress  egress.Rules
+	Refused func(Refusal) // is told what its egress rules refuse, at most maxRefusals times; nil: nobody
+}
+
+// Endpoint is a container's place on a network.
+type Endpoint struct {
+	Addresses
+	network *Bridged
+	place   int
+	names   []string
+	servers []string
+	gateway bool
+	link    string     // its end on the bridge
+	rules   *stepRules // nil: open
+	record  record
+}
+
+// Join gives a container its addresses and its names, before it exists.
+func (n *Bridged) Join(m Member) (*Endpoint, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := &Endpoint{network: n, servers: withPorts(m.Servers), gateway: m.Gateway, record: newRecord(m)}
+	for _, name := range m.Names {
+		e.names = append(e.names, strings.ToLower(name))
+	}
+	if len(e.names) > 0 {
+		e.place = n.pinned[e.names[0]]
+	}
+	if e.place == 0 {
+		place, err := n.freePlace()
+		if err != nil {
+			return nil, err
+		}
+		e.place = place
+	}
+	n.serial++
+	e.Addresses, e.link = n.router.subnet.at(e.place), "c"+strconv.Itoa(n.serial)
+	if m.Egress.Mode != egress.Open {
+		rules, err := n.tables.egress.enforce(n.router, n.serial, e.Addresses, m.Egress)
+		if err != nil {
+			return nil, err
+		}
+		e.rules = rules
+	}
+	n.members[e.place] = e
+	for _, name := range e.names {
+		n.byName[name] = append(n.byName[name], e)
+	}
+	return e, nil
+}
+
+// Plug connects the network namespace of a container, a file, in which nothing
+// but the loopback is set up.
+func (e *Endpoint) Plug(namespace *os.File) error {
+	n := e.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.admit(e); err != nil {
+		return err
+	}
+	bridge, err := n.router.link.LinkByName(bridgeName)
+	if err != nil {
+		return err
+	}
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name, attributes.MTU, attributes.MasterIndex = e.link, n.router.mtu, bridge.Attrs().Index
+	attributes.Flags = net.FlagUp
+	veth := &netlink.Veth{
+		LinkAttrs: attributes, PeerName: containerName, PeerMTU: uint32(n.router.mtu),
+		PeerHardwareAddr: hardwareAddress(e.V4), PeerNamespace: netlink.NsFd(namespace.Fd()),
+	}
+	if err := n.router.link.LinkAdd(veth); err != nil {
+		return fmt.Errorf("connect the container to the run's bridge: %w", err)
+	}
+	if err := inside(namespace, func() error { return e.setUp(n.router.subnet.at(placeRouter)) }); err != nil {
+		return fmt.Errorf("set up the container's network: %w", err)
+	}
+	return nil
+}
+
+// admit lets the bridge take packets from the container, and the router those
+// for the host.
+func (n *Bridged) admit(e *Endpoint) error {
+	if err := n.changeAdmitted(n.router.nft.SetAddElements, e); err != nil {
+		return err
+	}
+	if err := n.router.nft.Flush(); err != nil {
+		return fmt.Errorf("admit the container to the run's bridge: %w", err)
+	}
+	if !e.gateway || n.uplink == nil {
+		return nil
+	}
+	if err := n.changeGates(n.uplink.nft.SetAddElements, e); err != nil {
+		return err
+	}
+	return n.uplink.nft.Flush()
+}
+
+type changeSet func(*nftables.Set, []nftables.SetElement) error
+
+func (n *Bridged) changeAdmitted(change changeSet, e *Endpoint) error {
+	link := linkName(e.link)
+	element := func(key ...byte) []nftables.SetElement { return []nftables.SetElement{{Key: key}} }
+	failed := []error{
+		change(n.tables.ports4, element(append(link, e.V4.AsSlice()...)...)),
+		change(n.tables.ports6, element(append(link, e.V6.AsSlice()...)...)),
+	}
+	if e.gateway {
+		failed = append(failed, change(n.tables.gates4, element(e.V4.AsSlice()...)), change(n.tables.gates6, element(e.V6.AsSlice()...)))
+	}
+	return errors.Join(failed...)
+}
+
+func (n *Bridged) changeGates(change changeSet, e *Endpoint) error {
+	return errors.Join(
+		change(n.gates[0], []nftables.SetElement{{Key: e.V4.AsSlice()}}),
+		change(n.gates[1], []nftables.SetElement{{Key: e.V6.AsSlice()}}),
+	)
+}
+
+// setUp runs in the container's namespace.
+func (e *Endpoint) setUp(gateway Addresses) error {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	if err := setSysctl("net/ipv6/conf/"+containerName+"/accept_ra", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	link, err := handle.LinkByName(containerName)
+	if err != nil {
+		return err
+	}
+	if err := addAddresses(handle, link, e.Addresses, subnetBits, 64); err != nil {
+		return err
+	}
+	if err := handle.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set %s up: %w", containerName, err)
+	}
+	return addDefaultRoutes(handle, link.Attrs().Index, gateway)
+}
+
+// Leave gives the container's place back. Its processes must have ended: the
+// kernel then deletes its link with its namespace.
+func (e *Endpoint) Leave() error {
+	n := e.network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.forget(e)
+	if n.router == nil {
+		return nil
+	}
+	var failed []error
+	if e.rules != nil {
+		failed = append(failed, e.count(), e.rules.remove())
+		e.rules = nil
+	}
+	failed = append(failed, deleteLink(n.router.link, e.link))
+	if err := n.changeAdmitted(n.router.nft.SetDeleteElements, e); err != nil {
+		failed = append(failed, err)
+	}
+	failed = append(failed, ignoreMissing(n.router.nft.Flush()))
+	if e.gateway && n.uplink != nil {
+		failed = append(failed, n.changeGates(n.uplink.nft.SetDeleteElements, e), ignoreMissing(n.uplink.nft.Flush()))
+	}
+	return errors.Join(failed...)
+}
+
+// ignoreMissing passes over what was never there, as where a container was
+// never plugged in.
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Dial connects to an address from the router, which every container of the
+// run answers.
+func (n *Bridged) Dial(ctx context.Context, protocol string, to netip.AddrPort) (conn net.Conn, err error) {
+	n.mu.Lock()
+	r := n.router
+	n.mu.Unlock()
+	if r == nil {
+		return nil, errors.New("the private network is gone")
+	}
+	err = inside(r.namespace, func() error {
+		conn, err = new(net.Dialer).DialContext(ctx, protocol, to.String())
+		return err
+	})
+	return conn, err
+}

@@ -1,0 +1,180 @@
+package network
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// addTable sets up the run's table on the host in one transaction: what leaves
+// gets the host's address, and what comes out of the run reaches neither the
+// host itself nor other runs. The router refuses the latter too; here it is
+// refused even to addresses that the host has got since.
+func (u *uplink) addTable() (*nftables.Set, *nftables.Set, error) {
+	table := u.nft.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + u.run})
+	gates4 := &nftables.Set{Table: table, Name: "gates4", KeyType: nftables.TypeIPAddr}
+	gates6 := &nftables.Set{Table: table, Name: "gates6", KeyType: nftables.TypeIP6Addr}
+	if err := errors.Join(u.nft.AddSet(gates4, nil), u.nft.AddSet(gates6, nil)); err != nil {
+		return nil, nil, err
+	}
+	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
+		return u.nft.AddChain(&nftables.Chain{Name: name, Table: table, Type: kind, Hooknum: hook, Priority: priority})
+	}
+	add := func(chain *nftables.Chain, parts ...[]expr.Any) {
+		u.nft.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: join(parts...)})
+	}
+	input := base("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
+	add(input, in(u.name()), established(), accept())
+	add(input, in(u.name()), protocol(unix.IPPROTO_ICMPV6), accept()) // neighbours find each other by it
+	add(input, in(u.name()), inSet(gates4, false, false), accept())
+	add(input, in(u.name()), inSet(gates6, true, false), accept())
+	add(input, in(u.name()), refuseTCP())
+	add(input, in(u.name()), refuse())
+	forward := base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	add(forward, in(u.name()), outPrefix(linkPrefix), drop())
+	post := base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	add(post, within(u.subnet.v4, false), outOther(u.name()), masquerade())
+	if u.masked6 {
+		add(post, within(u.subnet.v6, false), outOther(u.name()), masquerade())
+	}
+	if err := u.nft.Flush(); err != nil {
+		return nil, nil, fmt.Errorf("set up table %s%s of nftables: %w", tablePrefix, u.run, err)
+	}
+	return gates4, gates6, nil
+}
+
+// addHoles has the firewalls of the host carry the run's packets where they
+// drop whatever they do not know, as docker's does. The rules come last in a
+// chain: they stand in for its policy and override no rule of an
+// administrator.
+func (u *uplink) addHoles() error {
+	chains, err := u.foreignForwarding()
+	if err != nil {
+		return err
+	}
+	for _, chain := range chains {
+		rules, err := u.nft.GetRules(chain.Table, chain)
+		if err != nil {
+			return fmt.Errorf("list rules of chain %s: %w", chain.Name, err)
+		}
+		var before uint64
+		if n := len(rules); n > 0 && isFinal(rules[n-1]) {
+			before = rules[n-1].Handle
+		} else if chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop {
+			continue
+		}
+		for _, match := range [][]expr.Any{in(u.name()), join(out(u.name()), established())} {
+			rule := &nftables.Rule{Table: chain.Table, Chain: chain, Position: before, Exprs: join(match, []expr.Any{&expr.Counter{}}, accept()), UserData: u.mark()}
+			if before != 0 {
+				u.nft.InsertRule(rule)
+			} else {
+				u.nft.AddRule(rule)
+			}
+		}
+	}
+	if err := u.nft.Flush(); err != nil {
+		return fmt.Errorf("let the host's firewall carry the run's packets: %w", err)
+	}
+	return nil
+}
+
+// mark is the comment by which a run's rules in chains of others are found,
+// in the form that nft(8) shows.
+func (u *uplink) mark() []byte {
+	comment := tablePrefix + u.run
+	return append([]byte{0, byte(len(comment) + 1)}, append([]byte(comment), 0)...)
+}
+
+// foreignForwarding are the chains of others through which the host's forwarded
+// packets go.
+func (u *uplink) foreignForwarding() ([]*nftables.Chain, error) {
+	all, err := u.nft.ListChains()
+	if err != nil {
+		return nil, fmt.Errorf("list the chains of nftables: %w", err)
+	}
+	var found []*nftables.Chain
+	for _, chain := range all {
+		isOurs := bytes.HasPrefix([]byte(chain.Table.Name), []byte(tablePrefix))
+		isIP := chain.Table.Family == nftables.TableFamilyIPv4 || chain.Table.Family == nftables.TableFamilyIPv6 || chain.Table.Family == nftables.TableFamilyINet
+		if !isOurs && isIP && chain.Hooknum != nil && *chain.Hooknum == *nftables.ChainHookForward && chain.Type == nftables.ChainTypeFilter {
+			found = append(found, chain)
+		}
+	}
+	return found, nil
+}
+
+// isFinal reports whether a rule ends its chain for every packet: it drops or
+// refuses, and matches all.
+func isFinal(rule *nftables.Rule) bool {
+	final := false
+	for _, e := range rule.Exprs {
+		switch e := e.(type) {
+		case *expr.Counter, *expr.Log, *expr.Limit:
+		case *expr.Reject:
+			final = true
+		case *expr.Verdict:
+			final = e.Kind == expr.VerdictDrop
+		default:
+			return false
+		}
+	}
+	return final
+}
+
+// sweepHoles deletes the run's rules in chains of others.
+func (u *uplink) sweepHoles() error {
+	chains, err := u.foreignForwarding()
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, chain := range chains {
+		rules, err := u.nft.GetRules(chain.Table, chain)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // somebody has just removed it
+		}
+		if err != nil {
+			return fmt.Errorf("list rules of chain %s: %w", chain.Name, err)
+		}
+		for _, rule := range rules {
+			if !bytes.Equal(rule.UserData, u.mark()) {
+				continue
+			}
+			if err := u.nft.DelRule(rule); err != nil {
+				return err
+			}
+			found = true
+		}
+	}
+	if !found {
+		return nil
+	}
+	if err := u.nft.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("delete the run's rules in chains of the host's firewall: %w", err)
+	}
+	return nil
+}
+
+// deleteTable deletes the run's table in one transaction. It is no error when
+// there is none.
+func (u *uplink) deleteTable() error {
+	tables, err := u.nft.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return fmt.Errorf("list the tables of nftables: %w", err)
+	}
+	for _, table := range tables {
+		if table.Name != tablePrefix+u.run {
+			continue
+		}
+		u.nft.DelTable(table)
+		if err := u.nft.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("delete table %s of nftables: %w", table.Name, err)
+		}
+	}
+	return nil
+}

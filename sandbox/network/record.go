@@ -1,0 +1,242 @@
+package network
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/egress"
+)
+
+// Bounds of what is noted of one container.
+const (
+	maxRefusals    = 100   // that are told
+	maxConnections = 10000 // destinations
+	maxNames       = 10000 // names that were asked for
+	maxBelow       = 1000  // different names below a *.DOMAIN of its list
+	maxBelowLength = 120   // bytes of such a name: more is a message to whoever runs the name server
+)
+
+// allowance is how much longer than its name server says an address may be
+// reached: programs resolve a name, and connect a while later.
+const allowance = 30 * time.Second
+
+// Refusal is what egress rules have refused.
+type Refusal struct {
+	Name     string         // that was asked for; "": it is about a connection
+	To       netip.AddrPort // of a connection; port 0: of a protocol without ports
+	Protocol string         // such as tcp
+	Why      string
+	Allow    string // the entry for the list that would allow it; "": none does
+}
+
+// Connection is a destination outside the run that a container has had
+// connections with.
+type Connection struct {
+	Name        string // that led there; "": none was asked for
+	Address     netip.Addr
+	Port        uint16 // 0: of a protocol without ports
+	Protocol    string
+	Sent, Got   uint64    // bytes, with the headers of IP
+	First, Last time.Time // when connections were begun
+	Refused     bool
+}
+
+// record is what is known of a container's connections.
+type record struct {
+	member Member
+
+	mu          sync.Mutex
+	names       map[netip.Addr]string
+	below       map[string]bool
+	connections map[destination]*Connection
+	told        map[string]bool // refusals
+}
+
+type destination struct {
+	to       netip.AddrPort
+	protocol byte
+	refused  bool
+}
+
+func newRecord(m Member) record {
+	return record{member: m, names: map[netip.Addr]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
+}
+
+// limited reports whether the container reaches only what its list has.
+func (e *Endpoint) limited() bool { return e.record.member.Egress.Mode == egress.Deny }
+
+// mayAsk are the rules that a name has, and why it may not be asked for; "" is
+// that it may.
+func (e *Endpoint) mayAsk(name string) (rules egress.List, why string) {
+	if !e.limited() {
+		return nil, ""
+	}
+	rules, onlyBelow := e.record.member.Egress.List.OfName(name)
+	if len(rules) == 0 {
+		return nil, "the list lacks it"
+	}
+	if !onlyBelow {
+		return rules, ""
+	}
+	if len(name) > maxBelowLength {
+		return nil, "names below a domain of the list may have " + strconv.Itoa(maxBelowLength) + " characters: longer ones carry data out"
+	}
+	e.record.mu.Lock()
+	defer e.record.mu.Unlock()
+	if !e.record.below[name] && len(e.record.below) >= maxBelow {
+		return nil, "more than " + strconv.Itoa(maxBelow) + " names below domains of the list: so many carry data out"
+	}
+	e.record.below[name] = true
+	return rules, ""
+}
+
+// learn notes the addresses of a name, and opens them to a container that
+// reaches nothing else.
+func (e *Endpoint) learn(name string, rules egress.List, answer *dns.Msg) error {
+	if e.record.member.Egress.Mode == egress.Open {
+		return nil
+	}
+	var addresses []netip.Addr
+	ttl := uint32(0)
+	for _, record := range answer.Answer {
+		var raw []byte
+		switch record := record.(type) {
+		case *dns.A:
+			raw = record.A.To4()
+		case *dns.AAAA:
+			raw = record.AAAA.To16()
+		default:
+			continue
+		}
+		if address, ok := netip.AddrFromSlice(raw); ok {
+			addresses, ttl = append(addresses, address), max(ttl, record.Header().Ttl)
+		}
+	}
+	e.record.note(name, addresses)
+	if !e.limited() || len(addresses) == 0 {
+		return nil
+	}
+	e.network.mu.Lock()
+	defer e.network.mu.Unlock()
+	if e.rules == nil {
+		return nil // the container has left
+	}
+	return e.rules.allow(rules, addresses, time.Duration(min(ttl, 24*3600))*time.Second+allowance)
+}
+
+func (r *record) note(name string, addresses []netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, address := range addresses {
+		if _, known := r.names[address]; known || len(r.names) < maxNames {
+			r.names[address] = name
+		}
+	}
+}
+
+// refusedName tells of a name that may not be asked for.
+func (e *Endpoint) refusedName(name, why string) {
+	e.record.tell(Refusal{Name: name, Why: why, Allow: name}, name)
+}
+
+// receive takes what the router's rules report.
+func (n *Bridged) receive(p packet) {
+	if e := n.client(p.from); e != nil {
+		e.record.receive(p)
+	}
+}
+
+func (r *record) receive(p packet) {
+	r.mu.Lock()
+	key, now := destination{p.to, p.protocol, p.kind != reportBegun}, time.Now()
+	name := r.names[p.to.Addr()]
+	c := r.connections[key]
+	if c == nil && len(r.connections) < maxConnections && r.member.Egress.Mode != egress.Open {
+		c = &Connection{Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: key.refused}
+		r.connections[key] = c
+	}
+	if c != nil {
+		c.Last, c.Name = now, cmp.Or(name, c.Name)
+	}
+	begun := destination{p.to, p.protocol, false}
+	if was := r.connections[begun]; key.refused && was != nil && was.First.Equal(was.Last) {
+		delete(r.connections, begun) // it was reported when it began, and went no further
+	}
+	r.mu.Unlock()
+	if !key.refused {
+		return
+	}
+	refusal := Refusal{To: p.to, Protocol: protocolName(p.protocol)}
+	rule := egress.Rule{Prefix: netip.PrefixFrom(p.to.Addr(), p.to.Addr().BitLen()), Port: p.to.Port()}
+	switch {
+	case p.kind == reportClosed:
+		refusal.Why = "the host's own addresses, link-local and metadata addresses are closed"
+	case name != "":
+		rule = egress.Rule{Name: name, Port: p.to.Port()}
+		refusal.Why = "an address of " + name + ", for which the list lacks the port or whose answer has expired"
+	default:
+		refusal.Why = "no name asked for it"
+	}
+	refusal.Allow = rule.String()
+	r.tell(refusal, p.to.String()+protocolName(p.protocol))
+}
+
+// tell tells of a refusal once, and of no more than maxRefusals.
+func (r *record) tell(refusal Refusal, key string) {
+	r.mu.Lock()
+	told := r.told[key] || len(r.told) >= maxRefusals
+	if !told {
+		r.told[key] = true
+	}
+	r.mu.Unlock()
+	if !told && r.member.Refused != nil {
+		r.member.Refused(refusal)
+	}
+}
+
+// count adds the bytes of the container's connections to what is known of them.
+func (e *Endpoint) count() error {
+	list, err := e.rules.counted()
+	e.record.mu.Lock()
+	defer e.record.mu.Unlock()
+	for _, t := range list {
+		if c := e.record.connections[destination{t.to, t.protocol, false}]; c != nil {
+			c.Sent, c.Got = c.Sent+t.sent, c.Got+t.got
+		}
+	}
+	return err
+}
+
+// Connections are the container's, once it has left: of a container with egress
+// rules, those that left the run.
+func (e *Endpoint) Connections() []Connection {
+	e.record.mu.Lock()
+	defer e.record.mu.Unlock()
+	var list []Connection
+	for _, c := range e.record.connections {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Connection) int {
+		return cmp.Or(a.First.Compare(b.First), a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port))
+	})
+	return list
+}
+
+func protocolName(number byte) string {
+	switch number {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		return "icmp"
+	}
+	return "protocol " + strconv.Itoa(int(number))
+}
