@@ -218,9 +218,12 @@ func Sweep(run, dir string) error {
 	return nil
 }
 
-// sweep deletes the run's table, its rules in chains of others and its link.
+// sweep deletes the run's table, its rules in chains of others and its link, for
+// whose end the kernel waits a while.
 func (u *uplink) sweep() error {
-	return errors.Join(u.deleteTable(), u.sweepHoles(), deleteLink(u.link, u.name()))
+	deleted := make(chan error, 1)
+	go func() { deleted <- deleteLink(u.link, u.name()) }()
+	return errors.Join(u.deleteTable(), u.sweepHoles(), <-deleted)
 }
 
 // Pin gives a name its addresses for the rest of the run, also before the

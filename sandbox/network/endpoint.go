@@ -180,7 +180,6 @@ func (e *Endpoint) Leave() error {
 		failed = append(failed, e.count(), e.rules.remove())
 		e.rules = nil
 	}
-	failed = append(failed, deleteLink(n.router.link, e.link))
 	if err := n.changeAdmitted(n.router.nft.SetDeleteElements, e); err != nil {
 		failed = append(failed, err)
 	}

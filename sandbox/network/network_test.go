@@ -340,3 +340,11 @@ func TestRunsDoNotReachEachOther(t *testing.T) {
 		}
 	}
 }
+
+func runShell(script string) error {
+	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", script, err, out)
+	}
+	return nil
+}
