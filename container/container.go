@@ -12,12 +12,17 @@ type Names struct {
 	DNS        []string      // addresses of name servers, in place of the host's
 	DNSSearch  []string      // search domains, in place of the host's
 	DNSOptions []string      // options of resolv.conf(5), in place of the host's
+	Aliases    []string      // further names that lead to the step; a private network only
 	ExtraHosts []HostAddress // lines of /etc/hosts, in order
 	Ports      []Port        // published ports; a private network only
 }
 
+// HostGateway in place of the address of a HostAddress is the host itself, as a
+// private network reaches it.
+const HostGateway = "host-gateway"
+
 // HostAddress is a line of /etc/hosts.
-type HostAddress struct{ Name, Address string }
+type HostAddress struct{ Name, Address string } // Address may be HostGateway
 
 // Port is a port of the host that leads to a port of a step on a private network.
 type Port struct {
@@ -75,6 +80,7 @@ type IDMap struct{ Container, Host, Size uint32 }
 type Advanced struct {
 	TTY          bool              // whether a terminal is stdin, stdout and stderr
 	Namespaces   map[string]string // namespaces to join: type (network, pid, ipc, uts or cgroup) to path
+	Sysctls      map[string]string // settings of the kernel, of namespaces that are the container's own
 	Labels       map[string]string // OCI annotations
 	CgroupParent string            // absolute path, or a slice with the systemd cgroup driver; "" is the root, or system.slice
 	PidFile      string            // file for the process ID of the step; "" is none

@@ -174,8 +174,7 @@ func (rd *readiness) isOwn(host string) bool {
 	return host == "" || host == "localhost" || host == rd.node.step.Name || err == nil && address.IsLoopback()
 }
 
-// dial connects from the step's network, where names of services mean the loopback address, as
-// they do for the steps.
+// dial connects from the step's network.
 func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -185,7 +184,7 @@ func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address str
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := rd.resolve(ctx, host)
+	addresses, err := rd.resolve(ctx, box, host)
 	if err != nil {
 		return nil, err
 	}
@@ -200,9 +199,15 @@ func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address str
 	return nil, errors.Join(failed...)
 }
 
-func (rd *readiness) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
-	if rd.isOwn(host) && host != "::1" || slices.Contains(rd.run.hostNames(), host) {
+// resolve finds the addresses that a host has for the step.
+func (rd *readiness) resolve(ctx context.Context, box *sandbox.Sandbox, host string) ([]netip.Addr, error) {
+	if rd.isOwn(host) && host != "::1" {
 		host = "127.0.0.1"
+	}
+	for _, peer := range rd.run.peers() {
+		if slices.Contains(peer.Names, host) {
+			return box.Find(&peer)
+		}
 	}
 	for _, extra := range rd.node.step.Names.ExtraHosts {
 		if extra.Name == host {

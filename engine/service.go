@@ -7,6 +7,7 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/sandbox"
 )
 
 // companion is a service or a detached step, which runs beside the other steps.
@@ -65,13 +66,23 @@ func (r *run) serve(ctx, serving context.Context, n *node, p *prepared) outcome 
 	return end
 }
 
-// hostNames are the host names of the run's services, and of the detached steps whose names
-// can be host names.
-func (r *run) hostNames() []string {
-	var names []string
+// peers are the run's services, and the detached steps whose names can be host names.
+func (r *run) peers() []sandbox.Peer {
+	var peers []sandbox.Peer
 	for _, n := range r.nodes {
-		if n.service || n.step.Detach && pipeline.IsHostName(n.step.Name) {
-			names = append(names, n.step.Name)
+		if n.service || n.step.Detach && pipeline.IsPeerName(n.step.Name) {
+			peers = append(peers, sandbox.Peer{Names: r.aliases(n), Network: n.step.Network})
+		}
+	}
+	return peers
+}
+
+// aliases are the names that lead to a step on a private network, its own first.
+func (r *run) aliases(n *node) []string {
+	var names []string
+	for _, name := range append([]string{n.step.Name}, n.step.Names.Aliases...) {
+		if pipeline.IsPeerName(name) && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -26,6 +26,16 @@ func advancedKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return textsNode(s.Advanced.Namespaces) },
 		},
 		{
+			Name: "sysctls", Class: Free, Fields: []string{"Advanced.Sysctls"},
+			Doc:    "Settings of the kernel for namespaces of the step's own: net.* with network: private or none, fs.mqueue.*, kernel.msg*, kernel.sem and kernel.shm*.",
+			Schema: `{"$ref": "#/$defs/sysctls"}`,
+			Flags: []KeyFlag{
+				{Name: "sysctl", Kind: PairFlag, Usage: "`NAME=VALUE`, a kernel setting for namespaces of the command's own"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.Sysctls = p.sysctls(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return textsNode(s.Advanced.Sysctls) },
+		},
+		{
 			Name: "labels", Class: HostResource, Fields: []string{"Advanced.Labels"},
 			Doc:    "OCI annotations.",
 			Schema: `{"$ref": "#/$defs/labels"}`,

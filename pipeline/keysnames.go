@@ -46,14 +46,24 @@ func nameKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNSOptions) },
 		},
 		{
-			Name: "extra_hosts", Class: Free, Fields: []string{"Names.ExtraHosts"},
-			Doc:    "Lines for /etc/hosts: a map from names to addresses, or a list of name:address.",
+			Name: "extra_hosts", Class: HostResource, Fields: []string{"Names.ExtraHosts"},
+			Doc:    "Lines for /etc/hosts: a map from names to addresses, or a list of name:address. The address host-gateway is the host itself.",
 			Schema: `{"$ref": "#/$defs/extra_hosts"}`,
 			Flags: []KeyFlag{
-				{Name: "add-host", Kind: ListFlag, Usage: "`NAME:ADDRESS` for /etc/hosts"},
+				{Name: "add-host", Kind: ListFlag, Usage: "`NAME:ADDRESS` for /etc/hosts; the address host-gateway is the host itself"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.ExtraHosts = p.extraHosts(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return hostsNode(s.Names.ExtraHosts) },
+		},
+		{
+			Name: "aliases", Class: Free, Fields: []string{"Names.Aliases"},
+			Doc:    "Further names that lead to the step, for steps and services on a private network.",
+			Schema: `{"$ref": "#/$defs/texts"}`,
+			Flags: []KeyFlag{
+				{Name: "network-alias", Kind: ListFlag, Usage: "further `NAME` that leads to the command on a private network"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Names.Aliases = p.filled(v, p.alias) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.Aliases) },
 		},
 		{
 			Name: "ports", Class: HostResource, Fields: []string{"Names.Ports"},

@@ -161,7 +161,7 @@ func (p *parser) name(v value, name string, service bool) {
 	case !stepName.MatchString(name):
 		complain(v, fmt.Sprintf("%q is not valid as a name", name),
 			"use letters, digits, spaces and any of _ . - with a letter or digit first")
-	case service && !hostName.MatchString(name):
+	case service && !IsPeerName(name):
 		complain(v, fmt.Sprintf("%q is not valid as the name of a service", name),
 			"steps reach a service by its name, so it must be a host name: letters, digits and -")
 	case taken:

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/stepexec/stepexec/container"
 )
 
 // portsTogether: on the host's network a port of the step is one of the host.
@@ -36,6 +38,14 @@ func (p *parser) address(v value) string {
 	return text
 }
 
+// hostAddress reads an address, or the word for the host itself.
+func (p *parser) hostAddress(v value) string {
+	if v.text == container.HostGateway {
+		return v.text
+	}
+	return p.address(v)
+}
+
 var zoneForm = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
 
 // isAddress: ParseAddr takes any text for the zone of an IPv6 address, line ends too.
@@ -60,6 +70,23 @@ func (p *parser) resolverOption(v value) string {
 	return p.matching(v, resolverOptionForm, "write it like ndots:2 or rotate, see resolv.conf(5)")
 }
 
+// maxPeerName bounds the name of a host, in bytes, as RFC 1035 has it.
+const maxPeerName = 253
+
+// IsPeerName reports whether other steps can reach a step by a name. It may have
+// underscores, which names of services often have, unlike what a host calls itself.
+func IsPeerName(name string) bool { return len(name) <= maxPeerName && extraHostForm.MatchString(name) }
+
+// alias reads a name of a step, which /etc/hosts and the run's name server have.
+func (p *parser) alias(v value) string {
+	text := p.word(v)
+	if text != "" && !IsPeerName(text) {
+		p.wrong(v, fmt.Sprintf("%q is not valid as the name of a host", text), "")
+		return ""
+	}
+	return text
+}
+
 // extraHosts reads a map from names to addresses, or a list of name:address.
 func (p *parser) extraHosts(v value) []HostAddress {
 	var hosts []HostAddress
@@ -70,7 +97,7 @@ func (p *parser) extraHosts(v value) []HostAddress {
 			if !extraHostForm.MatchString(pair.name) {
 				p.misplaced(field, fmt.Sprintf("%q is not valid as the name of a host", pair.name), "")
 			}
-			hosts = append(hosts, HostAddress{Name: pair.name, Address: p.address(field)})
+			hosts = append(hosts, HostAddress{Name: pair.name, Address: p.hostAddress(field)})
 		}
 	case listKind:
 		for i := range v.items {
@@ -89,7 +116,7 @@ func (p *parser) extraHost(v value) HostAddress {
 	}
 	cut := strings.IndexAny(text, ":=")
 	name, address := text[:max(cut, 0)], strings.Trim(text[cut+1:], "[]")
-	if !isAddress(address) || !extraHostForm.MatchString(name) {
+	if !isAddress(address) && address != container.HostGateway || !extraHostForm.MatchString(name) {
 		p.wrong(v, fmt.Sprintf("%q is not a name and an address", text), "write it like db:192.0.2.7")
 		return HostAddress{}
 	}

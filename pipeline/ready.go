@@ -68,7 +68,7 @@ func (p *parser) readyTCP(v value) string {
 		p.wrong(v, fmt.Sprintf("%q is not a port", v.text), "write it like 5432 or db:5432")
 		return ""
 	}
-	if host != "" && net.ParseIP(host) == nil && !hostName.MatchString(host) {
+	if host != "" && net.ParseIP(host) == nil && !IsPeerName(host) {
 		p.wrong(v, fmt.Sprintf("%q is not the name of a host", host), "write it like 5432 or db:5432")
 		return ""
 	}

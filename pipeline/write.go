@@ -48,7 +48,7 @@ var notInName = regexp.MustCompile(`[^A-Za-z0-9_. -]+`)
 // rename finds a name that a native file takes.
 func (w *writer) rename(name string, service bool) {
 	plain := name
-	if !stepName.MatchString(name) || len(name) > maxName || service && !hostName.MatchString(name) {
+	if !stepName.MatchString(name) || len(name) > maxName || service && !IsPeerName(name) {
 		plain = strings.Trim(notInName.ReplaceAllString(name, "-"), "-. _")
 		if service {
 			plain = strings.Trim(strings.NewReplacer("_", "-", " ", "-").Replace(plain), "-")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 )
@@ -67,6 +68,7 @@ func rulesOfKeys() []keyRule {
 		{[]string{"output"}, (*check).output},
 		{[]string{"devices", "gpus"}, (*check).devices},
 		{[]string{"network"}, (*check).network},
+		{[]string{"extra_hosts"}, (*check).hostGateway},
 		{[]string{"ports"}, (*check).ports},
 		{[]string{"cap_add"}, (*check).capabilities},
 		{[]string{"environment", "env_file"}, (*check).hostEnvironment},
@@ -229,6 +231,16 @@ func (c *check) devices() {
 func (c *check) network() {
 	if joined := c.step.Advanced.Namespaces["network"]; joined == "" && !contains(c.rules.networks, c.step.Network) {
 		c.deny("network", c.step.Network, notListed, "networks")
+	}
+}
+
+// hostGateway refuses the way to the host itself where the host's network is not allowed:
+// what listens there trusts whoever reaches it.
+func (c *check) hostGateway() {
+	for _, host := range c.step.Names.ExtraHosts {
+		if host.Address == container.HostGateway && !contains(c.rules.networks, "host") {
+			c.deny("extra_hosts", host.Name+":"+host.Address, "it leads to the host itself, and the host's network is not in the list", "networks")
+		}
 	}
 }
 

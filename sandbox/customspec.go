@@ -7,11 +7,13 @@ import (
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // rawSpec is the specification that the step brings along. Its root is the image's,
 // and its cgroup the step's unless it names one.
-func (h *Host) rawSpec(step *Step, _, rootfs string) (*specs.Spec, error) {
+func (h *Host) rawSpec(step *Step, _, rootfs string, _ *network.Endpoint) (*specs.Spec, error) {
 	spec, err := decodeSpec(step.Advanced.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("OCI specification: %w", err)

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // Dial connects over TCP to an address as the step sees it: from the network
@@ -32,7 +34,7 @@ func dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 // is found by the pidfd of the init process (setns(2)): a pid could be another
 // process's by now.
 func (s *Sandbox) inNetwork(f func() error) error {
-	return onOwnThread(func() error {
+	return network.OnOwnThread(func() error {
 		var joined error
 		err := s.init.WithHandle(func(pidfd uintptr) { joined = unix.Setns(int(pidfd), unix.CLONE_NEWNET) })
 		if err := errors.Join(err, joined); err != nil {

@@ -27,7 +27,8 @@ type Options struct {
 	RuntimeRoot string
 
 	// NetworkConfig is a CNI configuration list (.conflist) for private
-	// networks; "": a bridge of the run's own, with masquerading.
+	// networks, in which all containers of a run share one namespace; "": a bridge
+	// of the run's own, on which every container has its address.
 	NetworkConfig string
 
 	// SystemdCgroup has systemd make the cgroups of steps, as scopes, so that
@@ -65,7 +66,7 @@ type Host struct {
 	lock         *os.File
 	guard        *guardProcess // nil: none
 	layers       layers
-	network      runNetwork
+	networks     *networks
 	capabilities []string
 	cdiDirs      []string
 	cgroups      []hierarchy
@@ -129,9 +130,8 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
 		}
 	}
-	host.network = newPrivateNetwork(host.dir, o.NetworkConfig)
-	if host.rootless {
-		host.network = newUserNetwork(host.dir, o.NetworkConfig)
+	if host.networks, err = newNetworks(host.dir, o.NetworkConfig, host.rootless); err != nil {
+		return nil, errors.Join(err, host.guard.end(), os.RemoveAll(host.dir), host.lock.Close())
 	}
 	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}}
 	if err := mountPrivate(host.private()); err != nil {
@@ -224,7 +224,7 @@ func (h *Host) Dir(step string) (string, error) {
 // Close removes all that the run has left on this machine. Sandboxes must
 // have been removed before.
 func (h *Host) Close() error {
-	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.network, h.dir), h.guard.end(), h.lock.Close())
+	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.lock.Close())
 }
 
 // tell warns of something once a run.

@@ -7,13 +7,19 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
+
+	"github.com/stepexec/stepexec/container"
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // hostsFile is a step's /etc/hosts: on the host's network the host's own, then
-// the step's name and the run's services, all of them 127.0.0.1, then what the
-// step asks for.
-func hostsFile(step *Step, hostname string) ([]byte, error) {
+// the step's name, the services that it can reach and what it asks for. On the
+// host's network services are at 127.0.0.1, as they are in a namespace that all
+// share; on a bridge each is at its own address.
+func (h *Host) hostsFile(step *Step, hostname string, endpoint *network.Endpoint) ([]byte, error) {
 	hosts := []byte("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
 	if onHostNetwork(step) {
 		var err error
@@ -24,17 +30,72 @@ func hostsFile(step *Step, hostname string) ([]byte, error) {
 	if len(hosts) > 0 && !bytes.HasSuffix(hosts, []byte("\n")) {
 		hosts = append(hosts, '\n')
 	}
-	names := step.HostNames
-	if !onHostNetwork(step) || step.Names.Hostname != "" {
-		names = append([]string{hostname}, names...)
+	add := func(address string, names ...string) {
+		hosts = append(hosts, address+"\t"+strings.Join(names, " ")+"\n"...)
 	}
-	for _, name := range names {
-		hosts = append(hosts, "127.0.0.1\t"+name+"\n"...)
+	switch {
+	case endpoint != nil:
+		for _, own := range []netip.Addr{endpoint.V4, endpoint.V6} {
+			add(own.String(), append([]string{hostname}, without(step.Aliases, []string{hostname})...)...)
+		}
+	case !onHostNetwork(step) || step.Names.Hostname != "":
+		add("127.0.0.1", hostname)
 	}
+	for _, peer := range step.Peers {
+		addresses, err := h.addressesOf(step, &peer, endpoint)
+		if err != nil {
+			return nil, err
+		}
+		for _, address := range addresses {
+			add(address.String(), peer.Names...)
+		}
+	}
+	return hosts, h.addExtraHosts(step, endpoint, add)
+}
+
+// addressesOf are where a step reaches a peer; none when their networks have
+// nothing to do with each other. Then its name leads nowhere: a name that led to
+// the step's own loopback would have it talk to somebody else.
+func (h *Host) addressesOf(step *Step, peer *Peer, endpoint *network.Endpoint) ([]netip.Addr, error) {
+	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	isHost := peer.Network == "" || peer.Network == NetworkHost
+	switch {
+	case isHost && onHostNetwork(step):
+		return loopback, nil
+	case isHost || peer.Network != step.Network || peer.Network == NetworkNone || len(peer.Names) == 0:
+		return nil, nil
+	case endpoint == nil: // a namespace that all share, or none is made to look at the specification
+		return loopback, nil
+	case slices.Equal(peer.Names, step.Aliases):
+		return nil, nil // its own names
+	}
+	a, err := h.networks.bridged.Pin(peer.Names[0])
+	return []netip.Addr{a.V4, a.V6}, err
+}
+
+func (h *Host) addExtraHosts(step *Step, endpoint *network.Endpoint, add func(address string, names ...string)) error {
 	for _, host := range step.Names.ExtraHosts {
-		hosts = append(hosts, host.Address+"\t"+host.Name+"\n"...)
+		if host.Address != container.HostGateway {
+			add(host.Address, host.Name)
+			continue
+		}
+		switch {
+		case onHostNetwork(step):
+			add("127.0.0.1", host.Name)
+			continue
+		case step.Network != NetworkPrivate || h.networks.bridged == nil:
+			return fmt.Errorf("extra host %s: %s needs network: private or host, and no CNI configuration", host.Name, container.HostGateway)
+		case endpoint == nil:
+			continue // the specification is only looked at
+		}
+		gateway, err := h.networks.bridged.HostGateway()
+		if err != nil {
+			return fmt.Errorf("extra host %s: %w", host.Name, err)
+		}
+		add(gateway.V4.String(), host.Name)
+		add(gateway.V6.String(), host.Name)
 	}
-	return hosts, nil
+	return nil
 }
 
 // hostNamePattern is a host name as in RFC 1123, and with the underscores that
@@ -55,20 +116,24 @@ func checkNames(step *Step) error {
 	if name := names.Hostname; name != "" && (!hostNamePattern().MatchString(name) || len(name) > hostnameMax) {
 		return fmt.Errorf("hostname %q: must be of letters, digits, '-', '_' and '.', at most %d of them", name, hostnameMax)
 	}
-	for _, name := range step.HostNames {
+	all := slices.Clone(step.Aliases)
+	for _, peer := range step.Peers {
+		all = append(all, peer.Names...)
+	}
+	for _, name := range all {
 		if !hostNamePattern().MatchString(name) {
-			return fmt.Errorf("service name %q: no host name", name)
+			return fmt.Errorf("service name %q: not a host name", name)
 		}
 	}
 	for _, host := range names.ExtraHosts {
 		if !hostNamePattern().MatchString(host.Name) {
-			return fmt.Errorf("extra host %q: no host name", host.Name)
+			return fmt.Errorf("extra host %q: not a host name", host.Name)
 		}
-		if err := checkAddress(host.Address); err != nil {
+		if err := checkAddress(host.Address); err != nil && host.Address != container.HostGateway {
 			return fmt.Errorf("extra host %s: %w", host.Name, err)
 		}
 	}
-	return errors.Join(checkResolver(names), checkPorts(names.Ports))
+	return errors.Join(checkResolver(names), network.CheckPorts(names.Ports))
 }
 
 // checkAddress takes no zone, the part of an IPv6 address behind a percent
@@ -76,7 +141,7 @@ func checkNames(step *Step) error {
 func checkAddress(text string) error {
 	address, err := netip.ParseAddr(text)
 	if err != nil || address.Zone() != "" {
-		return fmt.Errorf("%q is no IP address", text)
+		return fmt.Errorf("%q is not an IP address", text)
 	}
 	return nil
 }

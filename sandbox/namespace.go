@@ -66,7 +66,11 @@ func (h *Host) namespaces(step *Step) ([]specs.LinuxNamespace, error) {
 	case NetworkNone:
 		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	case NetworkPrivate:
-		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: h.network.netns()})
+		path := "" // of its own, which is plugged in once the container is there
+		if h.networks.shared != nil {
+			path = h.networks.shared.Namespace()
+		}
+		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: path})
 	}
 	for _, of := range slices.Sorted(maps.Keys(namespaceFlags())) {
 		path := joined(step, of)

@@ -1,33 +1,156 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/stepexec/stepexec/container"
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// joinNetwork makes the run's network when the step wants it and publishes the
-// step's ports there until release is called. Steps on other networks have
-// nothing to make.
-func (h *Host) joinNetwork(ctx context.Context, step *Step) (release func() error, err error) {
+// networks are those that a run makes for its steps: one bridge with an address
+// for every container or, where the machine's administrator has written a CNI
+// configuration, one namespace that all containers share.
+type networks struct {
+	bridged *network.Bridged
+	shared  *network.CNI // nil: bridged
+	refused error        // why there is neither; nil: there is one
+}
+
+func newNetworks(runDir, config string, isRootless bool) (*networks, error) {
+	run, dir := filepath.Base(runDir), filepath.Join(runDir, "private", "+network") // no step's folder has a plus sign in its name
+	if config != "" {
+		if isRootless {
+			return &networks{refused: fmt.Errorf("private network: the CNI configuration %s needs root (leave it out: pasta or slirp4netns makes the network)", config)}, nil
+		}
+		return &networks{shared: network.NewCNI(run, dir, config)}, nil
+	}
+	servers, err := network.HostServers()
+	if err != nil {
+		return nil, fmt.Errorf("private network: list the host's name servers: %w", err)
+	}
+	o := network.Options{Run: run, Dir: dir, Servers: servers}
+	if isRootless {
+		o.Connect = network.ConnectByProgram(dir)
+	}
+	return &networks{bridged: network.New(o)}, nil
+}
+
+// down takes the run's network away, if there is one. left says whether there
+// is something for which the run's directory is needed to try again.
+func (n *networks) down() (left bool, err error) {
+	if n.shared != nil {
+		err = n.shared.Down()
+		return n.shared.IsRecorded(), err
+	}
+	if n.bridged == nil {
+		return false, nil
+	}
+	return false, n.bridged.Down()
+}
+
+// sweepNetworks takes away what the network of a dead run has left. Neither kind
+// needs to be known: of the other one nothing is found.
+func sweepNetworks(runDir string) (left bool, err error) {
+	run, dir := filepath.Base(runDir), filepath.Join(runDir, "private", "+network")
+	shared := network.NewCNI(run, dir, "")
+	err = shared.Down()
+	if shared.IsRecorded() {
+		return true, err
+	}
+	return false, errors.Join(err, network.Sweep(run, dir))
+}
+
+// joinNetwork gives a step its place on the run's network, which it makes at the
+// first call, and publishes its ports there until release is called. Steps on
+// other networks have nothing to join.
+func (h *Host) joinNetwork(ctx context.Context, step *Step) (_ *network.Endpoint, release func() error, err error) {
 	nothing := func() error { return nil }
 	if err := errors.Join(checkNetwork(step), checkNames(step)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if step.Network != NetworkPrivate {
-		return nothing, nil
+	switch {
+	case step.Network != NetworkPrivate || step.Advanced.Spec != nil:
+		return nil, nothing, nil
+	case h.networks.refused != nil:
+		return nil, nil, h.networks.refused
+	case h.networks.shared != nil:
+		if err := h.networks.shared.Up(ctx); err != nil || len(step.Names.Ports) == 0 {
+			return nil, nothing, err
+		}
+		release, err := h.networks.shared.Publish(step.Names.Ports)
+		return nil, release, err
 	}
-	if err := h.network.up(ctx); err != nil {
-		return nil, err
+	if err := h.networks.bridged.Up(ctx); err != nil {
+		return nil, nil, err
+	}
+	endpoint, err := h.networks.bridged.Join(network.Member{
+		Names: step.Aliases, Servers: step.Names.DNS, Gateway: wantsHost(step), Egress: step.Egress, Refused: step.Refused,
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	if len(step.Names.Ports) == 0 {
-		return nothing, nil
+		return endpoint, endpoint.Leave, nil
 	}
-	return h.network.publish(ctx, h.containerID(step), step.Names.Ports)
+	unpublish, err := endpoint.Publish(step.Names.Ports)
+	if err != nil {
+		return nil, nil, errors.Join(err, endpoint.Leave())
+	}
+	return endpoint, func() error { return errors.Join(unpublish(), endpoint.Leave()) }, nil
+}
+
+// plug connects a container that has just been created.
+func (s *Sandbox) plug() error {
+	if s.endpoint == nil {
+		return nil
+	}
+	// The init process is ours and has not been waited for: its pid is nobody else's.
+	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.init.Pid))
+	if err != nil {
+		return fmt.Errorf("open the container's network namespace: %w", err)
+	}
+	defer namespace.Close()
+	return s.endpoint.Plug(namespace)
+}
+
+// Find returns the addresses that a peer has for the step.
+func (s *Sandbox) Find(peer *Peer) ([]netip.Addr, error) {
+	if slices.Equal(peer.Names, s.step.Aliases) {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+	}
+	addresses, err := s.host.addressesOf(s.step, peer, s.endpoint)
+	if err == nil && len(addresses) == 0 {
+		err = fmt.Errorf("%s is on network %s, which this step's does not reach", peer.Names[0], cmp.Or(peer.Network, NetworkHost))
+	}
+	return addresses, err
+}
+
+// Connections are those that the step has had with the world outside its run, as
+// far as its egress rules have them recorded. It may be called after Remove.
+func (s *Sandbox) Connections() []network.Connection {
+	if s.endpoint == nil {
+		return nil
+	}
+	return s.endpoint.Connections()
+}
+
+// wantsHost reports whether a step asks for a way to the host.
+func wantsHost(step *Step) bool {
+	for _, host := range step.Names.ExtraHosts {
+		if host.Address == container.HostGateway {
+			return true
+		}
+	}
+	return false
 }
 
 func checkNetwork(step *Step) error {
@@ -37,9 +160,18 @@ func checkNetwork(step *Step) error {
 		return fmt.Errorf("network %q: must be %s, %s or %s", step.Network, NetworkHost, NetworkNone, NetworkPrivate)
 	}
 	if len(step.Names.Ports) > 0 && step.Network != NetworkPrivate {
-		return fmt.Errorf("publish port %s: only ports of a private network can be published (set network: private; on the host's network a step's ports are the host's)", portName(step.Names.Ports[0]))
+		return fmt.Errorf("publish port %s: only ports of a private network can be published (set network: private; on the host's network a step's ports are the host's)", network.PortName(step.Names.Ports[0]))
+	}
+	if step.Egress.Mode != "" && step.Network != NetworkPrivate && step.Network != NetworkNone {
+		return errors.New("egress rules need a private network (set network: private; what a step does on the host's network cannot be told from what the host does)")
 	}
 	return nil
+}
+
+// hasOwnNetwork reports whether a step has a network namespace to itself.
+func (h *Host) hasOwnNetwork(step *Step) bool {
+	own := step.Network == NetworkNone || step.Network == NetworkPrivate && h.networks.shared == nil
+	return own && joined(step, specs.NetworkNamespace) == ""
 }
 
 // onHostNetwork reports whether a step uses the host's network namespace.
@@ -74,16 +206,16 @@ func ownHostname(step *Step, name string) string {
 
 // networkFiles writes the step's /etc/hosts and /etc/resolv.conf into dir and
 // returns the mounts that put them in place.
-func networkFiles(dir string, step *Step) ([]specs.Mount, error) {
+func (h *Host) networkFiles(dir string, step *Step, endpoint *network.Endpoint) ([]specs.Mount, error) {
 	name, err := hostname(step)
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := hostsFile(step, name)
+	hosts, err := h.hostsFile(step, name, endpoint)
 	if err != nil {
 		return nil, err
 	}
-	resolv, err := resolvFile(step)
+	resolv, err := h.resolvFile(step, endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("name servers of the step: %w", err)
 	}

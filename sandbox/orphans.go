@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // orphanTime bounds how long the calls of the runtime and of CNI plugins that
@@ -84,7 +86,7 @@ func worksFor(pid int, dir string) bool {
 		return false
 	}
 	return hasWord(filepath.Join(proc, "cmdline"), runtimeRoot(dir)) ||
-		hasWord(filepath.Join(proc, "environ"), "CNI_CONTAINERID="+networkContainer(filepath.Base(dir)))
+		hasWord(filepath.Join(proc, "environ"), "CNI_CONTAINERID="+network.PluginContainer(filepath.Base(dir)))
 }
 
 // hasWord looks for a word in a file of words that end in a zero byte. A

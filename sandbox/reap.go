@@ -97,14 +97,14 @@ func clearAway(ctx context.Context, runtime, dir string) error {
 	if err := removeGroups(dir); err != nil {
 		return err
 	}
-	return endRun(newPrivateNetwork(dir, ""), dir)
+	return endRun(func() (bool, error) { return sweepNetworks(dir) }, dir)
 }
 
 // endRun removes a run whose containers are gone: its network and then its
 // directory, unless that holds what is needed to try the network again.
-func endRun(network runNetwork, dir string) error {
-	err := network.down()
-	if network.isRecorded() {
+func endRun(down func() (left bool, err error), dir string) error {
+	left, err := down()
+	if left {
 		return err
 	}
 	return errors.Join(err, removeRun(dir))

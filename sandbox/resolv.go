@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // upstreamResolv is where systemd-resolved lists the name servers that it asks
@@ -19,14 +21,20 @@ var errLoopbackResolver = errors.New("the host's name servers are loopback addre
 
 // resolvFile is a step's /etc/resolv.conf: the host's, as far as the step's
 // network can reach the servers in it, with what the step asks for in place of
-// the respective lines. Without a network it has only the latter.
-func resolvFile(step *Step) ([]byte, error) {
+// the respective lines. Without a network it has only the latter. On a bridge
+// the only server is the run's, which asks the others.
+func (h *Host) resolvFile(step *Step, endpoint *network.Endpoint) ([]byte, error) {
 	var base []byte
 	if step.Network != NetworkNone {
 		var err error
 		if base, err = readOrNothing("/etc/resolv.conf"); err != nil {
 			return nil, err
 		}
+	}
+	if endpoint != nil {
+		names := step.Names
+		names.DNS = []string{h.networks.bridged.Router().V4.String()}
+		return overrideResolv(base, &names), nil
 	}
 	if !onHostNetwork(step) && len(step.Names.DNS) == 0 {
 		upstream, err := readOrNothing(upstreamResolv)
@@ -110,7 +118,7 @@ func checkResolver(names *Names) error {
 	}
 	for _, domain := range names.DNSSearch {
 		if domain != "." && !hostNamePattern().MatchString(domain) {
-			return fmt.Errorf("dns_search: %q is no domain", domain)
+			return fmt.Errorf("dns_search: %q is not a domain", domain)
 		}
 	}
 	for _, option := range names.DNSOptions {

@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/stepexec/stepexec/beneath"
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // ScriptPath is where a step finds its script.
@@ -43,6 +44,9 @@ type Sandbox struct {
 	leave   bool        // that stays when it is removed
 	release []func() error
 
+	host     *Host
+	endpoint *network.Endpoint // its place on the run's network; nil: none
+
 	hasLastHooks bool       // the spec has poststop hooks, which may need the root file system and the network
 	deleted      chan error // of the runtime's delete, once that was begun
 }
@@ -54,7 +58,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	s := &Sandbox{step: step, id: h.containerID(step), cgroups: h.cgroups, noPivot: h.noPivot}
+	s := &Sandbox{host: h, step: step, id: h.containerID(step), cgroups: h.cgroups, noPivot: h.noPivot}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Remove())
@@ -64,13 +68,14 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err != nil {
 		return nil, err
 	}
-	leaveNetwork, err := h.joinNetwork(ctx, step)
+	endpoint, leaveNetwork, err := h.joinNetwork(ctx, step)
 	if err != nil {
 		return nil, err
 	}
 	s.release = append(s.release, leaveNetwork)
 
-	spec, err := h.specFor(step, dir, rootfs)
+	s.endpoint = endpoint
+	spec, err := h.specFor(step, dir, rootfs, endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +90,10 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err := h.makeCgroupParent(step.Advanced.CgroupParent); err != nil {
 		return nil, err
 	}
-	return s, s.create(ctx, dir, spec)
+	if err := s.create(ctx, dir, spec); err != nil {
+		return nil, err
+	}
+	return s, s.plug()
 }
 
 // mountRoot makes the step's folder and mounts its root file system there.
@@ -127,7 +135,7 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 }
 
 // specFor checks the image and the places of mounts, and builds the spec.
-func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
+func (h *Host) specFor(step *Step, dir, rootfs string, endpoint *network.Endpoint) (*specs.Spec, error) {
 	if err := checkRootfs(rootfs); err != nil {
 		return nil, fmt.Errorf("image %s: %w", step.Image, err)
 	}
@@ -135,7 +143,7 @@ func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
 	if step.Advanced.Spec != nil {
 		build = h.rawSpec
 	}
-	spec, err := build(step, dir, rootfs)
+	spec, err := build(step, dir, rootfs, endpoint)
 	if err == nil {
 		confineHooks(spec.Hooks)
 	}
@@ -143,7 +151,7 @@ func (h *Host) specFor(step *Step, dir, rootfs string) (*specs.Spec, error) {
 }
 
 // customSpec is the spec that a step's keys ask for, with its patch applied.
-func (h *Host) customSpec(step *Step, dir, rootfs string) (*specs.Spec, error) {
+func (h *Host) customSpec(step *Step, dir, rootfs string, endpoint *network.Endpoint) (*specs.Spec, error) {
 	if err := errors.Join(checkDestinations(step.Mounts), checkDirectory(workingDirectory(step))); err != nil {
 		return nil, err
 	}
@@ -155,7 +163,7 @@ func (h *Host) customSpec(step *Step, dir, rootfs string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, &UserError{User: name, Image: step.Image, Err: err}
 	}
-	files, err := stepFiles(step, dir, who)
+	files, err := h.stepFiles(step, dir, who, endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +176,7 @@ func (h *Host) customSpec(step *Step, dir, rootfs string) (*specs.Spec, error) {
 
 // stepFiles writes the files that stepexec gives a step and returns their
 // mounts: hosts, resolv.conf, the script and the secrets.
-func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error) {
+func (h *Host) stepFiles(step *Step, dir string, who *user.ExecUser, endpoint *network.Endpoint) ([]specs.Mount, error) {
 	uid, gid, err := hostOwner(&step.Security, who.Uid, who.Gid)
 	if err != nil {
 		return nil, err
@@ -178,7 +186,7 @@ func stepFiles(step *Step, dir string, who *user.ExecUser) ([]specs.Mount, error
 			return nil, err
 		}
 	}
-	mounts, err := networkFiles(dir, step)
+	mounts, err := h.networkFiles(dir, step, endpoint)
 	if err != nil {
 		return nil, err
 	}

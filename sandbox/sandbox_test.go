@@ -164,7 +164,7 @@ func TestStepSeesItsImageItsUserAndItsEnvironment(t *testing.T) {
 		{"default PATH", "echo $PATH", nil, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"},
 		{"directory is made", "pwd", func(s *sandbox.Step) { s.Directory = "/made/for/it" }, "/made/for/it\n"},
 		{"image's directory", "pwd", func(s *sandbox.Step) { s.Config.WorkingDir = "/tmp" }, "/tmp\n"},
-		{"service names", "grep -c 'db$' /etc/hosts", func(s *sandbox.Step) { s.HostNames = []string{"db"} }, "1\n"},
+		{"service names", "grep -c 'db$' /etc/hosts", func(s *sandbox.Step) { s.Peers = []sandbox.Peer{{Names: []string{"db"}}} }, "1\n"},
 		{"secret file", "cat /run/secrets/key; stat -c '%a %u' /run/secrets/key; (: > /run/secrets/x) 2>/dev/null || echo read-only", func(s *sandbox.Step) {
 			s.User = "builder"
 			s.Secrets = []sandbox.Secret{{Path: "/run/secrets/key", Value: []byte("value\n")}}

@@ -16,7 +16,7 @@ import (
 // masked, but for what it asks for by name, as docker has it.
 func (h *Host) secure(spec *specs.Spec, step *Step) error {
 	s := &step.Security
-	granted, err := grantedCapabilities(h.grantable(step), s)
+	granted, err := grantedCapabilities(h.capabilities, s)
 	if err != nil {
 		return err
 	}

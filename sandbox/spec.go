@@ -45,6 +45,9 @@ func (h *Host) newSpec(step *Step, rootfs string, who *user.ExecUser, files []sp
 	if step.Advanced.TTY {
 		withTerminal(spec.Process)
 	}
+	if spec.Linux.Sysctl, err = h.sysctls(step); err != nil {
+		return nil, err
+	}
 	if err := h.limit(spec, step); err != nil {
 		return nil, err
 	}

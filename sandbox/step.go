@@ -6,13 +6,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stepexec/stepexec/container"
+	"github.com/stepexec/stepexec/egress"
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // Networks a step can have.
 const (
 	NetworkHost    = "host"    // the host's own network, no namespace
 	NetworkNone    = "none"    // a namespace of its own with nothing but loopback
-	NetworkPrivate = "private" // a namespace of the run, which its steps share; IPv4 behind the host's address
+	NetworkPrivate = "private" // a namespace of its own, with an address on the run's bridge
 )
 
 // Step is all that a sandbox needs to know about a step. Everything in it is
@@ -39,7 +41,11 @@ type Step struct {
 	Directory      string   // absolute; "": the image's working directory; made when missing
 	User           string   // name, uid, name:group, uid:gid; "": the image's
 	Network        string   // NetworkHost, NetworkNone or NetworkPrivate; "": NetworkHost
-	HostNames      []string // names that resolve to 127.0.0.1 in the step
+	Aliases        []string // names that lead to it on a private network, its own first
+	Peers          []Peer   // services and detached steps of the run, which it reaches by name
+
+	Egress  egress.Rules          // of a private network
+	Refused func(network.Refusal) `json:"-"` // is told what Egress refuses; nil: nobody
 
 	WorkspaceOwner *Owner // who gets the files of root in Workspace once the step has ended; nil: they stay root's
 
@@ -68,6 +74,12 @@ type (
 	Advanced    = container.Advanced
 	Mount       = container.Mount
 )
+
+// Peer is a container of the run that has its names for all of the run.
+type Peer struct {
+	Names   []string // its own first
+	Network string   // as that of a Step
+}
 
 // Secret is a file that only the step's user can read and that is never
 // written to a disk.

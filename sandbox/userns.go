@@ -27,9 +27,6 @@ func hasUserNamespace(s *Security) bool { return len(s.UIDMap) > 0 || len(s.GIDM
 // a user without root.
 func (h *Host) checkIDs(step *Step) error {
 	s := &step.Security
-	if err := h.checkPackets(step); err != nil {
-		return err
-	}
 	if !hasUserNamespace(s) {
 		return checkOwner(step.WorkspaceOwner)
 	}
@@ -91,7 +88,7 @@ func (h *Host) mapUser(spec *specs.Spec, step *Step) {
 		return
 	}
 	// Who mounts a new sysfs must own the network namespace that it shows.
-	if owned := step.Network == NetworkNone || h.rootless && step.Network == NetworkPrivate; !owned || joined(step, specs.NetworkNamespace) != "" {
+	if !h.hasOwnNetwork(step) {
 		bindSysfs(spec.Mounts)
 	}
 	keepLockedFlags(spec.Mounts)

@@ -235,6 +235,12 @@ func (n *Bridged) Pin(name string) (Addresses, error) {
 	if place, ok := n.pinned[name]; ok {
 		return n.router.subnet.at(place), nil
 	}
+	for _, e := range n.byName[name] { // it has joined before anybody asked for it
+		if e.names[0] == name {
+			n.pinned[name] = e.place
+			return e.Addresses, nil
+		}
+	}
 	place, err := n.freePlace()
 	if err != nil {
 		return Addresses{}, err

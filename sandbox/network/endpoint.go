@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -201,7 +200,7 @@ func ignoreMissing(err error) error {
 
 // Dial connects to an address from the router, which every container of the
 // run answers.
-func (n *Bridged) Dial(ctx context.Context, protocol string, to netip.AddrPort) (conn net.Conn, err error) {
+func (n *Bridged) Dial(ctx context.Context, protocol, to string) (conn net.Conn, err error) {
 	n.mu.Lock()
 	r := n.router
 	n.mu.Unlock()
@@ -209,7 +208,7 @@ func (n *Bridged) Dial(ctx context.Context, protocol string, to netip.AddrPort) 
 		return nil, errors.New("the private network is gone")
 	}
 	err = inside(r.namespace, func() error {
-		conn, err = new(net.Dialer).DialContext(ctx, protocol, to.String())
+		conn, err = new(net.Dialer).DialContext(ctx, protocol, to)
 		return err
 	})
 	return conn, err

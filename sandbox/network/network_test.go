@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	cont "github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
@@ -347,4 +348,60 @@ func runShell(script string) error {
 		return fmt.Errorf("%s: %w: %s", script, err, out)
 	}
 	return nil
+}
+
+func TestPublishedPortsLeadToTheContainer(t *testing.T) {
+	needRoot(t)
+	n := run(t, "aaaaaaaaaf")
+	c := join(t, n, network.Member{})
+	serve(t, c.namespace, ":80", "hello")
+	var echo net.PacketConn
+	must(t, in(c.namespace, func() (err error) {
+		echo, err = net.ListenPacket("udp", ":7")
+		return err
+	}))
+	go func() {
+		packet := make([]byte, 100)
+		for {
+			size, from, err := echo.ReadFrom(packet)
+			if err != nil {
+				return
+			}
+			_, _ = echo.WriteTo(packet[:size], from)
+		}
+	}()
+	t.Cleanup(func() { echo.Close() })
+	release, err := c.Publish([]cont.Port{{Host: 8080, Container: 80}, {HostIP: "::1", Host: 8080, Container: 80}, {Host: 7007, Container: 7, Protocol: "udp"}})
+	must(t, err)
+	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080"} {
+		conn, err := net.Dial("tcp", address)
+		must(t, err)
+		data, err := io.ReadAll(conn)
+		must(t, err)
+		if !strings.HasPrefix(string(data), "hello") {
+			t.Errorf("%s: %q", address, data)
+		}
+		conn.Close()
+	}
+	conn, err := net.Dial("udp", "127.0.0.1:7007")
+	must(t, err)
+	defer conn.Close()
+	for _, text := range []string{"one", "two"} {
+		_, err = conn.Write([]byte(text))
+		must(t, err)
+		answer := make([]byte, 10)
+		must(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		size, err := conn.Read(answer)
+		must(t, err)
+		if string(answer[:size]) != text {
+			t.Errorf("answer %q", answer[:size])
+		}
+	}
+	if _, err := c.Publish([]cont.Port{{Host: 8080, Container: 80}}); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("published twice: %v", err)
+	}
+	must(t, release())
+	if _, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil {
+		t.Error("the port is open after its release")
+	}
 }

@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onOwnThread runs f on a thread that ends with it, so that nothing else ever
+// OnOwnThread runs f on a thread that ends with it, so that nothing else ever
 // runs in the namespaces that f has joined. Without root there is no way back
 // to the host's. It is never the process's first thread, which cannot end, and
 // whose namespaces /proc/self shows.
-func onOwnThread(f func() error) error {
+func OnOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			done <- onOwnThread(f) // on another thread, as this one is held
+			done <- OnOwnThread(f) // on another thread, as this one is held
 			runtime.UnlockOSThread()
 			return
 		}
@@ -30,7 +30,7 @@ func onOwnThread(f func() error) error {
 // inside runs f on a thread in the network namespace of a file. What f opens
 // there, such as a socket, stays in that namespace.
 func inside(namespace *os.File, f func() error) error {
-	return onOwnThread(func() error {
+	return OnOwnThread(func() error {
 		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter the network namespace: %w", err)
 		}
@@ -49,7 +49,7 @@ func pinNamespace(path string, prepare func() error) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	err = onOwnThread(func() error {
+	err = OnOwnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}

@@ -1,0 +1,253 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/stepexec/stepexec/container"
+)
+
+// PortName is a published port in messages: that of the host.
+func PortName(p container.Port) string {
+	return net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p))) + "/" + protocolOf(p)
+}
+
+func hostIP(p container.Port) string     { return cmp.Or(p.HostIP, "127.0.0.1") }
+func hostPort(p container.Port) int      { return cmp.Or(p.Host, p.Container) }
+func protocolOf(p container.Port) string { return cmp.Or(p.Protocol, "tcp") }
+
+// CheckPorts refuses what cannot be published.
+func CheckPorts(ports []container.Port) error {
+	seen := map[string]bool{}
+	for _, p := range ports {
+		if address, err := netip.ParseAddr(hostIP(p)); err != nil || address.Zone() != "" {
+			return fmt.Errorf("publish port %s: %q is not an IP address of the host", PortName(p), p.HostIP)
+		}
+		if protocolOf(p) != "tcp" && protocolOf(p) != "udp" {
+			return fmt.Errorf("publish port %s: the protocol must be tcp or udp", PortName(p))
+		}
+		for _, number := range []int{p.Container, hostPort(p)} {
+			if number < 1 || number > 65535 {
+				return fmt.Errorf("publish port %s: %d is not a port number (1 to 65535)", PortName(p), number)
+			}
+		}
+		if seen[PortName(p)] {
+			return fmt.Errorf("publish port %s: it is listed twice", PortName(p))
+		}
+		seen[PortName(p)] = true
+	}
+	return nil
+}
+
+// Publish listens on ports of the host and connects whoever calls to the
+// container, until release is called. No rule of the host's firewall is
+// involved: the sockets say that the ports are taken, and by whom, and nothing
+// but the listed addresses leads in.
+func (e *Endpoint) Publish(ports []container.Port) (release func() error, err error) {
+	return publish(e.network.Dial, e.V4.String(), ports)
+}
+
+// dialer connects from within a run's network.
+type dialer func(ctx context.Context, protocol, to string) (net.Conn, error)
+
+func publish(dial dialer, address string, ports []container.Port) (release func() error, err error) {
+	f := &forwarder{dial: dial, address: address, connections: map[io.Closer]bool{}}
+	f.running, f.stop = context.WithCancel(context.Background())
+	for _, p := range ports {
+		listen := f.listenTCP
+		if protocolOf(p) == "udp" {
+			listen = f.listenUDP
+		}
+		if err := listen(p); err != nil {
+			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, the host lacks the address, or users may not have it: sysctl net.ipv4.ip_unprivileged_port_start)", PortName(p), withoutAddress(err)), f.close())
+		}
+	}
+	return f.close, nil
+}
+
+// withoutAddress is an error of package net without the address, which is said
+// beside it.
+func withoutAddress(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+// forwarder copies what ports of the host get to a container, and back.
+type forwarder struct {
+	dial    dialer
+	address string          // of the container
+	running context.Context // ends with close
+	stop    context.CancelFunc
+
+	mu          sync.Mutex
+	closed      bool
+	connections map[io.Closer]bool // and listeners
+	done        sync.WaitGroup
+}
+
+func (f *forwarder) to(port int) string {
+	return net.JoinHostPort(f.address, strconv.Itoa(port))
+}
+
+func (f *forwarder) listenTCP(p container.Port) error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p))))
+	if err != nil {
+		return err
+	}
+	f.hold(listener)
+	f.done.Go(func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return // it is closed
+			}
+			f.done.Go(func() { f.forward(from, p.Container) })
+		}
+	})
+	return nil
+}
+
+// forward serves one connection. As on a real network, whoever calls a port
+// that nobody listens on is cut off.
+func (f *forwarder) forward(from net.Conn, port int) {
+	defer from.Close()
+	to, err := f.dial(f.running, "tcp", f.to(port))
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	if !f.hold(from, to) {
+		return
+	}
+	defer f.drop(from, to)
+	var there sync.WaitGroup
+	there.Go(func() { pour(to, from) })
+	pour(from, to)
+	there.Wait()
+}
+
+// pour copies until the end and passes that on; an error ends both ways.
+func pour(to, from net.Conn) {
+	if _, err := io.Copy(to, from); err != nil {
+		from.Close()
+		to.Close()
+		return
+	}
+	if half, ok := to.(*net.TCPConn); ok {
+		_ = half.CloseWrite() // fails when the other side has gone already
+	}
+}
+
+// udpIdle is how long a sender of packets is remembered after its last one.
+const udpIdle = 2 * time.Minute
+
+// maxUDPPeers bounds the senders that are remembered.
+const maxUDPPeers = 1000
+
+func (f *forwarder) listenUDP(p container.Port) error {
+	socket, err := net.ListenPacket("udp", net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p))))
+	if err != nil {
+		return err
+	}
+	f.hold(socket)
+	f.done.Go(func() { f.forwardPackets(socket, p.Container) })
+	return nil
+}
+
+// forwardPackets gives every sender a socket of its own, by which the answers
+// find back.
+func (f *forwarder) forwardPackets(socket net.PacketConn, port int) {
+	var mu sync.Mutex
+	peers := map[string]net.Conn{}
+	packet := make([]byte, 1<<16)
+	for {
+		n, from, err := socket.ReadFrom(packet)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // such as that an answer found nobody
+		}
+		mu.Lock()
+		to, known := peers[from.String()]
+		if !known && len(peers) < maxUDPPeers {
+			if to, err = f.dial(f.running, "udp", f.to(port)); err == nil && f.hold(to) {
+				peers[from.String()] = to
+				f.done.Go(func() {
+					answer(socket, from, to)
+					f.drop(to)
+					mu.Lock()
+					delete(peers, from.String())
+					mu.Unlock()
+				})
+			}
+		}
+		mu.Unlock()
+		if to != nil {
+			_ = to.SetReadDeadline(time.Now().Add(udpIdle))
+			_, _ = to.Write(packet[:n]) // as packets may, it is lost where nobody listens
+		}
+	}
+}
+
+// answer passes packets back until none come any more.
+func answer(socket net.PacketConn, from net.Addr, to net.Conn) {
+	defer to.Close()
+	packet := make([]byte, 1<<16)
+	for {
+		n, err := to.Read(packet)
+		if err != nil {
+			return
+		}
+		if _, err := socket.WriteTo(packet[:n], from); err != nil {
+			return
+		}
+	}
+}
+
+// hold notes connections, for close to end them.
+func (f *forwarder) hold(all ...io.Closer) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range all {
+		f.connections[c] = true
+	}
+	if f.closed {
+		for _, c := range all {
+			c.Close()
+		}
+	}
+	return !f.closed
+}
+
+func (f *forwarder) drop(all ...io.Closer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range all {
+		delete(f.connections, c)
+	}
+}
+
+// close gives the ports back, ends all connections and waits for both.
+func (f *forwarder) close() error {
+	f.stop()
+	f.mu.Lock()
+	f.closed = true
+	for c := range f.connections {
+		c.Close() // what it held is lost with the container
+	}
+	f.mu.Unlock()
+	f.done.Wait()
+	return nil
+}
