@@ -114,7 +114,7 @@ var invalid = []struct {
 	{"environment-string", structure, `4:18: steps[0].environment: must be a map or a list, not a string`},
 	{"extra-hosts-address", semantics, `4:23: steps[0].extra_hosts.db: "localhost" is not an IP address`},
 	{"extra-hosts-item", structure, `4:19: steps[0].extra_hosts[0]: "db" is not a name and an address (write it like db:192.0.2.7)
-4:23: steps[0].extra_hosts[1]: "db:host-gateway" is not a name and an address (write it like db:192.0.2.7)`},
+4:23: steps[0].extra_hosts[1]: "db:gateway" is not a name and an address (write it like db:192.0.2.7)`},
 	{"extra-hosts-newline", structure, `4:19: steps[0].extra_hosts."db\n192.0.2.1 evil": "db\n192.0.2.1 evil" is not valid as the name of a host`},
 	{"extra-hosts-string", structure, `4:18: steps[0].extra_hosts: must be a map or a list, not a string`},
 	{"fail-fast-word", structure, `1:12: fail_fast: must be true or false, not a string
@@ -278,7 +278,7 @@ var invalid = []struct {
 	{"service-depends-on", structure, `4:5: services.db.depends_on: is not allowed in a service (services start before the steps and run until the last one ends)
 5:5: services.db.when: is not allowed in a service (services start before the steps and run until the last one ends)
 6:5: services.db.failure: is not allowed in a service (services start before the steps and run until the last one ends)`},
-	{"service-name-underscore", structure, `2:3: services.my_db: "my_db" is not valid as the name of a service (steps reach a service by its name, so it must be a host name: letters, digits and -)`},
+	{"service-name-space", structure, `2:3: services."my db": "my db" is not valid as the name of a service (steps reach a service by its name, so it must be a host name: letters, digits and -)`},
 	{"settings-collision", semantics, `4:28: steps[0].settings.dry_run: sets PLUGIN_DRY_RUN, as dry-run does (remove one of the two)`},
 	{"settings-list", structure, `4:15: steps[0].settings: must be a map, not a list`},
 	{"settings-null-item", structure, `4:23: steps[0].settings.a[1]: has no value (write "" for an empty one)`},

@@ -39,7 +39,6 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 		o.Command = &program
 		return nil
 	})
-	flags.StringArrayVar(&o.Aliases, "network-alias", nil, "")
 	health.add(flags)
 	flags.Bool("rm", true, "")
 	flags.BoolP("detach", "d", true, "")
@@ -63,7 +62,7 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	for _, key := range []string{"stdin", "tty", "output", "spec"} { // nobody sits at these containers
 		keys.unset(key)
 	}
-	o.Flags, o.Aliases = aliases(&keys, o.Aliases)
+	o.Flags, o.Aliases = aliases(&keys)
 	return o, nil
 }
 
@@ -82,14 +81,14 @@ func optionVariables(given []string) ([]pipeline.Variable, error) {
 }
 
 // aliases takes the container's name for one more name of its host.
-func aliases(keys *stepKeys, names []string) ([]pipeline.Flag, []string) {
+func aliases(keys *stepKeys) (rest []pipeline.Flag, names []string) {
 	for _, flag := range keys.given {
 		if name, ok := flag.Value.(string); ok && flag.Key == "name" {
 			names = append(names, name)
 		}
 	}
 	keys.unset("name")
-	names = slices.DeleteFunc(names, func(name string) bool { return !pipeline.IsHostName(name) })
+	names = slices.DeleteFunc(names, func(name string) bool { return !pipeline.IsPeerName(name) })
 	return keys.given, names
 }
 

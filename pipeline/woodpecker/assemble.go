@@ -44,7 +44,7 @@ func (p *parser) assemble(services, steps []*container) {
 	}
 	if p.graph && !p.o.Raw { // else no two steps run at once but those that are reached by name anyway
 		t.config.Stages = []Stage{all}
-		t.nameEveryStep()
+		t.nameSteps()
 	}
 	if !p.o.Raw {
 		p.outcome.Variables = p.stepVariables(kinds)

@@ -48,7 +48,7 @@ func (c *Config) Pipeline(d Defaults) (*Translation, error) {
 			before = names
 		}
 	}
-	t.nameEveryStep()
+	t.nameSteps()
 	if len(t.errs) > 0 {
 		return nil, t.errs
 	}
@@ -186,26 +186,20 @@ func (t *translator) network(s *Step, step *pipeline.Step) {
 	}
 }
 
-var aliasForm = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
-
-const maxAlias = 253
-
-// nameEveryStep has the name of every step, not only of services, lead to it. All of
-// them are on one network, and so at one address.
-func (t *translator) nameEveryStep() {
-	var names []pipeline.HostAddress
-	for _, s := range t.config.Steps() {
-		for _, alias := range aliases(s) {
-			host := pipeline.HostAddress{Name: alias, Address: "127.0.0.1"}
-			if len(alias) <= maxAlias && aliasForm.MatchString(alias) && !slices.Contains(names, host) {
-				names = append(names, host)
+// nameSteps has the further names of a step or service lead to it.
+func (t *translator) nameSteps() {
+	for _, list := range [][]pipeline.Step{t.out.Pipeline.Services, t.out.Pipeline.Steps} {
+		for i := range list {
+			step := &list[i]
+			s, ok := t.out.Steps[step.Name]
+			if !ok {
+				continue
 			}
-		}
-	}
-	steps := t.out.Pipeline.Steps
-	for i := range steps {
-		if t.out.Steps[steps[i].Name].NetworkMode == "" {
-			steps[i].Names.ExtraHosts = append(steps[i].Names.ExtraHosts, names...)
+			for _, alias := range aliases(s) {
+				if alias != step.Name && pipeline.IsPeerName(alias) && !slices.Contains(step.Names.Aliases, alias) {
+					step.Names.Aliases = append(step.Names.Aliases, alias)
+				}
+			}
 		}
 	}
 }

@@ -108,9 +108,7 @@ func (j *job) step(c *Container, name string) (*pipeline.Step, error) {
 	if step.Directory == "" {
 		step.Directory = c.WorkingDirectory
 	}
-	for _, alias := range options.Aliases {
-		step.Names.ExtraHosts = append(step.Names.ExtraHosts, pipeline.HostAddress{Name: alias, Address: "127.0.0.1"})
-	}
+	step.Names.Aliases = append(step.Names.Aliases, options.Aliases...)
 	c.setCommand(step, options.Command)
 	step.EnvFiles = options.EnvFiles
 	c.setEnvironment(step, options.Env)
