@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/stepexec/stepexec/container"
+	"github.com/stepexec/stepexec/rootless"
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
@@ -65,6 +66,9 @@ func sweepNetworks(runDir string) (left bool, err error) {
 	err = shared.Down()
 	if shared.IsRecorded() {
 		return true, err
+	}
+	if rootless.InNamespace() {
+		return false, err // its namespaces have ended with it, and nothing was on the host
 	}
 	return false, errors.Join(err, network.Sweep(run, dir))
 }
