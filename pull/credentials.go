@@ -13,6 +13,7 @@ import (
 type credentials struct {
 	keychain authn.Keychain
 	found    atomic.Bool
+	sent     atomic.Pointer[authn.AuthConfig] // to keep it out of messages
 }
 
 // Resolve implements authn.Keychain.
@@ -31,6 +32,7 @@ func (c *credentials) ResolveContext(ctx context.Context, r authn.Resource) (aut
 		return nil, credentialsRefusal(r, err)
 	}
 	c.found.Store(usable(config))
+	c.sent.Store(config)
 	return auth, nil
 }
 

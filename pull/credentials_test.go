@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -129,4 +130,113 @@ func TestBadReferenceTellsNoPassword(t *testing.T) {
 			t.Errorf("the error tells the password: %v", err)
 		}
 	}
+}
+
+// TestDockerAuthConfig has no config.json, as jobs of GitLab do.
+func TestDockerAuthConfig(t *testing.T) {
+	r := registry.Start(t, registry.Options{Users: map[string]string{"alice": "secret"}})
+	image := platformImage(t, "linux/amd64", 1)
+	ref := r.Push(t, "private/x:1", image)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	encoded := base64.StdEncoding.EncodeToString([]byte("alice:secret"))
+	for _, text := range []string{
+		fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, r.Host, encoded),
+		fmt.Sprintf(`{"auths": {"https://%s/v2/": {"username": "alice", "password": "secret"}}}`, r.Host),
+	} {
+		t.Setenv("DOCKER_AUTH_CONFIG", text)
+		checkImage(t, mustResolve(t, ref, pull.Options{Platform: "linux/amd64"}), image)
+	}
+	for text, want := range map[string]string{
+		`{"auths": {"other.example": {"auth": "YWxpY2U6c2VjcmV0"}}}`: "no credentials were sent",
+		`{"auths": hunter2`: "DOCKER_AUTH_CONFIG is not valid JSON",
+		fmt.Sprintf(`{"auths": {%q: {"auth": "hunter2"}}}`, r.Host): "auth of " + r.Host + " is not base64 of USER:PASSWORD",
+	} {
+		t.Setenv("DOCKER_AUTH_CONFIG", text)
+		err := resolveError(t, ref, pull.Options{Platform: "linux/amd64"})
+		wantText(t, err, want)
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error tells a secret: %v", err)
+		}
+	}
+}
+
+func TestACredentialHelperThatHangsIsNamed(t *testing.T) {
+	dockerConfig(t, `{"credsStore": "test"}`, "sleep 1000")
+	err := resolveError(t, "127.0.0.1:1/x:1", pull.Options{Platform: "linux/amd64", HelperTimeout: 100 * time.Millisecond})
+	wantText(t, err, "credential helper docker-credential-test gave no answer within 100ms")
+}
+
+// TestWhatARegistrySays shows its own words, without what they must not show.
+func TestWhatARegistrySays(t *testing.T) {
+	basic := base64.StdEncoding.EncodeToString([]byte("alice:hunter2secret"))
+	for _, c := range []struct {
+		status        int
+		code, message string
+		anonymous     bool
+		want          []string
+		not           []string
+	}{
+		{status: 412, code: "PROJECTPOLICYVIOLATION", message: "current image with 7 vulnerabilities cannot be pulled", want: []string{`HTTP status 412 Precondition Failed (the registry says "current image with 7 vulnerabilities cannot be pulled")`}},
+		{status: 451, code: "DENIED", message: "not available in your country", want: []string{`refuses it (HTTP status 451) (the registry says "not available in your country")`}, not: []string{"docker login"}},
+		{status: 403, code: "DENIED", message: "pull access by policy", want: []string{`refuses it (HTTP status 403) (the registry says "pull access by policy"): the credentials are known there`}, not: []string{"docker login"}},
+		{status: 403, code: "DENIED", message: "who are you", anonymous: true, want: []string{"unauthorised", "docker login", `the registry says "who are you"`}},
+		{status: 400, code: "UNKNOWN", message: "a\x1b]0;b\nc", want: []string{`(the registry says "a ]0;b")`}},
+		{status: 400, code: "UNKNOWN", message: "you sent Basic " + basic + " and hunter2secret and " + basic, want: []string{"***"}, not: []string{basic, "hunter2"}},
+		{status: 400, code: "UNKNOWN", message: "sha256:" + strings.Repeat("a", 64) + " is bad", want: []string{"sha256:aaa"}},
+		{status: 400, code: "UNKNOWN", message: strings.Repeat("ä b ", 1000), want: []string{`…")`}},
+	} {
+		t.Run(c.message[:min(20, len(c.message))], func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if q.URL.Path == "/v2/" && !c.anonymous {
+					w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				if q.URL.Path != "/v2/" {
+					w.WriteHeader(c.status)
+					_, _ = w.Write(mustJSON(t, map[string]any{"errors": []map[string]string{{"code": c.code, "message": c.message}}}))
+				}
+			}))
+			defer server.Close()
+			o := pull.Options{Platform: "linux/amd64", Keychain: only{&authn.Basic{Username: "alice", Password: "hunter2secret"}}}
+			if c.anonymous {
+				o.Keychain = anonymous
+			}
+			err := resolveError(t, strings.TrimPrefix(server.URL, "http://")+"/x:1", o)
+			wantText(t, err, c.want...)
+			for _, not := range c.not {
+				if strings.Contains(err.Error(), not) {
+					t.Errorf("%v tells %q", err, not)
+				}
+			}
+			if len(err.Error()) > 800 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
+			}
+		})
+	}
+}
+
+func TestARegistryThatDripsIsAStall(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.URL.Path == "/v2/" {
+			return
+		}
+		w.Header().Set("Content-Type", ociManifest)
+		for range 1000 {
+			if _, err := w.Write([]byte(" ")); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-q.Context().Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}))
+	defer server.Close()
+	err := resolveError(t, strings.TrimPrefix(server.URL, "http://")+"/x:1",
+		pull.Options{Keychain: anonymous, StallTimeout: 100 * time.Millisecond, RetryWait: time.Millisecond})
+	wantText(t, err, "bytes came for 100ms")
 }

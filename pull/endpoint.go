@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
@@ -58,7 +58,7 @@ func newEndpoint(repository string, o Options) (*endpoint, error) {
 	}
 	keychain := o.Keychain
 	if keychain == nil {
-		keychain = authn.DefaultKeychain
+		keychain = machineKeychain(cmp.Or(o.HelperTimeout, defaultHelperTimeout))
 	}
 	return &endpoint{
 		repository:  parsed,

@@ -91,9 +91,11 @@ func explainTLS(err error) string {
 // explainStatus explains an HTTP status.
 func (e *endpoint) explainStatus(ctx context.Context, status *transport.Error) error {
 	switch {
+	case (status.StatusCode == http.StatusForbidden || says(status, transport.DeniedErrorCode)) && e.credentials.found.Load():
+		return &failure{fmt.Sprintf("%s refuses it (HTTP status %d)%s: the credentials are known there but may not have this", e.host(), status.StatusCode, e.said(status)), ErrUnauthorized}
 	case status.StatusCode == http.StatusUnauthorized, status.StatusCode == http.StatusForbidden,
 		says(status, transport.UnauthorizedErrorCode), says(status, transport.DeniedErrorCode):
-		return e.unauthorised()
+		return e.unauthorised(status)
 	case status.Request != nil && isPing(status.Request.URL):
 		return e.noRegistry(status.StatusCode)
 	case says(status, transport.NameUnknownErrorCode):
@@ -105,7 +107,7 @@ func (e *endpoint) explainStatus(ctx context.Context, status *transport.Error) e
 	case status.StatusCode == http.StatusNotFound:
 		return &failure{fmt.Sprintf("%s does not have it (HTTP status 404)", e.host()), ErrNotFound}
 	}
-	return &failure{fmt.Sprintf("%s answered with HTTP status %d %s", e.host(), status.StatusCode, http.StatusText(status.StatusCode)), nil}
+	return &failure{fmt.Sprintf("%s answered with HTTP status %d %s%s", e.host(), status.StatusCode, http.StatusText(status.StatusCode), e.said(status)), nil}
 }
 
 // explainBusy explains an HTTP status that says "not now", after the last attempt.
@@ -130,12 +132,12 @@ func (e *endpoint) noRegistry(status int) error {
 	return &failure{fmt.Sprintf("%s is no registry, or is out of order (GET /v2/: HTTP status %d)", e.host(), status), nil}
 }
 
-func (e *endpoint) unauthorised() error {
-	sent := "no credentials were sent: there are none for it in docker's config.json"
+func (e *endpoint) unauthorised(status *transport.Error) error {
+	sent := "no credentials were sent: there are none for it in docker's config.json or $DOCKER_AUTH_CONFIG"
 	if e.credentials.found.Load() {
 		sent = "the credentials that were sent are not good for it"
 	}
-	return &failure{fmt.Sprintf("unauthorised at %s, or no such repository (%s): run `docker login %[1]s`", e.host(), sent), ErrUnauthorized}
+	return &failure{fmt.Sprintf("unauthorised at %s, or no such repository (%s)%s: run `docker login %[1]s`", e.host(), sent, e.said(status)), ErrUnauthorized}
 }
 
 // unknownManifest tells a missing repository from a missing tag: registries answer

@@ -16,7 +16,7 @@ func Logins(byHost map[string]Login) authn.Keychain {
 	for host, login := range byHost {
 		known[hostKey(host)] = login
 	}
-	return authn.NewMultiKeychain(known, authn.DefaultKeychain)
+	return authn.NewMultiKeychain(known, machineKeychain(defaultHelperTimeout))
 }
 
 type loginKeychain map[string]Login

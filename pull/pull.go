@@ -18,9 +18,11 @@ type Options struct {
 	// Platform is OS/ARCH or OS/ARCH/VARIANT, such as "linux/arm64" or "linux/arm/v7".
 	// "" is the host's.
 	Platform string
-	// Keychain finds a registry's credentials. nil is authn.DefaultKeychain: docker's
-	// config.json with its credential helpers, else podman's auth.json.
+	// Keychain finds a registry's credentials. nil is $DOCKER_AUTH_CONFIG, then docker's
+	// config.json with its credential helpers, or podman's auth.json without one.
 	Keychain authn.Keychain
+	// HelperTimeout is how long a credential helper may take. 0 is 30 s.
+	HelperTimeout time.Duration
 	// Transport carries requests to registries. nil is a NewTransport of the image's
 	// own; images that come from the same registry may share one. Hosts with settings
 	// for their connections in Registries have transports of their own. Whatever it is,

@@ -12,10 +12,18 @@ import (
 // defaultStallTimeout is how long a registry may send nothing.
 const defaultStallTimeout = 30 * time.Second
 
-// stalled says that nothing came for so long.
-type stalled struct{ limit time.Duration }
+// stalled says that next to nothing came for so long.
+type stalled struct {
+	limit time.Duration
+	got   int // bytes
+}
 
-func (s *stalled) Error() string { return fmt.Sprintf("nothing came for %s", s.limit) }
+func (s *stalled) Error() string {
+	if s.got > 0 {
+		return fmt.Sprintf("only %d bytes came for %s", s.got, s.limit)
+	}
+	return fmt.Sprintf("nothing came for %s", s.limit)
+}
 
 // watch ends a request whose registry sends nothing for the limit.
 type watch struct {
@@ -27,7 +35,7 @@ type watch struct {
 
 func newWatch(ctx context.Context, limit time.Duration) *watch {
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(limit, func() { cancel(&stalled{limit}) })
+	timer := time.AfterFunc(limit, func() { cancel(&stalled{limit: limit}) })
 	return &watch{limit, ctx, cancel, timer}
 }
 
@@ -44,12 +52,18 @@ func (w *watch) cause(err error) error {
 	return err
 }
 
+// minProgress is how many bytes have to come within the limit: a registry that sends a byte
+// every few seconds would otherwise hold a build for years.
+const minProgress = 4 << 10
+
 // watchedBody is the body of a response under watch. What its reader does between
 // two reads does not count.
 type watchedBody struct {
 	io.ReadCloser
-	watch *watch
-	err   error
+	watch  *watch
+	err    error
+	got    int           // bytes since the last progress
+	waited time.Duration // for them
 }
 
 // watched hands a response over to its reader.
@@ -63,11 +77,19 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	b.watch.timer.Reset(b.watch.limit)
+	b.watch.timer.Reset(b.watch.limit - b.waited)
+	began := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.watch.timer.Stop()
+	b.waited += time.Since(began)
+	if b.got += n; b.got >= minProgress {
+		b.got, b.waited = 0, 0
+	}
 	if err != nil && err != io.EOF {
 		err = b.watch.cause(err)
+		if stall := new(stalled); errors.As(err, &stall) {
+			err = &stalled{stall.limit, b.got}
+		}
 	}
 	b.err = err
 	return n, err

@@ -13,6 +13,7 @@ var (
 	// ErrTooLarge says that a layer goes beyond one of the Limits.
 	ErrTooLarge = errors.New("layer is too large")
 
+	errInodes     = errors.New("no free inodes")
 	errClimbs     = errors.New("the name climbs out of the layer")
 	errWhiteout   = errors.New("invalid whiteout name")
 	errDevice     = errors.New("device 0:0 is an overlay whiteout: a layer must not bring one")

@@ -62,7 +62,12 @@ func tryFlock(f *os.File) (ok bool, err error) {
 }
 
 func (s *Store) openLock(key string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(s.root, "locks", key), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	path := filepath.Join(s.root, "locks", key)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, unix.EROFS) { // a read-only store can still be looked at
+		return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	}
+	return f, err
 }
 
 func flock(f *os.File, how int) error {

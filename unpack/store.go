@@ -102,6 +102,9 @@ func (s *Store) sweep() error {
 	}
 	for _, e := range entries {
 		unlock, ok, err := s.tryLock(e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -109,6 +112,9 @@ func (s *Store) sweep() error {
 			continue
 		}
 		err = beneath.RemoveAll(filepath.Join(s.root, "tmp", e.Name()))
+		if errors.Is(err, unix.EROFS) {
+			err = nil // a read-only store can still be looked at
+		}
 		if err := errors.Join(err, unlock()); err != nil {
 			return err
 		}

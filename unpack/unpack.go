@@ -154,7 +154,12 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 }
 
 // fill unpacks the layer into tmp.
-func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(bytes int64)) error {
+func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(bytes int64)) (err error) {
+	defer func() { // now, for what has been written is removed before anyone explains the error
+		if errors.Is(err, unix.ENOSPC) && outOfInodes(tmp) {
+			err = fmt.Errorf("%w: %w", errInodes, err)
+		}
+	}()
 	format, err := s.format()
 	if err != nil {
 		return err
@@ -176,10 +181,21 @@ func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(byt
 	return t.notes.write(tmp)
 }
 
-// explain says what to do about a full disk.
+// explain says what to do about a full disk, and about limits of its file system.
 func (s *Store) explain(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	switch {
+	case errors.Is(err, unix.EMLINK):
+		return fmt.Errorf("%w: the file system of %s allows no more hard links to one file (65,000 on ext4): keep layers as images (--layer-format erofs), or choose a state directory on xfs or btrfs (--root)", err, s.root)
+	case errors.Is(err, errInodes):
+		return fmt.Errorf("%w: the file system of %s has space but no free inodes, so no more files: remove images (stepexec prune), keep layers as images (--layer-format erofs), or choose another state directory (--root)", err, s.root)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Errorf("%w: the disk of %s is full: free space there (stepexec prune), or choose another state directory (--root)", err, s.root)
 	}
 	return err
+}
+
+// outOfInodes reports whether it is inodes that are missing, not blocks.
+func outOfInodes(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Files > 0 && st.Ffree == 0 && st.Bavail > 0
 }

@@ -64,6 +64,9 @@ func (s *Store) Usage() ([]ImageUsage, error) {
 
 func (s *Store) imageInUse(r ImageRecord) (bool, error) {
 	unlock, free, err := s.tryLock(imageLock(r.Reference, r.Platform))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // a read-only store, in which nobody has used it
+	}
 	if err != nil || !free {
 		return !free, err
 	}

@@ -38,7 +38,7 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 			if err != nil {
 				return err
 			}
-			return lock(cmd.Context(), cmd.OutOrStdout(), from, platforms, pull.Options{Registries: s.Registries})
+			return lock(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), from, platforms, pull.Options{Registries: s.Registries})
 		},
 	}
 	cmd.Flags().StringArrayVar(&platforms, "platform", nil, "lock for this platform, such as linux/arm64; may be repeated (default: those of the lock file, else this machine's)")
@@ -47,11 +47,15 @@ those of this machine (oci:, oci-archive:, docker-archive:, rootfs:) are not loc
 	return cmd
 }
 
-func lock(ctx context.Context, stdout io.Writer, from *run.Source, platforms []string, options pull.Options) error {
+func lock(ctx context.Context, stdout, stderr io.Writer, from *run.Source, platforms []string, options pull.Options) error {
 	path := lockfile.Path(from.File)
 	if len(platforms) == 0 {
 		old, err := lockfile.Read(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		switch broken := new(lockfile.Error); {
+		case errors.As(err, &broken): // half a merge, perhaps: it is written anew
+			fmt.Fprintf(stderr, "stepexec: warning: %s:%d: %s: the lock file is written anew, for this machine's platform alone (name others with --platform)\n",
+				broken.File, broken.Line, broken.Message)
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
 		platforms = old.Platforms()

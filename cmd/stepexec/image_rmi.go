@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/fetch"
+	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -35,6 +37,21 @@ An image that a run uses is not removed.`,
 	return cmd
 }
 
+// otherName returns how else an image of this machine may have been named: oci:DIR is pulled as
+// oci:DIR:latest, too. It is "" for other images.
+func otherName(image, name string) string {
+	ref, err := pull.ParseReference(image)
+	switch {
+	case err != nil || !ref.IsLocal() || ref.Digest != "":
+		return ""
+	case ref.Tag == "":
+		return name + ":latest"
+	case ref.Tag == "latest":
+		return strings.TrimSuffix(name, ":latest")
+	}
+	return ""
+}
+
 // removeImages goes on after an image that cannot be removed.
 func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, images []string, platform string) error {
 	fetcher := &fetch.Fetcher{Store: store}
@@ -47,6 +64,11 @@ func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, im
 			continue
 		}
 		freed, err := store.RemoveImage(ctx, name, platform)
+		if other := otherName(image, name); errors.Is(err, unpack.ErrNotFound) && other != "" {
+			if again, otherErr := store.RemoveImage(ctx, other, platform); !errors.Is(otherErr, unpack.ErrNotFound) {
+				freed, err = again, otherErr
+			}
+		}
 		failed = append(failed, err)
 		all.Images = append(all.Images, freed.Images...)
 		all.Layers += freed.Layers

@@ -1,0 +1,60 @@
+package pull
+
+import (
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// maxSaid bounds what is shown of a registry's own words, in bytes.
+const maxSaid = 300
+
+// tokenLike is what may be a token in a registry's own words. Digests are not.
+var tokenLike = regexp.MustCompile(`(sha256:)?[A-Za-z0-9+_=~.-]{40,}`)
+
+// said returns the messages of a registry's error (distribution specification, "Error codes"),
+// in quotes, as ` (the registry says "…")`, or "". They tell of vulnerabilities, quotas and
+// policies. They are somebody else's words: control characters are escaped, and whatever
+// may be a credential of the request is left out.
+func (e *endpoint) said(status *transport.Error) string {
+	var messages []string
+	for _, d := range status.Errors {
+		text := d.Message
+		if text == "" || strings.EqualFold(text, string(d.Code)) {
+			continue
+		}
+		text = tokenLike.ReplaceAllStringFunc(scrub(e.credentials.mask(text)), func(found string) string {
+			if strings.HasPrefix(found, "sha256:") {
+				return found
+			}
+			return "***"
+		})
+		messages = append(messages, text)
+	}
+	if len(messages) == 0 {
+		return ""
+	}
+	text := strings.Join(messages, "; ")
+	if len(text) > maxSaid {
+		text = strings.ToValidUTF8(text[:maxSaid], "") + "…"
+	}
+	return fmt.Sprintf(" (the registry says %q)", text)
+}
+
+// mask leaves the credentials that were sent out of a text.
+func (c *credentials) mask(text string) string {
+	sent := c.sent.Load()
+	if sent == nil {
+		return text
+	}
+	basic := base64.StdEncoding.EncodeToString([]byte(sent.Username + ":" + sent.Password))
+	for _, secret := range []string{sent.Password, basic, sent.Auth, sent.IdentityToken, sent.RegistryToken} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return text
+}
