@@ -73,7 +73,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image": imageCommand, "spoil": spoilCommand, "push": pushCommand,
-			"asnobody": asNobodyCommand, "debian": debianCommand, "debianservices": debianServicesCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "waitgone": waitgoneCommand, "clean": cleanCommand,
+			"asnobody": asNobodyCommand, "debian": debianCommand, "debianservices": debianServicesCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "waitgone": waitgoneCommand, "waitended": waitendedCommand, "clean": cleanCommand,
 			"interact": interactCommand, "validevents": validEventsCommand,
 		},
 	})
@@ -290,6 +290,20 @@ func waitgoneCommand(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("%v stayed for a minute", left)
+		}
+	}
+}
+
+// waitendedCommand is `waitended PATTERN`: it waits until no process has a command line that
+// pgrep finds by the pattern. What the kernel kills with a namespace ends a moment later.
+func waitendedCommand(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		found, err := exec.Command("pgrep", "-f", "-a", args[0]).Output()
+		if err != nil { // none
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still running after a minute: %s", found)
 		}
 	}
 }
