@@ -60,7 +60,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return fmt.Errorf("image_pull_secrets: %w", err)
 	}
-	fetcher := &fetch.Fetcher{Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
+	fetcher := &fetch.Fetcher{Dir: work.Inputs.Dir, Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
 	caches := newCaches(m.Sandbox.Root)
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve, Cache: caches.folder,
