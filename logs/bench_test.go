@@ -94,3 +94,22 @@ func writeAll(b *testing.B, w io.Writer, text []byte) {
 		text = text[n:]
 	}
 }
+
+// BenchmarkNewMaskOfMuch is 1 MB of secrets, as one and as many.
+func BenchmarkNewMaskOfMuch(b *testing.B) {
+	for _, length := range []int{1 << 20, 1 << 10, 100, 20} {
+		b.Run(fmt.Sprintf("%d bytes each", length), func(b *testing.B) {
+			var secrets []string
+			for _, s := range randomSecrets(max(1, 1<<20/length)) {
+				for len(s) < length {
+					s += s
+				}
+				secrets = append(secrets, s[:length])
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				logs.NewMask(secrets)
+			}
+		})
+	}
+}

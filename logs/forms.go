@@ -1,116 +1,326 @@
 package logs
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
+	"encoding/base64"
+	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf16"
+	"unicode/utf8"
 )
 
-// forms lists the byte strings that give secret away and that are therefore masked:
-//
-//   - the secret itself, also without the white space around it, and with "\r\n" for "\n", which is
-//     how a terminal shows it;
-//   - of a secret of several lines every line that has at least 4 bytes and a letter or digit;
-//   - its base64 (see base64Forms), URL and JSON encodings and shell quotings.
-//
-// A secret that is wrapped or cut up otherwise (fold, rev, hexdump) is not found.
-func forms(secret string) []string {
-	var all []string
-	for _, s := range []string{secret, strings.TrimSpace(secret)} {
-		all = append(all, s, strings.ReplaceAll(s, "\n", "\r\n"))
-		all = append(all, base64Forms(s)...)
-		all = append(all, urlForms(s)...)
-		all = append(all, jsonForms(s)...)
-		all = append(all, shellForms(s)...)
-	}
-	if strings.Contains(secret, "\n") {
-		all = append(all, lineForms(secret)...)
-	}
-	return all
+// A form is one way in which tools write a secret down: as it is, or encoded. A form is applied piece
+// by piece, so that the encodings of a long secret never exist as a whole: 1 MB of secrets with some
+// sixty forms each would be 100 MB of text.
+type form uint8
+
+// The forms. Those with a range of numbers stand for a table of variants, which follow here.
+const (
+	plainForm    form                                        = iota
+	base64First                                              // + 3 × alphabet + bytes in front of the secret in its group of three
+	base64Whole  = base64First + 6                           // + 2 × alphabet + padding: the secret is all that is encoded
+	percentFirst = base64Whole + 4                           // + index of percentVariants
+	jsonFirst    = percentFirst + form(len(percentVariants)) // + jsonVariant
+	hexFirst     = jsonFirst + form(jsonVariantCount)        // + index of hexVariants
+	htmlFirst    = hexFirst + form(len(hexVariants))         // + index of htmlVariants
+	shellFirst   = htmlFirst + form(len(htmlVariants))       // + shellVariant
+	formCount    = shellFirst + form(shellVariantCount)
+)
+
+// minBase64 is the shortest piece of base64 that is masked. Every secret of 5 bytes or more has one
+// in all alignments; the 4 characters of a shorter secret would be found in ordinary words.
+const minBase64 = 6
+
+// piece is about how many bytes of a secret are encoded at once. It is a multiple of 3, for base64.
+const piece = 192
+
+// percentVariant is a way of percent-encoding (RFC 3986, section 2.1). They differ between languages.
+type percentVariant struct {
+	keep         string // characters beside the unreserved ones that stay as they are
+	lower        bool   // hexadecimal digits in lower case
+	plus         bool   // a space is "+"
+	encodedTwice bool
 }
 
-// lineForms returns the lines of secret that are worth masking on their own: "}" and "-----" are not.
-func lineForms(secret string) []string {
-	var lines []string
-	for line := range strings.Lines(secret) {
-		line = strings.TrimSpace(line)
-		if len(line) >= minSecret && strings.ContainsFunc(line, isWordRune) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
+var percentVariants = [...]percentVariant{
+	{keep: ""},                 // Go url.QueryEscape and curl; jq @uri
+	{keep: "$&+=:@"},           // Go url.PathEscape
+	{keep: "$&+,;="},           // user and password in a Go url.URL
+	{keep: "/"},                // Python urllib.parse.quote
+	{keep: "!'()*"},            // JavaScript encodeURIComponent
+	{keep: ";/?:@&=+$,#!'()*"}, // JavaScript encodeURI
+	{keep: "", lower: true},    // .NET, older Java and C programs
+	{keep: "/", lower: true},   //
+	{keep: "!'()*", lower: true},
+	{keep: "", plus: true}, // forms of HTML: Go url.QueryEscape, Java URLEncoder
+	{keep: "/", plus: true},
+	{keep: "*", plus: true}, // URLSearchParams
+	{keep: "", lower: true, plus: true},
+	{keep: "", encodedTwice: true}, // a URL that is a parameter of another URL
+	{keep: "/", encodedTwice: true},
+	{keep: "!'()*", encodedTwice: true},
+	{keep: "", lower: true, encodedTwice: true},
+	{keep: "", plus: true, encodedTwice: true},
 }
 
-func isWordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+// jsonVariant is a way of writing the inside of a JSON string (RFC 8259, section 7).
+type jsonVariant int
 
-// urlForms percent-encodes s (RFC 3986, section 2.1) in the ways that differ between languages, with
-// upper and lower case hexadecimal digits.
-func urlForms(s string) []string {
-	var all []string
-	for _, keep := range []string{
-		"",                 // Go url.QueryEscape, curl, jq @uri
-		"$&+=:@",           // Go url.PathEscape
-		"$&+,;=",           // user and password in a Go url.URL
-		"/",                // Python urllib.parse.quote
-		"!'()*",            // JavaScript encodeURIComponent
-		";/?:@&=+$,#!'()*", // JavaScript encodeURI
-	} {
-		for _, format := range []string{"%%%02X", "%%%02x"} {
-			escaped := escapeBytes(s, format, func(b byte) bool { return isUnreserved(b) || strings.IndexByte(keep, b) >= 0 })
-			all = append(all, escaped, strings.ReplaceAll(escaped, "%20", "+"))
-		}
-	}
-	return all
+const (
+	jsonPlain        jsonVariant = iota
+	jsonHTML                     // "<", ">" and "&" as \u003c: Go's default
+	jsonHTMLQuotes               // and the quotes as well: PHP's JSON_HEX_QUOT, Jackson for HTML
+	jsonASCII                    // everything outside ASCII as \u00e4: Python's default
+	jsonSlash                    // "\/": PHP's default
+	jsonASCIISlash               //
+	jsonAllUnicode               // every character as \u0061, with digits in lower case
+	jsonAllUnicodeUp             // and in upper case
+	jsonVariantCount
+)
+
+// hexVariants are what stands between two bytes, and whether digits are in upper case.
+var hexVariants = [...]struct {
+	between string
+	upper   bool
+}{
+	{"", false},  // xxd -p, sha256sum's relatives, Go %x
+	{"", true},   // Go %X
+	{" ", false}, // od -An -tx1
+	{" ", true},
+	{":", false}, // openssl
+	{":", true},
+	{`\x`, false}, // \x61\x62, as C, Python and bash write bytes
+	{`\x`, true},
 }
+
+// htmlVariants are the entities for quotes: the other ones are the same everywhere.
+var htmlVariants = [...][2]string{ // of " and '
+	{"&#34;", "&#39;"},   // Go, Python's markupsafe
+	{"&quot;", "&#x27;"}, // Python html.escape
+	{"&quot;", "&#39;"},  // Ruby, Django
+	{"&quot;", "&apos;"}, // XML
+	{"&quot;", "&#039;"}, // PHP
+	{`"`, "'"},           // text outside of attributes
+}
+
+// shellVariant is a way in which a shell quotes a word, which is what `set -x`, `export -p` and printf %q
+// print. The outer quotes are left out.
+type shellVariant int
+
+const (
+	shellQuoteBackslash shellVariant = iota // it'\''s: bash, busybox ash, coreutils
+	shellQuoteDouble                        // it'"'"'s: dash, Python shlex.quote
+	shellDouble                             // "\$x": export -p
+	shellBackslash                          // printf %q: a\ b
+	shellANSI                               // $'a\nb': bash
+	shellVariantCount
+)
 
 func isUnreserved(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("-._~", b) >= 0
 }
 
-func escapeBytes(s, format string, keep func(byte) bool) string {
-	var out strings.Builder
-	for _, b := range []byte(s) {
-		if keep(b) {
-			out.WriteByte(b)
-		} else {
-			fmt.Fprintf(&out, format, b)
+// byteSet is a set of byte values.
+type byteSet [4]uint64
+
+func (s *byteSet) add(b byte)      { s[b>>6] |= 1 << (b & 63) }
+func (s *byteSet) has(b byte) bool { return s[b>>6]&(1<<(b&63)) != 0 }
+func bytesOf(s string) (set byteSet) {
+	for i := range len(s) {
+		set.add(s[i])
+	}
+	return set
+}
+
+// formsOf lists the forms of a secret that differ from it and, as far as is cheap to tell, from each
+// other: a secret of letters and digits is not changed by percent-encoding, nor quoted by a shell.
+func formsOf(secret string) []form {
+	all := []form{plainForm}
+	set := bytesOf(secret)
+	if len(secret) > 4 {
+		for f := base64First; f < base64Whole; f++ {
+			all = append(all, f)
 		}
 	}
-	return out.String()
-}
-
-// jsonForms returns s as the inside of a JSON string (RFC 8259, section 7): plain, with "<", ">" and
-// "&" escaped for HTML, with all non-ASCII escaped (Python's default), and with "\/" (PHP's default).
-func jsonForms(s string) []string {
-	plain, html := jsonString(s, false), jsonString(s, true)
-	return []string{plain, html, escapeNonASCII(plain), strings.ReplaceAll(plain, "/", `\/`)}
-}
-
-func jsonString(s string, escapeHTML bool) string {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetEscapeHTML(escapeHTML)
-	if err := enc.Encode(s); err != nil {
-		panic(err) // a string always has an encoding
+	if tail := len(secret) % 3; tail != 0 {
+		all = append(all, base64Whole, base64Whole+1, base64Whole+2, base64Whole+3)
 	}
-	return strings.TrimSuffix(out.String()[1:], "\"\n")
-}
-
-func escapeNonASCII(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		switch {
-		case r < 0x80:
-			out.WriteRune(r)
-		case r < 0x10000:
-			fmt.Fprintf(&out, `\u%04x`, r)
-		default:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+	all = appendPercentForms(all, set)
+	for v := range jsonVariantCount {
+		if v >= jsonAllUnicode || jsonChanges(v, set) {
+			all = append(all, jsonFirst+form(v))
 		}
 	}
-	return out.String()
+	for i := range hexVariants {
+		all = append(all, hexFirst+form(i))
+	}
+	if containsAny(set, `&<>"'`) {
+		for i := range htmlVariants {
+			all = append(all, htmlFirst+form(i))
+		}
+	}
+	for v := range shellVariantCount {
+		if shellChanges(v, set) {
+			all = append(all, shellFirst+form(v))
+		}
+	}
+	return all
 }
+
+// appendPercentForms adds the percent-encodings that change a secret, one of those that change the same.
+func appendPercentForms(all []form, set byteSet) []form {
+	var escaped [len(percentVariants)]byteSet
+	for i := range percentVariants {
+		v := &percentVariants[i]
+		if v.plus && !set.has(' ') {
+			continue
+		}
+		for b := range 256 {
+			if set.has(byte(b)) && !v.keeps(byte(b)) {
+				escaped[i].add(byte(b))
+			}
+		}
+		isNew := escaped[i] != byteSet{}
+		for k := range i {
+			o := &percentVariants[k]
+			same := o.lower == v.lower && o.plus == v.plus && o.encodedTwice == v.encodedTwice
+			isNew = isNew && !(same && escaped[k] == escaped[i])
+		}
+		if isNew {
+			all = append(all, percentFirst+form(i))
+		}
+	}
+	return all
+}
+
+func (v *percentVariant) keeps(b byte) bool {
+	return isUnreserved(b) || strings.IndexByte(v.keep, b) >= 0
+}
+
+func containsAny(set byteSet, chars string) bool {
+	for i := range len(chars) {
+		if set.has(chars[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// isASCII reports whether a set has no byte from 0x80 on.
+func (s *byteSet) isASCII() bool { return s[2]|s[3] == 0 }
+
+func jsonChanges(v jsonVariant, set byteSet) bool {
+	escaped := set[0]&(1<<' '-1) != 0 || containsAny(set, `"\`)
+	switch v {
+	case jsonPlain:
+		return escaped
+	case jsonHTML:
+		return containsAny(set, "<>&")
+	case jsonHTMLQuotes:
+		return containsAny(set, `<>&"'`)
+	case jsonASCII:
+		return !set.isASCII()
+	case jsonSlash:
+		return containsAny(set, "/")
+	case jsonASCIISlash:
+		return !set.isASCII() && containsAny(set, "/")
+	}
+	return true
+}
+
+func shellChanges(v shellVariant, set byteSet) bool {
+	switch v {
+	case shellQuoteBackslash, shellQuoteDouble:
+		return set.has('\'')
+	case shellDouble:
+		return containsAny(set, "\\\"$`")
+	case shellBackslash:
+		return containsAny(set, backslashed+"#~")
+	}
+	return set[0]&(1<<' '-1) != 0 || set.has(0x7f) || containsAny(set, `\'`)
+}
+
+// encode appends the form of a piece of a secret to dst: what begins at from and ends at the returned
+// offset, which is len(secret) with the last piece. The pieces of a form put together are the form.
+func (f form) encode(dst []byte, secret string, from int) (_ []byte, end int) {
+	if f >= base64First && f < percentFirst {
+		return f.encodeBase64(dst, secret, from)
+	}
+	end = min(from+piece, len(secret))
+	for end < len(secret) && !utf8.RuneStart(secret[end]) && end-from < piece+utf8.UTFMax {
+		end++
+	}
+	part := secret[from:end]
+	switch {
+	case f == plainForm:
+		return append(dst, part...), end
+	case f < jsonFirst:
+		return percentVariants[f-percentFirst].encode(dst, part), end
+	case f < hexFirst:
+		return appendJSON(dst, part, jsonVariant(f-jsonFirst)), end
+	case f < htmlFirst:
+		return appendHex(dst, part, int(f-hexFirst), from == 0), end
+	case f < shellFirst:
+		return appendHTML(dst, part, htmlVariants[f-htmlFirst]), end
+	}
+	return appendShell(dst, part, shellVariant(f-shellFirst), from == 0), end
+}
+
+// encodeBase64 is encode for what every base64 encoding (RFC 4648) of data that contains the secret has
+// in common, in the standard and the URL alphabet: the secret may start at any of three positions in
+// a group of three bytes, and the characters at its borders, which depend on its neighbours, are left
+// out. Where the secret is all that is encoded, its last character is known too.
+func (f form) encodeBase64(dst []byte, secret string, from int) ([]byte, int) {
+	before, isURL, whole, padded := 0, false, false, false
+	if f < base64Whole {
+		before, isURL = int(f-base64First)%3, f-base64First >= 3
+	} else {
+		whole, isURL, padded = true, f-base64Whole >= 2, (f-base64Whole)%2 == 1
+	}
+	encoding := base64.RawStdEncoding
+	if isURL {
+		encoding = base64.RawURLEncoding
+	}
+	end := len(secret)
+	if end-from > piece {
+		end = from + piece
+		if from == 0 {
+			end -= before // from there on, pieces begin with a group
+		}
+	}
+	var group [piece + 3]byte
+	data := group[:0]
+	if from == 0 {
+		data = group[:before]
+	}
+	data = append(data, secret[from:end]...)
+	start := len(dst)
+	dst = encoding.AppendEncode(dst, data)
+	if end == len(secret) && !whole {
+		dst = dst[:start+len(data)*8/6]
+	}
+	if from == 0 {
+		first := (before*8 + 5) / 6 // the first character that only the secret decides
+		dst = slices.Delete(dst, start, min(start+first, len(dst)))
+	}
+	if end == len(secret) && padded {
+		dst = append(dst, "=="[:padding(len(secret))]...)
+	}
+	return dst, end
+}
+
+// padding is how many "=" base64 puts behind n bytes.
+func padding(n int) int { return (3 - n%3) % 3 }
+
+// lines returns the lines of a secret that are worth masking on their own: "}" and "-----" are not.
+func lines(secret string) []string {
+	var all []string
+	for line := range strings.Lines(secret) {
+		line = strings.TrimSpace(line)
+		if len(line) >= minSecret && strings.ContainsFunc(line, isWordRune) {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+func isWordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

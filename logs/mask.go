@@ -2,6 +2,7 @@ package logs
 
 import (
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,18 +16,20 @@ const Replacement = "***"
 // ordinary text, and what was hidden would tell the secret.
 const minSecret = 4
 
-// Mask replaces secrets, in the forms that forms lists, by Replacement. It may be shared by all
-// streams, also while secrets are added. A nil Mask lets everything through.
+// Mask replaces secrets by Replacement, in all the forms that the table in forms.go lists, also where
+// control sequences, line ends or invisible characters stand in the middle of one. All streams may share
+// it, also while secrets are added. A nil Mask lets everything through.
 type Mask struct {
-	automaton atomic.Pointer[automaton] // nil: nothing to mask
+	index atomic.Pointer[index] // nil: nothing to mask
 
-	mu       sync.Mutex // guards the rest
-	patterns []string   // sorted
-	weak     int
+	mu      sync.Mutex // guards the fields below
+	sources []source
+	known   map[string]bool // texts of sources; true where all forms of it are searched
+	weak    int             // number of secrets that are too short
 }
 
-// NewMask returns the mask of secrets. Empty ones are ignored; those that are shorter than 4 bytes
-// without the white space around them are not masked and are counted by Weak.
+// NewMask returns the mask of secrets. Empty ones are ignored. Weak counts those that are not masked
+// because fewer than 4 bytes of them show, white space around them not counted.
 func NewMask(secrets []string) *Mask {
 	m := &Mask{}
 	m.Add(secrets)
@@ -38,32 +41,50 @@ func NewMask(secrets []string) *Mask {
 func (m *Mask) Add(secrets []string) (weak int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var patterns []string
+	before := len(m.sources)
 	for _, s := range secrets {
-		switch n := len(strings.TrimSpace(s)); {
-		case n >= minSecret:
-			patterns = append(patterns, forms(s)...)
+		switch trimmed := strings.TrimSpace(s); {
+		case len(visibleBytes([]byte(trimmed))) >= minSecret:
+			m.addSource(s, true)
+			m.addSource(trimmed, true)
+			if strings.Contains(trimmed, "\n") {
+				for _, line := range lines(s) {
+					m.addSource(line, false)
+				}
+			}
 		case s != "":
 			weak++
 		}
 	}
 	m.weak += weak
-	if len(patterns) == 0 {
-		return weak
+	if len(m.sources) > before {
+		m.index.Store(newIndex(m.sources))
 	}
-	m.patterns = append(m.patterns, patterns...)
-	slices.Sort(m.patterns)
-	m.patterns = slices.Compact(m.patterns)
-	m.automaton.Store(newAutomaton(m.patterns))
 	return weak
+}
+
+// addSource adds a text with all its forms, or as it is. It is called with mu held.
+func (m *Mask) addSource(text string, allForms bool) {
+	if all, known := m.known[text]; known && (all || !allForms) {
+		return
+	}
+	if m.known == nil {
+		m.known = map[string]bool{}
+	}
+	m.known[text] = allForms
+	forms := []form{plainForm}
+	if allForms {
+		forms = formsOf(text)
+	}
+	m.sources = append(m.sources, source{text, forms})
 }
 
 // Clone returns a mask of the same secrets, to which more can be added apart from m.
 func (m *Mask) Clone() *Mask {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := &Mask{patterns: slices.Clone(m.patterns), weak: m.weak}
-	c.automaton.Store(m.automaton.Load())
+	c := &Mask{sources: slices.Clip(m.sources), known: maps.Clone(m.known), weak: m.weak}
+	c.index.Store(m.index.Load())
 	return c
 }
 
@@ -79,7 +100,7 @@ func (m *Mask) Weak() int {
 
 // String returns s with every secret masked.
 func (m *Mask) String(s string) string {
-	if m == nil || s == "" || m.automaton.Load() == nil {
+	if m == nil || s == "" || m.index.Load() == nil {
 		return s
 	}
 	var out strings.Builder

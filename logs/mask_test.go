@@ -35,9 +35,9 @@ func TestMaskReplacesSecrets(t *testing.T) {
 		{"too short", []string{"abc"}, "abc", "abc"},
 		{"too short in bytes only", []string{"äöü"}, "äöü", "***"},
 		{"white space does not count", []string{" \t a \n"}, " \t a \n", " \t a \n"},
-		{"trailing newline of a secret file", []string{"hunter2\n"}, "pw hunter2 and hunter2\n", "pw *** and ***"},
-		{"multi-line", []string{multi}, "a\n" + multi + "b\n", "a\n***b\n"},
-		{"multi-line on a terminal", []string{multi}, "a\n" + strings.ReplaceAll(multi, "\n", "\r\n") + "b\n", "a\n***b\n"},
+		{"trailing newline of a secret file", []string{"hunter2\n"}, "pw hunter2 and hunter2\n", "pw *** and ***\n"},
+		{"multi-line", []string{multi}, "a\n" + multi + "b\n", "a\n***\nb\n"},
+		{"multi-line on a terminal", []string{multi}, "a\n" + strings.ReplaceAll(multi, "\n", "\r\n") + "b\n", "a\n***\r\nb\n"},
 		{"one line of it", []string{multi}, "  MIIEvQIBADANBg  \n}\n", "  ***  \n}\n"},
 		{"indented lines of it", []string{"  first: 1\n  second: 2\n"}, "x first: 1 x", "x *** x"},
 		{"line without letter or digit", []string{"first\n-----\nlast"}, "-----", "-----"},
@@ -49,7 +49,7 @@ func TestMaskReplacesSecrets(t *testing.T) {
 		{"shell, single quotes", []string{"it's me"}, `'it'\''s me' 'it'"'"'s me'`, `'***' '***'`},
 		{"shell, backslashes", []string{"a$b c"}, `a\$b\ c`, "***"},
 		{"shell, control characters", []string{"aa\nb'b\x01"}, `$'aa\nb\'b\001'`, `$'***'`},
-		{"not UTF-8", []string{"\xff\xfe\xfd\x00"}, "a\xff\xfe\xfd\x00b", "a***b"},
+		{"not UTF-8", []string{"\xff\xfe\xfd\x00\xfc"}, "a\xff\xfe\xfd\x00\xfcb", "a***b"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,10 +122,8 @@ func TestMaskFindsWrappedBase64(t *testing.T) {
 			}
 			text.WriteRune(c)
 		}
-		for line := range strings.Lines(mask.String(text.String())) {
-			if line = strings.TrimSpace(line); line != "***" {
-				t.Errorf("%d columns: line %q is not masked", columns, line)
-			}
+		if out := mask.String(text.String()); out != "***" {
+			t.Errorf("%d columns: %q is not masked", columns, out)
 		}
 	}
 }
@@ -184,138 +182,3 @@ func TestMaskWriterReturnsTheErrorBelow(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
-
-// FuzzMask compares the automaton with a quadratic search, over two cuts of the input: what comes
-// out in the end, and that after each write as much has come out as can be known by then.
-func FuzzMask(f *testing.F) {
-	f.Add("hunter2", "correct horse", "pw hunter2correct horse\n", 5, 9)
-	f.Add("abcd", "xabcdyabcdz1", "xabcdyabcdzabcdxabcdyabcdz1", 7, 11)
-	f.Add("aaaa", "aaaaab", "aaaaaaaabaaaac", 3, 4)
-	f.Add("line one\nline 2\n", "it's", "line one\r\nline 2 it'\\''s bGluZSBvbmUKbGluZSAyCg==", 1, 2)
-	f.Add("hunter2", "hunter2 and hunter3", "hunter2 and hunter2 and hunter3", 7, 15)
-	f.Fuzz(func(t *testing.T, a, b, in string, i, j int) {
-		if len(a)+len(b) > 200 || len(in) > 2000 {
-			return // the reference is too slow for this
-		}
-		cut := func(i int) int { return int(uint(i) % uint(len(in)+1)) }
-		lo, hi := min(cut(i), cut(j)), max(cut(i), cut(j))
-		var out bytes.Buffer
-		patterns := patternsOf(a, b)
-		w := logs.NewMask([]string{a, b}).Writer(&out)
-		for _, part := range [][2]int{{0, lo}, {lo, hi}, {hi, len(in)}} {
-			if _, err := io.WriteString(w, in[part[0]:part[1]]); err != nil {
-				t.Fatal(err)
-			}
-			if want := maskSlowly(patterns, in[:part[1]], true); out.String() != want {
-				t.Fatalf("after %q\ngot  %q\nwant %q", in[:part[1]], out.String(), want)
-			}
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if want := maskSlowly(patterns, in, false); out.String() != want {
-			t.Errorf("got  %q\nwant %q", out.String(), want)
-		}
-	})
-}
-
-// FuzzMaskAdd adds a secret in the middle: of what was held back then, and of what comes, nothing may
-// be left of either secret.
-func FuzzMaskAdd(f *testing.F) {
-	f.Add("hunter2", "er2.0", "hunt", "er2.0 hunter2")
-	f.Add("hunter2", "hunter2 and 3", "hunter2 an", "d 3.")
-	f.Add("abcd", "cdef", "xabc", "def")
-	f.Fuzz(func(t *testing.T, a, b, before, after string) {
-		if len(a)+len(b) > 200 || len(before)+len(after) > 1000 {
-			return
-		}
-		var out bytes.Buffer
-		mask := logs.NewMask([]string{a})
-		w := mask.Writer(&out)
-		if _, err := io.WriteString(w, before); err != nil {
-			t.Fatal(err)
-		}
-		passed := out.String()
-		mask.Add([]string{b})
-		if _, err := io.WriteString(w, after); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
-		// What was passed on is what the first secret alone makes of it.
-		if want := maskSlowly(patternsOf(a), before, true); passed != want {
-			t.Fatalf("passed %q, want %q", passed, want)
-		}
-		held := heldBack(patternsOf(a), before)
-		masked := maskedBytes(patternsOf(a), before+after)
-		for i, m := range maskedBytes(patternsOf(a, b), before[held:]+after) {
-			masked[held+i] = masked[held+i] || m
-		}
-		if want := renderMasked(before+after, masked); out.String() != want {
-			t.Errorf("got  %q\nwant %q", out.String(), want)
-		}
-	})
-}
-
-// patternsOf are all forms of the secrets that are long enough.
-func patternsOf(secrets ...string) []string {
-	var all []string
-	for _, secret := range secrets {
-		if len(strings.TrimSpace(secret)) >= 4 {
-			all = append(all, logs.Forms(secret)...)
-		}
-	}
-	return all
-}
-
-// maskSlowly masks in; with open, as much of it as can be known while more may come.
-func maskSlowly(patterns []string, in string, open bool) string {
-	masked, end := maskedBytes(patterns, in), len(in)
-	if open {
-		end = heldBack(patterns, in)
-		for end < len(in) && masked[end] {
-			end++
-		}
-	}
-	return renderMasked(in[:end], masked[:end])
-}
-
-// heldBack is where the longest end of in begins that begins one of the patterns.
-func heldBack(patterns []string, in string) int {
-	for i := 0; i < len(in); i++ { // bytes, not runes
-		for _, pattern := range patterns {
-			if strings.HasPrefix(pattern, in[i:]) {
-				return i
-			}
-		}
-	}
-	return len(in)
-}
-
-func maskedBytes(patterns []string, in string) []bool {
-	masked := make([]bool, len(in))
-	for _, form := range patterns {
-		for i := 0; i < len(in); i++ {
-			if strings.HasPrefix(in[i:], form) {
-				for k := range form {
-					masked[i+k] = true
-				}
-			}
-		}
-	}
-	return masked
-}
-
-func renderMasked(in string, masked []bool) string {
-	var out strings.Builder
-	for i := range len(in) {
-		switch {
-		case !masked[i]:
-			out.WriteByte(in[i])
-		case i == 0 || !masked[i-1]:
-			out.WriteString("***")
-		}
-	}
-	return out.String()
-}

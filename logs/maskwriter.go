@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"cmp"
 	"io"
 	"slices"
 )
@@ -9,21 +8,26 @@ import (
 // MaskWriter masks one byte stream; Mask.Writer makes it.
 //
 // It holds back only the bytes that may still become part of a secret: the longest suffix of the
-// stream that begins one, without what of it is masked in any case. They are never given up but for
-// what comes next: a secret that is written letter by letter must not come out by waiting.
+// stream that begins one, without the part of it that is masked in any case. Time does not change that: a
+// secret that is written letter by letter must not come out by waiting. There is one exception. A secret
+// may go on behind the end of a line, where a tool has wrapped its base64; a line that happens to end like the
+// beginning of a secret is held back when at least 4 bytes are alike, and only until Flush, so that a
+// line is not kept from whoever waits for it.
 type MaskWriter struct {
-	w         io.Writer
-	mask      *Mask
-	automaton *automaton
-	state     uint32
-	buf       []byte // the bytes of the state, then those of the current write
-	passed    int    // how many of them have been passed on, masked
-	spans     []span // what of buf is masked: in order, disjoint, not touching
-	masked    bool   // whether the last byte passed on was a masked one
-	out       []byte
+	w      io.Writer
+	mask   *Mask
+	index  *index
+	buf    []byte  // the bytes that are held back, then those of the current write
+	seen   visible // buf as a person reads it
+	next   int     // where in its text the search for further secrets goes on
+	open   []candidate
+	spans  []span // masked parts of buf: in order, disjoint, not touching
+	passed int    // number of bytes of buf that have been passed on, masked
+	masked bool   // whether the last byte passed on was a masked one
+	out    []byte
 }
 
-// span is a range of MaskWriter.buf, end not included.
+// span is a range of bytes, end not included.
 type span struct{ start, end int }
 
 // chunk is how much of a write is searched at once, so that buffers stay small and in the cache.
@@ -33,30 +37,42 @@ const chunk = 64 << 10
 // writer below does; n then counts the bytes taken.
 func (m *MaskWriter) Write(p []byte) (n int, err error) {
 	m.renew()
-	if m.automaton == nil {
+	if m.index == nil {
 		return m.w.Write(p)
 	}
 	for n < len(p) {
 		part := p[n:min(n+chunk, len(p))]
-		held := len(m.buf)
 		m.buf = append(m.buf, part...)
-		m.search(held)
 		n += len(part)
-		if err := m.release(len(m.buf) - int(m.automaton.depth[m.state])); err != nil {
+		m.search(false)
+		if err := m.release(m.held(false)); err != nil {
 			return n, err
 		}
 	}
 	return n, nil
 }
 
-// Flush passes on what the writer below holds back, if it is one that does.
-func (m *MaskWriter) Flush() error { return flush(m.w) }
+// Flush passes on lines that are held back because a secret may go on behind them, and whatever the
+// writer below holds back, if it is one that does.
+func (m *MaskWriter) Flush() error {
+	if m.index != nil && len(m.buf) > 0 {
+		if err := m.release(m.held(true)); err != nil {
+			return err
+		}
+	}
+	return flush(m.w)
+}
 
 // Close passes on what is held back. It does not close the writer below.
 func (m *MaskWriter) Close() error {
 	m.renew()
-	m.state = 0
-	return m.release(len(m.buf))
+	if m.index == nil {
+		return nil
+	}
+	m.search(true)
+	err := m.release(len(m.buf))
+	m.open, m.next, m.seen = nil, 0, visible{}
+	return err
 }
 
 // renew takes over secrets that were added: all that is held back is searched for them.
@@ -64,56 +80,73 @@ func (m *MaskWriter) renew() {
 	if m.mask == nil {
 		return
 	}
-	a := m.mask.automaton.Load()
-	if a == m.automaton {
+	x := m.mask.index.Load()
+	if x == m.index {
 		return
 	}
-	old := m.spans
-	m.automaton, m.state, m.spans = a, 0, nil
-	m.search(0)
-	m.spans = union(m.spans, old) // one may have begun in bytes that are gone
+	m.index, m.open, m.next, m.seen = x, nil, 0, visible{}
+	m.search(false)
 }
 
-// search runs the automaton over buf[i:] and notes the spans to mask.
-func (m *MaskWriter) search(i int) {
-	a, s := m.automaton, m.state
-	for i < len(m.buf) {
-		if s == 0 {
-			if i = a.skip.next(m.buf, i); i >= len(m.buf) {
-				break
-			}
-		}
-		s = a.next(s, m.buf[i])
-		i++
-		if length := int(a.match[s]); length > 0 {
-			m.cover(i-length, i)
+// search reads what is new in buf and notes the spans to mask. With last, nothing comes behind it.
+func (m *MaskWriter) search(last bool) {
+	m.seen.read(m.buf, last)
+	text := m.seen.text
+	found := func(start, end int) { m.cover(m.seen.at(start), m.seen.at(end-1)+1) }
+	m.open = resume(m.open, text, found)
+	m.open = m.index.search(text, m.next, m.open, found)
+	m.next = max(m.next, len(text)-maxAnchor+1) // from there on a longer anchor may begin
+	for _, inside := range m.seen.hidden {
+		m.searchHidden(inside)
+	}
+	m.seen.hidden = m.seen.hidden[:0]
+}
+
+// searchHidden masks the inside of a control string, which nobody sees and which is stored all the same.
+func (m *MaskWriter) searchHidden(inside span) {
+	var v visible
+	v.read(m.buf[inside.start:inside.end], true)
+	m.index.search(v.text, 0, nil, func(start, end int) {
+		m.cover(inside.start+v.at(start), inside.start+v.at(end-1)+1)
+	})
+}
+
+// held returns how much of buf can be passed on. idle says that nothing has come for a while.
+func (m *MaskWriter) held(idle bool) int {
+	text, hold := m.seen.text, len(m.seen.text)
+	for i := range m.open {
+		if start := m.open[i].start; !idle || m.seen.line <= start {
+			hold = min(hold, start)
 		}
 	}
-	m.state = s
+	for start := max(0, len(text)-maxAnchor+1); start < hold; start++ {
+		behindLine := start < m.seen.line
+		if behindLine && (idle || len(text)-start < minSecret) {
+			continue
+		}
+		if m.index.begins(text[start:]) {
+			hold = start
+		}
+	}
+	if hold == len(text) {
+		return m.seen.raw
+	}
+	return m.seen.at(hold)
 }
 
-// cover notes buf[start:end], which ends where the search stands, as masked.
+// cover notes a part of buf as masked.
 func (m *MaskWriter) cover(start, end int) {
-	n := len(m.spans)
-	for ; n > 0 && m.spans[n-1].end >= start; n-- {
-		start = min(start, m.spans[n-1].start)
+	start = max(start, 0) // its beginning may have been passed on
+	last := len(m.spans)
+	for last > 0 && m.spans[last-1].start > end {
+		last--
 	}
-	m.spans = append(m.spans[:n], span{start, end})
-}
-
-// union merges spans that overlap or touch.
-func union(a, b []span) []span {
-	all := slices.Concat(a, b)
-	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.start, b.start) })
-	merged := all[:0]
-	for _, s := range all {
-		if n := len(merged); n > 0 && merged[n-1].end >= s.start {
-			merged[n-1].end = max(merged[n-1].end, s.end)
-		} else {
-			merged = append(merged, s)
-		}
+	first := last
+	for first > 0 && m.spans[first-1].end >= start {
+		first--
+		start, end = min(start, m.spans[first].start), max(end, m.spans[first].end)
 	}
-	return merged
+	m.spans = slices.Replace(m.spans, first, last, span{start, end})
 }
 
 // release passes on buf[:n], with the rest of a span that goes on there, and keeps what is behind n.
@@ -140,8 +173,23 @@ func (m *MaskWriter) release(n int) error {
 			}
 		}
 		m.spans = kept
+		m.forget(n)
 	}
 	return err
+}
+
+// forget drops the text that no candidate needs, after the first n bytes of buf have gone.
+func (m *MaskWriter) forget(n int) {
+	keep := min(m.next, len(m.seen.text))
+	for i := range m.open {
+		keep = min(keep, m.open[i].start)
+	}
+	m.seen.drop(keep, n)
+	m.next -= keep
+	for i := range m.open {
+		m.open[i].start -= keep
+		m.open[i].next -= keep
+	}
 }
 
 // render returns buf[from:to] with what is masked replaced.

@@ -133,49 +133,61 @@ const esc = 0x1b
 // sequenceEnd returns where the control sequence ends that begins at text[i] with an ESC, 0 when it has no
 // end (ECMA-48, sections 5.3, 5.4 and 5.6).
 func sequenceEnd(text string, i int) int {
-	if i+1 >= len(text) {
+	end, _ := sequenceOf(text[i:])
+	if end == 0 {
 		return 0
 	}
-	switch c := text[i+1]; {
-	case c == '[': // CSI: parameters, intermediates, one final byte
-		return finalByte(text, i+2, '@')
-	case strings.IndexByte("]PX^_", c) >= 0: // OSC, DCS, SOS, PM, APC: a string with a terminator
-		return stringEnd(text, i+2)
-	case c >= ' ' && c <= '/': // charsets and the like: intermediates, one final byte
-		return finalByte(text, i+1, '0')
-	case c >= '0' && c <= '~':
-		return i + 2
+	return i + end
+}
+
+// sequenceOf returns the length of the control sequence that text begins with, 0 when it is none. With
+// more, it may be one when more text comes.
+func sequenceOf[T string | []byte](text T) (end int, more bool) {
+	if len(text) < 2 {
+		return 0, true
 	}
-	return 0
+	switch c := text[1]; {
+	case c == '[': // CSI: parameters, intermediates, one final byte
+		return finalByte(text, 2, '@')
+	case c == ']', c == 'P', c == 'X', c == '^', c == '_': // OSC, DCS, SOS, PM, APC: a string with a terminator
+		return stringEnd(text, 2)
+	case c >= ' ' && c <= '/': // charsets and the like: intermediates, one final byte
+		return finalByte(text, 1, '0')
+	case c >= '0' && c <= '~':
+		return 2, false
+	}
+	return 0, false
 }
 
 // finalByte passes over parameters and intermediates to the final byte, the first that is at least lowest.
-func finalByte(text string, i int, lowest byte) int {
+func finalByte[T string | []byte](text T, i int, lowest byte) (end int, more bool) {
 	for ; i < len(text); i++ {
 		switch c := text[i]; {
 		case c < ' ' || c > '~':
-			return 0
+			return 0, false
 		case c >= lowest:
-			return i + 1
+			return i + 1, false
 		}
 	}
-	return 0
+	return 0, true
 }
 
 // stringEnd returns the end of a string that BEL or ST (ESC \) ends, 0 if nothing does or what it has in it
-// would end it early.
-func stringEnd(text string, i int) int {
+// would end it early. The end of a line does: sequences are looked at line by line.
+func stringEnd[T string | []byte](text T, i int) (end int, more bool) {
 	for ; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '\a':
-			return i + 1
-		case c == esc && i+1 < len(text) && text[i+1] == '\\':
-			return i + 2
-		case c == esc || c == 0x18 || c == 0x1a: // ESC, CAN and SUB abort it
-			return 0
+			return i + 1, false
+		case c == esc && i+1 == len(text):
+			return 0, true
+		case c == esc && text[i+1] == '\\':
+			return i + 2, false
+		case c == esc || c == 0x18 || c == 0x1a || c == '\n': // ESC, CAN and SUB abort it
+			return 0, false
 		}
 	}
-	return 0
+	return 0, true
 }
 
 // isAttributes reports whether a sequence is an SGR that hides nothing.

@@ -1,0 +1,142 @@
+package logs
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// encode appends a percent-encoding.
+func (v *percentVariant) encode(dst []byte, s string) []byte {
+	digits := "0123456789ABCDEF"
+	if v.lower {
+		digits = "0123456789abcdef"
+	}
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b == ' ' && v.plus && v.encodedTwice:
+			dst = append(dst, '%', '2', digits[0xb])
+		case b == ' ' && v.plus:
+			dst = append(dst, '+')
+		case v.keeps(b):
+			dst = append(dst, b)
+		case v.encodedTwice:
+			dst = append(dst, '%', '2', '5', digits[b>>4], digits[b&15])
+		default:
+			dst = append(dst, '%', digits[b>>4], digits[b&15])
+		}
+	}
+	return dst
+}
+
+func appendJSON(dst []byte, s string, v jsonVariant) []byte {
+	format := `\u%04x`
+	if v == jsonAllUnicodeUp {
+		format = `\u%04X`
+	}
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		part := s[i : i+size]
+		i += size
+		switch {
+		case v >= jsonAllUnicode, r >= utf8.RuneSelf && (v == jsonASCII || v == jsonASCIISlash):
+			if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
+				dst = fmt.Appendf(dst, format+format, high, low)
+			} else {
+				dst = fmt.Appendf(dst, format, r)
+			}
+		case r == '\u2028' || r == '\u2029':
+			dst = fmt.Appendf(dst, format, r) // as JavaScript and Go do
+		case r == utf8.RuneError && size == 1:
+			dst = append(dst, `\ufffd`...)
+		case r == '"' && v == jsonHTMLQuotes, r == '\'' && v == jsonHTMLQuotes,
+			strings.ContainsRune("<>&", r) && (v == jsonHTML || v == jsonHTMLQuotes):
+			dst = fmt.Appendf(dst, format, r)
+		case r == '/' && (v == jsonSlash || v == jsonASCIISlash):
+			dst = append(dst, `\/`...)
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r < ' ' && strings.ContainsRune("\b\f\n\r\t", r):
+			dst = append(dst, '\\', "bfnrt"[strings.IndexRune("\b\f\n\r\t", r)])
+		case r < ' ':
+			dst = fmt.Appendf(dst, format, r)
+		default:
+			dst = append(dst, part...)
+		}
+	}
+	return dst
+}
+
+func appendHex(dst []byte, s string, variant int, first bool) []byte {
+	v := hexVariants[variant]
+	digits := "0123456789abcdef"
+	if v.upper {
+		digits = "0123456789ABCDEF"
+	}
+	for i := range len(s) {
+		if !first || i > 0 || v.between == `\x` {
+			dst = append(dst, v.between...)
+		}
+		dst = append(dst, digits[s[i]>>4], digits[s[i]&15])
+	}
+	return dst
+}
+
+func appendHTML(dst []byte, s string, quotes [2]string) []byte {
+	for i := range len(s) {
+		switch b := s[i]; b {
+		case '&':
+			dst = append(dst, "&amp;"...)
+		case '<':
+			dst = append(dst, "&lt;"...)
+		case '>':
+			dst = append(dst, "&gt;"...)
+		case '"':
+			dst = append(dst, quotes[0]...)
+		case '\'':
+			dst = append(dst, quotes[1]...)
+		default:
+			dst = append(dst, b)
+		}
+	}
+	return dst
+}
+
+// backslashed are the characters before which bash's printf %q puts a backslash.
+const backslashed = " \t\"'`\\|&;()<>!{}*[]?^$,"
+
+func appendShell(dst []byte, s string, v shellVariant, first bool) []byte {
+	for i := range len(s) {
+		b := s[i]
+		switch {
+		case v == shellQuoteBackslash && b == '\'':
+			dst = append(dst, `'\''`...)
+		case v == shellQuoteDouble && b == '\'':
+			dst = append(dst, `'"'"'`...)
+		case v == shellDouble && strings.IndexByte("\\\"$`", b) >= 0:
+			dst = append(dst, '\\', b)
+		case v == shellBackslash && (strings.IndexByte(backslashed, b) >= 0 || first && i == 0 && (b == '#' || b == '~')):
+			dst = append(dst, '\\', b)
+		case v == shellANSI:
+			dst = appendANSI(dst, b)
+		default:
+			dst = append(dst, b)
+		}
+	}
+	return dst
+}
+
+// appendANSI writes a byte as inside of bash's $'...', which it uses for strings with control characters.
+func appendANSI(dst []byte, b byte) []byte {
+	const named = "\a\b\x1b\f\n\r\t\v\\'"
+	const names = `abEfnrtv\'`
+	switch i := strings.IndexByte(named, b); {
+	case i >= 0:
+		return append(dst, '\\', names[i])
+	case b < ' ' || b == 0x7f:
+		return fmt.Appendf(dst, `\%03o`, b)
+	}
+	return append(dst, b)
+}
