@@ -47,8 +47,12 @@ func (x *index) candidate(a *anchor, start int) candidate {
 }
 
 // maxOpen bounds how many forms are compared at once. Only a secret that repeats itself, in a text that
-// does the same, has more of them: from there on the text is masked without knowing how they end.
-const maxOpen = 1024
+// does the same, has more of them. From there on a text is masked that is like the first brief bytes of a
+// form: to compare each to its end would take as long as the secret for every byte of the text.
+const (
+	maxOpen = 64
+	brief   = 256
+)
 
 // search looks for secrets that begin in text[from:] and calls found with the place of each. It appends to
 // open those that the text is too short for.
@@ -60,7 +64,10 @@ func (x *index) search(text []byte, from int, open []candidate, found func(start
 				found(i, i+int(a.n))
 				return
 			case len(open) == maxOpen:
-				found(i, len(text))
+				end := min(len(text), i+brief)
+				if c := x.candidate(a, i); c.compare(text[:end]) != differs {
+					found(i, end)
+				}
 				return
 			}
 			c := x.candidate(a, i)
