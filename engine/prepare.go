@@ -77,7 +77,7 @@ func (r *run) create(ctx context.Context, n *node, step *sandbox.Step, ready *re
 		return nil, err
 	}
 	p.readiness = ready
-	if err := ready.checkFree(ctx, p.sandbox); err != nil {
+	if err := ready.checkFree(p.sandbox); err != nil {
 		return nil, errors.Join(err, p.remove())
 	}
 	return p, nil

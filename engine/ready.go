@@ -29,6 +29,7 @@ type readiness struct {
 	run      *run
 	node     *node
 	probes   []probe
+	exposed  []uint16      // TCP ports that the image says its program listens on
 	timeout  time.Duration // from the start of the command until it must be ready
 	interval time.Duration // between two tries
 	printed  *printed      // the step's output
@@ -68,7 +69,10 @@ func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 	if asked == nil && (!n.service || !own) || asked != nil && asked.None {
 		return nil, nil
 	}
-	rd := &readiness{run: r, node: n, timeout: readyTimeout, interval: readyInterval, printed: newPrinted()}
+	rd := &readiness{
+		run: r, node: n, timeout: readyTimeout, interval: readyInterval, printed: newPrinted(),
+		exposed: exposedPorts(image.Config.Config.ExposedPorts),
+	}
 	if asked == nil || !asked.HasCondition() {
 		check, err := healthcheckOf(image)
 		if err != nil || check == nil && asked == nil {

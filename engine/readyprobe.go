@@ -32,7 +32,12 @@ func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, b
 		defer ticker.Stop()
 		for {
 			trying, cancel := context.WithTimeout(ctx, timeout)
-			err := try(trying, box)
+			err := rd.checkOwner(box)
+			if err == nil {
+				if err = try(trying, box); err == nil {
+					err = rd.checkOwner(box) // who answered may just have begun to
+				}
+			}
 			cancel()
 			if err == nil {
 				return nil
@@ -218,23 +223,4 @@ func (rd *readiness) resolve(ctx context.Context, box *sandbox.Sandbox, host str
 		return []netip.Addr{address}, nil
 	}
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-}
-
-// checkFree makes sure that no probe takes something else for the step. On the host's network,
-// the server of another run may listen on the same port, and the steps would work on its data.
-func (rd *readiness) checkFree(ctx context.Context, box *sandbox.Sandbox) error {
-	if rd == nil {
-		return nil
-	}
-	for _, p := range rd.probes {
-		if p.port == "" {
-			continue
-		}
-		conn, err := rd.dial(ctx, box, net.JoinHostPort("", p.port))
-		if err != nil {
-			continue // nothing listens
-		}
-		return errors.Join(fmt.Errorf("something else listens on port %s already and would be taken for this %s (use another port, or network: private)", p.port, rd.node.role()), conn.Close())
-	}
-	return nil
 }

@@ -58,11 +58,44 @@ func (r *run) serve(ctx, serving context.Context, n *node, p *prepared) outcome 
 	case serving.Err() != nil && end.status == event.Cancelled:
 		return outcome{status: event.Stopped}
 	case n.result.NotReady || n.result.Started.IsZero() || ctx.Err() != nil:
+	case n.service && r.endedEarly(n, end):
+		n.result.EndedEarly = true
+		return earlyEnd(end)
 	case end.status == event.Failed:
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", n.role(), end.code)})
 	case end.status == event.Succeeded && n.service:
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "the service ended by itself before the steps that may need it"})
 	}
+	return end
+}
+
+// endedEarly reports whether a service has ended before what needs it. One that ended with
+// exit code 0 may have done all that it was for, but not before anybody could need it.
+func (r *run) endedEarly(n *node, end outcome) bool {
+	isNeeded, isUsed, isDone := false, false, true
+	for _, other := range r.nodes {
+		if other.done == nil && slices.Contains(other.needs, n) {
+			isNeeded = true
+			isUsed = isUsed || other.life.has(starting)
+			isDone = isDone && other.life.has(ended)
+		}
+	}
+	if r.o.Serve != nil { // calls may need it until the end
+		return end.status == event.Failed
+	}
+	return isNeeded && (end.status == event.Failed && !isDone || end.status == event.Succeeded && !isUsed)
+}
+
+// earlyEnd is the end of a service that has ended before what needs it.
+func earlyEnd(end outcome) outcome {
+	how := fmt.Sprintf("ended with exit code %d", end.code)
+	if end.err != nil {
+		how = end.err.Error()
+	}
+	if end.code == 0 {
+		end.code = event.CodeError // it is never green
+	}
+	end.status, end.err = event.Failed, fmt.Errorf("%s before the steps that need it have ended (failure: ignore in the service allows that)", how)
 	return end
 }
 

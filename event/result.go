@@ -29,21 +29,22 @@ const (
 
 // StepResult is how a step or service ended.
 type StepResult struct {
-	Step     string `json:"step"`
-	Service  bool   `json:"service,omitempty"`
-	Detached bool   `json:"detached,omitempty"` // it ran beside the steps after it
-	File     string `json:"file,omitempty"`     // pipeline file with the step, as the user named it
-	Line     int    `json:"line,omitempty"`     // line of the step in File
-	Image    string `json:"image"`              // reference, as the pipeline names it
-	Digest   string `json:"digest,omitempty"`   // digest of the image's manifest
-	Status   Status `json:"status"`
-	ExitCode int    `json:"exit_code"`
-	NotReady bool   `json:"not_ready,omitempty"` // a service or detached step that did not become ready
-	Ignored  bool   `json:"ignored,omitempty"`   // it failed, and the pipeline allows that
-	OOM      bool   `json:"oom,omitempty"`
-	Reason   string `json:"reason,omitempty"`  // the conditions that were met, or why the step was skipped
-	DoneIn   string `json:"done_in,omitempty"` // ID of the earlier run that did the step; it did not run again
-	Error    string `json:"error,omitempty"`   // why it failed, in words; never empty when stepexec itself failed
+	Step       string `json:"step"`
+	Service    bool   `json:"service,omitempty"`
+	Detached   bool   `json:"detached,omitempty"` // it ran beside the steps after it
+	File       string `json:"file,omitempty"`     // pipeline file with the step, as the user named it
+	Line       int    `json:"line,omitempty"`     // line of the step in File
+	Image      string `json:"image"`              // reference, as the pipeline names it
+	Digest     string `json:"digest,omitempty"`   // digest of the image's manifest
+	Status     Status `json:"status"`
+	ExitCode   int    `json:"exit_code"`
+	NotReady   bool   `json:"not_ready,omitempty"`   // a service or detached step that did not become ready
+	EndedEarly bool   `json:"ended_early,omitempty"` // a service that ended before what needs it had ended
+	Ignored    bool   `json:"ignored,omitempty"`     // it failed, and the pipeline allows that
+	OOM        bool   `json:"oom,omitempty"`
+	Reason     string `json:"reason,omitempty"`  // the conditions that were met, or why the step was skipped
+	DoneIn     string `json:"done_in,omitempty"` // ID of the earlier run that did the step; it did not run again
+	Error      string `json:"error,omitempty"`   // why it failed, in words; never empty when stepexec itself failed
 
 	DependsOn []string  `json:"depends_on,omitempty"` // steps and services that had to be over before it could start
 	WaitedFor string    `json:"waited_for,omitempty"` // the one of DependsOn that was over last
@@ -64,11 +65,14 @@ type StepResult struct {
 }
 
 // FailsRun reports whether the result makes the run fail. A service or a detached step
-// does so only when it could not be started or did not become ready.
+// does so only when it could not be started or did not become ready, and a service
+// also when it ended before what needs it.
 func (r *StepResult) FailsRun() bool {
 	switch {
+	case r.Service && r.Ignored:
+		return false
 	case r.Service || r.Detached:
-		return r.NotReady || r.Status == Failed && r.Started.IsZero()
+		return r.NotReady || r.EndedEarly || r.Status == Failed && r.Started.IsZero()
 	case r.Ignored:
 		return false
 	}

@@ -276,8 +276,7 @@ var invalid = []struct {
 	{"secrets-string", structure, `4:14: steps[0].secrets: must be a list, not a string`},
 	{"self-alias", syntax, `1:6: anchor "a" contains itself`},
 	{"service-depends-on", structure, `4:5: services.db.depends_on: is not allowed in a service (services start before the steps and run until the last one ends)
-5:5: services.db.when: is not allowed in a service (services start before the steps and run until the last one ends)
-6:5: services.db.failure: is not allowed in a service (services start before the steps and run until the last one ends)`},
+5:5: services.db.when: is not allowed in a service (services start before the steps and run until the last one ends)`},
 	{"service-name-space", structure, `2:3: services."my db": "my db" is not valid as the name of a service (steps reach a service by its name, so it must be a host name: letters, digits and -)`},
 	{"settings-collision", semantics, `4:28: steps[0].settings.dry_run: sets PLUGIN_DRY_RUN, as dry-run does (remove one of the two)`},
 	{"settings-list", structure, `4:15: steps[0].settings: must be a map, not a list`},

@@ -34,11 +34,11 @@ func orderKeys() []Key {
 		},
 		{
 			Name: "failure", Class: Free, Fields: []string{"IgnoreFailure", "FailsFast"},
-			Doc:     "What a failure of this step does to the pipeline.",
-			Schema:  `{"enum": ["fail", "ignore", "cancel"], "default": "fail"}`,
-			OfSteps: true, BesideSpec: true,
-			read:  func(p *parser, s *Step, v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore", "cancel")) },
-			write: func(_ *writer, s *Step) *yaml.Node { return asText(string(s.Failure)) },
+			Doc:        "What a failure of this step does to the pipeline.",
+			Schema:     `{"enum": ["fail", "ignore", "cancel"], "default": "fail"}`,
+			BesideSpec: true,
+			read:       func(p *parser, s *Step, v value) { s.Failure = FailurePolicy(p.oneOf(v, "fail", "ignore", "cancel")) },
+			write:      func(_ *writer, s *Step) *yaml.Node { return asText(string(s.Failure)) },
 		},
 		{
 			Name: "ends_run", Class: Free, Fields: []string{"EndsRun"},

@@ -33,6 +33,9 @@ for editors.`,
 				sayOnStderr("warning: " + warning.Error())
 			}
 			for _, w := range from.Set.Workflows {
+				if err := w.CheckNetworks(); err != nil {
+					return err
+				}
 				what := from.File
 				if len(from.Set.Workflows) > 1 {
 					what += ": " + w.Name

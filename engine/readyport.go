@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/stepexec/stepexec/sandbox"
+)
+
+// checkFree makes sure that nobody holds a port that the step's probes ask. On the host's
+// network, the server of another run may listen there, and the steps would work on its data.
+func (rd *readiness) checkFree(box *sandbox.Sandbox) error {
+	if rd == nil {
+		return nil
+	}
+	listeners, shared, err := box.Listeners()
+	if err != nil || !shared {
+		return err
+	}
+	for _, port := range rd.probedPorts() {
+		if holder, ok := listeners.Foreign[port]; ok {
+			return fmt.Errorf("port %d is held by %s, which would be taken for this %s (use another port, or network: private)", port, holder, rd.node.role())
+		}
+	}
+	return nil
+}
+
+// probedPorts are the ports of the step's own that its probes ask.
+func (rd *readiness) probedPorts() []uint16 {
+	var ports []uint16
+	for _, p := range rd.probes {
+		if port, err := strconv.ParseUint(p.port, 10, 16); err == nil {
+			ports = append(ports, uint16(port))
+		}
+	}
+	return ports
+}
+
+// checkOwner looks, once a probe has succeeded, whether it was the step that answered. A port
+// that a probe asks must be the step's own. A program inside, such as a health check, asks
+// ports that only it knows: they are taken for those that the image exposes, as long as the
+// step listens nowhere at all.
+func (rd *readiness) checkOwner(box *sandbox.Sandbox) error {
+	listeners, shared, err := box.Listeners()
+	if err != nil || !shared {
+		return err
+	}
+	ports := rd.probedPorts()
+	if len(ports) == 0 && len(listeners.Own) == 0 {
+		ports = rd.exposed
+	}
+	for _, port := range ports {
+		if holder, ok := listeners.Foreign[port]; ok {
+			return &foreignPortError{port, holder, rd.node.role()}
+		}
+	}
+	return nil
+}
+
+// foreignPortError says that a probe was answered by somebody else than the step.
+type foreignPortError struct {
+	port         uint16
+	holder, role string
+}
+
+func (e *foreignPortError) Error() string {
+	return fmt.Sprintf("port %d is held by %s, not by this %s (use another port, or network: private)", e.port, e.holder, e.role)
+}
+
+// exposedPorts are the TCP ports that an image says its program listens on.
+func exposedPorts(exposed map[string]struct{}) []uint16 {
+	var ports []uint16
+	for entry := range exposed {
+		text, protocol, _ := strings.Cut(entry, "/")
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err == nil && (protocol == "" || protocol == "tcp") {
+			ports = append(ports, uint16(port))
+		}
+	}
+	return ports
+}
