@@ -16,6 +16,7 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/signature"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -32,6 +33,7 @@ type Image struct {
 	Lowerdirs []string // layer directories, lowest first
 	Pulled    bool     // whether a source was asked for it now; otherwise an earlier pull has stored it
 	Warning   string   // warning for the user, or ""
+	SignedBy  string   // key that signed it, where a rule asks for a signature; "" otherwise
 }
 
 // Fetcher puts images into the store. Its fields must not change once it is in use.
@@ -112,7 +114,7 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) 
 	if ref.IsLocal() {
 		return f.pull(ctx, name, name)
 	}
-	image, root, err := f.stored(name)
+	image, root, err := f.stored(ctx, name, policy)
 	switch {
 	case err != nil:
 		return nil, err
@@ -138,7 +140,7 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) 
 func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy Policy) (*Image, error) {
 	tag := ref.String()
 	if policy != Always {
-		image, _, err := f.stored(tag)
+		image, _, err := f.stored(ctx, tag, policy)
 		if err != nil || image != nil && image.Digest == locked {
 			return image, err
 		}
@@ -194,7 +196,7 @@ func rootfsImage(ref pull.Reference) (*Image, error) {
 
 // stored returns the image that an earlier pull has stored, or nil, and the
 // digest that its name had then, or "" when that is not known.
-func (f *Fetcher) stored(name string) (image *Image, root digest.Digest, err error) {
+func (f *Fetcher) stored(ctx context.Context, name string, policy Policy) (image *Image, root digest.Digest, err error) {
 	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
 		return nil, "", err
 	}
@@ -209,7 +211,17 @@ func (f *Fetcher) stored(name string) (image *Image, root digest.Digest, err err
 	if !ok {
 		return nil, "", nil
 	}
-	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, RawConfig: record.Config, Lowerdirs: lowerdirs}
+	evidence, key, err := f.signed(ctx, name, record.Signatures, policy, record.Root, record.Manifest)
+	if err != nil {
+		return nil, "", err
+	}
+	if key != "" && len(record.Signatures) == 0 { // it was pulled before there was such a rule
+		record.Signatures = evidence
+		if err := f.Store.SaveImage(ctx, record); err != nil {
+			return nil, "", err
+		}
+	}
+	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, RawConfig: record.Config, Lowerdirs: lowerdirs, SignedBy: key}
 	if err := json.Unmarshal(record.Config, &image.Config); err != nil {
 		return nil, "", fmt.Errorf("read the stored configuration of %s: %w", name, err)
 	}
@@ -223,17 +235,25 @@ func (f *Fetcher) pull(ctx context.Context, from, name string) (_ *Image, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	return f.keep(ctx, source, name)
+	evidence, key, err := f.signed(ctx, name, nil, Always, source.Root, source.Digest)
+	if err != nil {
+		return nil, err // before anything of it is unpacked
+	}
+	image, err := f.keep(ctx, source, name, evidence)
+	if image != nil {
+		image.SignedBy = key
+	}
+	return image, err
 }
 
 // keep unpacks the image and records it as name.
-func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string) (*Image, error) {
+func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string, evidence []signature.Evidence) (*Image, error) {
 	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
 		return nil, err
 	}
 	record := unpack.ImageRecord{
 		Reference: name, Platform: platform(f.Platform), Root: source.Root, Manifest: source.Digest,
-		Config: source.RawConfig, Pulled: time.Now().UTC(),
+		Config: source.RawConfig, Pulled: time.Now().UTC(), Signatures: evidence,
 	}
 	var layers []unpack.Layer
 	for _, layer := range source.Layers {

@@ -44,7 +44,7 @@ func (f *Fetcher) loadOne(ctx context.Context, image pull.ArchivedImage) (images
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	for _, name := range image.Names {
-		image, err := f.report(name, func(f *Fetcher) (*Image, error) { return f.keep(ctx, source, name) })
+		image, err := f.report(name, func(f *Fetcher) (*Image, error) { return f.keep(ctx, source, name, nil) })
 		if err != nil {
 			return images, err
 		}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stepexec/stepexec/signature"
 )
 
 // Registries are the settings of registries. Package settings reads them from a file.
@@ -20,6 +22,8 @@ type Registries struct {
 	// by HOST or HOST:PORT as references have it, in lower case. Settings of a host
 	// apply to nothing else: a mirror has an entry of its own if it needs one.
 	Hosts map[string]Host
+	// Verify says which images must be signed. It holds for what is in the store, too.
+	Verify signature.Rules
 }
 
 // Host are the settings of one host. The zero value is the default.
@@ -52,6 +56,7 @@ func (r *Registries) WithMirrors(mirrors []string) (*Registries, error) {
 	with := &Registries{Hosts: make(map[string]Host)}
 	if r != nil {
 		maps.Copy(with.Hosts, r.Hosts)
+		with.Verify = r.Verify
 	}
 	for _, text := range slices.Backward(mirrors) {
 		host, mirror, found := strings.Cut(text, "=")

@@ -2,6 +2,8 @@ package settings_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +89,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"too large", strings.Repeat("#", 1<<20+1), "s.yml:1:1: the file is larger than 1048576 bytes"},
 		{"a list", "- a", "s.yml:1:1: want a map, not a list"},
 		{"a string", "registries", `s.yml:1:1: want a map, not "registries"`},
-		{"unknown key", "colour: red", `s.yml:1:1: unknown key "colour" (want history, layer_format, limits, output_limit, registries, store_limit)`},
+		{"unknown key", "colour: red", `s.yml:1:1: unknown key "colour" (want history, layer_format, limits, output_limit, registries, store_limit, verify_images)`},
 		{"a letter that is missing", "limits: {}\nregistres: {}", `s.yml:2:1: unknown key "registres" (did you mean "registries"?)`},
 		{"a letter too many", "llimits: {}", `s.yml:1:1: unknown key "llimits" (did you mean "limits"?)`},
 		{"a wrong letter", "store-limit: 1GB", `s.yml:1:1: unknown key "store-limit" (did you mean "store_limit"?)`},
@@ -193,6 +195,29 @@ func TestParseSize(t *testing.T) {
 	} {
 		if got, err := settings.ParseSize(text); err != nil || got != want {
 			t.Errorf("%s is %d, %v; want %d", text, got, err, want)
+		}
+	}
+}
+
+func TestVerifyImages(t *testing.T) {
+	dir := t.TempDir()
+	key := "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEODqQRIFLOQESjo+K8nd6+Mlr+nuY\nVwY4Au95IxcpjGPsNdgnv4jVnVpf95wl++T44knuY35LJ+4G4hilMGgILw==\n-----END PUBLIC KEY-----\n"
+	if err := os.WriteFile(filepath.Join(dir, "team.pub"), []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "s.yml")
+	for yaml, want := range map[string]string{
+		"verify_images: {a: 1}":                                            ":1:16: want a list of rules, not a map",
+		"verify_images: [{keys: [team.pub]}]":                              ":1:17: the rule needs images",
+		"verify_images: [{images: a.example/*}]":                           ":1:17: the rule needs either keys or unsigned: true",
+		"verify_images: [{images: a.example/*, keys: [x.pub]}]":            ":1:46: key: open ",
+		"verify_images: [{images: a.example/*, keys: []}]":                 ":1:45: want a list of files",
+		"verify_images: [{images: \"a b\", unsigned: true}]":               ":1:26: pattern \"a b\": it is not a repository",
+		"verify_images: [{images: a/*, kyes: [team.pub]}]":                 ":1:31: unknown key \"kyes\"",
+		"verify_images: [{images: a/*, unsigned: true, keys: [team.pub]}]": ":1:17: the rule needs either",
+	} {
+		if _, err := settings.Parse(file, []byte(yaml)); err == nil || !strings.Contains(err.Error(), file+want) {
+			t.Errorf("%s: %v", yaml, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/signature"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -17,20 +18,29 @@ type Settings struct {
 	OutputLimit int64            // bytes of a step's output that are shown and recorded; 0: nothing is said
 }
 
-// Parse reads settings. File names in them are relative to the folder of file, which is not read. Everything that is
+// Parse reads settings. File names in them are relative to the folder of file, which is not read itself; the keys of
+// verify_images are. Everything that is
 // not known is an error. The error is, or joins, an *Error for each thing that is wrong, in the order of the file.
 func Parse(file string, data []byte) (Settings, error) {
 	p := &parser{file: file}
 	var s Settings
 	if root := p.document(data); root != nil {
+		var verify signature.Rules
 		p.object(root, fields{
-			"registries":   func(n *yaml.Node) { s.Registries = p.registries(n) },
-			"store_limit":  func(n *yaml.Node) { s.StoreLimit = parsed(p, n, ParseStoreLimit) },
-			"layer_format": func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
-			"limits":       func(n *yaml.Node) { s.Limits = p.limits(n) },
-			"history":      func(n *yaml.Node) { s.History = p.history(n) },
-			"output_limit": func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
+			"verify_images": func(n *yaml.Node) { verify = p.verifyImages(n) },
+			"registries":    func(n *yaml.Node) { s.Registries = p.registries(n) },
+			"store_limit":   func(n *yaml.Node) { s.StoreLimit = parsed(p, n, ParseStoreLimit) },
+			"layer_format":  func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
+			"limits":        func(n *yaml.Node) { s.Limits = p.limits(n) },
+			"history":       func(n *yaml.Node) { s.History = p.history(n) },
+			"output_limit":  func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
 		})
+		if verify != nil {
+			if s.Registries == nil {
+				s.Registries = &pull.Registries{Hosts: map[string]pull.Host{}}
+			}
+			s.Registries.Verify = verify
+		}
 	}
 	if err := p.err(); err != nil {
 		return Settings{}, err

@@ -16,6 +16,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
+
+	"github.com/stepexec/stepexec/signature"
 )
 
 const (
@@ -33,6 +35,9 @@ type ImageRecord struct {
 	Config    []byte        `json:"config"` // the image's configuration, byte by byte: its digest is the image's id
 	Layers    []RecordLayer `json:"layers"` // lowest first
 	Pulled    time.Time     `json:"pulled"`
+	// Signatures are those that the image was taken with. They are kept to be verified again,
+	// by the rules of that day, and are proof of nothing by themselves.
+	Signatures []signature.Evidence `json:"signatures,omitempty"`
 }
 
 // A RecordLayer is one layer of an ImageRecord.

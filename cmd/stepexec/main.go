@@ -109,7 +109,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newActionsHook(), newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newDoctor(), newVersion(), newPs(), newStop(), newHistory(), newLogs(), newReport())
+	root.AddCommand(newActionsHook(), newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newVerifyImage(), newDoctor(), newVersion(), newPs(), newStop(), newHistory(), newLogs(), newReport())
 	for _, cmd := range []*cobra.Command{newActionsRun(kill), newActionsJob(), newRun(kill), newShell(kill), newKept(), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
 		root.AddCommand(asRoot(cmd))
 	}
