@@ -59,6 +59,9 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", name, err)
 		}
+		if c.ContextName == "" {
+			j.nameByImage(step)
+		}
 		j.pipeline.Services = append(j.pipeline.Services, *step)
 		j.response.Context.Services = append(j.response.Context.Services, ResponseContainer{Ports: portContext(step.Names.Ports)})
 	}
@@ -76,6 +79,18 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 	j.pipeline.Services = append(j.pipeline.Services, *step)
 	j.response.Context.Container = &ResponseContainer{Ports: portContext(step.Names.Ports)}
 	return j, nil
+}
+
+// nameByImage has a service whose name the runner does not tell be known by its image too, as
+// most services are called: redis for docker.io/library/redis:8.
+func (j *job) nameByImage(step *pipeline.Step) {
+	name := path.Base(step.Image)
+	name, _, _ = strings.Cut(name, "@")
+	name, _, _ = strings.Cut(name, ":")
+	isTaken := func(other pipeline.Step) bool { return slices.Contains(other.Names.Aliases, name) }
+	if pipeline.IsPeerName(name) && !slices.ContainsFunc(j.pipeline.Services, isTaken) {
+		step.Names.Aliases = append(step.Names.Aliases, name)
+	}
 }
 
 // step makes a step of a container.
