@@ -125,3 +125,47 @@ func TestAMirrorWithoutTheManifestIsNotAskedForBlobs(t *testing.T) {
 		t.Errorf("warnings %q", w)
 	}
 }
+
+// A foreign layer is taken from the registry, and never from its urls.
+func TestForeignLayers(t *testing.T) {
+	layer := []byte("a layer")
+	var elsewhere atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	for _, there := range []bool{true, false} {
+		config := mustJSON(t, ocispec.Image{
+			Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"},
+			RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(layer)}},
+		})
+		d := descriptor("application/vnd.oci.image.layer.nondistributable.v1.tar", layer)
+		d.URLs = []string{other.URL}
+		manifest := manifestOf(t, config, []ocispec.Descriptor{d})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			switch {
+			case strings.Contains(q.URL.Path, "/manifests/"):
+				w.Header().Set("Content-Type", ociManifest)
+				_, _ = w.Write(manifest)
+			case strings.HasSuffix(q.URL.Path, digest.FromBytes(config).String()):
+				_, _ = w.Write(config)
+			case strings.Contains(q.URL.Path, "/blobs/") && there:
+				_, _ = w.Write(layer)
+			case strings.Contains(q.URL.Path, "/blobs/"):
+				w.WriteHeader(http.StatusNotFound)
+			}
+		}))
+		defer server.Close()
+		img := mustResolve(t, strings.TrimPrefix(server.URL, "http://")+"/x:1", pull.Options{Platform: "linux/amd64", Keychain: anonymous})
+		stream, err := img.Layers[0].Open(t.Context())
+		if there != (err == nil) {
+			t.Errorf("there is %v, error %v", there, err)
+		}
+		if err != nil {
+			wantText(t, err, "it is foreign, and urls are not used")
+			continue
+		}
+		_ = stream.Close()
+	}
+	if elsewhere.Load() > 0 {
+		t.Error("a url of the manifest was asked")
+	}
+}

@@ -22,7 +22,8 @@ const (
 	maxLinks = 40
 )
 
-// archive serves the files of an uncompressed tar from where they lie in it.
+// archive serves the files of a tar from where they lie in it. One that is compressed is
+// decompressed to a temporary file first.
 type archive struct {
 	file    *os.File
 	entries map[string]entry
@@ -46,11 +47,15 @@ func openArchive(path beneath.Path) (*archive, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	entries, err := indexArchive(file, size)
+	content, size, err := plain(file, size)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &archive{file, entries}, nil
+	entries, err := indexArchive(content, size)
+	if err != nil {
+		return nil, errors.Join(err, content.Close())
+	}
+	return &archive{content, entries}, nil
 }
 
 func (a *archive) Close() error { return a.file.Close() }
@@ -82,9 +87,6 @@ func lookUp(entries map[string]entry, name string) (entry, error) {
 // last one counts, as when the archive is extracted.
 func indexArchive(r io.ReaderAt, size int64) (map[string]entry, error) {
 	section := io.NewSectionReader(r, 0, size)
-	if err := refuseCompressed(section); err != nil {
-		return nil, err
-	}
 	entries := make(map[string]entry)
 	headers := tar.NewReader(section)
 	for range maxEntries {
@@ -169,12 +171,4 @@ func compression(r io.ReaderAt) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-func refuseCompressed(r io.ReaderAt) error {
-	name, err := compression(r)
-	if err == nil && name != "" {
-		return fmt.Errorf("the archive is compressed: decompress it first (%s -d FILE)", name)
-	}
-	return err
 }

@@ -14,7 +14,7 @@ import (
 const (
 	// maxIndexDepth is how many indexes may stand between a reference and its image.
 	// A cycle cannot arise: each document has the digest that its parent names.
-	maxIndexDepth = 2
+	maxIndexDepth = 3
 	// maxDocuments bounds the manifests and indexes read for one reference, so that an
 	// index of thousands of nested ones is an error, not thousands of requests.
 	maxDocuments = 64

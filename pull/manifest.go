@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -166,19 +167,23 @@ func checkDescriptor(d ocispec.Descriptor) error {
 	return checkDigest(d.Digest)
 }
 
-// checkLayer refuses layers that are to be fetched from elsewhere. The attack
-// (CVE-2020-15157): a manifest whose urls point into the runner's own network, or
-// to a host that asks for, and gets, the registry's credentials.
+// The OCI's media types of layers that may not be distributed, which are deprecated.
+const ociForeign = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+
+// isForeign reports whether a layer may have to be fetched from elsewhere. Its urls are never
+// used. The attack (CVE-2020-15157): a manifest whose urls point into the runner's own network,
+// or to a host that asks for, and gets, the registry's credentials. Where the registry has
+// the layer all the same, it is one like others.
+func isForeign(d ocispec.Descriptor) bool {
+	return len(d.URLs) > 0 || strings.HasPrefix(d.MediaType, ociForeign) || strings.HasPrefix(d.MediaType, dockerForeign)
+}
+
 func checkLayer(d ocispec.Descriptor) error {
-	if len(d.URLs) > 0 {
-		return errors.New("it is foreign (has urls), which is refused: push the image with its layers")
-	}
 	switch d.MediaType {
 	case ocispec.MediaTypeImageLayer, ocispec.MediaTypeImageLayerGzip, ocispec.MediaTypeImageLayerZstd,
-		dockerLayer, dockerLayer + ".gzip", dockerLayer + ".zstd":
+		dockerLayer, dockerLayer + ".gzip", dockerLayer + ".zstd",
+		ociForeign, ociForeign + "+gzip", ociForeign + "+zstd", dockerForeign, dockerForeign + ".gzip":
 		return checkDescriptor(d)
-	case dockerForeign, dockerForeign + ".gzip":
-		return errors.New("it is foreign, which is refused: push the image with its layers")
 	}
 	return fmt.Errorf("unknown media type %q", d.MediaType)
 }

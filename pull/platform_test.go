@@ -117,8 +117,10 @@ func TestNestedIndex(t *testing.T) {
 	if img.Platform != "linux/arm64" {
 		t.Errorf("got %s", img.Platform)
 	}
-	err := resolveError(t, r.Push(t, "three:1", nest(two)), pull.Options{Platform: "linux/arm64", Keychain: anonymous})
-	wantText(t, err, "more than 2 indexes inside each other")
+	three := nest(two)
+	mustResolve(t, r.Push(t, "three:1", three), pull.Options{Platform: "linux/arm64", Keychain: anonymous})
+	err := resolveError(t, r.Push(t, "four:1", nest(three)), pull.Options{Platform: "linux/arm64", Keychain: anonymous})
+	wantText(t, err, "more than 3 indexes inside each other")
 }
 
 func TestDefaultPlatformIsTheHost(t *testing.T) {

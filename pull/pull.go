@@ -231,6 +231,9 @@ func resolveFrom(ctx context.Context, p place, ref Reference, want ocispec.Platf
 			MediaType: d.MediaType,
 			open: func(ctx context.Context) (io.ReadCloser, error) {
 				stream, err := p.blob(ctx, d)
+				if errors.Is(err, ErrNotFound) && isForeign(d) {
+					err = fmt.Errorf("%w; it is foreign, and urls are not used: push the image with its layers", err)
+				}
 				if err != nil {
 					return nil, fmt.Errorf("pull %s: layer %s: %w", ref, d.Digest, err)
 				}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/fetch"
+	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -25,10 +26,10 @@ func newLoad() *cobra.Command {
 		Short: "Put the images of an archive into the store",
 		Long: `Put the images of an archive into the store, so that pipelines use them without a
 registry: of one that docker save or podman save wrote, or of the tar of an OCI image
-layout. Without NAME it is all images, under the names that the archive gives them;
+layout, compressed (gzip, zstd, xz) or not. FILE - is standard input. Without NAME it is all images, under the names that the archive gives them;
 with NAME those alone. The only image of an archive that does not name it gets NAME.
 An archive can claim any name: load only what you trust.`,
-		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  stepexec load app.oci.tar registry.example.com/app:1",
+		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  docker save golang:1.26 | stepexec load -\n  stepexec load app.oci.tar registry.example.com/app:1",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.load(cmd.Context(), cmd.OutOrStdout(), args[0], args[1:])
@@ -43,7 +44,7 @@ An archive can claim any name: load only what you trust.`,
 	return cmd
 }
 
-func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, names []string) error {
+func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, names []string) (err error) {
 	if err := sandbox.CheckPrivilege(); err != nil {
 		return err
 	}
@@ -51,6 +52,11 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, n
 	if err != nil {
 		return err
 	}
+	file, release, err := pull.Spool(name)
+	if err != nil {
+		return fmt.Errorf("load %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if len(names) == 0 {
 		names = []string{""}
 	}
@@ -66,6 +72,9 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, file string, n
 		return nil
 	})
 	for _, image := range loaded {
+		if image.Warning != "" {
+			sayOnStderr("warning: " + image.Warning)
+		}
 		if _, printErr := fmt.Fprintf(stdout, "%s\n%s\n", image.Name, image.Digest); printErr != nil {
 			return errors.Join(err, printErr)
 		}
