@@ -113,7 +113,7 @@ func TestWorkflows(t *testing.T) {
 			want:   "a=failure b=skipped",
 		},
 		"what a step may have": {
-			config: workflow(serial(with(step("a", "id -u", "df -P /scratch | tail -1 | cut -d' ' -f1", "grep -c example.test /etc/hosts", "grep -c b-side /etc/hosts", "cat /etc/resolv.conf", "pwd", "test -c /dev/zero2 && echo device", "echo $HOME"),
+			config: workflow(serial(with(step("a", "id -u", "df -P /scratch | tail -1 | cut -d' ' -f1", "grep -c example.test /etc/hosts", "grep b-side /etc/hosts || echo later steps have no address yet", "cat /etc/resolv.conf", "pwd", "test -c /dev/zero2 && echo device", "echo $HOME"),
 				func(s *workflows.Step) {
 					s.BackendOptions = map[string]any{"docker": map[string]any{"user": "1000"}}
 					s.Tmpfs, s.Devices, s.WorkingDir = []string{"/scratch:size=1m"}, []string{"/dev/zero:/dev/zero2:r"}, "/elsewhere/deep"
@@ -121,7 +121,7 @@ func TestWorkflows(t *testing.T) {
 					s.DNS, s.DNSSearch = []string{"192.0.2.53"}, []string{"example.test"}
 				}), step("b-side", "true"))...),
 			want:   "a=success b-side=success",
-			prints: map[string]string{"a": "1000\ntmpfs\n1\n1\nnameserver 192.0.2.53\nsearch example.test\n/elsewhere/deep\ndevice\n/home/builder"},
+			prints: map[string]string{"a": "1000\ntmpfs\n1\nlater steps have no address yet\nnameserver 192.0.2.53\nsearch example.test\n/elsewhere/deep\ndevice\n/home/builder"},
 		},
 		"volumes": {
 			config: workflow(serial(
