@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/logs"
@@ -140,12 +141,13 @@ type run struct {
 	admitted  *policy.Plan   // as package policy admitted it
 	plan      *pipeline.Plan // the admitted plan; with a workspace of its own, a copy that names it
 	o         Options
-	fixed     *logs.Mask      // masks the run's secrets; used for names, which must not change during the run
-	shared    string          // workspace that the run's own was copied from, or the run's workspace itself
-	nodes     []*node         // services first, then steps, in the order of the plan
-	services  []*node         // those of nodes
-	life      lifetimes       // how long steps may live
-	interrupt context.Context // ends when the run is interrupted, but not with the run's time
+	fixed     *logs.Mask                     // masks the run's secrets; used for names, which must not change during the run
+	places    func(path string) beneath.Path // see imagePlaces
+	shared    string                         // workspace that the run's own was copied from, or the run's workspace itself
+	nodes     []*node                        // services first, then steps, in the order of the plan
+	services  []*node                        // those of nodes
+	life      lifetimes                      // how long steps may live
+	interrupt context.Context                // ends when the run is interrupted, but not with the run's time
 
 	// These have locks of their own.
 	mask      *logs.Mask // masks the run's secrets and the values that steps had masked

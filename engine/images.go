@@ -1,17 +1,22 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"path/filepath"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pull"
 )
 
 // newImages returns the images of a run, whose fetches end with ctx.
 func (r *run) newImages(ctx context.Context) *fetch.Images {
 	fetcher := *r.o.Fetcher
-	fetcher.Options.Roots = r.roots()
+	r.places = r.imagePlaces()
+	fetcher.Options.Place = r.places
 	also := fetcher.Events
 	fetcher.Events = func(e event.Event) {
 		r.emit(e)
@@ -23,6 +28,33 @@ func (r *run) newImages(ctx context.Context) *fetch.Images {
 	return fetch.NewImages(ctx, &fetcher, func(text string) {
 		r.emit(event.Event{Kind: event.Warning, Text: text})
 	})
+}
+
+// imagePlaces returns where the images are that are files of this machine. In a trusted
+// pipeline, links on the way to them may lead out of the workspace as they are now, before any
+// step of the run; of what a step puts there, none may. A policy has resolved such links itself.
+func (r *run) imagePlaces() func(path string) beneath.Path {
+	real := map[string]string{}
+	for _, n := range r.nodes {
+		ref, err := pull.ParseReference(n.step.Image)
+		if err != nil || !ref.IsLocal() || r.admitted.Confined() {
+			continue
+		}
+		path := ref.Path
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(r.o.Fetcher.Dir, path)
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			continue
+		}
+		if resolved, err := filepath.EvalSymlinks(path); err == nil {
+			real[path] = resolved
+		}
+	}
+	roots := r.roots()
+	return func(path string) beneath.Path {
+		return beneath.At(cmp.Or(real[path], path), roots...)
+	}
 }
 
 // wanted returns the image that a step needs.
@@ -48,6 +80,6 @@ func (r *run) image(ctx context.Context, n *node) (*fetch.Image, error) {
 		return r.images.Get(ctx, wanted(n.step))
 	}
 	fetcher := r.o.Fetcher.For(n.step.Platform)
-	fetcher.Options.Keychain, fetcher.Options.Roots = n.extra.Keychain, r.roots()
+	fetcher.Options.Keychain, fetcher.Options.Place = n.extra.Keychain, r.places
 	return fetcher.Fetch(ctx, n.step.Image, fetch.Policy(n.step.Pull))
 }

@@ -95,7 +95,7 @@ func (f *Fetcher) chosen(ctx context.Context, reference string, policy Policy) (
 		return nil, err
 	}
 	if ref.Scheme == pull.SchemeRootfs {
-		return rootfsImage(ref)
+		return f.rootfsImage(ref)
 	}
 	if locked := f.lockedTo(ref); locked != "" {
 		return f.fetchLocked(ctx, ref, locked, policy)
@@ -183,15 +183,19 @@ func (f *Fetcher) parse(reference string) (pull.Reference, error) {
 }
 
 // rootfsImage makes a directory an image without configuration.
-func rootfsImage(ref pull.Reference) (*Image, error) {
-	info, err := os.Stat(ref.Path)
+func (f *Fetcher) rootfsImage(ref pull.Reference) (*Image, error) {
+	path := ref.Path
+	if f.Options.Place != nil {
+		path = f.Options.Place(path).String()
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", ref, err)
 	}
 	if !info.IsDir() {
 		return nil, fmt.Errorf("image %s: not a directory", ref)
 	}
-	return &Image{Name: ref.String(), Platform: platform(""), Lowerdirs: []string{ref.Path}}, nil
+	return &Image{Name: ref.String(), Platform: platform(""), Lowerdirs: []string{path}}, nil
 }
 
 // stored returns the image that an earlier pull has stored, or nil, and the

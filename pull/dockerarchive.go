@@ -27,8 +27,8 @@ type savedImage struct {
 	raw json.RawMessage
 }
 
-func resolveDockerArchive(ref Reference, roots []string, want ocispec.Platform) (*Image, error) {
-	a, err := openArchive(beneath.At(ref.Path, roots...))
+func resolveDockerArchive(ref Reference, place beneath.Path, want ocispec.Platform) (*Image, error) {
+	a, err := openArchive(place)
 	if err != nil {
 		return nil, err
 	}

@@ -31,16 +31,16 @@ type layout struct {
 	ref Reference
 }
 
-func openLayoutFolder(ref Reference, roots []string) (*layout, error) {
-	f, err := openFolder(beneath.At(ref.Path, roots...))
+func openLayoutFolder(ref Reference, path beneath.Path) (*layout, error) {
+	f, err := openFolder(path)
 	if err != nil {
 		return nil, err
 	}
 	return newLayout(f, ref)
 }
 
-func openLayoutArchive(ref Reference, roots []string) (*layout, error) {
-	f, err := openArchive(beneath.At(ref.Path, roots...))
+func openLayoutArchive(ref Reference, path beneath.Path) (*layout, error) {
+	f, err := openArchive(path)
 	if err != nil {
 		return nil, err
 	}

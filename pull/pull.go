@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // Options say how to resolve a reference. The zero value works.
@@ -37,11 +39,18 @@ type Options struct {
 	// RetryWait is how long to wait after a failed request before it is made again; it
 	// doubles with each failure in a row. 0 is 500 ms.
 	RetryWait time.Duration
-	// Roots are folders that strangers write to: no image of this machine that is in one
-	// may lead out of it by a link.
-	Roots []string
+	// Place returns the place of a path that names an image of this machine. nil is the
+	// path itself, whatever links are on the way.
+	Place func(path string) beneath.Path
 	// Ranges say when a large layer comes over several connections at once.
 	Ranges Ranges
+}
+
+func (o Options) place(path string) beneath.Path {
+	if o.Place == nil {
+		return beneath.At(path)
+	}
+	return o.Place(path)
 }
 
 // Image is an image whose manifest and configuration were read and verified.
@@ -154,7 +163,7 @@ func resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
 	}
 	switch ref.Scheme {
 	case SchemeDockerArchive:
-		return resolveDockerArchive(ref, o.Roots, want)
+		return resolveDockerArchive(ref, o.place(ref.Path), want)
 	case SchemeRootfs:
 		return nil, errors.New("programming error: a rootfs: folder has no layers to pull, use Reference.Path as it is")
 	}
@@ -186,9 +195,9 @@ type place interface {
 func openPlace(ref Reference, o Options) (place, error) {
 	switch ref.Scheme {
 	case SchemeOCI:
-		return openLayoutFolder(ref, o.Roots)
+		return openLayoutFolder(ref, o.place(ref.Path))
 	case SchemeOCIArchive:
-		return openLayoutArchive(ref, o.Roots)
+		return openLayoutArchive(ref, o.place(ref.Path))
 	default:
 		return openRegistry(ref, o)
 	}
