@@ -46,9 +46,10 @@ type Event struct {
 	Cell     string      `json:"cell,omitempty"`    // cell of the matrix that the run belongs to
 	Step     string      `json:"step,omitempty"`    // name of the step or service
 	Service  bool        `json:"service,omitempty"`
-	Image    string      `json:"image,omitempty"`  // reference, as the pipeline names it
-	Digest   string      `json:"digest,omitempty"` // digest of the image's manifest
-	Stream   string      `json:"stream,omitempty"` // Stdout or Stderr
+	Image    string      `json:"image,omitempty"`     // reference, as the pipeline names it
+	Digest   string      `json:"digest,omitempty"`    // digest of the image's manifest
+	SignedBy string      `json:"signed_by,omitempty"` // key that signed the image, where a rule asks for a signature
+	Stream   string      `json:"stream,omitempty"`    // Stdout or Stderr
 	Text     string      `json:"text,omitempty"`
 	Partial  bool        `json:"partial,omitempty"` // the line continues in the next event of its stream
 	Duration Millis      `json:"duration_ms,omitempty"`

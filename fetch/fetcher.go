@@ -81,7 +81,7 @@ func (f *Fetcher) report(image string, fetch func(*Fetcher) (*Image, error)) (*I
 	if err != nil {
 		end.Error = err.Error()
 	} else {
-		end.Digest = got.Digest.String()
+		end.Digest, end.SignedBy = got.Digest.String(), got.SignedBy
 	}
 	f.Events(end)
 	return got, err

@@ -59,7 +59,7 @@ func (c collectorEvents) RunStarted(e event.Event) {
 
 func (c collectorEvents) PullFinished(e event.Event) {
 	run := c.run(e)
-	run.Images = append(run.Images, Image{Name: e.Image, Digest: e.Digest, Duration: e.Duration, Error: e.Error})
+	run.Images = append(run.Images, Image{Name: e.Image, Digest: e.Digest, SignedBy: e.SignedBy, Duration: e.Duration, Error: e.Error})
 }
 
 func (c collectorEvents) Warning(e event.Event) {

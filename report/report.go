@@ -34,6 +34,7 @@ type Run struct {
 type Image struct {
 	Name     string       `json:"image"`
 	Digest   string       `json:"digest,omitempty"`
+	SignedBy string       `json:"signed_by,omitempty"` // key that signed it, where a rule asks for a signature
 	Duration event.Millis `json:"duration_ms"`
 	Error    string       `json:"error,omitempty"`
 }

@@ -59,6 +59,10 @@ registries:
 			},
 			"[::1]:5000": {HTTP: true},
 		})},
+		{"a cache before the mirrors", "registries: {docker.io: {mirrors: [m.example], cache: c.example:5000}, b.example: {cache: c.example/b, mirrors: [m.example]}}",
+			hosts(map[string]pull.Host{
+				"docker.io": {Mirrors: []string{"c.example:5000", "m.example"}}, "b.example": {Mirrors: []string{"c.example/b", "m.example"}},
+			})},
 		{"private targets", `registries: {a.example: {allow_private: [minio.internal, "b.example:9000", 10.1.0.0/16, "fd00::1"]}, b.example: {allow_private: true}, c.example: {allow_private: false}}`,
 			hosts(map[string]pull.Host{
 				"a.example": {AllowPrivate: pull.Targets{Hosts: []string{"minio.internal", "b.example:9000", "10.1.0.0/16", "fd00::1"}}},
@@ -133,6 +137,8 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"mirror with a bad path", host("mirrors: [b.example/X]"), `s.yml:3:15: mirror "b.example/X": what is after the first /`},
 		{"mirror that is empty", host(`mirrors: [""]`), `s.yml:3:15: want a string, not ""`},
 		{"mirror that is a map", host("mirrors:\n      - b.example: x"), `s.yml:4:9: want a string, not a map`},
+		{"cache with a scheme", host("cache: https://c.example"), `s.yml:3:12: cache "https://c.example": it is not HOST or HOST:PORT`},
+		{"cache as a list", host("cache: [c.example]"), `s.yml:3:12: want a string, not a list`},
 		{"ca is empty", host(`ca: ""`), `s.yml:3:9: want a string, not ""`},
 		{"ca is nothing", host("ca:"), "s.yml:3:8: want a string, not nothing"},
 		{"ca is a number", host("ca: 5"), `s.yml:3:9: want a string, not "5"`},

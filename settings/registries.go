@@ -29,7 +29,8 @@ func (p *parser) registries(n *yaml.Node) *pull.Registries {
 
 func (p *parser) host(key, value *yaml.Node) (h pull.Host) {
 	p.object(value, fields{
-		"mirrors":         func(n *yaml.Node) { h.Mirrors = p.mirrors(n) },
+		"mirrors":         func(n *yaml.Node) { h.Mirrors = append(h.Mirrors, p.mirrors(n)...) },
+		"cache":           func(n *yaml.Node) { h.Mirrors = append(p.cache(n), h.Mirrors...) },
 		"ca":              func(n *yaml.Node) { h.CA = p.path(n) },
 		"cert":            func(n *yaml.Node) { h.Cert = p.path(n) },
 		"key":             func(n *yaml.Node) { h.Key = p.path(n) },
@@ -119,6 +120,18 @@ func (p *parser) targets(n *yaml.Node) (t pull.Targets) {
 		t.Hosts = append(t.Hosts, target)
 	}
 	return t
+}
+
+// cache reads a pull-through registry: the mirror that is asked before all others.
+func (p *parser) cache(n *yaml.Node) []string {
+	cache := p.text(n)
+	if cache == "" {
+		return nil
+	}
+	if err := pull.CheckMirror(cache); err != nil {
+		p.fail(n, "cache %s: %v", quoted(cache), err)
+	}
+	return []string{cache}
 }
 
 func (p *parser) mirrors(n *yaml.Node) []string {
