@@ -135,6 +135,7 @@ func (r *run) execute(ctx, lasting context.Context, n *node, p *prepared) outcom
 	p.readiness.close()
 	n.inside.close()
 	exported, exportErr := r.readExports(n)
+	r.connections(n, p.sandbox)
 	n.result.OOM, n.result.Usage = exit.OOM, usageOf(exit.Usage)
 	if exit.OOM && exit.Code == 0 {
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "out of memory, although the step succeeded: " + exit.OutOfMemory.String()})

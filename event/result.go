@@ -62,6 +62,20 @@ type StepResult struct {
 	Masked   int               `json:"masked,omitempty"`   // number of values that it asked to mask
 	Attempts []Attempt         `json:"attempts,omitempty"` // of a step that was tried more than once
 	Usage    *Usage            `json:"usage,omitempty"`    // nil: its command never ran
+	Egress   []Connection      `json:"egress,omitempty"`   // of a step with egress rules: what it has reached outside the run
+}
+
+// Connection is a destination outside the run that a step has had connections with.
+type Connection struct {
+	Name     string    `json:"name,omitempty"` // that led there; "" when no name was asked for
+	Address  string    `json:"address"`
+	Port     uint16    `json:"port,omitempty"` // 0 for a protocol without ports
+	Protocol string    `json:"protocol"`
+	Sent     uint64    `json:"sent"`     // bytes, with the headers of IP
+	Received uint64    `json:"received"` // bytes, with the headers of IP
+	First    time.Time `json:"first"`    // when the first connection was begun
+	Last     time.Time `json:"last"`     // when the last one was begun
+	Refused  bool      `json:"refused,omitempty"`
 }
 
 // FailsRun reports whether the result makes the run fail. A service or a detached step

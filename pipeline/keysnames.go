@@ -66,6 +66,16 @@ func nameKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.Aliases) },
 		},
 		{
+			Name: "egress", Class: HostResource, Fields: []string{"Egress"},
+			Doc:    "What the step may reach outside the run: a list of names, *.DOMAIN, addresses and networks, each with :PORT or without; or audit, which records and refuses nothing.",
+			Schema: `{"$ref": "#/$defs/egress"}`,
+			Flags: []KeyFlag{
+				{Name: "allow-egress", Kind: ListFlag, Usage: "`NAME[:PORT]`, address or network that the command may reach, and nothing else"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Egress = p.egress(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return egressNode(s.Egress) },
+		},
+		{
 			Name: "ports", Class: HostResource, Fields: []string{"Names.Ports"},
 			Doc:    "Ports of the host that lead to the step, as [address:]host:container[/protocol]; only with network: private.",
 			Schema: `{"$ref": "#/$defs/ports"}`,

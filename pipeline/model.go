@@ -1,6 +1,10 @@
 package pipeline
 
-import "time"
+import (
+	"time"
+
+	"github.com/stepexec/stepexec/egress"
+)
 
 // DefaultWorkspace is where the workspace is mounted when the file does not say.
 const DefaultWorkspace = "/workspace"
@@ -26,7 +30,8 @@ type Pipeline struct {
 	// StopOnFailure lets no step begin that runs on success once any has failed, whether it
 	// depends on that or not; those that run after a failure do.
 	StopOnFailure bool
-	PullSecrets   []SecretUse // by Name alone: each holds a docker config.json for the registries of the images
+	Egress        *egress.Rules // of the steps and services that name none; nil: everything may be reached
+	PullSecrets   []SecretUse   // by Name alone: each holds a docker config.json for the registries of the images
 	Steps         []Step
 	Services      []Step
 
@@ -52,11 +57,12 @@ type Step struct {
 	Settings    []Setting
 	Directory   string // absolute, or relative to the workspace
 	User        string
-	Mounts      []Mount  // of mounts and volumes, in the order of the file
-	Network     string   // "host", "none" or "private"; "" is host
-	DependsOn   []string // nil is not given, which differs from empty; see [PlannedStep]
-	Keep        bool     // its root file system stays after the run
-	Detach      bool     // runs beside the steps after it, until the last one has ended
+	Mounts      []Mount       // of mounts and volumes, in the order of the file
+	Network     string        // "host", "none" or "private"; "" is host
+	Egress      *egress.Rules // what it may reach outside the run; nil: as the pipeline says
+	DependsOn   []string      // nil is not given, which differs from empty; see [PlannedStep]
+	Keep        bool          // its root file system stays after the run
+	Detach      bool          // runs beside the steps after it, until the last one has ended
 	Failure     FailurePolicy
 	EndsRun     []int       // exit codes with which the step has succeeded and no further one begins
 	When        []Condition // any of them must hold; none is on success

@@ -51,6 +51,7 @@ func (p *parser) topFields(out *Pipeline) fields {
 		"timeout":     func(v value) { out.Timeout = p.duration(v) },
 		"volumes":     func(v value) { out.Volumes = p.volumeNames(v) },
 		"matrix":      func(v value) { out.Matrix = p.matrix(v) },
+		"egress":      func(v value) { out.Egress = p.egress(v) },
 		"fail_fast":   func(v value) { out.FailFast = p.boolean(v) },
 
 		"stop_on_failure":    func(v value) { out.StopOnFailure = p.boolean(v) },

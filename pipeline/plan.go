@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stepexec/stepexec/egress"
 )
 
 // Mode is what a plan is made for.
@@ -60,6 +62,10 @@ type Inputs struct {
 	Open func(path string) (*os.File, error)
 
 	Network string // network of the steps and services that name none; "" is host
+
+	// Egress is what the one who runs the pipeline allows it to reach. Lists of the file can
+	// only narrow it. nil: as the file says.
+	Egress *egress.Rules
 }
 
 // Plan is a pipeline with everything resolved.
@@ -106,6 +112,7 @@ type PlannedStep struct {
 	Directory             string            // absolute path in the container; "" is the image's
 	User                  string            // "" is the image's
 	Network               string            // "host", "none" or "private"
+	Egress                egress.Rules      // what it may reach outside the run
 	Mounts                []Mount
 	DependsOn             []string // all of them names of planned steps
 	Keep                  bool     // its root file system stays after the run
@@ -292,6 +299,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Advanced:      s.Advanced,
 	}
 	fromFiles := pl.files(s.EnvFiles, s.envFilesAt, pl.in.Dir)
+	pl.egress(&step, s)
 	step.Env, step.FromRun = fromRun(pl.environment(s, fromFiles))
 	step.SecretEnv = pl.secretEnvironment(s, step.Env)
 	step.Authored = pl.authored(s, fromFiles)

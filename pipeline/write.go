@@ -191,6 +191,7 @@ func (w *writer) pipeline(p *Pipeline) *yaml.Node {
 	m.duration("timeout", p.Timeout)
 	m.texts("volumes", p.Volumes)
 	m.put("matrix", matrixNode(&p.Matrix))
+	m.put("egress", egressNode(p.Egress))
 	m.flag("fail_fast", p.FailFast)
 	m.flag("stop_on_failure", p.StopOnFailure)
 	var secrets []string

@@ -68,6 +68,7 @@ func rulesOfKeys() []keyRule {
 		{[]string{"output"}, (*check).output},
 		{[]string{"devices", "gpus"}, (*check).devices},
 		{[]string{"network"}, (*check).network},
+		{[]string{"egress"}, (*check).egress},
 		{[]string{"extra_hosts"}, (*check).hostGateway},
 		{[]string{"ports"}, (*check).ports},
 		{[]string{"cap_add"}, (*check).capabilities},

@@ -50,6 +50,7 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 		"labels":               list(r, &rules.labels, labelPrefix),
 		"limits":               r.limits,
 		"networks":             list(r, &rules.networks, network),
+		"egress":               r.egress,
 		"devices":              list(r, &rules.devices, device),
 		"capabilities":         list(r, &rules.capabilities, capabilityName),
 		"host_environment":     list(r, &rules.hostEnvironment, variable),

@@ -139,10 +139,10 @@ func (s *Sandbox) Find(peer *Peer) ([]netip.Addr, error) {
 }
 
 // Connections are those that the step has had with the world outside its run, as
-// far as its egress rules have them recorded. It may be called after Remove.
-func (s *Sandbox) Connections() []network.Connection {
+// far as its egress rules have them recorded. It may be called until Remove.
+func (s *Sandbox) Connections() ([]network.Connection, error) {
 	if s.endpoint == nil {
-		return nil
+		return nil, nil
 	}
 	return s.endpoint.Connections()
 }

@@ -19,17 +19,24 @@ import (
 
 func newExplain() *cobra.Command {
 	o := &runOptions{}
+	var egressOf string
 	cmd := &cobra.Command{
 		Use:   "explain [FILE] [STEP]",
 		Short: "Say why each step runs or not",
 		Long: `Say for each step of a pipeline whether it would run, after what, and because of
 which condition, with the values that the conditions see. With STEP, print what
 the step would run with: image, environment, mounts, limits. Nothing runs and
-nothing is pulled. Secrets are masked, and need not be given.`,
+nothing is pulled. Secrets are masked, and need not be given.
+
+With --egress RUN, print what the steps of an earlier run with egress rules have
+reached outside it, and the list to paste into the file. RUN may be latest.`,
 		Example: `  stepexec explain --branch main --event push
   stepexec explain ci/pipeline.yml deploy`,
 		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if egressOf != "" {
+				return explainEgress(cmd.OutOrStdout(), o.root, egressOf)
+			}
 			file, step, err := fileAndStep(args)
 			if err != nil {
 				return err
@@ -57,6 +64,7 @@ nothing is pulled. Secrets are masked, and need not be given.`,
 	}
 	o.addPlan(cmd.Flags())
 	flags := cmd.Flags()
+	flags.StringVar(&egressOf, "egress", "", "in place of that, what the steps of `RUN` have reached outside it, and the list that allows it")
 	flags.StringArrayVar(&o.only, "only", nil, "as for run: only this `STEP` (may be repeated)")
 	flags.StringArrayVar(&o.skip, "skip", nil, "as for run: leave out this `STEP` (may be repeated)")
 	return cmd

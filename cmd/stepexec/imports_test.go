@@ -50,8 +50,8 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"record":                 {"event"},
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
-		"run":                    {"beneath", "crash", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "unpack"},
-		"cmd/stepexec":           {"archive", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
+		"run":                    {"beneath", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "unpack"},
+		"cmd/stepexec":           {"archive", "egress", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

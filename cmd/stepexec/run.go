@@ -32,6 +32,7 @@ type runOptions struct {
 	dryRun      bool
 	again       rerunFlags
 	pull        string
+	egress      string // --egress
 	platform    string
 	locked      bool
 	settings    settingsFlags
@@ -76,6 +77,7 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 	flags := cmd.Flags()
 	o.addPlan(flags)
 	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
+	flags.StringVar(&o.egress, "egress", "", "what steps may reach outside the run: audit (all, recorded), deny (what the file lists), or a `FILE` with a name, address or network a line")
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
 	o.again.add(flags)
 	flags.BoolVar(&o.dryRun, dryRunFlag, false, "show what would run, in which order and images, and why not the rest; nothing is pulled or started")
@@ -183,6 +185,9 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 	r.Pipelines, r.Matrix = o.pipelines, o.matrix
 	r.Only, r.Skip, r.From, r.Failed = o.only, o.skip, o.again.from, o.again.failed
 	r.Pull, r.Locked, r.Timeout, r.FailFast = pipeline.PullPolicy(o.pull), o.locked, o.timeout, o.failFast
+	if r.Egress, err = readEgress(o.egress); err != nil {
+		return nil, err
+	}
 	if r.KeepSteps, err = o.debug.keepAll(); err != nil {
 		return nil, err
 	}

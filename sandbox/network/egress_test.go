@@ -274,13 +274,16 @@ func TestAuditRefusesNothingAndRecordsAll(t *testing.T) {
 	}
 	var list []network.Connection
 	for range 100 { // the filter reports a moment later
-		if list = e.Connections(); len(list) == 4 {
+		list, err = e.Connections()
+		must(t, err)
+		if len(list) == 4 {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	must(t, e.Leave())
-	list = e.Connections()
+	list, err = e.Connections()
+	must(t, err)
 	var got []string
 	for _, c := range list {
 		got = append(got, fmt.Sprintf("%s %s:%d/%s refused=%v bytes=%v", c.Name, c.Address, c.Port, c.Protocol, c.Refused, c.Sent > 100 && c.Got > 100))

@@ -35,7 +35,7 @@ type Endpoint struct {
 	gateway bool
 	link    string     // its end on the bridge
 	rules   *stepRules // nil: open
-	record  record
+	record  *record
 }
 
 // Join gives a container its addresses and its names, before it exists.
@@ -167,6 +167,7 @@ func (e *Endpoint) setUp(gateway Addresses) error {
 // Leave gives the container's place back. Its processes must have ended: the
 // kernel then deletes its link with its namespace.
 func (e *Endpoint) Leave() error {
+	e.record.close()
 	n := e.network
 	n.mu.Lock()
 	defer n.mu.Unlock()

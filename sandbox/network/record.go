@@ -57,6 +57,16 @@ type record struct {
 	below       map[string]bool
 	connections map[destination]*Connection
 	told        map[string]bool // refusals
+
+	telling sync.Mutex // held while somebody is told
+	closed  bool       // guarded by telling: nobody is told any more
+}
+
+// close waits until nobody is being told, and is the end of it.
+func (r *record) close() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.closed = true
 }
 
 type destination struct {
@@ -65,8 +75,8 @@ type destination struct {
 	refused  bool
 }
 
-func newRecord(m Member) record {
-	return record{member: m, names: map[netip.Addr]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
+func newRecord(m Member) *record {
+	return &record{member: m, names: map[netip.Addr]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
 }
 
 // limited reports whether the container reaches only what its list has.
@@ -196,7 +206,12 @@ func (r *record) tell(refusal Refusal, key string) {
 		r.told[key] = true
 	}
 	r.mu.Unlock()
-	if !told && r.member.Refused != nil {
+	if told || r.member.Refused == nil {
+		return
+	}
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	if !r.closed {
 		r.member.Refused(refusal)
 	}
 }
@@ -214,9 +229,16 @@ func (e *Endpoint) count() error {
 	return err
 }
 
-// Connections are the container's, once it has left: of a container with egress
-// rules, those that left the run.
-func (e *Endpoint) Connections() []Connection {
+// Connections are those that the container has had with the world outside the
+// run, so far, if it has egress rules. What it has sent within the last moments
+// may not be counted.
+func (e *Endpoint) Connections() ([]Connection, error) {
+	var err error
+	e.network.mu.Lock()
+	if e.rules != nil && e.network.router != nil {
+		err = e.count()
+	}
+	e.network.mu.Unlock()
 	e.record.mu.Lock()
 	defer e.record.mu.Unlock()
 	var list []Connection
@@ -226,7 +248,7 @@ func (e *Endpoint) Connections() []Connection {
 	slices.SortFunc(list, func(a, b Connection) int {
 		return cmp.Or(a.First.Compare(b.First), a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port))
 	})
-	return list
+	return list, err
 }
 
 func protocolName(number byte) string {

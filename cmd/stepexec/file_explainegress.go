@@ -1,0 +1,75 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"github.com/stepexec/stepexec/egress"
+	"github.com/stepexec/stepexec/event"
+)
+
+// explainEgress prints what the steps of a run have reached outside it, and the list that
+// allows all of that.
+func explainEgress(w io.Writer, root, run string) error {
+	r, err := findRecord(root, run)
+	if err != nil {
+		return err
+	}
+	if r.Summary == nil {
+		return fmt.Errorf("run %s has no results yet", r.Run)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var list egress.List
+	rows := 0
+	for _, step := range r.Summary.Steps {
+		for _, c := range step.Egress {
+			if rows == 0 {
+				fmt.Fprintln(table, "STEP\tNAME\tADDRESS\tPORT\tSENT\tGOT\tFIRST\tLAST\t")
+			}
+			rows++
+			verdict := ""
+			if c.Refused {
+				verdict = "refused"
+			}
+			port := c.Protocol
+			if c.Port != 0 {
+				port = fmt.Sprintf("%d/%s", c.Port, c.Protocol)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", step.Step, cmp.Or(c.Name, "-"), c.Address, port,
+				units.BytesSize(float64(c.Sent)), units.BytesSize(float64(c.Received)), c.First.Format(time.TimeOnly), c.Last.Format(time.TimeOnly), verdict)
+			list = append(list, ruleFor(c))
+		}
+	}
+	if rows == 0 {
+		_, err := fmt.Fprintf(w, "run %s: no connections are recorded (its steps had no egress rules, such as of --egress audit, or reached nothing)\n", r.Run)
+		return err
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	quoted := make([]string, 0, len(list))
+	for _, text := range list.Sorted().Strings() {
+		quoted = append(quoted, fmt.Sprintf("%q", text))
+	}
+	_, err = fmt.Fprintf(w, "\negress: [%s]\n", strings.Join(quoted, ", "))
+	return err
+}
+
+// ruleFor is the rule that allows a connection, by its name where one is known.
+func ruleFor(c event.Connection) egress.Rule {
+	if c.Name != "" {
+		return egress.Rule{Name: c.Name, Port: c.Port}
+	}
+	address, err := netip.ParseAddr(c.Address)
+	if err != nil {
+		return egress.Rule{}
+	}
+	return egress.Rule{Prefix: netip.PrefixFrom(address, address.BitLen()), Port: c.Port}
+}

@@ -1,0 +1,64 @@
+package policy
+
+import (
+	"net/netip"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/egress"
+)
+
+// egress reads what steps may reach outside their run: a list, or the word audit.
+func (r *reader) egress(key string, n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.Value == string(egress.Audit) {
+		r.policy.rules.egress = &egress.Rules{Mode: egress.Audit}
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		r.fail(n, key, "must be a list, or audit", "")
+		return
+	}
+	rules := &egress.Rules{Mode: egress.Deny, List: egress.List{}}
+	for _, item := range n.Content {
+		rule, err := egress.Parse(item.Value)
+		if err != nil {
+			r.fail(item, key, err.Error(), "")
+			continue
+		}
+		rules.List = append(rules.List, rule)
+	}
+	r.policy.rules.egress = rules
+}
+
+// linkLocal are the addresses of the machine's own links, among them those by which clouds
+// hand out its credentials.
+var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
+
+// egress gives a step the policy's rules, which its own list can only narrow.
+func (c *check) egress() {
+	limit, own := c.rules.egress, &c.step.Egress
+	if limit == nil || limit.Mode != egress.Deny {
+		for _, rule := range own.List {
+			if rule.Name == "" && (linkLocal.Overlaps(rule.Prefix) && rule.Prefix.Bits() >= linkLocal.Bits() || !rule.Prefix.Addr().IsGlobalUnicast()) {
+				c.deny("egress", rule.String(), "it is an address of the machine's own links, and only a policy may list it", "egress")
+			}
+		}
+		if limit != nil && own.Mode == egress.Open && c.step.Network == "private" {
+			*own = *limit
+		}
+		return
+	}
+	if c.step.Network == "host" {
+		c.deny("network", c.step.Network, "what a step reaches on the host's network is not limited, and the policy has a list", "egress")
+		return
+	}
+	if own.Mode != egress.Deny {
+		*own = *limit
+		return
+	}
+	for _, rule := range own.List {
+		if !limit.List.Covers(rule) {
+			c.deny("egress", rule.String(), notListed, "egress")
+		}
+	}
+}
