@@ -76,7 +76,9 @@ func sandboxStepOf(t *testing.T, step pipeline.PlannedStep) *sandbox.Step {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.sandboxStep(r.nodes[0], &fetch.Image{}, mounts)
+	made := r.sandboxStep(r.nodes[0], &fetch.Image{}, mounts)
+	made.Refused = nil // functions are never equal
+	return made
 }
 
 // sample returns a value that differs from the zero value in every part.
@@ -93,7 +95,7 @@ func sample(t *testing.T, of reflect.Type) reflect.Value {
 		}
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(1)
-	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(1)
 	case reflect.Float64:
 		v.SetFloat(1)

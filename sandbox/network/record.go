@@ -194,7 +194,9 @@ func (r *record) receive(p packet) {
 	default:
 		refusal.Why = "no name asked for it"
 	}
-	refusal.Allow = rule.String()
+	if p.kind != reportClosed || p.to.Addr().IsLinkLocalUnicast() {
+		refusal.Allow = rule.String()
+	}
 	r.tell(refusal, p.to.String()+protocolName(p.protocol))
 }
 
