@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stepexec/stepexec/runner"
@@ -22,6 +23,8 @@ const (
 	answerTime = 90 * time.Second
 	maxAnswer  = 64 << 20         // bytes
 	retryPause = 10 * time.Second // longest pause before a call is made again
+	// DefaultOutage is the default of Options.Outage.
+	DefaultOutage = time.Hour
 )
 
 var (
@@ -37,6 +40,8 @@ type client struct {
 	secret  string
 	http    *http.Client
 	pause   time.Duration // longest pause before a call is made again
+	outage  time.Duration // for which refusals of a server that has answered before count as its absence
+	known   atomic.Bool   // the server has answered as it should
 	stats   *runner.Stats
 	say     func(string)
 }
@@ -46,7 +51,7 @@ func newClient(o *Options, stats *runner.Stats) *client {
 	transport.TLSClientConfig = o.TLS
 	transport.MaxIdleConnsPerHost = 8
 	return &client{
-		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), stats: stats, say: o.Say,
+		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), outage: cmp.Or(o.Outage, DefaultOutage), stats: stats, say: o.Say,
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -59,19 +64,37 @@ type temporary struct{ error }
 
 func (e temporary) Unwrap() error { return e.error }
 
+// shut is an answer that a proxy gives while the server behind it starts, or that is the
+// server's last word: 401, 403, 404, 500 and others that are not in the protocol.
+type shut struct{ error }
+
+func (e shut) Unwrap() error { return e.error }
+
+// errGaveUp says that refusals went on for the whole time of an outage.
+var errGaveUp = errors.New("gave up on the server")
+
 // call makes a call until the server answers or ctx ends. The error is errConflict when the
 // first answer is a conflict. It is errUncertain when the conflict follows an attempt whose
 // answer was lost: the server may have obeyed that attempt.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
 	lost, pauses := false, runner.Backoff{Longest: c.pause}
+	var failing time.Time // time of the first failure
 	for {
 		err := c.try(ctx, method, path, in, out)
 		var again temporary
+		var refused shut
+		isShut := errors.As(err, &refused)
 		switch {
 		case errors.Is(err, errConflict) && lost:
 			return errUncertain
-		case !errors.As(err, &again):
+		case isShut && !c.known.Load(), !isShut && !errors.As(err, &again):
 			return err
+		}
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		if isShut && time.Since(failing) > c.outage {
+			return fmt.Errorf("%w: %w", errGaveUp, err)
 		}
 		lost = true
 		pause := pauses.Next()
@@ -110,15 +133,19 @@ func (c *client) try(ctx context.Context, method, path string, in, out any) erro
 	if err != nil {
 		return temporary{fmt.Errorf("read the server's answer: %w", err)}
 	}
-	c.stats.Answered()
-	if err := answerError(answer, data); err != nil {
+	err = answerError(answer, data)
+	if err == nil || errors.Is(err, errNothing) || errors.Is(err, errConflict) {
+		c.stats.Answered()
+		c.known.Store(true)
+	}
+	if err != nil {
 		return err
 	}
 	if out == nil {
 		return nil
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return fmt.Errorf("the server's answer to %s: %w", path, err)
+		return shut{fmt.Errorf("the server's answer to %s: %w", path, err)} // a page of a proxy with the status 200
 	}
 	return nil
 }
@@ -143,13 +170,15 @@ func answerError(answer *http.Response, data []byte) error {
 	case code == http.StatusConflict, code == http.StatusInternalServerError && strings.Contains(text, "Optimistic Lock Error"):
 		return errConflict // the server refuses the end of a step or stage with the latter
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return fmt.Errorf("%w: %s", errRefused, answer.Status)
+		return shut{fmt.Errorf("%w: %s", errRefused, answer.Status)}
+	case code == http.StatusInternalServerError && strings.Contains(text, "no rows in result set"):
+		return fmt.Errorf("the server does not know it any more: %s", text)
 	case code >= 300 && code < 400:
-		return fmt.Errorf("the server redirects calls to %s, and a runner follows no redirects (check DRONE_RPC_PROTO and DRONE_RPC_HOST)", answer.Header.Get("Location"))
+		return shut{fmt.Errorf("the server redirects calls to %s, and a runner follows no redirects (check DRONE_RPC_PROTO and DRONE_RPC_HOST)", answer.Header.Get("Location"))}
 	case code >= http.StatusBadGateway, code == http.StatusTooManyRequests:
 		return temporary{fmt.Errorf("the server answers %s", answer.Status)}
 	default:
-		return fmt.Errorf("the server answers %s: %s", answer.Status, text)
+		return shut{fmt.Errorf("the server answers %s: %s", answer.Status, text)}
 	}
 }
 

@@ -114,7 +114,7 @@ func TestTimeoutOfTheRepository(t *testing.T) {
 		o.Execute = shortened(execute)
 	})
 	s := b.server.Ended(b.server.Push(steps("a: commands: [sleep 1000]", "b: commands: [echo]"), nil))
-	if got := outcome(s); got != "clone=success a=killed(137) b=killed(137) killed" || !strings.Contains(s.Error, "time is over") {
+	if got := outcome(s); got != "clone=success a=killed(137) b=skipped killed" || !strings.Contains(s.Error, "time is over") {
 		t.Errorf("%s: %s", got, s.Error)
 	}
 }
@@ -189,7 +189,7 @@ func TestKilledRunnerSaysSo(t *testing.T) {
 	if err := w.Err(); err != nil {
 		t.Error(err)
 	}
-	if s := b.server.Get(id); outcome(s) != "clone=success a=killed(137) b=killed(137) killed" || s.Error != "the runner was shut down" {
+	if s := b.server.Get(id); outcome(s) != "clone=success a=killed(137) b=skipped killed" || s.Error != "the runner was shut down" {
 		t.Errorf("%s %s", outcome(s), s.Error)
 	}
 }
@@ -237,11 +237,28 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
+// What a proxy answers while the server behind it starts says nothing about the call.
+func TestRefusalsOfAServerThatAnsweredBeforePass(t *testing.T) {
+	for _, code := range []int{401, 403, 404, 500, 502} {
+		t.Run(http.StatusText(code), func(t *testing.T) {
+			b := newBench(t)
+			b.start(nil)
+			for _, call := range []string{callDetails, "PUT /rpc/v2/stage/{id}", "PUT /rpc/v2/step/{id}", "POST /rpc/v2/step/{id}/logs/upload"} {
+				b.server.Refuse(call, code, 4)
+			}
+			if s := b.server.Ended(b.server.Push(steps("a: commands: ['echo text', exit 3]"), nil)); outcome(s) != "clone=success a=failure(3) failure" || !strings.Contains(s.Step("a").Text(), "text") {
+				t.Errorf("%s %s", outcome(s), s.Error)
+			}
+		})
+	}
+}
+
 // A stage that was accepted and cannot be run is not left as it is.
 func TestDetailsThatCannotBeHad(t *testing.T) {
 	b := newBench(t)
-	b.start(nil)
-	b.server.Refuse(callDetails, 500, 1)
+	b.start(func(o *drone.Options) { o.Outage = time.Second })
+	b.server.Lose(callDetails, 1)
+	b.server.Refuse(callDetails, 500, 1<<16)
 	if s := b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil)); s.Status != "error" || !strings.Contains(s.Error, "injected fault") {
 		t.Errorf("%s %s", s.Status, s.Error)
 	}

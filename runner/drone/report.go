@@ -130,14 +130,14 @@ func (r *reporter) send(log *stepLog) {
 func (r *reporter) finish(log *stepLog, result *event.StepResult, when time.Time) {
 	end := ending{status: statusFailure, code: result.ExitCode, text: result.Error, when: when}
 	began := !log.began.IsZero()
-	switch result.Status {
-	case event.Succeeded:
+	switch status := result.Status; {
+	case status == event.Succeeded:
 		end.status = statusSuccess
-	case event.Stopped: // a service or a detached step has done what it should
+	case status == event.Stopped: // a service or a detached step has done what it should
 		end.status, end.code, end.text = statusSuccess, 0, ""
-	case event.Skipped:
+	case status == event.Skipped, !began && status == event.Cancelled, !began && status == event.TimedOut && !result.NotReady:
 		end = ending{status: statusSkipped, when: when}
-	case event.Cancelled, event.TimedOut:
+	case status == event.Cancelled, status == event.TimedOut:
 		end.status, end.code = statusKilled, codeKilled
 		if result.NotReady {
 			end.status, end.code = statusFailure, event.CodeTimeout
@@ -167,9 +167,9 @@ func (r *reporter) end(err error) (status string, stageErr error) {
 			continue
 		}
 		end := ending{status: statusSkipped, when: time.Now()}
-		if r.build.Cause() != nil {
+		if r.build.Cause() != nil && !log.began.IsZero() {
 			end.status, end.code = statusKilled, codeKilled
-		} else if err != nil && !told {
+		} else if err != nil && !told && r.build.Cause() == nil {
 			end = ending{status: statusError, code: codeError, text: err.Error(), when: time.Now()}
 			log.add("stepexec: " + err.Error() + "\n")
 		}

@@ -28,8 +28,12 @@ type agent struct {
 	stats  *stats
 	life   *runner.Life
 
-	mu      sync.Mutex
-	running map[string]bool // ids of workflows
+	mu         sync.Mutex
+	running    map[string]bool // ids of workflows
+	registered int64           // number under which the server knows the agent
+	member     context.Context // ends when the agent registers anew, or polls no more
+	leave      context.CancelFunc
+	joining    sync.Mutex // held while the agent registers
 }
 
 // Run works for a server until ctx ends, and lets the workflows that run then come to their
@@ -58,6 +62,11 @@ func Run(ctx context.Context, o Options) error {
 
 func (a *agent) run(life *runner.Life) error {
 	a.life = life
+	defer func() {
+		if a.leave != nil {
+			a.leave()
+		}
+	}()
 	if err := a.register(life.Polling); err != nil {
 		if life.Polling.Err() != nil {
 			return nil
@@ -98,8 +107,37 @@ func (a *agent) register(ctx context.Context) error {
 			a.o.AgentFile = ""
 		}
 	}
+	a.mu.Lock()
+	if a.leave != nil {
+		a.leave() // what a poll under the old number brought, the new one may not run
+	}
+	a.registered = answer.GetAgentId()
+	a.member, a.leave = context.WithCancel(a.life.Polling)
+	a.mu.Unlock()
 	a.o.Say(fmt.Sprintf("agent %d of %s (version %s), %d at once", answer.GetAgentId(), a.o.Server, version.GetServerVersion(), a.o.MaxWorkflows))
 	return nil
+}
+
+// rejoin registers anew after an answer to a call that concerns no more than the agent, if the
+// server does not know the agent any more, and reports whether it did: somebody has deleted it
+// from the server's list.
+func (a *agent) rejoin(ctx context.Context, err error) bool {
+	a.joining.Lock()
+	defer a.joining.Unlock()
+	a.mu.Lock()
+	registered := a.registered
+	a.mu.Unlock()
+	if a.client.token.id() == registered {
+		if !isForgotten(err) {
+			return false
+		}
+		a.client.token.forget()
+	}
+	if err := a.register(ctx); err != nil {
+		a.o.Say("warning: " + err.Error())
+		return false
+	}
+	return true
 }
 
 // unregister takes an agent without a file off the server's list.
@@ -121,6 +159,9 @@ func (a *agent) sayAlive(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		_, err := call(ctx, a.client, false, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
+		if ctx.Err() == nil && a.rejoin(ctx, err) {
+			continue
+		}
 		if err != nil && ctx.Err() == nil {
 			a.o.Say("warning: the server rejected the sign of life: " + err.Error())
 		}
@@ -135,13 +176,20 @@ func (a *agent) sayAlive(ctx context.Context) {
 // poll asks for workflows and runs them, one after the other, until ctx ends.
 func (a *agent) poll(ctx context.Context) {
 	for ctx.Err() == nil {
-		answer, err := call(ctx, a.client, true, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
+		a.mu.Lock()
+		member := a.member
+		a.mu.Unlock()
+		answer, err := call(member, a.client, true, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
 		switch {
 		case ctx.Err() != nil:
 			return
+		case member.Err() != nil && err != nil:
+			continue
 		case errors.Is(err, errGaveUp):
 			a.life.Fail(err)
 			return
+		case a.rejoin(ctx, err):
+			continue
 		case err != nil:
 			a.o.Say("warning: the server gives no work: " + err.Error())
 			runner.Pause(ctx, refusedPause)

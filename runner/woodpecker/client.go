@@ -1,10 +1,13 @@
 package woodpecker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -28,12 +32,19 @@ const (
 	firstPause  = 100 * time.Millisecond // before gRPC connects again
 	longPause   = 10 * time.Second       // longest pause before a call is made again
 	unsureTries = 5                      // of a call that the server refuses for a reason that may pass
-	maxMessage  = 64 << 20               // of a workflow; gRPC's own limit of 4 MiB is less than the server's
-	deadTime    = time.Minute            // without an acknowledgement of what was sent, after which a connection is dead
+	// DefaultOutage is the default of Options.Outage.
+	DefaultOutage = time.Hour
+	maxMessage    = 64 << 20    // of a workflow; gRPC's own limit of 4 MiB is less than the server's
+	deadTime      = time.Minute // without an acknowledgement of what was sent, after which a connection is dead
 )
 
-// errGaveUp ends an agent that has tried for as long as it was told to.
-var errGaveUp = errors.New("gave up on the server")
+var (
+	// errGaveUp ends an agent that has tried for as long as it was told to.
+	errGaveUp = errors.New("gave up on the server")
+	// errGoAway ends a call that waits, when the server closes the connection in an orderly way:
+	// the server waits for the calls that it still answers.
+	errGoAway = errors.New("the server is going away")
+)
 
 // client makes the calls of the protocol. It makes a call again until the server answers.
 type client struct {
@@ -43,6 +54,7 @@ type client struct {
 	token *token
 	stats *stats
 	lost  atomic.Bool // the server is away, and the operator knows
+	known atomic.Bool // the server has answered a call, so a refusal at its door may pass
 }
 
 func newClient(o *Options, agentID int64, s *stats) (*client, error) {
@@ -105,19 +117,27 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if errors.Is(err, errGoAway) {
+			if !runner.Pause(ctx, pauses.Next()) {
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
 		c.stats.failedCalls.Add(1)
-		switch verdict(err) {
-		case refused:
+		if failing.IsZero() {
+			failing = time.Now()
+		}
+		switch v := verdict(err); {
+		case v == refused, v == shut && !c.known.Load():
 			return nil, err
-		case unsurely:
+		case v == shut && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
+			return nil, fmt.Errorf("%w: %w", errGaveUp, err)
+		case v == unsurely:
 			if unsure++; unsure >= unsureTries {
 				return nil, err
 			}
-		case away:
+		default:
 			c.away(err)
-			if failing.IsZero() {
-				failing = time.Now()
-			}
 			if c.o.RetryTimeout > 0 && time.Since(failing) > c.o.RetryTimeout {
 				return nil, fmt.Errorf("%w: not reached for %v: %w", errGaveUp, c.o.RetryTimeout, err)
 			}
@@ -129,7 +149,11 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 }
 
 func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
-	if !waits {
+	if waits {
+		var release func()
+		ctx, release = c.whileConnected(ctx)
+		defer release()
+	} else {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTime)
 		defer cancel()
@@ -140,16 +164,44 @@ func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, me
 			return nil, err
 		}
 		answer, err := method(metadata.AppendToOutgoingContext(ctx, "token", value, "hostname", c.o.Hostname), request)
-		if status.Code(err) != codes.Unauthenticated || again {
+		if errors.Is(context.Cause(ctx), errGoAway) && err != nil {
+			return nil, errGoAway
+		}
+		if status.Code(err) != codes.Unauthenticated || again || isHTTP(err) {
 			return answer, err
 		}
 		c.token.drop(value) // the server has restarted with another key
 	}
 }
 
+// whileConnected returns a context that ends with errGoAway when the connection is given up.
+// Until then a server that ends in an orderly way would wait for the call. The caller calls
+// release.
+func (c *client) whileConnected(ctx context.Context) (connected context.Context, release func()) {
+	connected, cancel := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		for ready := false; ; {
+			state := c.conn.GetState()
+			if ready = ready || state == connectivity.Ready; ready && state != connectivity.Ready {
+				cancel(errGoAway)
+				return
+			}
+			if !c.conn.WaitForStateChange(connected, state) {
+				return
+			}
+		}
+	})
+	return connected, func() {
+		cancel(nil)
+		watcher.Wait()
+	}
+}
+
 // verdicts of a failed call.
 const (
 	away     = iota // the server cannot be reached, or not now
+	shut            // something before the server, or its door, refuses: away for Options.Outage if the server has answered before
 	unsurely        // the server has refused, for a reason that may be its own trouble
 	refused
 )
@@ -157,13 +209,26 @@ const (
 // verdict says what a failed call means. Servers answer most errors without a code, even
 // those of their database: asking again is better than losing a result to one of them.
 func verdict(err error) int {
+	if isHTTP(err) {
+		return shut
+	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.DataLoss, codes.ResourceExhausted, codes.Canceled, codes.Unauthenticated:
 		return away
+	case codes.PermissionDenied, codes.Unimplemented:
+		return shut
 	case codes.Unknown, codes.Internal:
 		return unsurely
 	}
 	return refused
+}
+
+// isHTTP knows an answer that is not gRPC, which comes from a proxy while the server behind it
+// starts. gRPC makes a code of the HTTP status and tells them apart only in its text.
+func isHTTP(err error) bool {
+	text := status.Convert(err).Message()
+	return strings.Contains(text, "unexpected HTTP status code received from server") ||
+		strings.Contains(text, "received unexpected content-type") || strings.Contains(text, "missing HTTP content-type")
 }
 
 // away and reached tell the operator once when the server goes and comes.
@@ -175,6 +240,7 @@ func (c *client) away(err error) {
 
 func (c *client) reached() {
 	c.stats.Answered()
+	c.known.Store(true)
 	if c.lost.Swap(false) {
 		c.o.Say(fmt.Sprintf("the server %s is back", c.o.Server))
 	}

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -95,12 +96,58 @@ func TestWorkflowThatIsGivenOutAgainRunsOnce(t *testing.T) {
 	}
 }
 
-// A server keeps the first end of each step, which is another agent's when a workflow is run
-// again. So it has to be told of the failure apart from the steps.
-func TestFailedWorkflowHasAnError(t *testing.T) {
+// What a proxy answers while the server behind it starts says nothing about the call.
+func TestProxyInPlaceOfTheServer(t *testing.T) {
+	for _, code := range []int{200, 401, 403, 404, 500, 502} {
+		t.Run(http.StatusText(code), func(t *testing.T) {
+			b := newBench(t)
+			b.start(nil)
+			s, place := gate("a", "exit 3")
+			open := place(t.TempDir())
+			id := b.server.Push(workflow(serial(s)...), 0, nil)
+			b.until("the step to run", func() bool { return len(b.server.Get(id).Step("a").Lines) > 1 })
+			b.server.StopBehindProxy(code)
+			touch(t, open)
+			b.until("many attempts", func() bool { return b.server.ProxyAnswers() > 24 })
+			b.server.Start()
+			if w := b.server.Ended(id); w.Step("a").End.GetExitCode() != 3 || w.Done.GetError() != "" {
+				t.Errorf("%v %v", w.Step("a").End, w.Done)
+			}
+		})
+	}
+}
+
+func TestOrderlyEndOfTheServerWaitsForNoPoll(t *testing.T) {
 	b := newBench(t)
 	b.start(nil)
-	if w := b.server.Ended(b.server.Push(workflow(serial(step("a", "exit 3"))...), 0, nil)); w.Done.GetError() != "a step has failed" {
+	b.until("a poll", func() bool { return b.server.Calls("Next") > 0 })
+	b.server.Shutdown()
+	b.server.Start()
+	b.server.Ended(b.server.Push(workflow(serial(step("a", "true"))...), 0, nil))
+}
+
+func TestDeletedAgentRegistersAnew(t *testing.T) {
+	for name, restart := range map[string]bool{"token that is still valid": false, "server that has restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.start(func(o *woodpecker.Options) { o.AgentFile = filepath.Join(t.TempDir(), "agent.conf") })
+			b.until("a poll", func() bool { return b.server.Calls("Next") > 0 })
+			b.server.ForgetAgents()
+			if restart {
+				b.server.Stop()
+				b.server.Start()
+			}
+			b.until("a new registration", func() bool { return b.server.Calls("RegisterAgent") > 1 })
+			b.server.Ended(b.server.Push(workflow(serial(step("a", "true"))...), 0, nil))
+		})
+	}
+}
+
+// The steps tell of their failure; the workflow's error is for what is no step's.
+func TestFailedStepIsNoErrorOfItsWorkflow(t *testing.T) {
+	b := newBench(t)
+	b.start(nil)
+	if w := b.server.Ended(b.server.Push(workflow(serial(step("a", "exit 3"))...), 0, nil)); w.Done.GetError() != "" {
 		t.Errorf("%v", w.Done)
 	}
 	ignored := with(step("a", "exit 3"), func(s *workflows.Step) { s.Failure = "ignore" })

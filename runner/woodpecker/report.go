@@ -14,11 +14,6 @@ import (
 const (
 	codeKilled   = 137
 	textCanceled = "canceled"
-
-	// textFailed is the error of a workflow whose steps say why it failed. The workflow needs
-	// an error of its own: when a workflow runs again because its agent was lost, the server
-	// keeps each step's first success, and would otherwise call the workflow a success, too.
-	textFailed = "a step has failed"
 )
 
 // slowPull is the duration from which a step's log mentions the pull of its image.

@@ -32,7 +32,7 @@ type token struct {
 }
 
 // get returns the token. The error is a status of gRPC: PermissionDenied when the secret
-// was never accepted, and else one that is worth trying again.
+// was never accepted, and otherwise one that is worth trying again.
 func (t *token) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,15 +48,33 @@ func (t *token) get(ctx context.Context) (string, error) {
 	case err == nil:
 		t.value, t.got, t.agentID, t.valid = answer.GetAccessToken(), time.Now(), answer.GetAgentId(), true
 		return t.value, nil
+	case isHTTP(err):
+		return "", err
 	case verdict(err) == away || t.valid:
 		return "", status.Error(codes.Unavailable, status.Convert(err).Message())
 	}
 	return "", status.Error(codes.PermissionDenied, fmt.Sprintf("%s (is WOODPECKER_AGENT_SECRET that of the server?)", status.Convert(err).Message()))
 }
 
-// isForgotten knows the answer to a number that the server has no agent of.
+// isForgotten knows the answer to a number that the server has no agent of: an error of its
+// database in servers of 2026, and one with words of its own in older ones.
 func isForgotten(err error) bool {
-	return strings.Contains(status.Convert(err).Message(), "AgentID not found")
+	text := status.Convert(err).Message()
+	return strings.Contains(text, "no rows in result set") || strings.Contains(text, "AgentID not found")
+}
+
+// forget makes the next call that of a new agent.
+func (t *token) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.agentID, t.value = newAgent, ""
+}
+
+// id is the number of the agent.
+func (t *token) id() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.agentID
 }
 
 // drop forgets a token that the server did not take.

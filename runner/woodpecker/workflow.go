@@ -41,8 +41,6 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 		state.Error = cause.Error()
 	case err != nil:
 		state.Error = err.Error()
-	case failed:
-		state.Error = textFailed
 	}
 	a.finish(id, state)
 	a.stats.BuildEnded(ended(state, failed))
@@ -52,7 +50,7 @@ func ended(state *wire.WorkflowState, failed bool) string {
 	switch {
 	case state.GetCanceled():
 		return "canceled"
-	case state.GetError() != "" && state.GetError() != textFailed:
+	case state.GetError() != "":
 		return "error"
 	case failed:
 		return "failure"

@@ -25,7 +25,7 @@ func (s *Server) Auth(_ context.Context, r *wire.AuthRequest) (*wire.AuthRespons
 		s.agents[id] = &Agent{ID: id}
 	}
 	if s.agents[id] == nil {
-		return nil, errors.New("agent could not auth: AgentID not found in database")
+		return nil, errNoRows
 	}
 	token := rand.Text()
 	s.tokens[token] = id
@@ -37,13 +37,25 @@ func (s *Server) Version(context.Context, *wire.Empty) (*wire.VersionResponse, e
 	return &wire.VersionResponse{GrpcVersion: 16, ServerVersion: "3.0.0-test"}, nil
 }
 
-func (s *Server) agent(ctx context.Context) *Agent { return s.agents[ctx.Value(agentKey{}).(int64)] }
+// errNoRows is the answer of the server's database, which goes to the agent as it is.
+var errNoRows = errors.New("sql: no rows in result set")
+
+// agent returns the agent that calls.
+func (s *Server) agent(ctx context.Context) (*Agent, error) {
+	if a := s.agents[ctx.Value(agentKey{}).(int64)]; a != nil {
+		return a, nil
+	}
+	return nil, errNoRows
+}
 
 // RegisterAgent is a method of the protocol.
 func (s *Server) RegisterAgent(ctx context.Context, r *wire.RegisterAgentRequest) (*wire.RegisterAgentResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.agent(ctx)
+	a, err := s.agent(ctx)
+	if err != nil {
+		return nil, err
+	}
 	a.Info = r.GetInfo()
 	if a.Info.GetBackend() == "" || a.Info.GetPlatform() == "" || a.Info.GetCapacity() < 1 || a.Info.GetVersion() == "" {
 		s.violate("an agent registers as %v", a.Info)
@@ -55,7 +67,11 @@ func (s *Server) RegisterAgent(ctx context.Context, r *wire.RegisterAgentRequest
 func (s *Server) UnregisterAgent(ctx context.Context, _ *wire.Empty) (*wire.Empty, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.agent(ctx).Unregistered = true
+	a, err := s.agent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.Unregistered = true
 	return &wire.Empty{}, nil
 }
 
@@ -66,7 +82,11 @@ func (s *Server) ReportHealth(ctx context.Context, r *wire.ReportHealthRequest) 
 	if r.GetStatus() != "I am alive!" {
 		return nil, errors.New("are you alive?")
 	}
-	s.agent(ctx).Alive++
+	a, err := s.agent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.Alive++
 	s.changed.Broadcast()
 	return &wire.Empty{}, nil
 }
@@ -78,9 +98,12 @@ func (s *Server) Next(ctx context.Context, r *wire.NextRequest) (*wire.NextRespo
 	defer stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	a, err := s.agent(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s.polls++
 	defer func() { s.polls--; s.changed.Broadcast() }()
-	a := s.agent(ctx)
 	if a.Info == nil {
 		s.violate("agent %d polls and has not registered", a.ID)
 	}
@@ -91,7 +114,7 @@ func (s *Server) Next(ctx context.Context, r *wire.NextRequest) (*wire.NextRespo
 	}
 	for ctx.Err() == nil {
 		for _, w := range s.workflows {
-			if w.agent == 0 && w.Done == nil && matches(w.Labels, labels) {
+			if s.agents[a.ID] != nil && w.agent == 0 && w.Done == nil && matches(w.Labels, labels) {
 				w.agent = a.ID
 				return &wire.NextResponse{Workflow: &wire.Workflow{Id: w.ID, Timeout: w.Minutes, Payload: w.payload()}}, nil
 			}

@@ -1,10 +1,3 @@
-// Package servertest is a Woodpecker server for tests of the agent. It speaks the protocol
-// over real connections, holds the agent to it more strictly than Woodpecker does, and
-// fails on request.
-//
-// It stands in for Woodpecker's own server, which cannot be had in tests: it needs a forge
-// with repositories and webhooks behind it, and its module is not to be had by Go's proxy. What it
-// demands was taken from that server's behaviour.
 package servertest
 
 import (
@@ -14,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"sync"
 	"testing"
@@ -41,6 +35,8 @@ type Server struct {
 	mu         sync.Mutex
 	changed    *sync.Cond
 	grpc       *grpc.Server
+	proxy      *http.Server     // stands in the server's place; nil: the server is there itself
+	answers    int              // of the proxy
 	tokens     map[string]int64 // to agents
 	agents     map[int64]*Agent
 	workflows  []*Workflow
@@ -131,7 +127,51 @@ func (s *Server) Stop() {
 }
 
 // Start starts a stopped server at its address.
-func (s *Server) Start() { s.listen(s.address) }
+func (s *Server) Start() {
+	s.mu.Lock()
+	proxy := s.proxy
+	s.proxy, s.answers = nil, 0
+	s.mu.Unlock()
+	if proxy != nil {
+		_ = proxy.Close() // the test goes on whatever it says
+	}
+	s.listen(s.address)
+}
+
+// StopBehindProxy ends the server like Stop, and has every call answered with an HTTP status by
+// the proxy before it.
+func (s *Server) StopBehindProxy(code int) {
+	s.tb.Helper()
+	s.Stop()
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.address)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	proxy := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		s.answers++
+		s.changed.Broadcast()
+		s.mu.Unlock()
+		http.Error(w, "the back end is not there", code)
+	})}
+	s.mu.Lock()
+	s.proxy = proxy
+	s.mu.Unlock()
+	go func() { _ = proxy.Serve(listener) }() // it returns when the proxy is closed
+}
+
+// ProxyAnswers counts the calls that the proxy has answered, for the condition of Until.
+func (s *Server) ProxyAnswers() int { return s.answers }
+
+// Shutdown ends the server in an orderly way: it waits for the calls that it still answers.
+func (s *Server) Shutdown() {
+	s.mu.Lock()
+	server := s.grpc
+	s.mu.Unlock()
+	server.GracefulStop()
+}
 
 // GiveOutAgain has the next poll get a workflow that an agent has already, as from the queue
 // of a server that was restarted.
@@ -142,11 +182,12 @@ func (s *Server) GiveOutAgain(id string) {
 	s.changed.Broadcast()
 }
 
-// ForgetAgents deletes all agents, as an administrator may.
+// ForgetAgents deletes all agents, as an administrator may. Their tokens stay valid, as each
+// is only signed; what looks for the agent in the database finds none.
 func (s *Server) ForgetAgents() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.agents, s.tokens = map[int64]*Agent{}, map[string]int64{}
+	s.agents = map[int64]*Agent{}
 }
 
 // Push adds a workflow to the queue and returns its id. Labels say which agents get it.

@@ -1,0 +1,24 @@
+// Package servertest is a Woodpecker server for tests of the agent. It speaks the protocol
+// over real connections, holds the agent to it more strictly than Woodpecker does, and
+// fails on request.
+//
+// It stands in for Woodpecker's own server, which cannot be had in tests: it needs a forge
+// with repositories and webhooks behind it, and its module is not to be had by Go's proxy.
+//
+// What it answers was seen on these servers:
+//
+//   - Protocol 16, all methods, the order of calls and long polls: main of August 2026 (after
+//     3.17.0).
+//   - Auth with a number that has no agent, and every other call of an agent that was deleted:
+//     Unknown, "sql: no rows in result set"; main of August 2026. Older servers said
+//     "AgentID not found in database".
+//   - A token stays valid after its agent was deleted: main of August 2026.
+//   - A workflow whose agent vanished stays running; nobody else gets it: main of August 2026.
+//   - A failed step is enough for a failed workflow; WorkflowState.Error is for what is no
+//     step's: main of August 2026.
+//   - GOAWAY before a graceful stop, which waits for the calls that it has: main of August
+//     2026.
+//
+// Stricter than any server: the number of a line follows that before it, an end comes once,
+// and nothing comes after it.
+package servertest
