@@ -13,7 +13,7 @@ import (
 
 // assemble puts services and steps into the pipeline.
 func (p *parser) assemble(services, steps []*container) {
-	p.graph = slices.ContainsFunc(steps, func(c *container) bool { return c.dependsOn != nil })
+	p.graph = p.isGraph(steps)
 	t := &translator{config: &Config{}, trust: everything(), out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
 	if p.o.Trust != nil {
 		t.trust = *p.o.Trust
@@ -49,6 +49,38 @@ func (p *parser) assemble(services, steps []*container) {
 	if !p.o.Raw {
 		p.outcome.Variables = p.stepVariables(kinds)
 	}
+}
+
+// isGraph reports whether steps wait for what depends_on names, and not each for the one
+// before. As on a server, a step that conditions leave out has no say in it.
+func (p *parser) isGraph(steps []*container) bool {
+	var deciding []*container
+	for _, c := range steps {
+		if c.dependsOn != nil && p.takesPart(c) {
+			deciding = append(deciding, c)
+		}
+	}
+	if p.o.Raw && len(deciding) > 0 && !slices.ContainsFunc(deciding, func(c *container) bool { return len(c.when) == 0 && !c.notLocal }) {
+		at := deciding[0]
+		p.Wrong(at.keys["depends_on"], "whether the steps of the workflow wait for each other depends on the event: only steps with when: have depends_on",
+			"give depends_on to a step without when: (depends_on: [] is enough)")
+	}
+	return len(deciding) > 0
+}
+
+// takesPart reports whether the conditions of a step hold. Of a file that is converted, no
+// event is known.
+func (p *parser) takesPart(c *container) bool {
+	if p.o.Raw {
+		return true
+	}
+	facts := p.o.Build.Facts
+	facts.Matrix = map[string]string{}
+	for _, v := range p.cell {
+		facts.Matrix[v.Axis] = v.Value
+	}
+	decision, err := p.effort.Decide(p.stepConditions(c), facts)
+	return err != nil || decision.On != pipeline.RunOn{} // an error is told by the plan
 }
 
 // add translates a container into a step that waits for those before it, and returns its

@@ -138,6 +138,38 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// A step that conditions leave out does not make a graph of the steps that are left.
+func TestOnlyStepsThatTakePartDecideAboutTheGraph(t *testing.T) {
+	const text = "steps:\n  check: {image: x, commands: [exit 1]}\n  package: {image: x, depends_on: check, when: {event: tag}}\n  publish: {image: x, when: {event: push}}\n"
+	for event, want := range map[string][]string{"push": {"check"}, "tag": nil} {
+		o := push()
+		o.Build.Event = event
+		set, err := woodpecker.Parse("f", []byte(text), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range set.Workflows[0].Pipeline.Steps {
+			if s.Name == "package" && event == "tag" && !slices.Equal(s.DependsOn, []string{"check"}) {
+				t.Errorf("%s: package waits for %v", event, s.DependsOn)
+			}
+		}
+		plan, err := set.Workflows[0].Plan(pipeline.Inputs{Facts: o.Build.Facts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range plan.Steps {
+			if s.Name == "publish" && !slices.Equal(s.DependsOn, want) {
+				t.Errorf("%s: publish waits for %v, not for %v", event, s.DependsOn, want)
+			}
+		}
+	}
+	o := push()
+	o.Raw = true
+	if _, err := woodpecker.Parse("f", []byte(text), o); err == nil || !strings.Contains(err.Error(), "depends on the event") {
+		t.Errorf("converted: %v", err)
+	}
+}
+
 // What steps are told, and in which order one value goes over another.
 func TestVariables(t *testing.T) {
 	o := push()
