@@ -43,7 +43,8 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"runner":                 {"crash", "runner/health", "run"},
 		"runner/actions":         {"run", "runner", "policy", "event", "engine", "pipeline", "pull", "sandbox", "beneath"},
 		"runner/health":          {},
-		"runner/drone":           {"crash", "run", "runner", "runner/health", "policy", "event", "pipeline", "pipeline/drone"},
+		"runner/journal":         {},
+		"runner/drone":           {"crash", "run", "runner", "runner/health", "runner/journal", "policy", "event", "pipeline", "pipeline/drone"},
 		"report":                 {"event", "logs"},
 		"report/live":            {"event", "logs", "report"},
 		"report/github":          {"event", "logs", "report"},
@@ -52,7 +53,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"beneath", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "unpack"},
 		"cmd/stepexec":           {"archive", "egress", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
-		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
+		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")

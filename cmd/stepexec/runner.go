@@ -42,6 +42,7 @@ type workbench struct {
 	policy                     policyFlag
 	network                    string
 	grace                      time.Duration
+	outage                     time.Duration // for which refusals of a server that has answered before count as its absence
 	slots                      chan struct{} // holds as many as steps of all pipelines may run at once; nil: no limit
 	say                        func(line string)
 }
@@ -53,6 +54,7 @@ func (w *workbench) add(flags *pflag.FlagSet, def string) {
 	flags.StringVar(&w.policy.name, "policy", bySource, "what pipelines may ask for: default ("+def+"), trusted, untrusted, or a `FILE`")
 	flags.StringVar(&w.network, "network", sandbox.NetworkPrivate, "network of steps that name none: private, host or none")
 	flags.DurationVar(&w.grace, "grace", engine.DefaultGrace, "`time` that a step has between its stop signal and the kill")
+	flags.DurationVar(&w.outage, "outage", time.Hour, "`time` for which 401, 403, 404 and 5xx of a server that has answered before count as its absence")
 	w.settings.add(flags)
 	w.settings.addRegistries(flags)
 	w.settings.addStore(flags)
@@ -71,6 +73,9 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	}
 	if w.grace <= 0 {
 		return nil, fmt.Errorf("--grace %s: must be positive", w.grace)
+	}
+	if w.outage <= 0 {
+		return nil, fmt.Errorf("--outage %s: must be positive", w.outage)
 	}
 	if _, err := w.settings.load(); err != nil {
 		return nil, err

@@ -56,6 +56,7 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 	if options.Execute, err = bench.open(ctx, policy.Drone); err != nil {
 		return err
 	}
+	options.State, options.Outage = bench.root, bench.outage
 	options.Network, options.Say, options.Kill = bench.network, bench.say, kill
 	stop := context.AfterFunc(ctx, func() { bench.say("takes no more work; what runs comes to its end (interrupt again to cancel it)") })
 	defer stop()

@@ -51,7 +51,7 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 	if options.Execute, err = bench.open(ctx, policy.Woodpecker); err != nil {
 		return err
 	}
-	options.Defaults.Network = bench.network
+	options.Defaults.Network, options.State, options.Outage = bench.network, bench.root, bench.outage
 	if bench.policy.name != bySource { // the policy decides about every option
 		options.Defaults.Trust = workflows.Trust{Network: true, Volumes: true, Security: true}
 	}

@@ -45,6 +45,7 @@ type Options struct {
 	Say           func(line string) // writes a line to the runner's own log
 	Kill          <-chan struct{}   // closed: everything ends at once
 	RetryPause    time.Duration     // longest pause before a call is made again; 0: 10 s
+	State         string            // folder below which results are kept until the server has them; "": they wait in memory only
 	Outage        time.Duration     // time for which refusals of a server that has answered before count as its absence; 0: DefaultOutage
 }
 

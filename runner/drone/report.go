@@ -33,6 +33,9 @@ func newReporter(w *worker, b *runner.Build, s *stage, warnings pipeline.Errors)
 	}
 	for _, step := range s.Steps {
 		l := newStepLog(w, step)
+		if step.ID != 0 {
+			l.kept = w.keep(stepFile(step.ID), record{Step: step})
+		}
 		r.steps[step.Name] = l
 		r.order = append(r.order, l)
 	}
@@ -114,7 +117,7 @@ func (r *reporter) begin(log *stepLog, when time.Time) {
 func (r *reporter) send(log *stepLog) {
 	r.sending.Go(func() {
 		err := r.build.Protect(func() error {
-			log.send()
+			log.send(r.w.life.Calls)
 			return nil
 		})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/health"
+	"github.com/stepexec/stepexec/runner/journal"
 )
 
 // silence is the time without an answer after which the runner counts as sick: three long
@@ -17,10 +18,11 @@ const silence = 2 * time.Minute
 
 // worker is a runner at work.
 type worker struct {
-	o      *Options
-	client *client
-	stats  *runner.Stats
-	life   *runner.Life
+	o       *Options
+	client  *client
+	stats   *runner.Stats
+	life    *runner.Life
+	journal *journal.Folder // nil: nothing is kept on disk
 }
 
 // Run works for a server until ctx ends, and lets the stages that run then come to their end,
@@ -33,6 +35,12 @@ func Run(ctx context.Context, o Options) error {
 	c := newClient(&o, stats)
 	defer c.close()
 	w := &worker{o: &o, client: c, stats: stats}
+	if o.State != "" {
+		var err error
+		if w.journal, err = journal.Open(o.State, "drone "+o.Server+" "+o.Name); err != nil {
+			return err
+		}
+	}
 	service := runner.Service{
 		Kill: o.Kill, HealthAddress: o.HealthAddress, Listening: o.Listening, Say: o.Say,
 		Health: health.Runner{Healthy: w.healthy, Metrics: func() []health.Metric { return stats.Metrics() }},
@@ -58,6 +66,9 @@ func (w *worker) run(life *runner.Life) error {
 		return fmt.Errorf("work for %s: %w", w.o.Server, err)
 	}
 	w.o.Say(fmt.Sprintf("runner %s works for %s, %d at once", w.o.Name, w.o.Server, w.o.Capacity))
+	var delivery sync.WaitGroup
+	defer delivery.Wait()
+	delivery.Go(func() { w.deliver(life.Polling) })
 	w.poll(life.Polling)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/runner/journal"
 )
 
 // runStage takes a stage that a poll brought from its beginning to its end.
@@ -27,16 +28,18 @@ func (w *worker) runStage(offered *stage) {
 		w.stats.BuildEnded("refused")
 		return
 	}
+	entry := w.keep(stageFile(s.ID), record{Stage: s})
 	b := w.life.Begin(fmt.Sprintf("stage %d", s.ID))
 	defer b.End()
 	d, err := w.client.details(w.life.Calls, s.ID)
 	if err != nil { // it is this runner's by now, and nobody else will end it
 		s.Started = time.Now().Unix()
-		w.finish(b, s, statusError, err)
+		w.release(s, w.finish(b.Cause(), s, statusError, err, entry), entry)
 		return
 	}
 	if d.Stage.Status != statusPending { // it was cancelled since
 		w.stats.BuildEnded(d.Stage.Status)
+		w.release(s, true, entry)
 		return
 	}
 	s.Version = max(s.Version, d.Stage.Version)
@@ -49,7 +52,7 @@ func (w *worker) runStage(offered *stage) {
 			close(kill)
 		}
 	})
-	w.execute(b, kill, s, d)
+	w.execute(b, kill, s, d, entry)
 }
 
 // watch cancels a build once the server says that it is over: before this stage has ended,
@@ -68,7 +71,9 @@ func (w *worker) watch(ctx context.Context, b *runner.Build, build int64) {
 }
 
 // execute runs a stage and reports all of it.
-func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *details) {
+func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *details, entry *journal.Entry) {
+	told, entries := true, []*journal.Entry{entry}
+	defer func() { w.release(s, told, entries...) }()
 	s.Started = time.Now().Unix()
 	var job *job
 	err := b.Protect(func() (err error) {
@@ -76,7 +81,7 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 		return err
 	})
 	if err != nil {
-		w.finish(b, s, statusError, err)
+		told = w.finish(b.Cause(), s, statusError, err, entry)
 		return
 	}
 	s.Status, s.Steps = statusRunning, job.steps
@@ -92,26 +97,30 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 			}
 			s.Version = now.Stage.Version
 		}
-		w.finish(b, s, statusError, err)
+		told = w.finish(b.Cause(), s, statusError, err, entry)
 		return
 	}
+	entry.Add(record{Stage: s})
 	r := newReporter(w, b, s, job.set.Warnings)
+	for _, log := range r.order {
+		entries = append(entries, log.kept)
+	}
 	work := run.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Default: job.rules, Events: r.event, Kill: kill}
 	err = b.Protect(func() error {
 		return w.o.Execute(b.Context, work)
 	})
+	cause := b.Cause() // before the reports are sent: what ends those does not change the result
 	status, err := r.end(err)
-	w.finish(b, s, status, err)
+	told = w.finish(cause, s, status, err, entry, r.order...)
 }
 
 // finish reports the end of a stage. The server answers with a conflict when it has cancelled
-// the stage itself.
-func (w *worker) finish(b *runner.Build, s *stage, status string, err error) {
+// the stage itself. told is false when the server may still get to know it, or a step.
+func (w *worker) finish(cause error, s *stage, status string, err error, entry *journal.Entry, steps ...*stepLog) (told bool) {
 	s.Status, s.Stopped = status, time.Now().Unix()
 	if err != nil {
 		s.Error = short(err.Error())
 	}
-	cause := b.Cause()
 	switch cause {
 	case nil:
 	case runner.ErrCancelled:
@@ -121,12 +130,23 @@ func (w *worker) finish(b *runner.Build, s *stage, status string, err error) {
 	default:
 		s.Status, s.Error = statusError, short(cause.Error())
 	}
+	entry.Add(record{Done: s})
+	if slices.ContainsFunc(steps, func(l *stepLog) bool { return l.stuck.Load() }) {
+		w.stats.BuildEnded(s.Status)
+		return false
+	}
+	result := s.Status
 	err = w.client.updateStage(w.life.Calls, s)
+	if undelivered(w.life.Calls, err) {
+		w.stats.BuildEnded(result)
+		return false
+	}
 	cancelled := cause == runner.ErrCancelled && errors.Is(err, errConflict)
 	if err != nil && !cancelled {
 		w.o.Say(fmt.Sprintf("warning: stage %d: the server rejected the stage's result (%s): %v", s.ID, s.Status, err))
 	}
 	w.stats.BuildEnded(s.Status)
+	return true
 }
 
 // refused says why this runner does not run a pipeline of that repository, or for that event.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/stepexec/stepexec/runner/journal"
 )
 
 const (
@@ -31,8 +34,12 @@ type stepLog struct {
 	w     *worker
 	step  *step
 	began time.Time // written before the goroutine begins
+	kept  *journal.Entry
+	again bool        // an earlier runner may have made calls whose answers are not known
+	stuck atomic.Bool // the server has not got everything, and may get it later
 
 	mu      sync.Mutex
+	shown   *step // as the server last answered it
 	lines   []line
 	bytes   int
 	next    int // position of the next line
@@ -43,7 +50,8 @@ type stepLog struct {
 }
 
 func newStepLog(w *worker, s *step) *stepLog {
-	return &stepLog{w: w, step: s, ended: make(chan struct{})}
+	shown := *s
+	return &stepLog{w: w, step: s, shown: &shown, ended: make(chan struct{})}
 }
 
 // begin notes the start of a step, and reports whether this is its first attempt.
@@ -52,6 +60,7 @@ func (l *stepLog) begin(when time.Time) bool {
 		return false
 	}
 	l.began = when
+	l.kept.Add(record{Began: &when})
 	return true
 }
 
@@ -66,9 +75,16 @@ func (l *stepLog) add(text string) {
 	l.next++
 	l.lines = append(l.lines, entry)
 	l.bytes += len(text)
-	if l.bytes > maxLog+slack {
-		l.trim()
+	if l.bytes <= maxLog+slack {
+		l.kept.Add(record{Line: &entry})
+		return
 	}
+	l.trim()
+	rest := []any{record{Step: l.shown}, record{Began: &l.began}}
+	for i := range l.lines {
+		rest = append(rest, record{Line: &l.lines[i]})
+	}
+	l.kept.Replace(rest...)
 }
 
 // trim drops the first lines until the others have at most maxLog bytes.
@@ -87,6 +103,7 @@ func (l *stepLog) finish(end ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end = end
+	l.kept.Add(record{End: &keptEnd{Status: end.status, Text: end.text, Code: end.code, When: end.when}})
 	close(l.ended)
 }
 
@@ -131,8 +148,7 @@ func (l *stepLog) all() []line {
 
 // send reports the step from its start to its end. It goes on after errors: the run goes on,
 // too, and the end of the step must be reported.
-func (l *stepLog) send() {
-	ctx := l.w.life.Calls
+func (l *stepLog) send(ctx context.Context) {
 	if !l.began.IsZero() {
 		l.step.Status, l.step.Started = statusRunning, l.began.Unix()
 		l.report(ctx)
@@ -144,7 +160,9 @@ func (l *stepLog) send() {
 			l.step.Status, l.step.Started = statusRunning, l.end.when.Unix()
 			l.report(ctx)
 		}
-		if err := l.w.client.upload(ctx, l.step.ID, lines); err != nil {
+		if err := l.w.client.upload(ctx, l.step.ID, lines); undelivered(ctx, err) {
+			l.stuck.Store(true)
+		} else if err != nil {
 			l.w.o.Say(fmt.Sprintf("warning: step %d: the server rejected the log: %v", l.step.ID, err))
 		}
 	}
@@ -156,13 +174,31 @@ func (l *stepLog) send() {
 	if s.Started == 0 {
 		s.Started = s.Stopped
 	}
-	l.report(ctx)
+	if l.report(ctx); !l.stuck.Load() {
+		l.kept.Add(record{Reported: true})
+	}
 }
 
 func (l *stepLog) report(ctx context.Context) {
+	if l.stuck.Load() {
+		return // what follows would be out of order
+	}
 	status, stopped := l.step.Status, l.step.Stopped
 	err := l.w.client.updateStep(ctx, l.step)
+	if l.again && errors.Is(err, errConflict) {
+		l.step.Version++
+		err = l.w.client.updateStep(ctx, l.step)
+	}
+	if undelivered(ctx, err) {
+		l.stuck.Store(true)
+		return
+	}
 	l.step.Status, l.step.Stopped = status, stopped // the stage reports these, whatever the server answered
+	l.mu.Lock()
+	shown := *l.step
+	l.shown = &shown
+	l.kept.Add(record{Step: &shown})
+	l.mu.Unlock()
 	if err != nil && !errors.Is(err, errConflict) {
 		l.w.o.Say(fmt.Sprintf("warning: step %d: the server rejected the status %s: %v", l.step.ID, status, err))
 	}
@@ -180,7 +216,7 @@ func (l *stepLog) sendLive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if lines := l.fresh(); len(lines) > 0 {
+		if lines := l.fresh(); len(lines) > 0 && !l.stuck.Load() {
 			_ = l.w.client.sendLines(ctx, l.step.ID, lines) // the upload has all lines
 		}
 	}

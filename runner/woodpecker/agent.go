@@ -9,6 +9,7 @@ import (
 
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/health"
+	"github.com/stepexec/stepexec/runner/journal"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
@@ -23,10 +24,11 @@ const (
 
 // agent is an agent at work.
 type agent struct {
-	o      *Options
-	client *client
-	stats  *stats
-	life   *runner.Life
+	o       *Options
+	client  *client
+	stats   *stats
+	life    *runner.Life
+	journal *journal.Folder // nil: nothing is kept on disk
 
 	mu         sync.Mutex
 	running    map[string]bool // ids of workflows
@@ -53,6 +55,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer client.conn.Close()
 	a := &agent{o: &o, client: client, stats: s, running: map[string]bool{}}
+	if o.State != "" {
+		if a.journal, err = journal.Open(o.State, "woodpecker "+o.Server+" "+o.Hostname); err != nil {
+			return err
+		}
+	}
 	service := runner.Service{
 		Kill: o.Kill, HealthAddress: o.HealthAddress, Listening: o.Listening, Say: o.Say,
 		Health: health.Runner{Healthy: s.Healthy, Metrics: s.metrics},
@@ -78,6 +85,9 @@ func (a *agent) run(life *runner.Life) error {
 	defer signs.Wait()
 	defer dead()
 	signs.Go(func() { a.sayAlive(alive) })
+	var delivery sync.WaitGroup
+	defer delivery.Wait()
+	delivery.Go(func() { a.deliver(life.Polling) })
 	for range a.o.MaxWorkflows {
 		pollers.Go(func() { a.poll(life.Polling) })
 	}
@@ -159,7 +169,7 @@ func (a *agent) sayAlive(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		_, err := call(ctx, a.client, false, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
-		if ctx.Err() == nil && a.rejoin(ctx, err) {
+		if err != nil && ctx.Err() == nil && a.rejoin(ctx, err) {
 			continue
 		}
 		if err != nil && ctx.Err() == nil {
@@ -188,7 +198,7 @@ func (a *agent) poll(ctx context.Context) {
 		case errors.Is(err, errGaveUp):
 			a.life.Fail(err)
 			return
-		case a.rejoin(ctx, err):
+		case err != nil && a.rejoin(ctx, err):
 			continue
 		case err != nil:
 			a.o.Say("warning: the server gives no work: " + err.Error())

@@ -41,6 +41,8 @@ const (
 var (
 	// errGaveUp ends an agent that has tried for as long as it was told to.
 	errGaveUp = errors.New("gave up on the server")
+	// errForgotten says that the server does not know the agent any more.
+	errForgotten = errors.New("the agent was deleted on the server")
 	// errGoAway ends a call that waits, when the server closes the connection in an orderly way:
 	// the server waits for the calls that it still answers.
 	errGoAway = errors.New("the server is going away")
@@ -128,7 +130,7 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 			failing = time.Now()
 		}
 		switch v := verdict(err); {
-		case v == refused, v == shut && !c.known.Load():
+		case v == refused, errors.Is(err, errForgotten), v == shut && !c.known.Load():
 			return nil, err
 		case v == shut && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
 			return nil, fmt.Errorf("%w: %w", errGaveUp, err)

@@ -25,6 +25,7 @@ type Options struct {
 	MaxWorkflows   int               // workflows that may run at once; 0: 1
 	SingleWorkflow bool              // the agent ends after one workflow
 	AgentFile      string            // file that keeps the agent's number between starts; "": the agent is new each time, and unregisters at its end
+	State          string            // folder below which results are kept until the server has them; "": they wait in memory only
 	Version        string            // of stepexec
 	Platform       string            // of this machine, such as linux/amd64
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/runner/journal"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
@@ -25,8 +26,10 @@ type outbox struct {
 	agent    *agent
 	build    *runner.Build
 	workflow string
+	kept     *journal.Entry // nil: reports wait in memory only
 
 	mu     sync.Mutex
+	state  *progress
 	queue  []report
 	bytes  int
 	closed bool
@@ -35,6 +38,7 @@ type outbox struct {
 	done   chan struct{} // closed when everything was sent, or given up
 	gone   bool          // nothing is sent any more
 	err    error         // panic while sending; final when done is closed
+	stuck  bool          // the server has not got everything, and may get it later; final when done is closed
 }
 
 // report is a line or the state of a step.
@@ -43,10 +47,14 @@ type report struct {
 	step *wire.StepState
 }
 
-func newOutbox(a *agent, b *runner.Build, workflow string) *outbox {
-	o := &outbox{agent: a, build: b, workflow: workflow, more: make(chan struct{}, 1), done: make(chan struct{})}
+// newOutbox begins with reports that are in the journal already; nil: none.
+func newOutbox(ctx context.Context, a *agent, b *runner.Build, state *progress, kept *journal.Entry, waiting []report) *outbox {
+	o := &outbox{agent: a, build: b, workflow: state.ID, kept: kept, state: state, queue: waiting, more: make(chan struct{}, 1), done: make(chan struct{})}
+	for _, r := range waiting {
+		o.bytes += len(r.line.GetData())
+	}
 	o.room = sync.NewCond(&o.mu)
-	go o.run(a.life.Calls) // ends with close
+	go o.run(ctx) // ends with close
 	return o
 }
 
@@ -56,6 +64,8 @@ func (o *outbox) put(r report) {
 	for o.bytes > maxQueued && !o.gone {
 		o.room.Wait()
 	}
+	o.state.note(r)
+	o.kept.Add(record{Line: r.line, Step: r.step})
 	o.queue = append(o.queue, r)
 	o.bytes += len(r.line.GetData())
 	o.mu.Unlock()
@@ -100,22 +110,41 @@ func (o *outbox) send(ctx context.Context) {
 		switch {
 		case step != nil:
 			o.sendStep(ctx, step)
+			o.sent(1)
 		case len(lines) > 0:
 			o.sendLines(ctx, lines)
-			o.gather(ctx)
+			if o.sent(len(lines)); !o.stuck {
+				o.gather(ctx)
+			}
 		case ended:
 			return
 		default:
 			select {
 			case <-o.more:
 			case <-ctx.Done():
+				o.stuck = true
 				return
 			}
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || o.stuck {
+			o.stuck = true
 			return
 		}
 	}
+}
+
+// sent notes that the server has reports, or never takes them.
+func (o *outbox) sent(n int) {
+	if o.stuck || o.kept == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 && o.kept.Size() > maxKept {
+		o.kept.Replace(record{Progress: o.state})
+		return
+	}
+	o.kept.Add(record{Sent: n})
 }
 
 // gather waits for more lines, unless the state of a step waits.
@@ -171,12 +200,20 @@ func (o *outbox) sendLines(ctx context.Context, lines []*wire.LogEntry) {
 		o.agent.stats.lines.Add(int64(len(lines)))
 		return
 	}
+	if undelivered(ctx, err) {
+		o.stuck = true
+		return
+	}
 	o.agent.stats.lostLines.Add(int64(len(lines)))
 	o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server rejected %d lines of the log: %v", o.workflow, len(lines), err))
 }
 
 func (o *outbox) sendStep(ctx context.Context, step *wire.StepState) {
 	_, err := call(ctx, o.agent.client, false, o.agent.client.calls.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
+	if err != nil && undelivered(ctx, err) {
+		o.stuck = true
+		return
+	}
 	if err != nil {
 		o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server rejected the state of step %s: %v", o.workflow, step.GetStepUuid(), err))
 	}

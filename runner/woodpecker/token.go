@@ -41,6 +41,9 @@ func (t *token) get(ctx context.Context) (string, error) {
 	}
 	answer, err := t.auth.Auth(ctx, &wire.AuthRequest{AgentToken: t.secret, AgentId: t.agentID})
 	if err != nil && t.agentID != newAgent && isForgotten(err) {
+		if t.valid { // the agent has registered under the number, and has to do so again
+			return "", fmt.Errorf("%w: %w", errForgotten, err)
+		}
 		t.agentID = newAgent // somebody has deleted the agent from the server's list
 		answer, err = t.auth.Auth(ctx, &wire.AuthRequest{AgentToken: t.secret, AgentId: newAgent})
 	}

@@ -23,16 +23,31 @@ import (
 func (a *agent) runWorkflow(w *wire.Workflow) {
 	id := w.GetId()
 	state := &wire.WorkflowState{Started: time.Now().Unix()}
+	config, parseErr := workflows.ParseConfig(w.GetPayload())
+	if parseErr != nil {
+		config = nil
+	}
+	p := newProgress(id, state.GetStarted(), config)
+	entry, told := a.keep(p), false
+	defer func() { a.release(id, entry, told) }()
 	if _, err := call(a.life.Calls, a.client, false, a.client.calls.Init, &wire.InitRequest{Id: id, State: state}); err != nil {
 		a.o.Say(fmt.Sprintf("warning: workflow %s does not run: the server rejected its start: %v", id, err))
 		a.stats.BuildEnded("refused")
+		told = !undelivered(a.life.Calls, err)
 		return
 	}
+	p.Begun = true
+	entry.Add(record{Begun: true})
 	b := a.life.Begin("workflow " + id)
 	defer b.End() // after finish: the lease is renewed until the server knows the end
 	b.Watch(func(ctx context.Context) { a.watch(ctx, b, id) })
 	b.Watch(func(ctx context.Context) { a.extend(ctx, id) })
-	failed, err := a.execute(b, w)
+	var box *outbox
+	failed, err := false, parseErr
+	if parseErr == nil {
+		box = newOutbox(a.life.Calls, a, b, p, entry, nil)
+		failed, err = a.execute(b, w, config, box)
+	}
 	state.Finished = time.Now().Unix()
 	switch cause := b.Cause(); {
 	case errors.Is(cause, runner.ErrCancelled), errors.Is(cause, runner.ErrKilled):
@@ -42,7 +57,8 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 	case err != nil:
 		state.Error = err.Error()
 	}
-	a.finish(id, state)
+	entry.Add(record{Done: state})
+	told = (box == nil || !box.stuck) && a.finish(a.life.Calls, id, state)
 	a.stats.BuildEnded(ended(state, failed))
 }
 
@@ -59,12 +75,16 @@ func ended(state *wire.WorkflowState, failed bool) string {
 }
 
 // finish reports the end of a workflow. A server rejects the end of one that it has cancelled
-// itself.
-func (a *agent) finish(id string, state *wire.WorkflowState) {
-	_, err := call(a.life.Calls, a.client, false, a.client.calls.Done, &wire.DoneRequest{Id: id, State: state})
+// itself. told is false when the server may still get to know it.
+func (a *agent) finish(ctx context.Context, id string, state *wire.WorkflowState) (told bool) {
+	_, err := call(ctx, a.client, false, a.client.calls.Done, &wire.DoneRequest{Id: id, State: state})
+	if err != nil && undelivered(ctx, err) {
+		return false
+	}
 	if err != nil && !state.GetCanceled() {
 		a.o.Say(fmt.Sprintf("warning: workflow %s: the server rejected the workflow's result: %v", id, err))
 	}
+	return true
 }
 
 // watch cancels a workflow once the server has. A server that was restarted may not know the
@@ -83,8 +103,8 @@ func (a *agent) watch(ctx context.Context, b *runner.Build, id string) {
 	}
 }
 
-// extend renews the lease of a workflow. The server gives a workflow whose lease has run out
-// to another agent.
+// extend renews the lease of a workflow. Servers before main of August 2026 give a workflow
+// whose lease has run out to another agent.
 func (a *agent) extend(ctx context.Context, id string) {
 	for runner.Pause(ctx, extendPeriod) {
 		_, _ = call(ctx, a.client, false, a.client.calls.Extend, &wire.ExtendRequest{Id: id}) // the next renewal may succeed
@@ -93,13 +113,8 @@ func (a *agent) extend(ctx context.Context, id string) {
 
 // execute runs a workflow, and returns once everything but its end is reported. The error is
 // no step's.
-func (a *agent) execute(b *runner.Build, w *wire.Workflow) (failed bool, err error) {
-	config, err := workflows.ParseConfig(w.GetPayload())
-	if err != nil {
-		return false, err
-	}
+func (a *agent) execute(b *runner.Build, w *wire.Workflow, config *workflows.Config, box *outbox) (failed bool, err error) {
 	a.addToEnvironment(config)
-	box := newOutbox(a, b, w.GetId())
 	defer func() { err = errors.Join(err, box.close()) }()
 	var t *workflows.Translation
 	var allowed *policy.Policy

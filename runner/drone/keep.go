@@ -1,0 +1,238 @@
+package drone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stepexec/stepexec/runner/journal"
+)
+
+// textKilled is the error of a stage whose runner ended without a word.
+const textKilled = "the runner was killed"
+
+// record is a line of the file of a stage or of a step.
+type record struct {
+	Stage *stage `json:"stage,omitempty"` // as the server last answered it
+	Done  *stage `json:"done,omitempty"`  // the end of the stage, which the server may not have
+
+	Step     *step      `json:"step,omitempty"` // as the server last answered it
+	Began    *time.Time `json:"began,omitempty"`
+	Line     *line      `json:"line,omitempty"`
+	End      *keptEnd   `json:"end,omitempty"`
+	Reported bool       `json:"reported,omitempty"` // the server has the end of the step
+}
+
+// keptEnd is an ending.
+type keptEnd struct {
+	Status string    `json:"status"`
+	Text   string    `json:"text"`
+	Code   int       `json:"code"`
+	When   time.Time `json:"when"`
+}
+
+// keep begins a file. Without a file, reports wait in memory only.
+func (w *worker) keep(name string, first record) *journal.Entry {
+	if w.journal == nil {
+		return nil
+	}
+	entry, err := w.journal.Begin(name)
+	if err != nil {
+		w.o.Say(fmt.Sprintf("warning: %s: %v; its results are lost when the runner is killed", name, err))
+		return nil
+	}
+	entry.Add(first)
+	return entry
+}
+
+func stageFile(id int64) string { return fmt.Sprintf("stage %d", id) }
+func stepFile(id int64) string  { return fmt.Sprintf("step %d", id) }
+
+// release ends files. They stay where the server has not heard everything.
+func (w *worker) release(s *stage, told bool, entries ...*journal.Entry) {
+	var errs []error
+	waits := false
+	for _, entry := range entries {
+		errs = append(errs, entry.Err())
+		if waits = waits || entry != nil; told {
+			errs = append(errs, entry.Remove())
+		} else {
+			errs = append(errs, entry.Close())
+		}
+	}
+	if !told && waits {
+		w.o.Say(fmt.Sprintf("stage %d: the server has not heard everything; the rest is kept for the next start of the runner", s.ID))
+	}
+	if err := errors.Join(errs...); err != nil {
+		w.o.Say(fmt.Sprintf("warning: stage %d: %v", s.ID, err))
+	}
+}
+
+// undelivered reports whether a call failed although the server has not said its last word.
+func undelivered(ctx context.Context, err error) bool {
+	return err != nil && (errors.Is(err, errGaveUp) || ctx.Err() != nil)
+}
+
+// keptStage is what an earlier runner has left of a stage.
+type keptStage struct {
+	stage, done *stage
+	entry       *journal.Entry
+}
+
+// keptStep is what an earlier runner has left of a step.
+type keptStep struct {
+	log      *stepLog
+	reported bool
+}
+
+// deliver reports what earlier runners have left. A stage that ran when its runner was killed
+// ends with an error.
+func (w *worker) deliver(ctx context.Context) {
+	if w.journal == nil {
+		return
+	}
+	left, err := w.journal.Left()
+	if err != nil {
+		w.o.Say("warning: " + err.Error())
+	}
+	var stages []*keptStage
+	steps := map[int64]*keptStep{}
+	for _, l := range left {
+		stage, step, err := w.parseKept(l)
+		switch {
+		case err != nil:
+			w.o.Say("warning: kept results cannot be read: " + err.Error())
+			err = l.Remove()
+		case stage != nil:
+			stages = append(stages, stage)
+		default:
+			steps[step.log.step.ID] = step
+		}
+	}
+	for _, s := range stages {
+		w.deliverStage(ctx, s, steps)
+	}
+	for _, s := range steps { // of no stage that is left
+		if err := s.log.kept.Remove(); err != nil {
+			w.o.Say("warning: " + err.Error())
+		}
+	}
+}
+
+func (w *worker) parseKept(l journal.Left) (*keptStage, *keptStep, error) {
+	s, p := &keptStage{entry: l.Entry}, &keptStep{}
+	for _, text := range l.Records {
+		var r record
+		if err := json.Unmarshal(text, &r); err != nil {
+			return nil, nil, err
+		}
+		if r.Stage != nil {
+			s.stage = r.Stage
+		}
+		if r.Done != nil {
+			s.stage, s.done = r.Done, r.Done
+		}
+		if r.Step != nil && p.log == nil {
+			p.log = newStepLog(w, r.Step)
+		}
+		if p.log == nil {
+			continue
+		}
+		p.reported = p.reported || r.Reported
+		p.log.replay(r)
+	}
+	switch {
+	case s.stage != nil:
+		return s, nil, nil
+	case p.log != nil:
+		p.log.kept = l.Entry
+		return nil, p, nil
+	}
+	return nil, nil, errors.New("it is empty")
+}
+
+// replay does what a record tells.
+func (l *stepLog) replay(r record) {
+	switch {
+	case r.Step != nil:
+		l.step = r.Step
+	case r.Began != nil:
+		l.began = *r.Began
+	case r.Line != nil:
+		l.lines = append(l.lines, *r.Line)
+		l.bytes += len(r.Line.Out)
+		l.next = r.Line.Pos + 1
+		l.dropped = l.dropped || len(l.lines) == 1 && r.Line.Pos > 0
+	case r.End != nil && !l.isFinished():
+		l.finish(ending{status: r.End.Status, text: r.End.Text, code: r.End.Code, when: r.End.When})
+	}
+}
+
+func (w *worker) deliverStage(ctx context.Context, k *keptStage, steps map[int64]*keptStep) {
+	entries, told := []*journal.Entry{k.entry}, false
+	defer func() { w.release(k.stage, told, entries...) }()
+	var mine []*keptStep
+	for i, known := range k.stage.Steps {
+		p := steps[known.ID]
+		if p == nil {
+			p = &keptStep{log: newStepLog(w, known)}
+		}
+		delete(steps, known.ID)
+		entries = append(entries, p.log.kept)
+		k.stage.Steps[i] = p.log.step
+		mine = append(mine, p)
+	}
+	now, err := w.client.details(ctx, k.stage.ID)
+	if err != nil {
+		told = !undelivered(ctx, err)
+		w.o.Say(fmt.Sprintf("warning: stage %d: its end cannot be reported: %v", k.stage.ID, err))
+		return
+	}
+	if status := now.Stage.Status; status != statusPending && status != statusRunning || now.Stage.Machine != w.o.Name {
+		told = true // it has ended, or is another runner's
+		return
+	}
+	for _, p := range mine {
+		if p.reported {
+			continue
+		}
+		p.log.endKilled()
+		p.log.again = true
+		if p.log.send(ctx); p.log.stuck.Load() {
+			return
+		}
+	}
+	s := k.stage
+	s.Version = now.Stage.Version
+	if k.done == nil {
+		s.Status, s.Error, s.Stopped = statusError, textKilled, time.Now().Unix()
+		if s.Started == 0 {
+			s.Started = s.Stopped
+		}
+	}
+	err = w.client.updateStage(ctx, s)
+	if undelivered(ctx, err) {
+		return
+	}
+	told = true
+	if err != nil {
+		w.o.Say(fmt.Sprintf("warning: stage %d: the server rejected the stage's result (%s): %v", s.ID, s.Status, err))
+		return
+	}
+	w.o.Say(fmt.Sprintf("stage %d: the server has what an earlier runner had left (%s)", s.ID, s.Status))
+	w.stats.BuildEnded(s.Status)
+}
+
+// endKilled ends a step that had not ended when its runner was killed.
+func (l *stepLog) endKilled() {
+	switch {
+	case l.isFinished():
+	case l.began.IsZero():
+		l.finish(ending{status: statusSkipped, when: time.Now()})
+	default:
+		l.add("stepexec: " + textKilled + "\n")
+		l.finish(ending{status: statusError, code: codeError, text: textKilled, when: time.Now()})
+	}
+}

@@ -1,0 +1,77 @@
+package journal_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stepexec/stepexec/runner/journal"
+)
+
+func TestLeftAreTheWholeRecordsOfRunnersThatHaveEnded(t *testing.T) {
+	root := t.TempDir()
+	f, err := journal.Open(root, "server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := f.Begin("../1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Add("lost")
+	e.Replace("one")
+	e.Add("two")
+	if left, err := f.Left(); err != nil || len(left) > 0 {
+		t.Errorf("of a runner that lives: %v, %v", left, err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(root, "runner", "*", "*"))
+	if len(files) != 1 {
+		t.Fatal(files)
+	}
+	if info, err := os.Stat(files[0]); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err == nil {
+		err = os.WriteFile(files[0], append(data, `"cut of`...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"one" "two"`, `"one" "two" "three"`} {
+		left, err := f.Left()
+		if err != nil || len(left) != 1 {
+			t.Fatal(left, err)
+		}
+		got := ""
+		for _, r := range left[0].Records {
+			got += string(r)
+		}
+		if got = strings.Join(strings.Fields(got), " "); got != want {
+			t.Error(got)
+		}
+		left[0].Add("three")
+		if want != `"one" "two"` {
+			err = left[0].Remove()
+		} else {
+			err = left[0].Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := f.Left(); err != nil || len(left) > 0 {
+		t.Errorf("removed: %v, %v", left, err)
+	}
+	other, err := journal.Open(root, "another server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, err := other.Left(); err != nil || len(left) > 0 {
+		t.Errorf("of another server: %v, %v", left, err)
+	}
+}
