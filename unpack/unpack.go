@@ -137,8 +137,9 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 	}
 	built, err := build()
 	// A damaged layer goes to its next source by itself: to begin anew with all layers would let each
-	// mirror spoil the attempt with another one.
-	for errors.As(err, new(*DigestError)) && l.Again != nil && l.Again() {
+	// mirror spoil the attempt with another one. Once ctx has ended, the DigestError may be its cause,
+	// which is another layer's, and each further attempt would end with it.
+	for ctx.Err() == nil && errors.As(err, new(*DigestError)) && l.Again != nil && l.Again() {
 		built, err = build()
 	}
 	if err != nil {
