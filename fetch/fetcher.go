@@ -42,6 +42,7 @@ type Fetcher struct {
 	Dir      string // base of relative oci:, docker-archive: and rootfs: paths; "" is the working directory
 	Platform string // "" is this machine's
 	Options  pull.Options
+	Unsaid   Policy                                // of images that are asked for with the empty policy; "" is Missing
 	Progress func(image string, p unpack.Progress) // called as layers arrive; may be nil
 	Events   func(event.Event)                     // called for each pull event, by the goroutine that fetches; may be nil
 	// Locked returns the digest that the lock file has for an image, as named by
@@ -90,6 +91,7 @@ func (f *Fetcher) report(image string, fetch func(*Fetcher) (*Image, error)) (*I
 // chosen fetches the image by the digest of the lock file if there is one, and
 // by its own reference otherwise.
 func (f *Fetcher) chosen(ctx context.Context, reference string, policy Policy) (*Image, error) {
+	policy = cmp.Or(policy, f.Unsaid)
 	ref, err := f.parse(reference)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -39,6 +40,7 @@ func (f *Fetcher) Foresee(root, reference string, policy Policy) (Foreseen, erro
 	if err != nil {
 		return Foreseen{}, err
 	}
+	policy = cmp.Or(policy, f.Unsaid)
 	seen := Foreseen{Name: ref.String(), Platform: platform(f.Platform), Digest: ref.Digest, Supply: FromMachine}
 	if ref.IsLocal() {
 		return seen, nil

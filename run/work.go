@@ -35,6 +35,7 @@ type Bench struct {
 	Slots    chan struct{}                     // holds as many as steps of all pipelines may run at once; nil: no limit
 	Rules    *policy.Policy                    // of the administrator; nil: Work.Default
 	Way      policy.Way                        // in which the work comes
+	Pull     fetch.Policy                      // of images whose steps and rules name none; "": fetch.Missing
 }
 
 // Execute runs work to its end. The events say how the steps ended. An error means that the
@@ -60,7 +61,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return fmt.Errorf("image_pull_secrets: %w", err)
 	}
-	fetcher := &fetch.Fetcher{Dir: work.Inputs.Dir, Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
+	fetcher := &fetch.Fetcher{Dir: work.Inputs.Dir, Unsaid: b.Pull, Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
 	caches := newCaches(m.Sandbox.Root)
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve, Cache: caches.folder,

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/actions"
 )
@@ -38,7 +39,7 @@ in STEPEXEC_HOOK_FLAGS.`,
 			return nil
 		},
 	}
-	bench.add(cmd.Flags(), "the runner's own folders, and no privilege")
+	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", fetch.Always)
 	return cmd
 }
 
@@ -75,6 +76,6 @@ func newActionsJob() *cobra.Command {
 			return keeper.Keep(cmd.Context(), os.Stdin, voice)
 		},
 	}
-	bench.add(cmd.Flags(), "the runner's own folders, and no privilege")
+	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", fetch.Always)
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
@@ -41,6 +42,7 @@ type workbench struct {
 	settings                   settingsFlags
 	policy                     policyFlag
 	network                    string
+	pull                       string
 	grace                      time.Duration
 	outage                     time.Duration // for which refusals of a server that has answered before count as its absence
 	slots                      chan struct{} // holds as many as steps of all pipelines may run at once; nil: no limit
@@ -50,9 +52,12 @@ type workbench struct {
 // bySource is the name of the policy of a runner whose administrator names none.
 const bySource = "default"
 
-func (w *workbench) add(flags *pflag.FlagSet, def string) {
+// add adds the flags. The default policy is said in words; that of pulls holds for steps that
+// name none.
+func (w *workbench) add(flags *pflag.FlagSet, def string, pull fetch.Policy) {
 	flags.StringVar(&w.policy.name, "policy", bySource, "what pipelines may ask for: default ("+def+"), trusted, untrusted, or a `FILE`")
 	flags.StringVar(&w.network, "network", sandbox.NetworkPrivate, "network of steps that name none: private, host or none")
+	flags.StringVar(&w.pull, "pull", string(pull), "`when` images of steps that do not say are pulled: always (one question each where nothing has moved), missing or never")
 	flags.DurationVar(&w.grace, "grace", engine.DefaultGrace, "`time` that a step has between its stop signal and the kill")
 	flags.DurationVar(&w.outage, "outage", time.Hour, "`time` for which 401, 403, 404 and 5xx of a server that has answered before count as its absence")
 	w.settings.add(flags)
@@ -70,6 +75,9 @@ func (w *workbench) add(flags *pflag.FlagSet, def string) {
 func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, error) {
 	if !slices.Contains([]string{sandbox.NetworkPrivate, sandbox.NetworkHost, sandbox.NetworkNone}, w.network) {
 		return nil, fmt.Errorf("--network %s: must be private, host or none", w.network)
+	}
+	if !slices.Contains([]fetch.Policy{fetch.Always, fetch.Missing, fetch.Never}, fetch.Policy(w.pull)) {
+		return nil, fmt.Errorf("--pull %s: must be always, missing or never", w.pull)
 	}
 	if w.grace <= 0 {
 		return nil, fmt.Errorf("--grace %s: must be positive", w.grace)
@@ -99,7 +107,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 			Sandbox: sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot, Guard: guardCommand()},
 			Say:     w.say,
 		},
-		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way,
+		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way, Pull: fetch.Policy(w.pull),
 	}
 	return bench.Execute, nil
 }

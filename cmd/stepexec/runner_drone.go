@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/drone"
@@ -39,7 +40,7 @@ variables that Drone's own runner has (docs/runner-drone.md has all of them):
 			return runDrone(cmd.Context(), bench, kill)
 		},
 	}
-	bench.add(cmd.Flags(), "what the server trusts the repository with")
+	bench.add(cmd.Flags(), "what the server trusts the repository with", fetch.Missing)
 	return cmd
 }
 

@@ -202,13 +202,14 @@ func (t *translation) pull(n pipeline.Node) pipeline.PullPolicy {
 	return ""
 }
 
-// pullOf is docker's rule: a tag that moves is asked for each time.
+// pullOf is docker's rule: a tag that moves is asked for each time. "" leaves the others to
+// whoever runs the pipeline, who takes a stored image unless told otherwise.
 func pullOf(image string) pipeline.PullPolicy {
 	last := image[strings.LastIndexByte(image, '/')+1:]
 	if !strings.Contains(last, "@") && (!strings.Contains(last, ":") || strings.HasSuffix(last, ":latest")) {
 		return pipeline.PullAlways
 	}
-	return pipeline.PullMissing
+	return ""
 }
 
 func (t *translation) network(n pipeline.Node) string {
