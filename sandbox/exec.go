@@ -30,6 +30,7 @@ type ExecOptions struct {
 	// Grace is the time between SIGTERM for the program's process group and SIGKILL when
 	// the context ends; 0: it is killed at once.
 	Grace time.Duration
+	Kill  <-chan struct{} // closed: the rest of that time is over; may be nil
 
 	Stdin          *os.File // nil: /dev/null
 	Stdout, Stderr *os.File // inherited; nil: /dev/null; with a terminal all output goes to Stdout
@@ -61,7 +62,7 @@ func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 	if err != nil {
 		return Exit{}, err
 	}
-	return waitExec(ctx, running, o.Grace)
+	return waitExec(ctx, running, o)
 }
 
 // execProcess is the step's own process, with what o says changed.
@@ -206,7 +207,7 @@ func (s *Sandbox) execError(log, command string, err error) error {
 }
 
 // waitExec waits for a program to end, or ends it.
-func waitExec(ctx context.Context, running *os.Process, grace time.Duration) (Exit, error) {
+func waitExec(ctx context.Context, running *os.Process, o ExecOptions) (Exit, error) {
 	ended := make(chan struct{})
 	go func() { // it ends with the program
 		defer close(ended)
@@ -215,13 +216,14 @@ func waitExec(ctx context.Context, running *os.Process, grace time.Duration) (Ex
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		if grace > 0 {
+		if o.Grace > 0 {
 			_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it is no leader
-			timer := time.NewTimer(grace)
+			timer := time.NewTimer(o.Grace)
 			defer timer.Stop()
 			select {
 			case <-ended:
 			case <-timer.C:
+			case <-o.Kill:
 			}
 		}
 		killLeader(running)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,16 +56,20 @@ func (j jobs) endAll(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// endJob has a job's keeper end and waits for that. A keeper that has died left its
-// containers to its guard, and nothing here but the folder.
+// endJob has a job's keeper end and waits for that. A keeper that does not end by itself is
+// killed. One that has died left its containers to its guard, and nothing here but the folder.
 func endJob(ctx context.Context, folder string) error {
-	if conn, err := dial(folder); err == nil {
-		defer conn.Close()
-		if _, err := (&call{End: true}).request(ctx, conn); err != nil && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-	}
-	lock, err := lockFolder(folder)
+	ctx, cancel := context.WithTimeoutCause(ctx, endTime, errors.New("its process does not end (see stepexec ps)"))
+	defer cancel()
+	ending, stop := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		tellEnd(ending, folder)
+	}()
+	lock, err := lockFolder(ctx, folder)
+	stop()
+	<-told
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -74,12 +79,57 @@ func endJob(ctx context.Context, folder string) error {
 	return errors.Join(beneath.RemoveAll(folder), lock.Close())
 }
 
-// endTime bounds how long the end of a job is waited for: networks are taken away by
-// programs that may hang.
-const endTime = 30 * time.Second
+const (
+	endTime   = 30 * time.Second       // bounds how long the end of a job is waited for
+	killAfter = 3 * time.Second        // time that a keeper has before it is killed
+	tellAgain = 100 * time.Millisecond // between two tries to reach a keeper that has just been started
+)
+
+// tellEnd tells a job's keeper to end, and kills it killAfter later, until ctx ends.
+func tellEnd(ctx context.Context, folder string) {
+	kill := time.NewTimer(killAfter)
+	defer kill.Stop()
+	ticker := time.NewTicker(tellAgain)
+	defer ticker.Stop()
+	told := false
+	for {
+		conn, err := dial(folder)
+		if err == nil && !told {
+			told = (&call{End: true}).send(conn) == nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-kill.C:
+			if err == nil {
+				killPeer(conn)
+			}
+		case <-ticker.C:
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// killPeer kills the process that listens at the other end.
+func killPeer(conn *net.UnixConn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err == nil && peer.Pid > 1 { // 0: it is in a process namespace that this one does not see
+			_ = unix.Kill(int(peer.Pid), unix.SIGKILL)
+		}
+	})
+}
 
 // lockFolder takes the lock of a job's folder, which its keeper holds while it lives.
-func lockFolder(folder string) (*os.File, error) {
+func lockFolder(ctx context.Context, folder string) (*os.File, error) {
 	file, err := os.Open(folder)
 	if err != nil {
 		return nil, err
@@ -94,16 +144,14 @@ func lockFolder(folder string) (*os.File, error) {
 			}
 		}
 	}()
-	timer := time.NewTimer(endTime)
-	defer timer.Stop()
 	select {
 	case err := <-locked:
 		if err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
 		return file, nil
-	case <-timer.C:
-		return nil, fmt.Errorf("its process does not end (see stepexec ps)")
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/stepexec/stepexec/event"
 )
@@ -84,7 +85,7 @@ func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
 	if err != nil {
 		return err
 	}
-	o := order{Args: request.Args, Folder: folder, Network: h.Network, Folders: foldersOf(h.Env, request.Args.Job)}
+	o := order{Args: request.Args, Folder: folder, Network: h.Network, Temp: h.Env("RUNNER_TEMP"), Folders: foldersOf(h.Env, request.Args.Job)}
 	response, err := h.startKeeper(ctx, &o)
 	if err != nil {
 		return errors.Join(err, endJob(context.WithoutCancel(ctx), folder))
@@ -116,7 +117,9 @@ func (h *Hook) startKeeper(ctx context.Context, o *order) (*Response, error) {
 	if err := keeper.Start(); err != nil {
 		return nil, fmt.Errorf("start the process that keeps the job's containers: %w", err)
 	}
-	defer context.AfterFunc(ctx, func() { _ = keeper.Process.Signal(syscall.SIGTERM) })()
+	followed := make(chan struct{})
+	defer close(followed)
+	defer context.AfterFunc(ctx, func() { endKeeper(keeper.Process, followed) })()
 	response, err := h.follow(out)
 	if err == nil {
 		return response, keeper.Process.Release()
@@ -129,6 +132,19 @@ func (h *Hook) startKeeper(ctx context.Context, o *order) (*Response, error) {
 		err = fmt.Errorf("the process that keeps the job's containers died: %w: %s", waitErr, strings.TrimSpace(stderr.String()))
 	}
 	return nil, err
+}
+
+// endKeeper ends a keeper, by force if it takes longer than killAfter: its guard clears away
+// then. over is closed when the keeper has ended.
+func endKeeper(keeper *os.Process, over <-chan struct{}) {
+	_ = keeper.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(killAfter)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		_ = keeper.Kill()
+	case <-over:
+	}
 }
 
 // keeperEnvironment leaves out the variable by which the runner finds, and kills, what a step
@@ -225,7 +241,7 @@ func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, er
 		return event.CodeError, err
 	}
 	defer func() { err = errors.Join(err, endJob(context.WithoutCancel(ctx), folder)) }()
-	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network, Folders: foldersOf(h.Env, c)}); err != nil {
+	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network, Temp: h.Env("RUNNER_TEMP"), Folders: foldersOf(h.Env, c)}); err != nil {
 		return event.CodeError, err
 	}
 	return h.call(ctx, folder, &call{Container: c})

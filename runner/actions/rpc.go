@@ -55,14 +55,7 @@ func atSocket[T any](dir string, use func(*net.UnixAddr) (T, error)) (T, error) 
 // ctx ends first, request closes the sending side of conn, which tells the keeper.
 func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.File) (answer, error) {
 	var a answer
-	var fds []int
-	for _, file := range streams {
-		fds = append(fds, int(file.Fd()))
-	}
-	if _, _, err := conn.WriteMsgUnix([]byte{byte(len(fds))}, unix.UnixRights(fds...), nil); err != nil {
-		return a, err
-	}
-	if err := json.NewEncoder(conn).Encode(c); err != nil {
+	if err := c.send(conn, streams...); err != nil {
 		return a, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })()
@@ -71,6 +64,18 @@ func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.F
 		err = errors.New("the process that keeps the job's containers has ended")
 	}
 	return a, err
+}
+
+// send sends a call, with the streams of what it starts.
+func (c *call) send(conn *net.UnixConn, streams ...*os.File) error {
+	var fds []int
+	for _, file := range streams {
+		fds = append(fds, int(file.Fd()))
+	}
+	if _, _, err := conn.WriteMsgUnix([]byte{byte(len(fds))}, unix.UnixRights(fds...), nil); err != nil {
+		return err
+	}
+	return json.NewEncoder(conn).Encode(c)
 }
 
 // receive reads a call. The returned context ends when the other side has hung up.

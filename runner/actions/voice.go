@@ -1,9 +1,12 @@
 package actions
 
 import (
+	"context"
 	"encoding/json"
-	"io"
+	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // report is a line that a keeper writes for the hook that has started it. Ready or Failed is
@@ -19,29 +22,56 @@ type report struct {
 // end the keeper.
 type Voice struct {
 	mu  sync.Mutex
-	out io.Writer // nil after the last report
+	out *os.File // pipe to the hook; nil after the last report
 }
 
 // NewVoice speaks to the hook at the other end of out.
-func NewVoice(out io.Writer) *Voice { return &Voice{out: out} }
+func NewVoice(out *os.File) *Voice { return &Voice{out: out} }
 
 // Say tells a line for the log of the runner.
 func (v *Voice) Say(line string) { _ = v.tell(report{Say: line}) } // a hook that was killed reads nothing
 
 // end tells the last report.
 func (v *Voice) end(r report) error {
-	err := v.tell(r)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.out = nil
-	return err
+	defer func() { v.out = nil }()
+	return v.write(r)
 }
 
 func (v *Voice) tell(r report) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.write(r)
+}
+
+func (v *Voice) write(r report) error {
 	if v.out == nil {
 		return nil
 	}
 	return json.NewEncoder(v.out).Encode(r)
+}
+
+// hookLook bounds, in milliseconds, how long one look for the hook's death takes.
+const hookLook = 200
+
+// lost waits until the hook has died before the last report; false: the report was told, or ctx
+// has ended.
+func (v *Voice) lost(ctx context.Context) bool {
+	for {
+		out := v.listener()
+		if out == nil || ctx.Err() != nil {
+			return false
+		}
+		poll := []unix.PollFd{{Fd: int32(out.Fd())}} // POLLERR comes by itself: nobody reads the pipe
+		if n, err := unix.Poll(poll, hookLook); err == nil && n > 0 && poll[0].Revents&unix.POLLERR != 0 {
+			return v.listener() != nil // it may have ended as it should
+		}
+	}
+}
+
+func (v *Voice) listener() *os.File {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.out
 }
