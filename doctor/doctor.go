@@ -43,6 +43,8 @@ type Machine struct {
 	// nothing, as this user, and says what went wrong.
 	Settings  func() error
 	Container func(context.Context) error
+
+	Network func(context.Context) error // makes a private network and takes it away, as root; nil: it is not tried
 }
 
 // New is the machine that this process runs on, without Settings and Container.
@@ -51,7 +53,7 @@ func New(root, runtime string) *Machine {
 	if who, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil { // a user without a name is named by number
 		name = who.Username
 	}
-	return &Machine{Files: "/", UID: os.Geteuid(), User: name, LookPath: exec.LookPath, Root: root, Runtime: runtime}
+	return &Machine{Files: "/", UID: os.Geteuid(), User: name, LookPath: exec.LookPath, Root: root, Runtime: runtime, Network: tryNetwork}
 }
 
 // Examine does all checks, in the order in which one would mend what they find.

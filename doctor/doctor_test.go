@@ -119,9 +119,9 @@ func TestFindings(t *testing.T) {
 		{name: "AppArmor", check: "security modules", files: map[string]string{"sys/kernel/security/lsm": "capability,apparmor"}, state: doctor.OK, detail: "AppArmor: the key apparmor works"},
 		{name: "SELinux", check: "security modules", files: map[string]string{"sys/kernel/security/lsm": "selinux", "sys/fs/selinux/enforce": "1"}, state: doctor.OK, detail: "SELinux (enforcing)"},
 
-		{name: "no iptables", check: "private network", change: []func(*doctor.Machine){without("iptables")}, state: doctor.Warn, detail: "iptables not found", remedy: "apt-get install iptables"},
-		{name: "no CNI plugins", check: "private network", files: map[string]string{"usr/lib/cni/bridge": "", "opt/cni/bin/portmap": ""}, change: []func(*doctor.Machine){without()},
-			state: doctor.Warn, detail: "CNI plugins static, firewall not in", remedy: "apt-get install containernetworking-plugins"},
+		{name: "no nftables", check: "private network", change: []func(*doctor.Machine){func(m *doctor.Machine) {
+			m.Network = func(context.Context) error { return errors.New("private network: set up the router's filter: not supported") }
+		}}, state: doctor.Warn, detail: "set up the router's filter", remedy: "modprobe nf_tables"},
 		{name: "no pasta", check: "private network", change: []func(*doctor.Machine){user, without("pasta", "slirp4netns")}, state: doctor.Warn, detail: "neither pasta nor slirp4netns", remedy: "apt-get install passt"},
 
 		{name: "no runtime", check: "runtime", change: []func(*doctor.Machine){without("runc")}, state: doctor.Fail, detail: "runc is not there", remedy: "apt-get install runc"},
