@@ -196,7 +196,7 @@ func (n *Bridged) takeAway() error {
 		n.router = nil
 	}
 	if n.uplink != nil {
-		failed = append(failed, n.uplink.sweep(), n.uplink.close())
+		failed = append(failed, n.uplink.sweep(), n.uplink.close()) // after up has given its lock back
 		n.uplink = nil
 	}
 	failed = append(failed, unpinNamespace(n.pin()), os.RemoveAll(n.o.Dir))
@@ -223,7 +223,11 @@ func Sweep(run, dir string) error {
 func (u *uplink) sweep() error {
 	deleted := make(chan error, 1)
 	go func() { deleted <- deleteLink(u.link, u.name()) }()
-	return errors.Join(u.deleteTable(), u.sweepHoles(), <-deleted)
+	// Lists of rules are whole only while no other run changes any.
+	err := underLock(context.Background(), func(context.Context) error {
+		return errors.Join(u.deleteTable(), u.sweepHoles())
+	})
+	return errors.Join(err, <-deleted)
 }
 
 // Pin gives a name its addresses for the rest of the run, also before the

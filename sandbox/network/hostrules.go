@@ -161,20 +161,12 @@ func (u *uplink) sweepHoles() error {
 }
 
 // deleteTable deletes the run's table in one transaction. It is no error when
-// there is none.
+// there is none: it is made first. A list of tables would tell that too, but not
+// reliably while others change theirs.
 func (u *uplink) deleteTable() error {
-	tables, err := u.nft.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return fmt.Errorf("list the tables of nftables: %w", err)
-	}
-	for _, table := range tables {
-		if table.Name != tablePrefix+u.run {
-			continue
-		}
-		u.nft.DelTable(table)
-		if err := u.nft.Flush(); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("delete table %s of nftables: %w", table.Name, err)
-		}
+	u.nft.DelTable(u.nft.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + u.run}))
+	if err := u.nft.Flush(); err != nil {
+		return fmt.Errorf("delete table %s%s of nftables: %w", tablePrefix, u.run, err)
 	}
 	return nil
 }

@@ -121,10 +121,25 @@ type hostFacts struct {
 	learned6  bool           // and a router advertisement brought it
 }
 
-func readHostFacts(link *netlink.Handle) (hostFacts, error) {
+// maxReads bounds how often the kernel's lists are read anew that others have
+// changed meanwhile.
+const maxReads = 50
+
+// readHostFacts reads them until nobody has changed them meanwhile: a list that
+// lacks a route would have two runs take one subnet.
+func readHostFacts(link *netlink.Handle) (f hostFacts, err error) {
+	for range maxReads {
+		if f, err = tryHostFacts(link); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return f, err
+}
+
+func tryHostFacts(link *netlink.Handle) (hostFacts, error) {
 	var f hostFacts
 	routes, err := link.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	if err != nil {
 		return f, fmt.Errorf("list the host's routes: %w", err)
 	}
 	for _, r := range routes {
@@ -146,7 +161,7 @@ func readHostFacts(link *netlink.Handle) (hostFacts, error) {
 		}
 	}
 	addresses, err := link.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+	if err != nil {
 		return f, fmt.Errorf("list the host's addresses: %w", err)
 	}
 	for _, a := range addresses {
