@@ -120,7 +120,9 @@ func TestFindings(t *testing.T) {
 		{name: "SELinux", check: "security modules", files: map[string]string{"sys/kernel/security/lsm": "selinux", "sys/fs/selinux/enforce": "1"}, state: doctor.OK, detail: "SELinux (enforcing)"},
 
 		{name: "no nftables", check: "private network", change: []func(*doctor.Machine){func(m *doctor.Machine) {
-			m.Network = func(context.Context) error { return errors.New("private network: set up the router's filter: not supported") }
+			m.Network = func(context.Context) error {
+				return errors.New("private network: set up the router's filter: not supported")
+			}
 		}}, state: doctor.Warn, detail: "set up the router's filter", remedy: "modprobe nf_tables"},
 		{name: "no pasta", check: "private network", change: []func(*doctor.Machine){user, without("pasta", "slirp4netns")}, state: doctor.Warn, detail: "neither pasta nor slirp4netns", remedy: "apt-get install passt"},
 
