@@ -29,8 +29,11 @@ func (f *FactSource) build(ctx context.Context, dir, platform, event string) (pi
 	}
 	b.Repository.Owner, b.Repository.Name, b.Repository.Trusted = owner, name, true // it is the user's own
 	b.Branch = cmp.Or(b.Branch, b.Repository.DefaultBranch)                         // of a tag
-	b.SourceBranch = b.Branch
-	b.TargetBranch = b.Branch
+	b.SourceBranch, b.TargetBranch = b.Branch, b.Branch
+	if kindOf(b.Event) == aboutPullRequest {
+		b.SourceBranch = cmp.Or(f.PullRequest.SourceBranch, git.line(ctx, "symbolic-ref", "--quiet", "--short", "HEAD"), b.Branch)
+		b.PullRequest, b.PullRequestTitle = numberOfRef(b.Ref), f.PullRequest.Title
+	}
 	b.Sender = b.Author.Login
 	return b, nil
 }

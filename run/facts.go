@@ -17,9 +17,10 @@ import (
 // FactSource says what conditions are about. What it leaves open is taken from the variables
 // of the CI, and then from the git checkout.
 type FactSource struct {
-	Given   pipeline.Facts
-	Changed []string // files that have changed; nil: those since Base
-	Base    string   // git commit since which files have changed; "": those of the last commit
+	Given       pipeline.Facts
+	Changed     []string // files that have changed; nil: those since Base
+	PullRequest PullRequest
+	Base        string // git commit since which files have changed; "": those of the last commit
 }
 
 // facts are those that the conditions of a native pipeline are about. Nothing is asked
@@ -51,11 +52,23 @@ func (f *FactSource) ask(ctx context.Context, dir, platform, event string) (pipe
 	if facts.Event == "" {
 		facts.Event = eventOfFlags(facts)
 	}
+	if facts.Event == "" && f.PullRequest != (PullRequest{}) {
+		facts.Event = "pull_request"
+	}
+	given := facts.Event
 	git := gitCheckout{dir}
 	facts.Event = cmp.Or(facts.Event, eventOfCI(), event)
-	refOfCI(&facts)
+	if err := f.possible(facts.Event); err != nil {
+		return facts, err
+	}
+	refOfCI(&facts, given == "" || kindOf(given) == kindOf(eventOfCI()))
 	git.fill(ctx, &facts)
-	facts.Ref = cmp.Or(facts.Ref, refOf(facts))
+	if kindOf(facts.Event) == aboutTag && facts.Tag == "" && kindOfRef(facts.Ref) != aboutTag {
+		facts.Tag = git.line(ctx, "describe", "--tags", "--exact-match", "HEAD")
+	}
+	if err := f.agree(&facts); err != nil {
+		return facts, err
+	}
 	return facts, f.files(ctx, git, &facts)
 }
 
@@ -106,9 +119,9 @@ func eventOfCI() string {
 }
 
 // refOfCI fills in what the variables of Woodpecker, Drone and GitHub say. A branch or a
-// tag of theirs is not put beside the other of a flag.
-func refOfCI(f *pipeline.Facts) {
-	if f.Branch == "" && f.Tag == "" && f.Ref == "" {
+// tag of theirs is not put beside the other of a flag, and none of another event is taken.
+func refOfCI(f *pipeline.Facts, sameEvent bool) {
+	if sameEvent && f.Branch == "" && f.Tag == "" && f.Ref == "" {
 		f.Ref = firstVariable("CI_COMMIT_REF", "DRONE_COMMIT_REF", "GITHUB_REF")
 		f.Tag = firstVariable("CI_COMMIT_TAG", "DRONE_TAG")
 		f.Branch = firstVariable("CI_COMMIT_TARGET_BRANCH", "CI_COMMIT_BRANCH", "DRONE_BRANCH", "GITHUB_BASE_REF")

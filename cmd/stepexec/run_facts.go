@@ -12,6 +12,7 @@ type factFlags struct {
 	given   pipeline.Facts
 	changed []string
 	base    string
+	pull    run.PullRequest
 }
 
 func (f *factFlags) add(flags *pflag.FlagSet) {
@@ -25,10 +26,13 @@ func (f *factFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&g.Cron, "cron", "", "`name` of the cron job that when: sees")
 	flags.StringVar(&g.Action, "action", "", "`action` of the event that when: sees, such as opened")
 	flags.StringVar(&g.Deploy, "deploy", "", "`name` of the environment deployed to, that when: sees")
+	flags.Int64Var(&f.pull.Number, "pull-request", 0, "`number` of the pull request that when: and variables see (1 for --event pull_request)")
+	flags.StringVar(&f.pull.SourceBranch, "source-branch", "", "`branch` that a pull request comes from (default: the one that is checked out)")
+	flags.StringVar(&f.pull.Title, "title", "", "`title` of the pull request")
 	flags.StringArrayVar(&f.changed, "changed", nil, "`FILE` that has changed, for when: path (may be repeated; default: those of the last commit)")
 	flags.StringVar(&f.base, "changed-since", "", "git `commit` since which files have changed, for when: path")
 }
 
 func (f *factFlags) source() run.FactSource {
-	return run.FactSource{Given: f.given, Changed: f.changed, Base: f.base}
+	return run.FactSource{Given: f.given, Changed: f.changed, PullRequest: f.pull, Base: f.base}
 }
