@@ -148,7 +148,7 @@ func (r *reporter) finish(log *stepLog, result *event.StepResult, when time.Time
 	default:
 		if result.Started.IsZero() { // it could not be started
 			end.status, end.code = statusError, codeError
-		} else if (result.Service || result.Detached) && !result.NotReady {
+		} else if (result.Service || result.Detached) && !result.NotReady && !result.EndedEarly {
 			end.status, end.code = statusSuccess, 0 // Drone does not look at it after its start
 		}
 	}
