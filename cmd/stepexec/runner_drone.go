@@ -54,6 +54,7 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 	if err != nil {
 		return err
 	}
+	e.warnUnused(bench.say, "DRONE_", "docs/runner-drone.md")
 	if options.Execute, err = bench.open(ctx, policy.Drone); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,19 @@ import (
 )
 
 // environ reads settings from environment variables and keeps what is wrong with them.
-type environ struct{ failed []error }
+type environ struct {
+	failed []error
+	asked  map[string]bool // variables that have been looked at
+}
+
+// ask returns a variable's value, and notes that it has an effect.
+func (e *environ) ask(name string) string {
+	if e.asked == nil {
+		e.asked = map[string]bool{}
+	}
+	e.asked[name] = true
+	return os.Getenv(name)
+}
 
 func (e *environ) err() error { return errors.Join(e.failed...) }
 
@@ -20,19 +33,18 @@ func (e *environ) fail(name, value, want string) {
 
 // text is the value of the first of the variables that is set.
 func (e *environ) text(names ...string) string {
+	first := ""
 	for _, name := range names {
-		if value := os.Getenv(name); value != "" {
-			return value
-		}
+		first = cmp.Or(first, e.ask(name))
 	}
-	return ""
+	return first
 }
 
 // secret is the content of the file that NAME_FILE names, or the value of NAME.
 func (e *environ) secret(name string) string {
-	file := os.Getenv(name + "_FILE")
+	file, value := e.ask(name+"_FILE"), e.ask(name)
 	if file == "" {
-		return strings.TrimSpace(os.Getenv(name))
+		return strings.TrimSpace(value)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -44,10 +44,12 @@ that Woodpecker's own agent has (docs/runner-woodpecker.md has all of them):
 }
 
 func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) error {
-	options, err := woodpeckerOptions()
+	e := &environ{}
+	options, err := e.woodpeckerOptions()
 	if err != nil {
 		return err
 	}
+	e.warnUnused(bench.say, "WOODPECKER_", "docs/runner-woodpecker.md")
 	if options.Execute, err = bench.open(ctx, policy.Woodpecker); err != nil {
 		return err
 	}
@@ -62,8 +64,7 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 }
 
 // woodpeckerOptions are what the environment says.
-func woodpeckerOptions() (woodpecker.Options, error) {
-	e := &environ{}
+func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 	host, _ := os.Hostname()
 	o := woodpecker.Options{
 		Server:           cmp.Or(e.text("WOODPECKER_SERVER"), "localhost:9000"),
@@ -81,26 +82,30 @@ func woodpeckerOptions() (woodpecker.Options, error) {
 		HealthAddress:    e.text("WOODPECKER_HEALTHCHECK_ADDR"),
 		Defaults:         e.woodpeckerDefaults(),
 	}
+	e.ask("WOODPECKER_AGENT_CONFIG_FILE")
 	if file, given := os.LookupEnv("WOODPECKER_AGENT_CONFIG_FILE"); given {
 		o.AgentFile = file
 	}
-	if o.HealthAddress == "" && e.flag("WOODPECKER_HEALTHCHECK", false) {
+	if healthy := e.flag("WOODPECKER_HEALTHCHECK", false); healthy && o.HealthAddress == "" {
 		o.HealthAddress = ":3000"
 	}
+	skip := e.flag("WOODPECKER_GRPC_SKIP_VERIFY", false)
 	if e.flag("WOODPECKER_GRPC_SECURE", false) {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: e.flag("WOODPECKER_GRPC_SKIP_VERIFY", false)}
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skip}
 	}
 	return o, e.err()
 }
 
 // woodpeckerDefaults are what Woodpecker's docker backend is told to give to every step.
 func (e *environ) woodpeckerDefaults() workflows.Defaults {
-	const limit = "WOODPECKER_BACKEND_DOCKER_LIMIT_"
+	limit := func(name string) []string { // the server's documentation has both
+		return []string{"WOODPECKER_BACKEND_DOCKER_LIMIT_" + name, "WOODPECKER_LIMIT_" + name}
+	}
 	d := workflows.Defaults{
 		Volumes: e.list("WOODPECKER_BACKEND_DOCKER_VOLUMES"),
 		Limits: pipeline.Limits{
-			Memory: e.number(0, limit+"MEM"), MemorySwap: e.number(0, limit+"MEM_SWAP"), ShmSize: e.number(0, limit+"SHM_SIZE"),
-			CPUQuota: e.number(0, limit+"CPU_QUOTA"), CPUShares: e.number(0, limit+"CPU_SHARES"), CpusetCPUs: e.text(limit + "CPU_SET"),
+			Memory: e.number(0, limit("MEM")...), MemorySwap: e.number(0, limit("MEM_SWAP")...), ShmSize: e.number(0, limit("SHM_SIZE")...),
+			CPUQuota: e.number(0, limit("CPU_QUOTA")...), CPUShares: e.number(0, limit("CPU_SHARES")...), CpusetCPUs: e.text(limit("CPU_SET")...),
 		},
 	}
 	if d.Limits.CPUQuota > 0 {
