@@ -88,8 +88,8 @@ type hookResult struct {
 }
 
 type hookContainer struct {
-	ID, Network string
-	Ports       map[string]string
+	Image, ID, Network string
+	Ports              map[string]string
 }
 
 func (r *hookRunner) command(t testing.TB, request map[string]any) *exec.Cmd {

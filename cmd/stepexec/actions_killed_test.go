@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,5 +123,42 @@ func TestHookEndsAJobWhoseRunnerIsGone(t *testing.T) {
 	}
 	if err := os.MkdirAll(filepath.Join(r.dir, "work/_temp/_runner_hook_responses"), 0o755); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The runner need not close the hook's stdin.
+func TestHookReadsOneRequestAndDoesNotWaitForMore(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	cmd := r.command(t, map[string]any{"command": "prepare_jobs"})
+	request := cmd.Stdin
+	cmd.Stdin = nil
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(in, request); err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if state, err := cmd.Process.Wait(); err != nil || state.ExitCode() != 1 {
+		t.Errorf("%v, %v", state, err)
+	}
+}
+
+func TestHookAnswersWithTheImagesOfTheRequest(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	r.flags = ""
+	args := r.example(t, "prepare_job")
+	got := r.call(t, "prepare_job", args)
+	if got.code != 0 || got.container == nil || got.container.Image != args["container"].(map[string]any)["image"] {
+		t.Fatalf("%d, container %+v: %s", got.code, got.container, got.out)
+	}
+	for i, service := range got.services {
+		if want := args["services"].([]any)[i].(map[string]any)["image"]; service.Image != want {
+			t.Errorf("service %d is of image %q; want %v", i, service.Image, want)
+		}
 	}
 }

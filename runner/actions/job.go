@@ -63,7 +63,7 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 			j.nameByImage(step)
 		}
 		j.pipeline.Services = append(j.pipeline.Services, *step)
-		j.response.Context.Services = append(j.response.Context.Services, ResponseContainer{Ports: portContext(step.Names.Ports)})
+		j.response.Context.Services = append(j.response.Context.Services, ResponseContainer{Image: c.Image, Ports: portContext(step.Names.Ports)})
 	}
 	if args.Job == nil {
 		return j, nil
@@ -77,7 +77,7 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 	}
 	step.Ready = &pipeline.Ready{None: true}
 	j.pipeline.Services = append(j.pipeline.Services, *step)
-	j.response.Context.Container = &ResponseContainer{Ports: portContext(step.Names.Ports)}
+	j.response.Context.Container = &ResponseContainer{Image: args.Job.Image, Ports: portContext(step.Names.Ports)}
 	return j, nil
 }
 

@@ -87,21 +87,18 @@ func (p *paths) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(p))
 }
 
-// ReadRequest reads the document that the runner sends.
+// ReadRequest reads the document that the runner sends. It does not wait for the end of r.
 func ReadRequest(r io.Reader) (Request, error) {
 	var request Request
-	data, err := io.ReadAll(io.LimitReader(r, maxRequest+1))
-	if err != nil {
-		return request, fmt.Errorf("read the runner's request: %w", err)
-	}
-	if len(data) > maxRequest {
+	bounded := &io.LimitedReader{R: r, N: maxRequest}
+	switch err := json.NewDecoder(bounded).Decode(&request); {
+	case err == nil:
+		return request, nil
+	case bounded.N == 0:
 		return request, fmt.Errorf("read the runner's request: it has more than %d bytes", maxRequest)
 	}
-	if err := json.Unmarshal(data, &request); err != nil {
-		// The document has secrets, and messages of this kind show parts of it.
-		return request, errors.New("read the runner's request: it is no JSON document of the form that a container hook gets")
-	}
-	return request, nil
+	// The document has secrets, and messages of this kind show parts of it.
+	return Request{}, errors.New("read the runner's request: it is no JSON document of the form that a container hook gets")
 }
 
 // splitOptions splits createOptions as a shell would.

@@ -26,6 +26,7 @@ type ResponseContext struct {
 
 // ResponseContainer is a container that runs. The runner takes no null for its fields.
 type ResponseContainer struct {
+	Image   string            `json:"image"`   // as in the request
 	ID      string            `json:"id"`      // hexadecimal
 	Network string            `json:"network"` // a name
 	Ports   map[string]string `json:"ports"`   // of the container, to those of the host
