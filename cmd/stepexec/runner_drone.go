@@ -98,7 +98,9 @@ func (e *environ) droneOptions() drone.Options {
 	if proto != "http" && proto != "https" {
 		e.fail("DRONE_RPC_PROTO", proto, "http or https")
 	}
-	if server := e.text("DRONE_RPC_HOST"); server != "" {
+	if server := e.text("DRONE_RPC_HOST"); strings.Contains(server, "://") {
+		e.fail("DRONE_RPC_HOST", server, "HOST or HOST:PORT without a scheme (DRONE_RPC_PROTO says http or https)")
+	} else if server != "" {
 		o.Server = proto + "://" + server
 	}
 	if e.flag("DRONE_RPC_SKIP_VERIFY", false) {

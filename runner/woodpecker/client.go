@@ -236,7 +236,8 @@ func isHTTP(err error) bool {
 // away and reached tell the operator once when the server goes and comes.
 func (c *client) away(err error) {
 	if !c.lost.Swap(true) {
-		c.o.Say(fmt.Sprintf("the server %s cannot be reached: %s; trying until it is back", c.o.Server, status.Convert(err).Message()))
+		text := status.Convert(err).Message()
+		c.o.Say(fmt.Sprintf("the server %s cannot be reached: %s%s; trying until it is back", c.o.Server, text, hint(text, c.o.TLS != nil)))
 	}
 }
 
