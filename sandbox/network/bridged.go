@@ -27,8 +27,7 @@ import (
 // place of the containers'. Without root it is the tap device of a program that
 // makes ordinary connections of the host.
 type Bridged struct {
-	o   Options
-	dir string
+	o Options
 
 	mu       sync.Mutex // guards the rest, and the sockets of router and uplink
 	router   *router    // nil: it is not up

@@ -53,12 +53,6 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	_ = w.WriteMsg(answer)
 }
 
-func (z *zone) set(entry string, records ...string) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	z.records[entry] = records
-}
-
 // nameServer serves a zone in a namespace.
 func nameServer(t *testing.T, namespace *os.File, address string, z *zone) {
 	t.Helper()

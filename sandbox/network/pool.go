@@ -70,9 +70,6 @@ func (s subnet) onUplink(place int) Addresses {
 	return a
 }
 
-// containers6 is the IPv6 network of the bridge.
-func (s subnet) containers6() netip.Prefix { return netip.PrefixFrom(s.v6.Addr(), 64) }
-
 // takeSubnet finds a subnet that the host has no route to. It begins somewhere,
 // so that a run seldom inherits another's tracked connections.
 func takeSubnet(routes []netip.Prefix) (subnet, error) {

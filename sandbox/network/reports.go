@@ -23,7 +23,7 @@ type packet struct {
 // Constants of linux/netfilter/nfnetlink_log.h.
 const (
 	ulogConfig = unix.NFNL_SUBSYS_ULOG<<8 | 1
-	ulogPacket = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	ulogPacket = unix.NFNL_SUBSYS_ULOG << 8
 
 	ulogAttrCommand   = 1
 	ulogAttrMode      = 2
