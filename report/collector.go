@@ -31,8 +31,10 @@ func NewCollector(maxLogBytes int) *Collector {
 // Plan begins a run whose plan is known, so that the report also has the steps that no
 // event mentions. Events with this cell belong to the run.
 func (c *Collector) Plan(cell, id, name string, started time.Time, steps []event.StepResult) {
+	quote(&cell, &id, &name)
 	run := c.begin(cell, id, name, started)
 	for _, s := range steps {
+		s = quotedResult(s)
 		step := c.step(run, s.Step)
 		step.StepResult = s
 		step.Status = event.Pending
@@ -40,7 +42,7 @@ func (c *Collector) Plan(cell, id, name string, started time.Time, steps []event
 }
 
 // Event adds an event.
-func (c *Collector) Event(e event.Event) { event.Visit(collectorEvents{c}, e) }
+func (c *Collector) Event(e event.Event) { event.Visit(collectorEvents{c}, Quoted(e)) }
 
 // collectorEvents is what a Collector keeps of each kind of event.
 type collectorEvents struct{ *Collector }

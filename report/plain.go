@@ -50,6 +50,7 @@ func NewPlain(w io.Writer) *Plain {
 // Event writes one event. After a failed write it writes nothing more.
 func (p *Plain) Event(e event.Event) {
 	p.stamps.Times, p.paint.on = p.Style.Times, p.Style.Colour
+	e = Quoted(e)
 	p.stamps.Event(e)
 	p.tails.Event(e)
 	event.Visit(plainEvents{p}, e)
@@ -67,11 +68,11 @@ func (p plainEvents) Line(e event.Event) { p.line(e) }
 
 func (p plainEvents) PullFinished(e event.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
-		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), logs.Sanitize(e.Image), Duration(e.Duration))
+		p.printf("%simage %s ready after %s\n", p.stamps.Of(e), logs.Quote(e.Image), Duration(e.Duration))
 	}
 }
 
-func (p plainEvents) StepStarted(e event.Event)  { p.say(e, "started in "+logs.Sanitize(e.Image)) }
+func (p plainEvents) StepStarted(e event.Event)  { p.say(e, "started in "+logs.Quote(e.Image)) }
 func (p plainEvents) StepRetried(e event.Event)  { p.say(e, p.paint.warn(Clean(e.Text))) }
 func (p plainEvents) StepFinished(e event.Event) { p.say(e, p.paint.ended(e.Result)) }
 func (p plainEvents) StepKept(e event.Event)     { p.say(e, Clean(e.Text)) }
@@ -165,5 +166,5 @@ func about(step string) string {
 	if step == "" {
 		return ""
 	}
-	return logs.Sanitize(step) + ": "
+	return logs.Quote(step) + ": "
 }

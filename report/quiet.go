@@ -25,6 +25,7 @@ func NewQuiet(w io.Writer) *Quiet {
 
 // Event takes note of one event. After a failed write it writes nothing more.
 func (q *Quiet) Event(e event.Event) {
+	e = Quoted(e)
 	q.tails.Event(e)
 	if q.err == nil {
 		event.Visit(quietEvents{q}, e)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/logs"
 )
 
 // Summary writes how a run and each of its steps ended: a table, and one line for the whole
@@ -41,7 +42,7 @@ type column struct {
 }
 
 var columns = []column{
-	{"STEP", true, 0, func(r *event.StepResult) string { return plain(r.Step) }},
+	{"STEP", true, 0, func(r *event.StepResult) string { return logs.Quote(r.Step) }},
 	{"STATUS", true, 0, status},
 	{"EXIT", false, 0, exitCode},
 	{"QUEUE", false, 4, func(r *event.StepResult) string { return millis(r, r.Queue) }},
@@ -177,7 +178,7 @@ func shortDigest(digest string) string {
 }
 
 func verdict(s *event.Summary) string {
-	text := fmt.Sprintf("%s: %s", Clean(s.Name), s.Status)
+	text := fmt.Sprintf("%s: %s", logs.Quote(s.Name), s.Status)
 	if s.Status != event.Succeeded {
 		text += fmt.Sprintf(" with exit code %d", s.ExitCode)
 	}

@@ -133,7 +133,7 @@ func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResul
 	}
 	fmt.Fprintln(w)
 	for _, line := range tail.lines {
-		fmt.Fprintf(w, "%s %s\n", mark(logs.Sanitize(r.Step)+" |"), logs.Sanitize(line))
+		fmt.Fprintf(w, "%s %s\n", mark(logs.Quote(r.Step)+" |"), logs.Sanitize(line))
 	}
 	fmt.Fprintln(w)
 }

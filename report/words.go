@@ -9,13 +9,13 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// Label names the step of an event, with the cell of its matrix. It has no control characters
-// that a terminal would obey.
+// Label names the step of an event, with the cell of its matrix. The label is
+// quoted.
 func Label(e event.Event) string {
 	if e.Cell == "" {
-		return logs.Sanitize(e.Step)
+		return logs.Quote(e.Step)
 	}
-	return logs.Sanitize(e.Step) + " (" + logs.Sanitize(e.Cell) + ")"
+	return logs.Quote(e.Step) + " (" + logs.Quote(e.Cell) + ")"
 }
 
 // Ended describes in a few words how a step ended, for a line that already names the step.
@@ -36,7 +36,7 @@ func Ended(r *event.StepResult) string {
 		text += ", ignored"
 	}
 	if r.Status == event.Skipped && r.Reason != "" {
-		text += ": " + r.Reason
+		text += ": " + Clean(r.Reason)
 	}
 	if r.Error != "" {
 		text += ": " + Clean(r.Error)
@@ -47,9 +47,9 @@ func Ended(r *event.StepResult) string {
 // Verdict is a sentence about a step that did not end well: what happened to it, and whether
 // the step or stepexec failed.
 func Verdict(r *event.StepResult) string {
-	what := "step " + logs.Sanitize(r.Step)
+	what := "step " + logs.Quote(r.Step)
 	if r.Service {
-		what = "service " + logs.Sanitize(r.Step)
+		what = "service " + logs.Quote(r.Step)
 	}
 	switch {
 	case r.NotReady && strings.HasPrefix(r.Error, "not ready "):
@@ -96,12 +96,6 @@ func Duration(m event.Millis) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// Clean removes from a text of several lines everything that a terminal would obey: an error
-// may quote what a step has printed.
-func Clean(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := range lines {
-		lines[i] = logs.Sanitize(lines[i])
-	}
-	return strings.Join(lines, "\n")
-}
+// Clean quotes a text of several lines that is not a step's own output. All lines but the first are
+// marked: none of them looks like a line of the log.
+func Clean(text string) string { return logs.QuoteLines(text, "  | ") }

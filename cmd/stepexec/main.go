@@ -30,6 +30,7 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/lockfile"
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/rootless"
@@ -38,7 +39,7 @@ import (
 
 func main() {
 	if err := errors.Join(noCoreFiles(), rootless.Resume()); err != nil {
-		fmt.Fprintln(os.Stderr, "stepexec:", err)
+		fmt.Fprintln(os.Stderr, "stepexec:", logs.QuoteLines(err.Error(), "  "))
 		os.Exit(event.CodeError)
 	}
 	if len(os.Args) > 1 && os.Args[1] == guardName {
@@ -71,7 +72,7 @@ func execute() int {
 	var invalidSettings *settings.Error
 	var invalidPolicy policy.Errors
 	if errors.As(err, &invalid) || errors.As(err, &invalidLock) || errors.As(err, &invalidSettings) || errors.As(err, &invalidPolicy) {
-		fmt.Fprintln(os.Stderr, err) // file:line:column: first, as editors expect it
+		fmt.Fprintln(os.Stderr, logs.QuoteLines(err.Error(), "")) // file:line:column: first, as editors expect it
 	} else {
 		fmt.Fprintln(os.Stderr, "stepexec:", err)
 	}
@@ -148,4 +149,4 @@ func firstOf(args []string) string {
 }
 
 // sayOnStderr prints a line of stepexec's own.
-func sayOnStderr(line string) { fmt.Fprintln(os.Stderr, "stepexec:", line) }
+func sayOnStderr(line string) { fmt.Fprintln(os.Stderr, "stepexec:", logs.QuoteLines(line, "  ")) }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/report/live"
 )
@@ -49,7 +50,7 @@ func (l *liveView) Say(line string) {
 		sayOnStderr(line)
 		return
 	}
-	l.view.Print("stepexec: " + line)
+	l.view.Print("stepexec: " + logs.QuoteLines(line, "  "))
 }
 
 func (l *liveView) End(int) error {

@@ -74,6 +74,7 @@ func (l *Log) Hide(secrets []string) {
 
 // Event writes one event. After a failed write it writes nothing more.
 func (l *Log) Event(e event.Event) {
+	e = report.Quoted(e)
 	l.stamps.Event(e)
 	l.collector.Event(e)
 	l.result.event(e)
@@ -143,9 +144,9 @@ func (l *Log) started(e event.Event) {
 		return // a further attempt
 	}
 	g := &group{label: report.Label(e), service: e.Service, streams: map[string]*logs.Sanitizer{}}
-	g.title = "step " + g.label + " (" + logs.Sanitize(e.Image) + ")"
+	g.title = "step " + g.label + " (" + logs.Quote(e.Image) + ")"
 	if e.Service {
-		g.title = "service " + g.label + " (" + logs.Sanitize(e.Image) + ")"
+		g.title = "service " + g.label + " (" + logs.Quote(e.Image) + ")"
 	}
 	l.groups = append(l.groups, g)
 	l.showNext()

@@ -51,6 +51,7 @@ func newState(o Options) *state {
 }
 
 func (s *state) event(e event.Event) {
+	e = report.Quoted(e)
 	s.tails.Event(e)
 	s.times.Event(e)
 	event.Visit(s, e)
@@ -60,7 +61,7 @@ func (s *state) RunStarted(e event.Event) {
 	s.steps += e.Steps
 	if s.began.IsZero() {
 		s.began = e.Time
-		s.name = logs.Sanitize(strings.TrimSuffix(e.Name, " ("+e.Cell+")"))
+		s.name = logs.Quote(strings.TrimSuffix(e.Name, " ("+e.Cell+")"))
 	}
 }
 
@@ -68,7 +69,7 @@ func (s *state) Line(event.Event)    {} // the tails have it
 func (s *state) Failure(event.Event) {} // the command line writes it to stderr
 
 func (s *state) PullStarted(e event.Event) {
-	s.pulls = append(s.pulls, &pull{cell: e.Cell, image: logs.Sanitize(e.Image), began: e.Time})
+	s.pulls = append(s.pulls, &pull{cell: e.Cell, image: logs.Quote(e.Image), began: e.Time})
 }
 
 func (s *state) PullProgress(e event.Event) {
@@ -79,7 +80,7 @@ func (s *state) PullProgress(e event.Event) {
 
 func (s *state) StepStarted(e event.Event) {
 	s.forget(e)
-	s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), logs.Sanitize(e.Image), e.Service, e.Time})
+	s.running = append(s.running, &task{e.Cell, e.Step, report.Label(e), logs.Quote(e.Image), e.Service, e.Time})
 }
 
 func (s *state) StepRetried(e event.Event) {
@@ -102,7 +103,7 @@ func (s *state) Warning(e event.Event) {
 func (s *state) MatrixFinished(e event.Event) { s.print("\n" + report.Clean(e.Text)) }
 
 func (s *state) pullOf(e event.Event) int {
-	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == logs.Sanitize(e.Image) })
+	return slices.IndexFunc(s.pulls, func(p *pull) bool { return p.cell == e.Cell && p.image == logs.Quote(e.Image) })
 }
 
 func (s *state) PullFinished(e event.Event) {

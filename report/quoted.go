@@ -1,0 +1,72 @@
+package report
+
+import (
+	"slices"
+
+	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/logs"
+)
+
+// Quoted returns an event whose texts are safe to show, except what a step itself printed: names,
+// images, files and errors come from files of strangers, and must not look like another line. Every
+// display and the Collector begin with it; the stream of JSON has its own quoting.
+func Quoted(e event.Event) event.Event {
+	quote(&e.Cell, &e.Step, &e.Stream, &e.Run, &e.Name, &e.Image, &e.Digest, &e.File)
+	quoteLines(&e.Error)
+	if e.Kind != event.Line { // the text of a line is the step's own
+		quoteLines(&e.Text)
+	}
+	if e.Result != nil {
+		r := quotedResult(*e.Result)
+		e.Result = &r
+	}
+	if e.Summary != nil {
+		s := *e.Summary
+		quote(&s.Run, &s.Name)
+		quote((*string)(&s.Status))
+		quoteLines(&s.Error)
+		s.Steps = slices.Clone(s.Steps)
+		for i := range s.Steps {
+			s.Steps[i] = quotedResult(s.Steps[i])
+		}
+		e.Summary = &s
+	}
+	return e
+}
+
+func quotedResult(r event.StepResult) event.StepResult {
+	quote(&r.Step, &r.File, &r.Image, &r.Digest, (*string)(&r.Status), &r.DoneIn, &r.WaitedFor)
+	quoteLines(&r.Error, &r.Reason)
+	r.DependsOn = slices.Clone(r.DependsOn)
+	for i := range r.DependsOn {
+		quote(&r.DependsOn[i])
+	}
+	r.Attempts = slices.Clone(r.Attempts)
+	for i := range r.Attempts {
+		quote((*string)(&r.Attempts[i].Status))
+		quoteLines(&r.Attempts[i].Error)
+	}
+	if len(r.Outputs) > 0 {
+		outputs := make(map[string]string, len(r.Outputs))
+		for name, value := range r.Outputs {
+			quote(&name)
+			quoteLines(&value)
+			outputs[name] = value
+		}
+		r.Outputs = outputs
+	}
+	return r
+}
+
+func quote(texts ...*string) {
+	for _, text := range texts {
+		*text = logs.Quote(*text)
+	}
+}
+
+// quoteLines quotes texts of several lines. The displays mark all lines but the first.
+func quoteLines(texts ...*string) {
+	for _, text := range texts {
+		*text = logs.QuoteLines(*text, "")
+	}
+}
