@@ -157,7 +157,10 @@ func unmasked(err error, end outcome) outcome {
 // outcomeOf is the outcome of a step whose command has ended. A command that was told to
 // stop has not succeeded, whatever its exit code.
 func outcomeOf(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
+	var command *sandbox.CommandError
 	switch {
+	case ctx.Err() == nil && errors.As(err, &command):
+		return outcome{event.Failed, command.Code, err}
 	case err != nil:
 		return outcome{event.Failed, event.CodeError, err}
 	case ctx.Err() != nil:

@@ -32,10 +32,14 @@ type CommandError struct {
 	Code    int // 127: not found; 126: found, but not executable
 	Command string
 	Image   string
-	Err     error // what the runtime said; it adds nothing for the user
+	Why     string // why the kernel refused it, and what to do; "": the runtime refused it before
+	Err     error  // what the runtime said; it adds nothing for the user
 }
 
 func (e *CommandError) Error() string {
+	if e.Why != "" {
+		return fmt.Sprintf("%s: cannot be executed in image %s: %s", e.Command, e.Image, e.Why)
+	}
 	why := "command not found"
 	if e.Code == 126 {
 		why = "command is not executable"

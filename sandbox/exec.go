@@ -62,7 +62,12 @@ func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 	if err != nil {
 		return Exit{}, err
 	}
-	return waitExec(ctx, running, o)
+	name := ""
+	exit, err := waitExec(ctx, running, o, func() { name = processName(running.Pid) })
+	if name == s.waiting && err == nil && exit.Signal == 0 {
+		err = s.notExecuted(name, process.Args[0], diagnose(fmt.Sprintf("/proc/%d/root", s.init.Pid), process))
+	}
+	return exit, err
 }
 
 // execProcess is the step's own process, with what o says changed.
@@ -206,8 +211,9 @@ func (s *Sandbox) execError(log, command string, err error) error {
 	return failure
 }
 
-// waitExec waits for a program to end, or ends it.
-func waitExec(ctx context.Context, running *os.Process, o ExecOptions) (Exit, error) {
+// waitExec waits for a program to end, or ends it. It calls atEnd between the program's end and
+// the collection of its exit status.
+func waitExec(ctx context.Context, running *os.Process, o ExecOptions, atEnd func()) (Exit, error) {
 	ended := make(chan struct{})
 	go func() { // it ends with the program
 		defer close(ended)
@@ -229,6 +235,7 @@ func waitExec(ctx context.Context, running *os.Process, o ExecOptions) (Exit, er
 		killLeader(running)
 	}
 	<-ended
+	atEnd()
 	state, err := running.Wait()
 	if err != nil {
 		return Exit{}, fmt.Errorf("wait for the program: %w", err)

@@ -37,11 +37,13 @@ type Sandbox struct {
 	noPivot bool
 	cgroups []hierarchy
 	cgroup  cgroup
-	init    *os.Process // the container's init process, held by a pidfd
-	term    *Terminal   // nil: none
-	reaped  bool        // init's exit status has been collected
-	upper   string      // the folder of what it writes outside its mounts
-	leave   bool        // that stays when it is removed
+	init    *os.Process   // the container's init process, held by a pidfd
+	term    *Terminal     // nil: none
+	reaped  bool          // init's exit status has been collected
+	waiting string        // the kernel's name of init before it executes the command
+	fault   *programFault // what would keep the kernel from executing the command; nil: nothing seen
+	upper   string        // the folder of what it writes outside its mounts
+	leave   bool          // that stays when it is removed
 	release []func() error
 
 	host     *Host
@@ -211,6 +213,7 @@ func (h *Host) stepFiles(step *Step, dir string, who *user.ExecUser, endpoint *n
 func (s *Sandbox) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
+	s.lookAtProgram()
 	if err := s.runtime.Start(ctx, s.id); err != nil {
 		return runtimeError("start container", s.log, err)
 	}
@@ -231,13 +234,16 @@ func (s *Sandbox) Terminal() *Terminal { return s.term }
 
 // Wait waits for the command to end and says how. When ctx ends first, the
 // step gets the image's stop signal and, after the grace, SIGKILL; Wait still
-// returns only when it is dead.
+// returns only when it is dead. A *CommandError says that the kernel could not execute the command.
 func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 	var state *os.ProcessState
 	var waitErr error
+	var name string
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		_ = s.init.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
+		name = processName(s.init.Pid)
 		state, waitErr = s.init.Wait() // a pidfd wait: no polling, no pid reuse
 	}()
 	stopErr := s.end(ctx, stop, ended)
@@ -249,6 +255,9 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 	stopErr = errors.Join(stopErr, s.withdraw(), s.term.end(), giveWorkspace(s.step))
 	exit := exitOf(state)
 	err := exit.addCgroup(s.cgroup)
+	if exit.Signal == 0 { // otherwise it was killed before it could execute anything
+		err = errors.Join(s.notExecuted(name, s.process.Args[0], s.fault), err)
+	}
 	return exit, errors.Join(err, stopErr)
 }
 

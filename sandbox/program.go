@@ -1,0 +1,278 @@
+package sandbox
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// maxString is the size from which the kernel refuses an argument or a variable, with its
+// name and its closing zero byte: MAX_ARG_STRLEN of execve(2).
+const maxString = 128 << 10
+
+// maxInterpreters is how many scripts the kernel follows that interpret one another.
+const maxInterpreters = 4
+
+// programFault says why the kernel cannot execute a program, and what to do about it.
+type programFault struct {
+	code int // 126 or 127, as a shell has it
+	why  string
+}
+
+func unfit(format string, args ...any) *programFault {
+	return &programFault{126, fmt.Sprintf(format, args...)}
+}
+
+// diagnose looks for the reason why the kernel would refuse to execute the process in root,
+// a folder that may be /proc/PID/root. It returns nil when it sees none, which is no proof
+// that there is none. It only explains: whether a program was executed is seen by processName.
+func diagnose(root string, process *specs.Process) *programFault {
+	for _, variable := range process.Env {
+		if name, _, _ := strings.Cut(variable, "="); len(variable)+1 > maxString {
+			return unfit("the variable %s has %d bytes, and the kernel passes at most %d to a program (pass it as a file: type: file of a secret, or a file in the workspace)",
+				name, len(variable)-len(name)-1, maxString-2-len(name))
+		}
+	}
+	for i, argument := range process.Args {
+		if len(argument)+1 > maxString {
+			return unfit("its argument %d has %d bytes, and the kernel passes at most %d (pass it in a file)", i, len(argument), maxString-1)
+		}
+	}
+	name := findProgram(root, process)
+	if name == "" {
+		return nil
+	}
+	return diagnoseFile(root, process.Cwd, name, maxInterpreters)
+}
+
+// findProgram looks a command up as execvp(3) does; "" means that it is not there.
+func findProgram(root string, process *specs.Process) string {
+	command := process.Args[0]
+	if strings.Contains(command, "/") {
+		return command
+	}
+	dirs := ""
+	for _, variable := range process.Env {
+		if value, ok := strings.CutPrefix(variable, "PATH="); ok {
+			dirs = value
+		}
+	}
+	for dir := range strings.SplitSeq(dirs, ":") {
+		name := path.Join(absolute(process.Cwd, dir), command)
+		file, err := openInRootfs(root, name, unix.O_PATH)
+		if err != nil {
+			continue
+		}
+		info, err := file.Stat()
+		_ = file.Close()
+		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+func absolute(dir, name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join("/", dir, name)
+}
+
+// diagnoseFile looks at a program by its first bytes, as the kernel's loaders do.
+func diagnoseFile(root, dir, name string, interpreters int) *programFault {
+	file, err := openRegular(root, absolute(dir, name))
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel reads of a script's first line
+	n, err := file.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil
+	}
+	head = head[:n]
+	switch {
+	case n == 0:
+		return unfit("%s is an empty file", name)
+	case bytes.HasPrefix(head, []byte("#!")):
+		return diagnoseScript(root, dir, name, head, interpreters)
+	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
+		return diagnoseELF(root, name, head, file)
+	case bytes.HasPrefix(head, []byte("MZ")):
+		return unfit("%s is a program for Windows", name)
+	case bytes.HasPrefix(head, []byte("\xcf\xfa\xed\xfe")), bytes.HasPrefix(head, []byte("\xca\xfe\xba\xbe")):
+		return unfit("%s is a program for macOS (or a class of Java)", name)
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf#!")):
+		return unfit("%s has a byte order mark before its #! (save it as UTF-8 without one)", name)
+	case bytes.IndexByte(head, 0) < 0:
+		return unfit("%s is a text without #! in its first line (begin it with #!/bin/sh, or run it as: sh %s)", name, name)
+	}
+	return unfit("%s is no program that this machine knows", name)
+}
+
+// openRegular opens a regular file in root to read it, by no name that could change.
+func openRegular(root, name string) (*os.File, error) {
+	place, err := openInRootfs(root, name, unix.O_PATH)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	if info, err := place.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, os.ErrInvalid)
+	}
+	return os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd()))
+}
+
+// diagnoseScript looks at the interpreter that a script's first line names.
+func diagnoseScript(root, dir, name string, head []byte, interpreters int) *programFault {
+	line, _, _ := bytes.Cut(head[2:], []byte("\n"))
+	returns := bytes.HasSuffix(line, []byte("\r"))
+	words := strings.FieldsFunc(string(line), func(r rune) bool { return r == ' ' || r == '\t' || r == 0 })
+	if len(words) == 0 {
+		return unfit("%s names no interpreter behind #! in its first line", name)
+	}
+	if returns {
+		return &programFault{127, fmt.Sprintf("%s has line ends of Windows, so that its first line asks for %q "+
+			`(convert it: sed -i 's/\r$//' FILE; in git: "* text=auto eol=lf" in .gitattributes)`, name, words[len(words)-1])}
+	}
+	file, err := openInRootfs(root, absolute(dir, words[0]), unix.O_PATH)
+	if err != nil {
+		return &programFault{127, fmt.Sprintf("%s asks for the interpreter %s in its first line, which is not there "+
+			"(add it to the image, or name one that the image has)", name, words[0])}
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		return unfit("%s asks for the interpreter %s in its first line, which is not executable", name, words[0])
+	case interpreters == 0:
+		return unfit("%s is a script whose interpreters are scripts, more than %d of them", name, maxInterpreters)
+	}
+	return diagnoseFile(root, dir, words[0], interpreters-1)
+}
+
+// diagnoseELF looks at a program's architecture and at the loader that it asks for (elf(5)).
+func diagnoseELF(root, name string, head []byte, file io.ReaderAt) *programFault {
+	if len(head) < 64 {
+		return unfit("%s is a program that is cut short", name)
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if head[elf.EI_DATA] == byte(elf.ELFDATA2MSB) {
+		order = binary.BigEndian
+	}
+	machine := elf.Machine(order.Uint16(head[18:]))
+	if !runsHere(machine) {
+		return unfit("%s is a program for %s, and this machine runs %s (use the image's %s variant with platform: linux/%s, "+
+			"or install handlers for other machines, such as Debian's qemu-user-static with binfmt-support; stepexec doctor lists those that are there)",
+			name, machineName(machine), runtime.GOARCH, runtime.GOARCH, runtime.GOARCH)
+	}
+	if loader := loaderOf(head, order, file); loader != "" {
+		there, err := openInRootfs(root, loader, unix.O_PATH)
+		if err != nil {
+			return &programFault{127, fmt.Sprintf("%s asks for the loader %s, which is not there "+
+				"(link it statically, or use an image with the C library that it was built for)", name, loader)}
+		}
+		_ = there.Close()
+	}
+	return nil
+}
+
+// machines are the architectures of programs, by Go's names for them.
+var machines = map[elf.Machine]string{
+	elf.EM_X86_64: "amd64", elf.EM_386: "386", elf.EM_AARCH64: "arm64", elf.EM_ARM: "arm", elf.EM_PPC64: "ppc64le",
+	elf.EM_S390: "s390x", elf.EM_RISCV: "riscv64", elf.EM_LOONGARCH: "loong64", elf.EM_MIPS: "mips",
+}
+
+func machineName(machine elf.Machine) string {
+	if name, ok := machines[machine]; ok {
+		return name
+	}
+	return machine.String()
+}
+
+// runsHere reports whether the processor runs such programs, given a kernel that lets it.
+func runsHere(machine elf.Machine) bool {
+	switch runtime.GOARCH {
+	case "amd64":
+		return machine == elf.EM_X86_64 || machine == elf.EM_386
+	case "arm64":
+		return machine == elf.EM_AARCH64 || machine == elf.EM_ARM
+	}
+	return machineName(machine) == runtime.GOARCH
+}
+
+// loaderOf returns the path of the program's PT_INTERP segment; "" means that it has none.
+func loaderOf(head []byte, order binary.ByteOrder, file io.ReaderAt) string {
+	wide := head[elf.EI_CLASS] == byte(elf.ELFCLASS64)
+	var table int64
+	var size, count int
+	if wide {
+		table, size, count = int64(order.Uint64(head[32:])), int(order.Uint16(head[54:])), int(order.Uint16(head[56:]))
+	} else {
+		table, size, count = int64(order.Uint32(head[28:])), int(order.Uint16(head[42:])), int(order.Uint16(head[44:]))
+	}
+	for i := range min(count, 64) {
+		entry := make([]byte, 56)
+		if _, err := file.ReadAt(entry, table+int64(i*size)); err != nil && !errors.Is(err, io.EOF) {
+			return ""
+		}
+		if elf.ProgType(order.Uint32(entry)) != elf.PT_INTERP {
+			continue
+		}
+		offset, length := int64(order.Uint32(entry[4:])), uint64(order.Uint32(entry[16:]))
+		if wide {
+			offset, length = int64(order.Uint64(entry[8:])), order.Uint64(entry[32:])
+		}
+		if length == 0 || length > unix.PathMax {
+			return ""
+		}
+		name := make([]byte, length)
+		if _, err := file.ReadAt(name, offset); err != nil {
+			return ""
+		}
+		return string(bytes.TrimRight(name, "\x00"))
+	}
+	return ""
+}
+
+// processName is the kernel's name of a process, which executing a program changes. A process
+// keeps it until it has been waited for.
+func processName(pid int) string {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return "" // hidden, or gone
+	}
+	return string(name)
+}
+
+// lookAtProgram remembers the runtime's name of the process that waits to execute the
+// command, and what would keep the kernel from it.
+func (s *Sandbox) lookAtProgram() {
+	s.waiting = processName(s.init.Pid)
+	s.fault = diagnose(fmt.Sprintf("/proc/%d/root", s.init.Pid), s.process)
+}
+
+// notExecuted is the error of a process that has ended under the name that the runtime gave it:
+// it has never become the command, although its exit code looks as if the command had failed.
+func (s *Sandbox) notExecuted(name, command string, fault *programFault) error {
+	if name == "" || name != s.waiting {
+		return nil
+	}
+	if fault == nil {
+		fault = unfit("the kernel refused it")
+	}
+	return &CommandError{Code: fault.code, Command: command, Image: s.step.Image, Why: fault.why}
+}
