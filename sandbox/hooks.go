@@ -32,7 +32,7 @@ func confineHooks(hooks *specs.Hooks) {
 	if hooks == nil {
 		return
 	}
-	//nolint:staticcheck // Prestart is deprecated, and CDI specifications and runtimes have it
+	//lint:ignore SA1019 Prestart is deprecated, and CDI specifications and runtimes have it
 	for _, onHost := range [][]specs.Hook{hooks.Prestart, hooks.CreateRuntime, hooks.CreateContainer, hooks.Poststart, hooks.Poststop} {
 		for i := range onHost {
 			onHost[i].Env = hookEnvironment(onHost[i].Env)

@@ -176,7 +176,7 @@ func diagnoseELF(root, name string, head []byte, file io.ReaderAt) *programFault
 	machine := elf.Machine(order.Uint16(head[18:]))
 	if !runsHere(machine) {
 		return unfit("%s is a program for %s, and this machine runs %s (use the image's %s variant with platform: linux/%s, "+
-			"or install handlers for other machines, such as Debian's qemu-user-static with binfmt-support; stepexec doctor lists those that are there)",
+			"or install handlers for other machines, such as Debian's qemu-user-static with binfmt-support; /proc/sys/fs/binfmt_misc lists those that are there)",
 			name, machineName(machine), runtime.GOARCH, runtime.GOARCH, runtime.GOARCH)
 	}
 	if loader := loaderOf(head, order, file); loader != "" {

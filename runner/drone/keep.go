@@ -104,7 +104,9 @@ func (w *worker) deliver(ctx context.Context) {
 		switch {
 		case err != nil:
 			w.o.Say("warning: kept results cannot be read: " + err.Error())
-			err = l.Remove()
+			if err := l.Remove(); err != nil {
+				w.o.Say("warning: " + err.Error())
+			}
 		case stage != nil:
 			stages = append(stages, stage)
 		default:
