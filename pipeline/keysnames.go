@@ -10,7 +10,7 @@ func nameKeys() []Key {
 			Doc:    "What the step calls itself.",
 			Schema: `{"$ref": "#/$defs/hostname"}`,
 			Flags: []KeyFlag{
-				{Name: "hostname", Kind: TextFlag, Usage: "`NAME` of the host, as the command sees it"},
+				{Name: "hostname", Short: "h", Kind: TextFlag, Usage: "`NAME` of the host, as the command sees it"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.Hostname = p.hostname(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Names.Hostname) },

@@ -11,7 +11,7 @@ import (
 // images, files and errors come from files of strangers, and must not look like another line. Every
 // display and the Collector begin with it; the stream of JSON has its own quoting.
 func Quoted(e event.Event) event.Event {
-	quote(&e.Cell, &e.Step, &e.Stream, &e.Run, &e.Name, &e.Image, &e.Digest, &e.File)
+	quote(&e.Cell, &e.Step, &e.Stream, &e.Run, &e.Name, &e.Image, &e.Digest, &e.SignedBy, &e.File)
 	quoteLines(&e.Error)
 	if e.Kind != event.Line { // the text of a line is the step's own
 		quoteLines(&e.Text)
@@ -45,6 +45,11 @@ func quotedResult(r event.StepResult) event.StepResult {
 	for i := range r.Attempts {
 		quote((*string)(&r.Attempts[i].Status))
 		quoteLines(&r.Attempts[i].Error)
+	}
+	r.Egress = slices.Clone(r.Egress)
+	for i := range r.Egress {
+		c := &r.Egress[i]
+		quote(&c.Name, &c.Address, &c.Protocol)
 	}
 	if len(r.Outputs) > 0 {
 		outputs := make(map[string]string, len(r.Outputs))

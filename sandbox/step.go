@@ -88,6 +88,15 @@ type Secret struct {
 	Value []byte
 }
 
+// program is an entrypoint, which is none when all of it is an empty string: docker takes
+// ENTRYPOINT [""] so, and images use it to take away the entrypoint of their base.
+func program(entrypoint []string) []string {
+	if len(entrypoint) == 1 && entrypoint[0] == "" {
+		return nil
+	}
+	return entrypoint
+}
+
 // command says what the container's init process runs. It is an error when
 // neither the step nor the image names a command.
 func (s *Step) command() ([]string, error) {
@@ -96,11 +105,11 @@ func (s *Step) command() ([]string, error) {
 	case s.Script != nil:
 		argv = append(append(argv, s.Shell...), ScriptPath)
 	case s.Entrypoint != nil:
-		argv = append(append(argv, s.Entrypoint...), s.Args...)
+		argv = append(append(argv, program(s.Entrypoint)...), s.Args...)
 	case s.Args != nil:
-		argv = append(append(argv, s.Config.Entrypoint...), s.Args...)
+		argv = append(append(argv, program(s.Config.Entrypoint)...), s.Args...)
 	default:
-		argv = append(append(argv, s.Config.Entrypoint...), s.Config.Cmd...)
+		argv = append(append(argv, program(s.Config.Entrypoint)...), s.Config.Cmd...)
 	}
 	if len(argv) == 0 {
 		return nil, ErrNoCommand

@@ -27,6 +27,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/lockfile"
@@ -118,6 +119,10 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 	root.AddCommand(detachable(asRoot(newStep(kill))))
 	addCompletions(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var missing *pflag.ValueRequiredError
+		if errors.As(err, &missing) && missing.GetSpecifiedName() == "h" { // step's -h without a name of a host
+			return pflag.ErrHelp
+		}
 		return fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath())
 	})
 	return root

@@ -87,7 +87,7 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 	flags.DurationVar(&o.grace, "grace", engine.DefaultGrace, "`time` that a step has between its stop signal and the kill, such as 30s")
 	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
-	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the whole run may take, such as 10m (default: as the file says)")
+	flags.Var((*timeFlag)(&o.timeout), "timeout", "`time` that the whole run may take, such as 10m; a bare number is seconds (default: as the file says)")
 	return cmd
 }
 

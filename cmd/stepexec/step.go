@@ -78,6 +78,7 @@ executed; 127 there is no such command; 130 interrupted; 137 out of memory.`,
 
 func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.SetInterspersed(false)
+	flags.Bool("help", false, "help for step") // -h NAME is docker's name of the host; -h alone is help
 	o.keys.set("--name", "name", "step")
 	o.keys.add(flags)
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]`; without a value, from the environment")
@@ -93,7 +94,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.propagation, "rootfs-propagation", "", "`PROPAGATION` of the root file system: private, slave or shared, or with r in front")
 	flags.StringVar(&o.pidFile, "pid-file", "", "`FILE` to write the command's pid to")
 	flags.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
-	flags.DurationVar(&o.timeout, "timeout", 0, "`time` that the command may take, such as 10m")
+	flags.Var((*timeFlag)(&o.timeout), "timeout", "`time` that the command may take, such as 10m; a bare number is seconds")
 	o.reports.add(flags)
 	o.debug.addShell(flags)
 	o.settings.add(flags)
