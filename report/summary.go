@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -177,10 +178,21 @@ func shortDigest(digest string) string {
 	return hex[:min(12, len(hex))]
 }
 
+// noneRan reports whether a run has done nothing: conditions left out all of its steps. Who
+// reads "succeeded" alone takes it for more.
+func noneRan(steps []event.StepResult) bool {
+	return !slices.ContainsFunc(steps, func(r event.StepResult) bool {
+		return !r.Service && (r.Status != event.Skipped || r.DoneIn != "")
+	})
+}
+
 func verdict(s *event.Summary) string {
 	text := fmt.Sprintf("%s: %s", logs.Quote(s.Name), s.Status)
 	if s.Status != event.Succeeded {
 		text += fmt.Sprintf(" with exit code %d", s.ExitCode)
+	}
+	if s.Status == event.Succeeded && noneRan(s.Steps) {
+		text += ", no step ran,"
 	}
 	text += " after " + Duration(s.Duration)
 	if s.Error != "" {

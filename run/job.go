@@ -3,6 +3,8 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
@@ -71,6 +73,9 @@ func (j *Job) plan() (*Planned, error) {
 		admitted.KeepSteps()
 	}
 	plan := admitted.Plan()
+	if err := r.checkOnly(plan); err != nil {
+		return nil, err
+	}
 	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, nil)
 	if err != nil {
 		return nil, fmt.Errorf("image_pull_secrets: %w", err)
@@ -80,6 +85,21 @@ func (j *Job) plan() (*Planned, error) {
 		Options: pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}
 	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)
+}
+
+// checkOnly refuses a run of steps that somebody asked for by name when conditions leave all of them
+// out: it would do nothing and be green. One of several pipelines, or a cell, may have none.
+func (r *Request) checkOnly(plan *pipeline.Plan) error {
+	if len(r.Only) == 0 || len(plan.Steps) > 0 || plan.Cell != "" || r.Preview {
+		return nil
+	}
+	var why []string
+	for _, step := range plan.LeftOut {
+		if slices.Contains(r.Only, step.Name) {
+			why = append(why, fmt.Sprintf("step %s: %s", step.Name, step.Reason))
+		}
+	}
+	return fmt.Errorf("--only %s: no step would run: %s (change the condition, or give the facts that it asks for, such as --branch)", strings.Join(r.Only, ","), strings.Join(why, "; "))
 }
 
 // checkJobs plans each job once, and keeps of the plans what is needed before their turn.
