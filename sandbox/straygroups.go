@@ -44,14 +44,14 @@ func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
 				lives[name[1]] = runLives(runs, name[1])
 			}
 			if !lives[name[1]] && isStray(path, now) {
-				failed = append(failed, removeGroup(path))
+				failed = append(failed, ignoreForeign(removeGroup(path)))
 			}
 			return fs.SkipDir
 		})
 		failed = append(failed, err)
 		for i := len(made) - 1; i >= 0; i-- { // those below come later
 			if isStray(made[i], now) {
-				failed = append(failed, removeCgroup(made[i]))
+				failed = append(failed, ignoreForeign(removeCgroup(made[i])))
 			}
 		}
 	}
@@ -59,6 +59,14 @@ func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
 		return fmt.Errorf("remove cgroups of runs that are over: %w", err)
 	}
 	return nil
+}
+
+// ignoreForeign drops the error for a group of another user, whose own stepexec removes it.
+func ignoreForeign(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 // isStray reports whether a group is old, and has no process in it or below it.

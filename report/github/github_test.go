@@ -91,9 +91,9 @@ failed with exit code 1, ignored
 ::warning title=step b::step b failed: its command ended with exit code 1
 ::stop-commands::TOKEN
 none: could not be run by stepexec (exit code 125): pull: no
-::error::such
+  | \::error::such
 ::TOKEN::
-::error file=ci.yml,line=9,title=step none::stepexec could not run step none: pull: no%0A::error::such
+::error file=ci.yml,line=9,title=step none::stepexec could not run step none: pull: no%0A  | \::error::such
 ::group::service db (x)
 ::stop-commands::TOKEN
 listening

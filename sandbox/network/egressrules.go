@@ -66,7 +66,7 @@ func (t *egressTables) add(r *router, table *nftables.Table) error {
 		t.sent[i] = &nftables.Set{Table: table, Name: "sent" + suffix, KeyType: seen, Concatenation: true, Dynamic: true, Size: maxSeen}
 		t.got[i] = &nftables.Set{Table: table, Name: "got" + suffix, KeyType: seen, Concatenation: true, Dynamic: true, Size: maxSeen}
 		for _, set := range []*nftables.Set{t.lists[i], t.pins[i], t.audited[i], t.sent[i], t.got[i]} {
-			if err := r.nft.AddSet(set, nil); err != nil {
+			if err := r.insert(set, nil); err != nil {
 				return err
 			}
 		}
@@ -167,7 +167,7 @@ func (s *stepRules) addLists(serial int) error {
 		s.port[i] = &nftables.Set{Table: s.tables.table, Name: "port" + suffix, KeyType: nftables.MustConcatSetType(addressType(v6), nftables.TypeInetService), Concatenation: true, HasTimeout: true}
 		s.sets = append(s.sets, s.anyPort[i], s.port[i])
 		for _, set := range []*nftables.Set{s.anyPort[i], s.port[i]} {
-			if err := r.nft.AddSet(set, nil); err != nil {
+			if err := r.insert(set, nil); err != nil {
 				return err
 			}
 		}

@@ -17,8 +17,8 @@ import (
 // refused even to addresses that the host has got since.
 func (u *uplink) addTable() (*nftables.Set, *nftables.Set, error) {
 	table := u.nft.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + u.run})
-	gates4 := &nftables.Set{Table: table, Name: "gates4", KeyType: nftables.TypeIPAddr}
-	gates6 := &nftables.Set{Table: table, Name: "gates6", KeyType: nftables.TypeIP6Addr}
+	gates4 := &nftables.Set{Table: table, Name: "gates4", ID: 1, KeyType: nftables.TypeIPAddr}
+	gates6 := &nftables.Set{Table: table, Name: "gates6", ID: 2, KeyType: nftables.TypeIP6Addr}
 	if err := errors.Join(u.nft.AddSet(gates4, nil), u.nft.AddSet(gates6, nil)); err != nil {
 		return nil, nil, err
 	}

@@ -26,6 +26,7 @@ type router struct {
 	namespace *os.File
 	link      *netlink.Handle
 	nft       *nftables.Conn
+	sets      uint32 // how many sets were added: the number of the last one
 	subnet    subnet
 	mtu       int // bytes; 0: the kernel's default
 }

@@ -64,9 +64,17 @@ func (r *router) addRules(run string, closed []netip.Addr, masked bool) (*router
 	return t, nil
 }
 
+// insert adds a set. It numbers the set itself: the library counts the sets of all connections together,
+// without a lock, and two networks that come up at once could give two sets of a batch one number.
+func (r *router) insert(set *nftables.Set, elements []nftables.SetElement) error {
+	r.sets++
+	set.ID = r.sets
+	return r.nft.AddSet(set, elements)
+}
+
 func (r *router) addSet(table *nftables.Table, name string, key nftables.SetDatatype, elements []nftables.SetElement) (*nftables.Set, error) {
 	set := &nftables.Set{Table: table, Name: name, KeyType: key}
-	return set, r.nft.AddSet(set, elements)
+	return set, r.insert(set, elements)
 }
 
 func (r *router) addBase(table *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
@@ -94,7 +102,7 @@ func (r *router) addSpoofRules(t *routerTables, run string) error {
 	t.ports4 = &nftables.Set{Table: table, Name: "ports4", KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr), Concatenation: true}
 	t.ports6 = &nftables.Set{Table: table, Name: "ports6", KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIP6Addr), Concatenation: true}
 	for _, set := range []*nftables.Set{t.ports4, t.ports6} {
-		if err := r.nft.AddSet(set, nil); err != nil {
+		if err := r.insert(set, nil); err != nil {
 			return err
 		}
 	}
