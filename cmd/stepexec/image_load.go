@@ -27,8 +27,9 @@ func newLoad() *cobra.Command {
 		Long: `Put the images of an archive into the store, so that pipelines use them without a
 registry: of one that docker save or podman save wrote, or of the tar of an OCI image
 layout, compressed (gzip, zstd, xz) or not. FILE - is standard input. Without NAME it is
-all images, under the names that the archive gives them; with NAME those alone. The only image of an archive that does not name it gets NAME.
-An archive can claim any name: load only what you trust.`,
+all images, under the names that the archive gives them; with NAME those alone. The
+only image of an archive that does not name it gets NAME. An archive can claim any
+name: load only what you trust.`,
 		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  docker save golang:1.26 | stepexec load -\n  stepexec load app.oci.tar registry.example.com/app:1",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -218,3 +218,8 @@ func (r *reporter) status(err error) (string, error) {
 	}
 	return statusSuccess, nil
 }
+
+// ranToItsEnd reports whether a run has ended by itself. Its events have all come.
+func (r *reporter) ranToItsEnd() bool {
+	return r.summary != nil && (r.summary.Status == event.Succeeded || r.summary.Status == event.Failed)
+}

@@ -110,6 +110,9 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 		return w.o.Execute(b.Context, work)
 	})
 	cause := b.Cause() // before the reports are sent: what ends those does not change the result
+	if cause == runner.ErrKilled && r.ranToItsEnd() {
+		cause = nil // the kill came when there was nothing left to kill
+	}
 	status, err := r.end(err)
 	told = w.finish(cause, s, status, err, entry, r.order...)
 }
