@@ -51,7 +51,7 @@ func needRoot() map[string]string {
 			"TestUserNamespaceHasTheIDsItAsksFor", "TestUserNamespaceIsSomebodyElseOnTheHost", "TestSetuidProgramsWorkInAUserNamespace",
 			"TestWorkspaceOfAUserNamespaceGoesToItsOwner", "TestMapsThatCannotBeAreRefused", "TestRootOfAUserNamespaceIsReachedByItsOwnGroupAlone",
 		},
-		"what a step's root makes is the user's":        {"TestFilesThatRootMadeInTheWorkspaceGoToItsOwner", "TestTreeThatIsTooDeepIsAnErrorAndNotACrash"},
+		"what a step's root makes is the user's":        {"TestFilesThatRootMadeInTheWorkspaceGoToItsOwner", "TestTreesOfAnyDepthAreGivenAwayKeptAndRemoved", "TestTreeThatIsTooDeepIsAnErrorAndNotACrash"},
 		"pasta gives every run the address of the host": {"TestRunsWithTheSamePortDoNotMeet"},
 		"it mounts another cgroup file system":          {"TestOnCgroup2Alone"},
 		"it writes to the host's /etc":                  {"TestUserOfTheHostIsNeverAsked"},

@@ -25,10 +25,10 @@ func TestStrayGroupsAreRemoved(t *testing.T) {
 	}
 	for _, tree := range trees {
 		name := filepath.Base(tree.mountpoint)
+		if strings.Contains(tree.mountpoint, "cpuset") && !tree.unified {
+			continue // a new group of it takes no process, so none of it can be busy
+		}
 		t.Run(name, func(t *testing.T) {
-			if strings.Contains(tree.mountpoint, "cpuset") && !tree.unified {
-				t.Skip("a process cannot be put into a new group of cpuset")
-			}
 			runs := t.TempDir()
 			top := filepath.Join(tree.mountpoint, fmt.Sprintf("stray-%d", os.Getpid())) // other tests' groups are not of this one
 			parent := filepath.Join(top, "parent")

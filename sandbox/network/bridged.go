@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Bridged is a run's network: a bridge that every container is plugged into
@@ -207,6 +208,9 @@ func (n *Bridged) takeAway() error {
 // called again after it was itself interrupted.
 func Sweep(run, dir string) error {
 	u, err := newUplink(run)
+	if errors.Is(err, unix.EPROTONOSUPPORT) { // this kernel has no nftables, so no run has made a bridge
+		return unpinNamespace((&Bridged{o: Options{Dir: dir}}).pin())
+	}
 	if err != nil {
 		return err
 	}
