@@ -84,7 +84,7 @@ func run(t *testing.T, id string, servers ...string) *network.Bridged {
 	return n
 }
 
-// traces are what of a run is on the host.
+// traces lists whatever a run has left on the host.
 func traces(t *testing.T, id string) string {
 	t.Helper()
 	return shell(t, "{ ip -o link; ip route show table all; ip -6 route show table all; nft list ruleset 2>/dev/null; cat /proc/self/mounts; } | grep "+id+" || :")

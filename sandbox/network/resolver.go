@@ -157,7 +157,7 @@ func (r *resolver) answer(client *Endpoint, question *dns.Msg, overTCP bool) *dn
 	return answer
 }
 
-// local answers for names and addresses of the run; nil: it is none of them.
+// local answers a question about a name or an address of the run. It returns nil for any other question.
 func (r *resolver) local(question *dns.Msg, name string) *dns.Msg {
 	asked := question.Question[0]
 	answer := new(dns.Msg).SetReply(question)
