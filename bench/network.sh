@@ -7,7 +7,7 @@ set -eu -o pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-30}
 echo "# stepexec: up (router, uplink, rules, name server, three containers plugged in), down; ms of $rounds rounds"
-STEPEXEC_BENCH_ROUNDS=$rounds go test ./sandbox/network -run '^TestPhasesOfANetwork$' -count=1 -v | sed -n 's/^ *phase_test.go:[0-9]*: //p'
+go test ./sandbox/network -run '^$' -bench '^BenchmarkNetworkOfARun$' -benchtime "${rounds}x" | grep ^Benchmark
 median() { sort -n | awk '{ v[NR] = $1 } END { printf "%s median %.1f ms\n", name, v[int((NR + 1) / 2)] }' name="$1"; }
 ms() { local from to; from=$(date +%s%N); "$@" >/dev/null; to=$(date +%s%N); echo $(((to - from) / 10000)) | awk '{ print $1 / 100 }'; }
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then

@@ -44,14 +44,14 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func shell(t *testing.T, script string) string {
+func shell(t testing.TB, script string) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
 	if err != nil {
@@ -61,7 +61,7 @@ func shell(t *testing.T, script string) string {
 }
 
 // needRoot skips where the tests have no host of their own.
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Getenv(inOwnHost) == "" {
 		t.Skip("needs root, for network namespaces")
@@ -106,7 +106,7 @@ func join(t *testing.T, n *network.Bridged, m network.Member) *container {
 	return c
 }
 
-func newNamespace(t *testing.T) *os.File {
+func newNamespace(t testing.TB) *os.File {
 	t.Helper()
 	var namespace *os.File
 	must(t, onThread(func() error {

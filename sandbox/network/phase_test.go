@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -13,43 +12,38 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// TestPhasesOfANetwork measures, where a benchmark asks for it, what it takes to make the
-// network of a run with two services and a step, and to take it away.
-func TestPhasesOfANetwork(t *testing.T) {
-	rounds, err := strconv.Atoi(os.Getenv("STEPEXEC_BENCH_ROUNDS"))
-	if err != nil {
-		t.Skip("bench/network.sh runs it")
-	}
-	needRoot(t)
-	times := map[string][]time.Duration{}
-	for i := range rounds {
-		namespaces := []*os.File{newNamespace(t), newNamespace(t), newNamespace(t)}
+// BenchmarkNetworkOfARun measures what it takes to make the network of a run with two
+// services and a step (ready-ms), and to take it away (away-ms); both are medians.
+func BenchmarkNetworkOfARun(b *testing.B) {
+	needRoot(b)
+	var ready, away []time.Duration
+	for b.Loop() {
+		namespaces := []*os.File{newNamespace(b), newNamespace(b), newNamespace(b)}
 		at := time.Now()
-		lap := func(name string) {
-			times[name] = append(times[name], time.Since(at))
-			at = time.Now()
-		}
-		n := network.New(network.Options{Run: fmt.Sprintf("c%09d", i), Dir: filepath.Join(t.TempDir(), "network")})
-		must(t, n.Up(t.Context()))
+		n := network.New(network.Options{Run: fmt.Sprintf("c%09d", len(ready)), Dir: filepath.Join(b.TempDir(), "network")})
+		must(b, n.Up(b.Context()))
 		var all []*network.Endpoint
 		for _, namespace := range namespaces {
 			e, err := n.Join(network.Member{})
-			must(t, err)
-			must(t, e.Plug(namespace))
+			must(b, err)
+			must(b, e.Plug(namespace))
 			all = append(all, e)
 		}
-		lap("ready")
+		ready = append(ready, time.Since(at))
+		at = time.Now()
 		for _, e := range all {
-			must(t, e.Leave())
+			must(b, e.Leave())
 		}
-		must(t, n.Down())
-		lap("taken away")
+		must(b, n.Down())
+		away = append(away, time.Since(at))
 	}
-	for _, name := range []string{"ready", "taken away"} {
-		list := times[name]
-		slices.Sort(list)
-		t.Logf("%s: min %v median %v max %v", name, list[0], list[len(list)/2], list[len(list)-1])
-	}
+	b.ReportMetric(median(ready), "ready-ms")
+	b.ReportMetric(median(away), "away-ms")
+}
+
+func median(times []time.Duration) (milliseconds float64) {
+	slices.Sort(times)
+	return float64(times[len(times)/2].Microseconds()) / 1000
 }
 
 func TestAHundredRunsAtOnceDoNotCollideAndLeaveNothing(t *testing.T) {
