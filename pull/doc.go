@@ -1,8 +1,8 @@
 // Package pull turns an image reference into a verified manifest, the image's
 // parsed configuration and one stream for each layer.
 //
-// Images come from a registry, an OCI image layout (a folder or a tar archive)
-// or an archive written by `docker save`; [ParseReference] says how each is
+// Images come from a registry, an OCI image layout (a folder or a tar archive),
+// a folder written by skopeo or an archive written by `docker save`; [ParseReference] says how each is
 // written. Every source is reduced to the same few steps: name the roots,
 // choose the platform, read and verify the manifest and the configuration,
 // list the layers.

@@ -14,7 +14,7 @@ func FuzzParseReference(f *testing.F) {
 	hex := strings.Repeat("0f", 32)
 	for _, s := range []string{
 		"golang:1.22", "localhost:5000/a/b@sha256:" + hex, "[::1]:5000/a", "oci:dir:v1@sha256:" + hex,
-		"oci-archive:a@b.tar", "docker-archive:a.tar:x:1", "rootfs:/srv/a:b", "https://u:p@h/x", "oci:@sha256:" + hex,
+		"oci-archive:a@b.tar", "docker-archive:a.tar:x:1", "rootfs:/srv/a:b", "dir:a:b@sha256:x", "https://u:p@h/x", "oci:@sha256:" + hex,
 	} {
 		f.Add(s)
 	}

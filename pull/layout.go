@@ -213,34 +213,15 @@ func blobName(d digest.Digest) string {
 }
 
 func (l *layout) manifest(_ context.Context, d ocispec.Descriptor) ([]byte, error) {
-	return l.document(d)
+	return readDocument(l.files, blobName(d.Digest))
 }
 
 func (l *layout) config(_ context.Context, d ocispec.Descriptor) ([]byte, error) {
-	return l.document(d)
-}
-
-func (l *layout) document(d ocispec.Descriptor) ([]byte, error) {
-	raw, err := readFile(l.files, blobName(d.Digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{"the layout does not have it", ErrNotFound}
-	}
-	return raw, err
+	return readDocument(l.files, blobName(d.Digest))
 }
 
 func (l *layout) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	file, size, err := l.open(blobName(d.Digest))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &failure{"the layout does not have it", ErrNotFound}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if size != d.Size {
-		err := fmt.Errorf("it has %d bytes, its descriptor says %d", size, d.Size)
-		return nil, errors.Join(err, file.Close())
-	}
-	return &cancellable{file, ctx}, nil
+	return openBlob(ctx, l.files, blobName(d.Digest), d.Size)
 }
 
 // cancellable is a stream that ends with its context at the next read, whatever is

@@ -199,13 +199,13 @@ func TestHostileLayouts(t *testing.T) {
 		{"index.json names a path", "index.json", content(`{"schemaVersion":2,"manifests":[{"mediaType":"` + ociManifest + `","digest":"sha256:../../../outside","size":2}]}`), "not a sha256 digest"},
 		{"manifest changed", "blobs/sha256/" + manifest.Hex, flip, "digest"},
 		{"manifest truncated", "blobs/sha256/" + manifest.Hex, func(f string) error { return os.Truncate(f, 10) }, "bytes long"},
-		{"manifest missing", "blobs/sha256/" + manifest.Hex, os.Remove, "the layout does not have it"},
+		{"manifest missing", "blobs/sha256/" + manifest.Hex, os.Remove, "does not have it"},
 		{"manifest leads outside", "blobs/sha256/" + manifest.Hex, link(outside), "escapes"},
 		{"manifest is a folder", "blobs/sha256/" + manifest.Hex, func(f string) error { return errors.Join(os.Remove(f), os.Mkdir(f, 0o700)) }, "not a regular file"},
 		{"manifest is a FIFO", "blobs/sha256/" + manifest.Hex, func(f string) error { return errors.Join(os.Remove(f), syscall.Mkfifo(f, 0o600)) }, "not a regular file"},
 		{"manifest is huge", "blobs/sha256/" + manifest.Hex, func(f string) error { return os.Truncate(f, 9<<20) }, "larger than 8 MiB"},
 		{"config changed", "blobs/sha256/" + config.Hex, flip, "digest"},
-		{"config missing", "blobs/sha256/" + config.Hex, os.Remove, "the layout does not have it"},
+		{"config missing", "blobs/sha256/" + config.Hex, os.Remove, "does not have it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := writeLayout(t, map[string]v1.Image{"": image})

@@ -178,8 +178,8 @@ func resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
 	return img, nil
 }
 
-// place holds manifests and blobs: a repository of a registry, a layout folder, a
-// layout archive. What it returns is not verified yet.
+// place holds manifests and blobs: a repository of a registry, a folder or archive
+// with a layout, a folder of skopeo. What it returns is not verified yet.
 type place interface {
 	// roots returns the descriptors that the reference names: mostly one.
 	roots(ctx context.Context) ([]ocispec.Descriptor, error)
@@ -196,6 +196,8 @@ func openPlace(ref Reference, o Options) (place, error) {
 	switch ref.Scheme {
 	case SchemeOCI:
 		return openLayoutFolder(ref, o.place(ref.Path))
+	case SchemeDir:
+		return openDir(o.place(ref.Path))
 	case SchemeOCIArchive:
 		return openLayoutArchive(ref, o.place(ref.Path))
 	default:

@@ -19,6 +19,7 @@ const (
 	SchemeRegistry      Scheme = "registry"
 	SchemeOCI           Scheme = "oci"
 	SchemeOCIArchive    Scheme = "oci-archive"
+	SchemeDir           Scheme = "dir"
 	SchemeDockerArchive Scheme = "docker-archive"
 	SchemeRootfs        Scheme = "rootfs"
 )
@@ -29,7 +30,7 @@ type Reference struct {
 	// Name is the repository with its registry, such as docker.io/library/golang;
 	// empty for local references.
 	Name string
-	// Path is the folder or file of a local reference, cleaned, else empty.
+	// Path is the folder or file of a local reference, cleaned; empty for others.
 	Path string
 	// Tag is empty when the reference has none; a registry reference with neither
 	// tag nor digest gets "latest".
@@ -62,10 +63,11 @@ func (r Reference) String() string {
 //	[HOST[:PORT]/]REPOSITORY[:TAG][@sha256:HEX]   a registry, by docker's rules
 //	oci:DIR[:TAG][@sha256:HEX]                    an OCI image layout
 //	oci-archive:FILE[:TAG][@sha256:HEX]           a tar archive of one
+//	dir:DIR                                       what `skopeo copy IMAGE dir:DIR` writes
 //	docker-archive:FILE[:TAG]                     what `docker save` writes
 //	rootfs:DIR                                    a root file system as it is
 //
-// DIR and FILE end at the first colon, except for rootfs, where they are the whole
+// DIR and FILE end at the first colon, except for dir and rootfs, where DIR is the whole
 // rest. A registry's repository that is named like a scheme is written with its
 // host: docker.io/library/oci:latest. Errors quote the reference without any
 // password in it.
@@ -73,7 +75,7 @@ func ParseReference(s string) (Reference, error) {
 	parse := parseRegistry
 	scheme, rest, found := strings.Cut(s, ":")
 	switch Scheme(scheme) {
-	case SchemeOCI, SchemeOCIArchive, SchemeDockerArchive, SchemeRootfs:
+	case SchemeOCI, SchemeOCIArchive, SchemeDir, SchemeDockerArchive, SchemeRootfs:
 		if found {
 			parse = func(string) (Reference, error) { return parseLocal(Scheme(scheme), rest) }
 		}
@@ -94,7 +96,7 @@ func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
 func parseLocal(scheme Scheme, rest string) (Reference, error) {
 	ref := Reference{Scheme: scheme, Path: rest}
-	if scheme != SchemeRootfs {
+	if scheme != SchemeRootfs && scheme != SchemeDir {
 		var err error
 		if rest, ref.Digest, err = cutDigest(rest); err != nil {
 			return Reference{}, err
@@ -178,7 +180,7 @@ func parseRegistry(s string) (Reference, error) {
 }
 
 // splitHost separates the registry by docker's rule: the first component is one
-// if it has a dot or a colon or is localhost, else the registry is docker.io.
+// if it has a dot or a colon or is localhost; otherwise the registry is docker.io.
 func splitHost(s string) (host, rest string) {
 	first, rest, ok := strings.Cut(s, "/")
 	if !ok || (first != "localhost" && !strings.ContainsAny(first, ".:")) {

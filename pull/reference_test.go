@@ -45,6 +45,7 @@ func TestParseReference(t *testing.T) {
 		{"oci-archive:a.tar", "oci-archive:a.tar", pull.Reference{Scheme: pull.SchemeOCIArchive, Path: "a.tar"}},
 		{"docker-archive:a.tar:x:1", "docker-archive:a.tar:x:1",
 			pull.Reference{Scheme: pull.SchemeDockerArchive, Path: "a.tar", Tag: "x:1"}},
+		{"dir:images/a:1@x/", "dir:images/a:1@x", pull.Reference{Scheme: pull.SchemeDir, Path: "images/a:1@x"}},
 		{"rootfs:/srv/root:1", "rootfs:/srv/root:1", pull.Reference{Scheme: pull.SchemeRootfs, Path: "/srv/root:1"}},
 	} {
 		t.Run(c.in, func(t *testing.T) {
@@ -87,6 +88,7 @@ func TestParseReferenceRefuses(t *testing.T) {
 		{"oci:dir@sha256:../../etc/passwd", "sha256 digest"},
 		{"docker-archive:f@sha256:" + hex64, "no manifest digests"},
 		{"rootfs:", "path after"},
+		{"dir:", "path after"},
 	} {
 		t.Run(c.in, func(t *testing.T) {
 			ref, err := pull.ParseReference(c.in)

@@ -17,6 +17,7 @@ need busybox-static /usr/share/doc/busybox-static
 need docker-registry /usr/bin/docker-registry
 need debootstrap /usr/sbin/debootstrap
 need umoci /usr/bin/umoci
+need skopeo /usr/bin/skopeo # folders of images
 need containerd /usr/bin/containerd /usr/bin/ctr
 need containernetworking-plugins /usr/lib/cni/bridge
 need iptables /usr/sbin/iptables
