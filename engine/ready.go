@@ -29,7 +29,7 @@ type readiness struct {
 	run      *run
 	node     *node
 	probes   []probe
-	exposed  []uint16      // TCP ports that the image says its program listens on
+	claimed  []uint16      // TCP ports that the step's program may be expected to listen on
 	timeout  time.Duration // from the start of the command until it must be ready
 	interval time.Duration // between two tries
 	printed  *printed      // the step's output
@@ -71,7 +71,7 @@ func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 	}
 	rd := &readiness{
 		run: r, node: n, timeout: readyTimeout, interval: readyInterval, printed: newPrinted(),
-		exposed: exposedPorts(image.Config.Config.ExposedPorts),
+		claimed: append(exposedPorts(image.Config.Config.ExposedPorts), r.namedPorts(n)...),
 	}
 	if asked == nil || !asked.HasCondition() {
 		check, err := healthcheckOf(image)
@@ -82,6 +82,7 @@ func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 			return nil, fmt.Errorf("wait for it to be ready: image %s has no healthcheck (give tcp, http, exec or log)", n.step.Image)
 		}
 		rd.timeout = check.timeout()
+		rd.claimed = append(rd.claimed, r.portsIn(n, check.argv())...)
 		rd.probes = append(rd.probes, rd.healthProbe(check))
 	}
 	if asked != nil {
@@ -116,6 +117,7 @@ func (rd *readiness) ask(asked *pipeline.Ready) error {
 	}
 	if asked.Exec != nil {
 		rd.probes = append(rd.probes, rd.execProbe(asked.Exec, tryTimeout))
+		rd.claimed = append(rd.claimed, rd.run.portsIn(rd.node, asked.Exec)...)
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -39,8 +41,8 @@ func (rd *readiness) probedPorts() []uint16 {
 
 // checkOwner looks, once a probe has succeeded, whether it was the step that answered. A port
 // that a probe asks must be the step's own. A program inside, such as a health check, asks
-// ports that only it knows: they are taken for those that the image exposes, as long as the
-// step listens nowhere at all.
+// ports that only it knows: as long as the step listens nowhere at all, they are taken for
+// those that the image exposes and those that the command lines of step and probe name.
 func (rd *readiness) checkOwner(box *sandbox.Sandbox) error {
 	listeners, shared, err := box.Listeners()
 	if err != nil || !shared {
@@ -48,7 +50,7 @@ func (rd *readiness) checkOwner(box *sandbox.Sandbox) error {
 	}
 	ports := rd.probedPorts()
 	if len(ports) == 0 && len(listeners.Own) == 0 {
-		ports = rd.exposed
+		ports = rd.claimed
 	}
 	for _, port := range ports {
 		if holder, ok := listeners.Foreign[port]; ok {
@@ -79,4 +81,41 @@ func exposedPorts(exposed map[string]struct{}) []uint16 {
 		}
 	}
 	return ports
+}
+
+// namedPorts are the ports that a step's command line names, and a variable such as PORT or
+// PGPORT. Those like DB_PORT are of somebody else.
+func (r *run) namedPorts(n *node) []uint16 {
+	texts := slices.Concat(n.step.Entrypoint, n.step.Args, []string{string(n.step.Script)})
+	for _, entry := range n.step.Env {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasSuffix(name, "PORT") && !strings.Contains(name, "_") {
+			texts = append(texts, value)
+		}
+	}
+	return r.portsIn(n, texts)
+}
+
+// portsIn are the numbers in texts that can be ports of the step. A command line that speaks
+// of another service names that one's.
+func (r *run) portsIn(n *node, texts []string) []uint16 {
+	var words []string
+	for _, text := range texts {
+		words = append(words, strings.FieldsFunc(text, func(c rune) bool { return !isOfWord(c) })...)
+	}
+	for _, other := range r.nodes {
+		if other != n && other.service && slices.ContainsFunc(r.aliases(other), func(name string) bool { return slices.Contains(words, name) }) {
+			return nil
+		}
+	}
+	var ports []uint16
+	for _, word := range words {
+		if port, err := strconv.ParseUint(word, 10, 16); err == nil && port > 0 {
+			ports = append(ports, uint16(port))
+		}
+	}
+	return ports
+}
+
+func isOfWord(c rune) bool {
+	return unicode.IsLetter(c) || unicode.IsDigit(c) || c == '.' || c == '_' || c == '-'
 }

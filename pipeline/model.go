@@ -34,6 +34,7 @@ type Pipeline struct {
 	PullSecrets   []SecretUse   // by Name alone: each holds a docker config.json for the registries of the images
 	Steps         []Step
 	Services      []Step
+	NeedsUnsaid   bool // the format has no word for which services a step needs: it needs those that it names in its texts
 
 	envFilesAt Position
 }

@@ -200,7 +200,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		step.Exports = pl.exports(&p.Steps[s.index])
 		step.DependsOn, step.RunOn, step.Reason = s.dependsOn, s.decision.On, s.decision.Reason
 		step.Needs = services.of(&p.Steps[s.index])
-		pl.reachable(&step, p.Steps[s.index].Position, plan.Services)
+		pl.reachable(&step, &p.Steps[s.index], plan.Services)
 		plan.Steps = append(plan.Steps, step)
 	}
 	if err := pl.errs.result(); err != nil {

@@ -30,7 +30,7 @@ func droneFormat() format {
 				name, value, _ := strings.Cut(entry, "=")
 				params[name] = value
 			}
-			return drone.Load(path, drone.Options{Build: in.build, Params: params, Raw: in.raw})
+			return drone.Load(path, drone.Options{Build: in.build, Params: params, Raw: in.raw, Network: in.network})
 		},
 	}
 }

@@ -35,8 +35,13 @@ type format struct {
 type formatInputs struct {
 	build   pipeline.Build
 	environ []string // NAME=value of --env and --env-file
+	network string   // of steps that name none
 	raw     bool     // for convert: nothing of the build is put into the pipelines
 }
+
+// foreignNetwork is the network of steps of other CI systems' files that name none: as with
+// docker, each has an address and a localhost of its own.
+const foreignNetwork = "private"
 
 // formats are those beside the native one, in the order in which they are looked for.
 func formats() []format { return []format{droneFormat(), woodpeckerFormat()} }

@@ -25,7 +25,7 @@ func woodpeckerFormat() format {
 				name, value, _ := strings.Cut(entry, "=")
 				params[name] = value
 			}
-			return woodpecker.Load(path, woodpecker.Options{Build: in.build, Params: params, Raw: in.raw})
+			return woodpecker.Load(path, woodpecker.Options{Build: in.build, Params: params, Raw: in.raw, Network: in.network})
 		},
 	}
 }

@@ -38,6 +38,7 @@ type Request struct {
 	Platform   string              // of the images, like linux/arm64; "": as the file says, or the machine's
 	Locked     bool                // fail unless every image is in the lock file
 	Timeout    time.Duration       // of a run; 0: as the file says
+	Network    string              // of steps that name none: private, host or none; "": host, and private of other CI systems' files
 	Egress     *egress.Rules       // what the steps may reach outside the run; nil: as the file says
 	FailFast   bool                // end the other steps when one has failed; false: as the file says
 	Preview    bool                // nothing will run: secrets need not be given
@@ -122,7 +123,7 @@ func (r *Request) inputs(ctx context.Context, w *pipeline.Workflow, from *Source
 	in := pipeline.Inputs{
 		EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, From: r.From,
 		Pull: r.Pull, Platform: r.Platform, Timeout: r.Timeout, LookupEnv: os.LookupEnv, Base: w.Variables,
-		FailFast: r.FailFast, Egress: r.Egress,
+		FailFast: r.FailFast, Network: r.Network, Egress: r.Egress,
 	}
 	if r.Preview {
 		in.Mode = pipeline.ForPreview

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -37,7 +38,7 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 		return s, err
 	}
 	s.Dir = f.root(file)
-	in := formatInputs{raw: r.Raw}
+	in := formatInputs{raw: r.Raw, network: cmp.Or(r.Network, foreignNetwork)}
 	if in.environ, err = r.variables(); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ type runOptions struct {
 	again       rerunFlags
 	pull        string
 	egress      string // --egress
+	network     string // --network
 	platform    string
 	locked      bool
 	settings    settingsFlags
@@ -102,6 +103,7 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	addPipelines(flags, &o.pipelines)
 	o.facts.add(flags)
 	flags.StringVar(&o.pull, "pull", "", "when to pull images: always, missing or never (default: as the file says)")
+	flags.StringVar(&o.network, "network", "", "network of steps that name none: host, private or none (default: host, and private for files of other CI systems)")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
 	flags.BoolVar(&o.locked, "locked", false, "fail unless every image is in the lock file (see stepexec lock)")
 	o.settings.add(flags)
@@ -196,6 +198,11 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 	default:
 		return nil, fmt.Errorf("--pull %s: must be always, missing or never", o.pull)
 	}
+	if r.Network != "" {
+		if err := checkNetworkFlag(r.Network); err != nil {
+			return nil, err
+		}
+	}
 	if o.timeout < 0 {
 		return nil, fmt.Errorf("--timeout %s: must be positive", o.timeout)
 	}
@@ -220,7 +227,7 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 // source is the part of a request that says which file is read, and how.
 func (o *runOptions) source(args []string) (*run.Request, error) {
 	r := &run.Request{
-		EnvFiles: o.envFiles, Platform: o.platform, Facts: o.facts.source(),
+		EnvFiles: o.envFiles, Platform: o.platform, Facts: o.facts.source(), Network: o.network,
 		Machine: run.Machine{Sandbox: o.sandbox(), Say: sayOnStderr},
 	}
 	if len(args) > 0 {

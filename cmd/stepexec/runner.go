@@ -70,11 +70,19 @@ func (w *workbench) add(flags *pflag.FlagSet, def string, pull fetch.Policy) {
 	addRoot(flags, &w.root)
 }
 
+// checkNetworkFlag refuses what is not a network of steps.
+func checkNetworkFlag(name string) error {
+	if !slices.Contains([]string{sandbox.NetworkPrivate, sandbox.NetworkHost, sandbox.NetworkNone}, name) {
+		return fmt.Errorf("--network %s: must be private, host or none", name)
+	}
+	return nil
+}
+
 // open reads what the flags name, so that a runner that cannot work does not begin. Runs
 // that died with an earlier runner are cleared away.
 func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, error) {
-	if !slices.Contains([]string{sandbox.NetworkPrivate, sandbox.NetworkHost, sandbox.NetworkNone}, w.network) {
-		return nil, fmt.Errorf("--network %s: must be private, host or none", w.network)
+	if err := checkNetworkFlag(w.network); err != nil {
+		return nil, err
 	}
 	if !slices.Contains([]fetch.Policy{fetch.Always, fetch.Missing, fetch.Never}, fetch.Policy(w.pull)) {
 		return nil, fmt.Errorf("--pull %s: must be always, missing or never", w.pull)

@@ -216,8 +216,10 @@ func (t *translation) network(n pipeline.Node) string {
 	switch mode := t.Text(n); mode {
 	case "host", "none":
 		return mode
-	case "bridge", "default", "":
+	case "":
 		return t.o.Network
+	case "bridge", "default":
+		return "private"
 	default:
 		t.Wrong(n, fmt.Sprintf("network_mode %q is not supported", mode), "it may be host, none or bridge")
 	}

@@ -14,7 +14,7 @@ import (
 // assemble puts services and steps into the pipeline.
 func (p *parser) assemble(services, steps []*container) {
 	p.graph = p.isGraph(steps)
-	t := &translator{config: &Config{}, trust: everything(), out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
+	t := &translator{config: &Config{}, defaults: Defaults{Network: p.o.Network}, trust: everything(), out: &Translation{Pipeline: p.out, Steps: map[string]*Step{}}}
 	if p.o.Trust != nil {
 		t.trust = *p.o.Trust
 	}

@@ -14,10 +14,11 @@ import (
 
 // Options say for which build files are read.
 type Options struct {
-	Build  pipeline.Build
-	Params map[string]string // further variables, that the text of the file and all steps but plugins see
-	Trust  *Trust            // nil: all of it
-	Raw    bool              // nothing of the build is put into the pipelines, to convert them
+	Build   pipeline.Build
+	Params  map[string]string // further variables, that the text of the file and all steps but plugins see
+	Trust   *Trust            // nil: all of it
+	Network string            // of steps without network_mode; "" is the host's
+	Raw     bool              // nothing of the build is put into the pipelines, to convert them
 }
 
 // Load reads a workflow file, or all of a folder. What is wrong in the files is a
