@@ -19,10 +19,11 @@ type console struct {
 	terminal *os.File // the user's; nil: none
 }
 
-// sinks are where the two streams of a program go.
+// sinks are where the output of a program goes. With one writer for both streams, the program
+// has one pipe for both, and what it writes keeps its order.
 type sinks struct {
-	writers [2]io.Writer // for stdout and stderr
-	ends    []io.Closer  // closed in this order once both streams have ended
+	writers []io.Writer // one for both streams, or one for stdout and one for stderr
+	ends    []io.Closer // closed in this order once the streams have ended
 }
 
 // through puts a writer in front of each stream's writer, which is closed before it.
@@ -30,13 +31,13 @@ func (s sinks) through(in func(stream int, to io.Writer) (io.Writer, io.Closer))
 	var all sinks
 	for i, to := range s.writers {
 		writer, end := in(i, to)
-		all.writers[i], all.ends = writer, append(all.ends, end)
+		all.writers, all.ends = append(all.writers, writer), append(all.ends, end)
 	}
 	all.ends = append(all.ends, s.ends...)
 	return all
 }
 
-// maskedBy masks both streams.
+// maskedBy masks what goes to the sinks.
 func (s sinks) maskedBy(mask *logs.Mask) sinks {
 	return s.through(func(_ int, to io.Writer) (io.Writer, io.Closer) {
 		w := mask.Writer(to)
@@ -65,7 +66,7 @@ func openConsole(host *sandbox.Host, id string, from source, to sinks, masks *ma
 // create makes the container of a step on the console. When it fails, it closes the
 // console.
 func (c *console) create(ctx context.Context, host *sandbox.Host, step *sandbox.Step) (*prepared, error) {
-	step.Stdin, step.Stdout, step.Stderr = c.input.file(), c.output.fifos[0].Writer(), c.output.fifos[1].Writer()
+	step.Stdin, step.Stdout, step.Stderr = c.input.file(), c.output.stdout(), c.output.stderr()
 	box, err := host.Prepare(ctx, step)
 	if err != nil {
 		return nil, errors.Join(err, c.close())

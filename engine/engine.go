@@ -84,8 +84,14 @@ type Streams struct {
 	Stdin *os.File // for a step whose input is that of stepexec; nil: such a step is an error
 
 	// Stdout and Stderr take the output of a plan with a single step, masked and unchanged,
-	// in place of Line events; nil: events.
+	// in place of Line events; nil: events. Where only Stderr is nil, the step has one pipe
+	// for both, and Stdout takes them in the order in which the step writes.
 	Stdout, Stderr io.Writer
+
+	// Apart gives stdout and stderr of a step a pipe each, and their lines an event.Stream
+	// each. The order of a line of one and a line of the other is then lost when the step
+	// writes both at once. Otherwise, they share a pipe, and all lines are of event.Stdout.
+	Apart bool
 
 	// Terminal is the user's. The terminals of steps have its size; nil: they have 80 by 24
 	// characters. A step that reads it as Stdin gets every key, also Ctrl-C.

@@ -31,6 +31,7 @@ type bench struct {
 	host    *sandbox.Host
 	fetcher *fetch.Fetcher
 	dir     string
+	streams engine.Streams
 }
 
 func newBench(t *testing.T) *bench {
@@ -74,7 +75,7 @@ func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.
 	}
 	var events []event.Event
 	summary, err := engine.Run(ctx, plan, engine.Options{
-		Host: b.host, Fetcher: b.fetcher,
+		Host: b.host, Fetcher: b.fetcher, Streams: b.streams,
 		Events: func(e event.Event) {
 			events = append(events, e)
 			if listen != nil {

@@ -105,12 +105,15 @@ func (c *joined) run(ctx context.Context, o sandbox.ExecOptions) (_ int, err err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, out.end()) }()
-	errs, err := c.stream(c.look.Stderr)
-	if err != nil {
-		return 0, err
+	o.Stdout, o.Stderr = out.writer, out.writer
+	if c.look.Stderr != nil {
+		errs, streamErr := c.stream(c.look.Stderr)
+		if streamErr != nil {
+			return 0, streamErr
+		}
+		defer func() { err = errors.Join(err, errs.end()) }()
+		o.Stderr = errs.writer
 	}
-	defer func() { err = errors.Join(err, errs.end()) }()
-	o.Stdout, o.Stderr = out.writer, errs.writer
 	exit, err := c.with.Exec(ctx, o)
 	return exit.Code, err
 }

@@ -23,7 +23,7 @@ const drainTime = 5 * time.Second
 
 // output reads what a program prints.
 type output struct {
-	fifos []*logs.FIFO // of stdout and stderr
+	fifos []*logs.FIFO // one for both streams, or one for stdout and one for stderr
 	masks *maskFile    // nil: the program has none
 	pump  *logs.Pump
 	into  sinks
@@ -40,14 +40,14 @@ func newOutput(dir string, into sinks, masks *maskFile) (_ *output, err error) {
 			err = errors.Join(err, o.close())
 		}
 	}()
-	for _, name := range []string{event.Stdout, event.Stderr} {
+	for _, name := range streams[:len(into.writers)] {
 		fifo, err := logs.NewFIFO(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}
 		o.fifos = append(o.fifos, fifo)
 	}
-	if o.pump, err = logs.NewPump(o.fifos, into.writers[:]); err != nil {
+	if o.pump, err = logs.NewPump(o.fifos, into.writers); err != nil {
 		return nil, err
 	}
 	if masks != nil {
@@ -56,14 +56,29 @@ func newOutput(dir string, into sinks, masks *maskFile) (_ *output, err error) {
 	return o, nil
 }
 
-// sinks are where a step's two streams go: nowhere, to its file, to the caller's
+// streams are the streams of a program, in the order of the writers of sinks.
+var streams = [...]string{event.Stdout, event.Stderr}
+
+// stdout and stderr are the ends that the program writes to.
+func (o *output) stdout() *os.File { return o.fifos[0].Writer() }
+func (o *output) stderr() *os.File { return o.fifos[len(o.fifos)-1].Writer() }
+
+// oneOrTwo are the writers for a program whose stderr may have a writer of its own.
+func oneOrTwo(stdout, stderr io.Writer) []io.Writer {
+	if stderr == nil {
+		return []io.Writer{stdout}
+	}
+	return []io.Writer{stdout, stderr}
+}
+
+// sinks are where a step's streams go: nowhere, to its file, to the caller's
 // writers, or into events, one for each line. Everything but nowhere is masked. Whoever
 // waits for the step to be ready looks on.
 func (r *run) sinks(n *node, masks *maskFile, looked *printed) (sinks, error) {
 	var to sinks
 	switch {
 	case n.step.Output == pipeline.OutputNone:
-		to.writers = [2]io.Writer{io.Discard, io.Discard}
+		to.writers = []io.Writer{io.Discard}
 		if looked == nil {
 			return to, nil
 		}
@@ -73,11 +88,11 @@ func (r *run) sinks(n *node, masks *maskFile, looked *printed) (sinks, error) {
 		if err != nil {
 			return to, err
 		}
-		to = looked.tee(sinks{[2]io.Writer{file, file}, []io.Closer{file}})
+		to = looked.tee(sinks{[]io.Writer{file}, []io.Closer{file}})
 	case n.extra != nil:
-		to = looked.tee(sinks{writers: [2]io.Writer{n.extra.Stdout, n.extra.Stderr}})
+		to = looked.tee(sinks{writers: oneOrTwo(n.extra.Stdout, n.extra.Stderr)})
 	case r.o.Streams.Stdout != nil:
-		to = looked.tee(sinks{writers: [2]io.Writer{r.o.Streams.Stdout, r.o.Streams.Stderr}})
+		to = looked.tee(sinks{writers: oneOrTwo(r.o.Streams.Stdout, r.o.Streams.Stderr)})
 	default:
 		to = r.lineSinks(n, looked)
 	}
@@ -92,12 +107,16 @@ func (r *run) lineSinks(n *node, looked *printed) (to sinks) {
 	limit := newOutputLimit(r.outputLimit(n), func(stream string, lines []logs.Line) {
 		r.emitLines(event.Event{Step: n.step.Name, Stream: stream}, lines)
 	}, func(text string) { r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: text}) })
-	for i, name := range []string{event.Stdout, event.Stderr} {
+	pipes := 1
+	if r.o.Streams.Apart {
+		pipes = 2
+	}
+	for i, name := range streams[:pipes] {
 		lines := logs.NewLines(func(lines []logs.Line) {
 			looked.add(i, lines)
 			limit.add(name, lines)
 		})
-		to.writers[i], to.ends = lines, append(to.ends, lines)
+		to.writers, to.ends = append(to.writers, lines), append(to.ends, lines)
 	}
 	to.ends = append(to.ends, limit)
 	return to

@@ -100,7 +100,7 @@ func (d *door) close() { d.open(nil) }
 type Extra struct {
 	Step           *policy.Step
 	Keychain       authn.Keychain // credentials for its image; nil: those of the run
-	Stdout, Stderr io.Writer      // take what it prints, masked
+	Stdout, Stderr io.Writer      // take what it prints, masked; Stderr is nil: Stdout takes both, in the order of the writes
 }
 
 // Run runs one more step, which shares the run's services, network, volumes and secrets.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,7 +131,7 @@ func shells(step *sandbox.Step) []string {
 
 // run runs step.Instead and returns its exit code.
 func (s *session) run(ctx context.Context, step *sandbox.Step) (_ int, err error) {
-	to := sinks{writers: [2]io.Writer{s.stdout, cmp.Or(s.stderr, s.stdout)}}
+	to := sinks{writers: oneOrTwo(s.stdout, s.stderr)}
 	c, err := openConsole(s.host, step.ID, source{file: s.stdin}, to.maskedBy(s.mask), nil, s.terminal)
 	if err != nil {
 		return 0, err
@@ -166,9 +165,9 @@ type Look struct {
 	Secrets        map[string]string // values by name; the program gets those that the step had
 	TTY            bool              // a terminal for all three streams
 	Stdin          *os.File          // nil: none
-	Stdout, Stderr io.Writer
-	Terminal       *os.File        // the user's; nil: none
-	Kill           <-chan struct{} // closed: the program is killed without grace
+	Stdout, Stderr io.Writer         // Stderr is nil: both streams go to Stdout, in the order in which they are written
+	Terminal       *os.File          // the user's; nil: none
+	Kill           <-chan struct{}   // closed: the program is killed without grace
 }
 
 // keptStep is a kept step in the words of a plan.

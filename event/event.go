@@ -49,7 +49,7 @@ type Event struct {
 	Image    string      `json:"image,omitempty"`     // reference, as the pipeline names it
 	Digest   string      `json:"digest,omitempty"`    // digest of the image's manifest
 	SignedBy string      `json:"signed_by,omitempty"` // key that signed the image, where a rule asks for a signature
-	Stream   string      `json:"stream,omitempty"`    // Stdout or Stderr
+	Stream   string      `json:"stream,omitempty"`    // Stdout or Stderr; Stdout for both unless the run keeps them apart
 	Text     string      `json:"text,omitempty"`
 	Partial  bool        `json:"partial,omitempty"` // the line continues in the next event of its stream
 	Duration Millis      `json:"duration_ms,omitempty"`

@@ -91,6 +91,9 @@ func (o *shellOptions) open(ctx context.Context, id, step string, command []stri
 		return 0, errors.New("shell: standard input and output are not a terminal (without one, name a command: stepexec shell RUN STEP -- COMMAND)")
 	}
 	look := engine.Look{Command: command, Secrets: secrets, TTY: tty, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Kill: o.kill}
+	if isOnePlace(look.Stdout, look.Stderr) {
+		look.Stderr = nil
+	}
 	if tty {
 		look.Terminal = os.Stdin
 	}

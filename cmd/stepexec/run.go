@@ -162,7 +162,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	display.Hide(run.Secrets(jobs))
 	options := engine.Options{
 		Flush: display.Flush, Limits: engine.Limits{Parallel: o.parallel},
-		Stop: engine.Stop{Kill: o.kill, Grace: o.grace}, Streams: engine.Streams{Terminal: usersTerminal()},
+		Stop: engine.Stop{Kill: o.kill, Grace: o.grace}, Streams: engine.Streams{Terminal: usersTerminal(), Apart: o.output.format == "json"},
 	}
 	options.Events = o.debug.lend(&options, display.Event)
 	return run.All(ctx, jobs, options)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 
 	"github.com/containerd/console"
@@ -15,4 +16,22 @@ func usersTerminal() *os.File {
 		}
 	}
 	return nil
+}
+
+// isOnePlace reports whether what is written to either goes to the same terminal, pipe or
+// file, so that a program which writes to both needs only one of them.
+func isOnePlace(stdout, stderr io.Writer) bool {
+	var infos [2]os.FileInfo
+	for i, w := range []io.Writer{stdout, stderr} {
+		file, ok := w.(*os.File)
+		if !ok {
+			return false
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return false
+		}
+		infos[i] = info
+	}
+	return os.SameFile(infos[0], infos[1])
 }

@@ -271,10 +271,14 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	}
 	options := engine.Options{Stop: engine.Stop{Kill: o.kill}, Streams: engine.Streams{Stdin: os.Stdin, Terminal: usersTerminal()}}
 	options.Events = o.debug.lend(&options, say)
-	var endOut, endErr func() error
+	var endOut func() error
 	options.Streams.Stdout, endOut = reports.tee(stdout, plan.Plan().Steps[0].Name, event.Stdout)
-	options.Streams.Stderr, endErr = reports.tee(stderr, plan.Plan().Steps[0].Name, event.Stderr)
-	defer func() { err = errors.Join(err, endOut(), endErr()) }()
+	defer func() { err = errors.Join(err, endOut()) }()
+	if !isOnePlace(stdout, stderr) {
+		var endErr func() error
+		options.Streams.Stderr, endErr = reports.tee(stderr, plan.Plan().Steps[0].Name, event.Stderr)
+		defer func() { err = errors.Join(err, endErr()) }()
+	}
 	if o.detach { // what the command prints is in the record
 		options = engine.Options{Stop: engine.Stop{Kill: o.kill}, Events: tellStarted(say)}
 	}

@@ -102,7 +102,7 @@ func (s *server) container(ctx context.Context, serving *engine.Serving, c *Cont
 	if err != nil {
 		return failed(err)
 	}
-	extra := engine.Extra{Step: step, Stdout: streams[0], Stderr: streams[1]}
+	extra := engine.Extra{Step: step, Stdout: streams[0]}
 	if len(j.logins) > 0 {
 		extra.Keychain = pull.Logins(j.logins)
 	}

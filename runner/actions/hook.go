@@ -247,19 +247,15 @@ func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, er
 	return h.call(ctx, folder, &call{Container: c})
 }
 
-// relayed runs something whose output goes to this process's by pipes: processes that a step
-// has left in the background would keep the runner's own open, and it waiting.
+// relayed runs something whose output goes to this process's by a pipe: processes that a step
+// has left in the background would keep the runner's own open, and it waiting. Both streams
+// share the pipe, for the runner shows both in one log, and would mix up their lines.
 func (h *Hook) relayed(run func(stdout, stderr *os.File) (answer, error)) (answer, error) {
-	var pipes [2]relay
-	for i, to := range []*os.File{h.Stdout, h.Stderr} {
-		if err := pipes[i].open(to); err != nil {
-			return answer{}, err
-		}
-		defer pipes[i].close()
+	var pipe relay
+	if err := pipe.open(h.Stdout); err != nil {
+		return answer{}, err
 	}
-	a, err := run(pipes[0].in, pipes[1].in)
-	for i := range pipes {
-		err = errors.Join(err, pipes[i].end())
-	}
-	return a, err
+	defer pipe.close()
+	a, err := run(pipe.in, pipe.in)
+	return a, errors.Join(err, pipe.end())
 }

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// A shell's trace goes to stderr. The runner shows both streams in one log, where each command
+// has to stand in front of what it prints.
+func TestHookShowsATraceInOrder(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	r.prepare(t, nil)
+	var code, want strings.Builder
+	code.WriteString("set -x\n")
+	for i := range 100 {
+		fmt.Fprintf(&code, "echo %d\n", i)
+		fmt.Fprintf(&want, "+ echo %d\n%d\n", i, i)
+	}
+	for range 20 {
+		got := r.script(t, code.String())
+		if got.code != 0 || got.out != want.String() {
+			t.Fatalf("exit code %d; the log is\n%s", got.code, got.out)
+		}
+	}
+}
