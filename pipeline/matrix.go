@@ -1,9 +1,7 @@
 package pipeline
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -91,9 +89,9 @@ func (c Cell) Image(image string) string {
 
 // image is that of a step in the planned cell, which must still be a reference.
 func (pl *planner) image(s *Step) string {
-	image := pl.in.Cell.Image(s.Image)
+	image := pl.substitute(pl.in.Cell.Image(s.Image), s.Position)
 	if image != s.Image && !imageForm.MatchString(image) {
-		pl.fail(s.Position, fmt.Sprintf("with %s the image is %q, which is not valid", pl.in.Cell, image), "an image reference has no spaces", nil)
+		pl.fail(s.Position, fmt.Sprintf("%s becomes %q, which is not an image", s.Image, image), "an image reference has no spaces", nil)
 	}
 	return image
 }
@@ -209,7 +207,7 @@ func (p *parser) cells(v value) []Cell {
 	return cells
 }
 
-// checkAxes reports images and conditions that name an axis which the matrix lacks.
+// checkAxes reports values and conditions that name an axis which the matrix lacks.
 func (p *parser) checkAxes(out *Pipeline) {
 	names := map[string]bool{}
 	for _, axis := range out.Matrix.Axes {
@@ -220,19 +218,11 @@ func (p *parser) checkAxes(out *Pipeline) {
 			names[v.Axis] = true
 		}
 	}
-	check := func(at Position, name string) {
-		if !names[name] {
-			p.errs.add(&Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key,
-				Message: fmt.Sprintf("the matrix has no axis %q", name), Hint: didYouMean(name, slices.Sorted(maps.Keys(names)))})
-		}
-	}
+	p.checkSubstitutions(out, names)
 	for _, s := range slices.Concat(out.Services, out.Steps) {
-		for _, found := range matrixVariable.FindAllStringSubmatch(s.Image, -1) {
-			check(Position{cmp.Or(s.Line, 1), s.Column, s.Key + ".image"}, found[1])
-		}
 		for _, condition := range s.When {
 			for _, axis := range condition.Matrix {
-				check(Position{condition.Line, condition.Column, condition.Key + ".matrix"}, axis.Axis)
+				p.checkAxis(Position{condition.Line, condition.Column, condition.Key + ".matrix"}, axis.Axis, names)
 			}
 		}
 	}

@@ -36,7 +36,8 @@ type Pipeline struct {
 	Services      []Step
 	NeedsUnsaid   bool // the format has no word for which services a step needs: it needs those that it names in its texts
 
-	envFilesAt Position
+	envFilesAt  Position
+	substitutes bool // its values may have ${matrix.AXIS} and ${env.NAME}: it is a native file
 }
 
 // Step is one step, or one service, of a [Pipeline]. Zero values mean the

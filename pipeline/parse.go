@@ -62,7 +62,7 @@ func (p *parser) topFields(out *Pipeline) fields {
 }
 
 func (p *parser) pipeline(root value) *Pipeline {
-	out := &Pipeline{File: p.file, Workspace: DefaultWorkspace}
+	out := &Pipeline{File: p.file, Workspace: DefaultWorkspace, substitutes: true}
 	known := p.topFields(out)
 	if root.kind == mapKind {
 		for _, pair := range root.pairs {

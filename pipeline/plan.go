@@ -159,10 +159,10 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	for i := range p.Steps {
 		pl.isStep[p.Steps[i].Name] = true
 	}
-	pl.inFiles = pl.files(p.EnvFiles, p.envFilesAt, in.Dir)
-	pl.before = slices.Concat(pl.inFiles, pl.variables(p.Environment))
 	pl.after = append(pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"})...)
 	pl.in.Facts.Env, pl.in.Facts.Matrix = byName(pl.after), in.Cell.values()
+	pl.inFiles = pl.files(p.EnvFiles, p.envFilesAt, in.Dir)
+	pl.before = slices.Concat(pl.inFiles, pl.variables(p.Environment))
 	selected := pl.choose()
 
 	plan := &Plan{
@@ -273,8 +273,8 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Image:         pl.image(s),
 		Platform:      cmp.Or(pl.in.Platform, s.Platform),
 		Pull:          cmp.Or(pl.in.Pull, s.Pull),
-		Entrypoint:    s.Entrypoint,
-		Args:          s.Args,
+		Entrypoint:    pl.substituteAll(s.Entrypoint, s.Position),
+		Args:          pl.substituteAll(s.Args, s.Position),
 		SecretFiles:   pl.secretFiles(s),
 		Directory:     pl.directory(s.Directory),
 		User:          s.User,

@@ -246,7 +246,7 @@ func (pl *planner) value(v Value, at Position) string {
 	if v.FromSecret != "" {
 		return pl.secret(v.FromSecret, at)
 	}
-	return v.Text
+	return pl.substitute(v.Text, at)
 }
 
 // unknownSecret stands for a secret that is not given, in a preview.

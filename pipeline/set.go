@@ -32,6 +32,10 @@ type Workflow struct {
 	Variables func(step string) []Variable
 
 	Labels map[string]string // what a runner must have to be given it
+
+	// Fixed are variables whose value is the same in every build, of a file that is read to be
+	// converted.
+	Fixed map[string]string
 }
 
 // Build is what a pipeline is run for: what CI servers tell steps in their variables.

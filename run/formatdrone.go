@@ -20,10 +20,11 @@ func droneFormat() format {
 		name:  "drone",
 		files: []string{".drone.yml", ".drone.yaml"},
 		event: "push",
-		owns: func(path string, content []byte) bool {
-			return content != nil && (droneName.MatchString(filepath.Base(path)) || droneKind.Match(content))
+		named: func(path string, isFolder bool) bool {
+			return !isFolder && droneName.MatchString(filepath.Base(path))
 		},
-		root: filepath.Dir,
+		holds: droneKind.Match,
+		root:  filepath.Dir,
 		load: func(path string, in formatInputs) (*pipeline.Set, error) {
 			params := map[string]string{}
 			for _, entry := range in.environ {

@@ -19,9 +19,8 @@ type format struct {
 	files []string // files, or folders, where `run` looks without FILE
 	event string   // that a build on the command line has, when nothing says another
 
-	// owns reports whether the file or folder is of this format, by its name or by what
-	// is in it. Content is nil for a folder.
-	owns func(path string, content []byte) bool
+	named func(path string, isFolder bool) bool // the name says that it is of this format
+	holds func(content []byte) bool             // so does what is in the file; nil: its name alone tells
 
 	// root is the folder that holds the repository: the workspace.
 	root func(path string) string
@@ -43,8 +42,9 @@ type formatInputs struct {
 // docker, each has an address and a localhost of its own.
 const foreignNetwork = "private"
 
-// formats are those beside the native one, in the order in which they are looked for.
-func formats() []format { return []format{droneFormat(), woodpeckerFormat()} }
+// formats are those beside the native one. Woodpecker's comes first: all files in its folder
+// are its own, whatever their names are.
+func formats() []format { return []format{woodpeckerFormat(), droneFormat()} }
 
 // nativeFiles are where `run` and `validate` look first without FILE.
 func nativeFiles() []string { return []string{"pipeline.yml", "pipeline.yaml", ".stepexec.yml"} }
@@ -89,18 +89,19 @@ func firstFile(names []string) (string, error) {
 	return "", nil
 }
 
-// formatOf is the format of a file or folder, nil for the native one.
+// formatOf is the format of a file or folder, nil for the native one. Its name decides where
+// it tells, and otherwise its content.
 func formatOf(path string) (*format, error) {
 	content, err := pipeline.ReadFile(path)
 	isFolder := errors.Is(err, syscall.EISDIR)
 	if err != nil && !isFolder {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}
-	if isFolder {
-		content = nil
-	}
 	all := formats()
-	at := slices.IndexFunc(all, func(f format) bool { return f.owns(path, content) })
+	at := slices.IndexFunc(all, func(f format) bool { return f.named(path, isFolder) })
+	if at < 0 && !isFolder {
+		at = slices.IndexFunc(all, func(f format) bool { return f.holds != nil && f.holds(content) })
+	}
 	switch {
 	case at >= 0:
 		return &all[at], nil
@@ -112,5 +113,10 @@ func formatOf(path string) (*format, error) {
 
 // IsFormatFolder reports whether a folder holds the pipeline files of a CI system.
 func IsFormatFolder(path string) bool {
-	return slices.ContainsFunc(formats(), func(f format) bool { return f.owns(path, nil) })
+	return slices.ContainsFunc(formats(), func(f format) bool { return f.named(path, true) })
+}
+
+// IsFormatFile reports whether the name of a file says that it is of another CI system.
+func IsFormatFile(path string) bool {
+	return slices.ContainsFunc(formats(), func(f format) bool { return f.named(path, false) })
 }

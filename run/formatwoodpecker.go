@@ -17,7 +17,7 @@ func woodpeckerFormat() format {
 		name:  "woodpecker",
 		files: []string{".woodpecker", ".woodpecker.yaml", ".woodpecker.yml"},
 		event: "push",
-		owns:  ownsWoodpecker,
+		named: isWoodpeckers,
 		root:  woodpeckerRoot,
 		load: func(path string, in formatInputs) (*pipeline.Set, error) {
 			params := map[string]string{}
@@ -42,8 +42,8 @@ func woodpeckerRoot(path string) string {
 
 func isWoodpeckerFolder(path string) bool { return filepath.Base(path) == ".woodpecker" }
 
-func ownsWoodpecker(path string, content []byte) bool {
-	if content == nil {
+func isWoodpeckers(path string, isFolder bool) bool {
+	if isFolder {
 		return isWoodpeckerFolder(path)
 	}
 	absolute, err := filepath.Abs(path)

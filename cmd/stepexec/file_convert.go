@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/portable"
 	"github.com/stepexec/stepexec/run"
 )
 
@@ -21,6 +22,7 @@ import (
 type convertOptions struct {
 	pipelines []string
 	dir       string
+	env       []string // NAME=value, put into the files
 }
 
 func newConvert() *cobra.Command {
@@ -31,8 +33,12 @@ func newConvert() *cobra.Command {
 		Long: `Print a pipeline of another CI system, such as that of a .drone.yml, as a native
 pipeline file. Of a file with several pipelines, --pipeline chooses one, or --dir gets
 a file for each. What a native file cannot say is told on stderr: the order between
-pipelines and their triggers. ${NAME} stays as it is: in commands the shell fills it in,
-from variables that --env gives.`,
+pipelines and their triggers.
+
+Values that are the same for every build are put in: those of --env, and what the git
+checkout says of the repository. Other variables of the build become ${env.NAME}, which
+each run needs: stepexec run --env NAME=VALUE. Where a native file takes no variables, one
+that is not known is an error.`,
 		Example: "  stepexec convert .drone.yml > pipeline.yml\n  stepexec convert --dir ci .drone.yml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,12 +46,13 @@ from variables that --env gives.`,
 		},
 	}
 	addPipelines(cmd.Flags(), &o.pipelines)
+	cmd.Flags().StringArrayVarP(&o.env, "env", "e", nil, "put this value into the files: `NAME=VALUE`")
 	cmd.Flags().StringVar(&o.dir, "dir", "", "write a file for each pipeline into this `directory`")
 	return cmd
 }
 
 func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []string) error {
-	from, err := (&run.Request{File: firstOf(args), Raw: true}).Load(ctx)
+	from, err := (&run.Request{File: firstOf(args), Raw: true, Environment: o.env}).Load(ctx)
 	if err != nil {
 		return err
 	}
@@ -73,6 +80,9 @@ func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []s
 }
 
 func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
+	if err := portable.Convert(w); err != nil {
+		return fmt.Errorf("convert pipeline %s: %w", w.Name, err)
+	}
 	text, err := pipeline.Write(w.Pipeline)
 	if err != nil {
 		return fmt.Errorf("convert pipeline %s: %w", w.Name, err)
@@ -88,6 +98,12 @@ func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
 		return err
 	}
 	file := filepath.Join(o.dir, fileName(w)+".yml")
+	if run.IsFormatFile(file) { // it would be read as what it was converted from
+		file = filepath.Join(o.dir, "native-"+fileName(w)+".yml")
+	}
+	if run.IsFormatFile(file) {
+		return fmt.Errorf("convert pipeline %s: --dir %s: files in this folder are another CI system's (choose another)", w.Name, o.dir)
+	}
 	if _, err := os.Stat(file); err == nil {
 		return fmt.Errorf("convert pipeline %s: %s is there already (remove it first)", w.Name, file)
 	}
@@ -108,7 +124,7 @@ func fileName(w *pipeline.Workflow) string {
 	return strings.Trim(notInFileName.ReplaceAllString(strings.Join(parts, "-"), "-"), "-.")
 }
 
-var substituted = regexp.MustCompile(`\$\{(?:DRONE|CI)_[A-Z0-9_]+`)
+var substituted = regexp.MustCompile(`\$\{env\.([A-Za-z0-9_]+)\}`)
 
 // lossesOf is what the native file does not say.
 func lossesOf(w *pipeline.Workflow, text []byte) []string {
@@ -124,12 +140,21 @@ func lossesOf(w *pipeline.Workflow, text []byte) []string {
 		losses = append(losses, "which runners it needs is not in the native file")
 	}
 	var used []string
-	for _, name := range substituted.FindAllString(string(text), -1) {
-		used = append(used, strings.TrimPrefix(name, "${"))
+	for _, found := range substituted.FindAllStringSubmatch(string(text), -1) {
+		used = append(used, found[1])
 	}
 	slices.Sort(used)
 	if used = slices.Compact(used); len(used) > 0 {
-		losses = append(losses, "give the variables that the CI server set: --env "+strings.Join(used, ", --env "))
+		losses = append(losses, "a run needs variables that the CI server sets: --env "+strings.Join(used, ", --env "))
+	}
+	var plugins []string
+	for _, s := range slices.Concat(w.Services, w.Steps) {
+		if len(s.Settings) > 0 {
+			plugins = append(plugins, s.Name)
+		}
+	}
+	if len(plugins) > 0 {
+		losses = append(losses, "a plugin may read variables of the build by itself (give them by --env): "+strings.Join(plugins, ", "))
 	}
 	return losses
 }

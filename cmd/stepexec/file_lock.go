@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -118,6 +119,9 @@ func (l *locking) isKept(image platformImage, name, platform string) bool {
 // add adds all images of the pipeline for the fetcher's platform.
 func (l *locking) add(ctx context.Context, p *pipeline.Pipeline, fetcher *fetch.Fetcher) error {
 	for _, image := range imagesOf(p) {
+		if strings.Contains(image.name, "${env.") {
+			return fmt.Errorf("lock the image of step %s: %s: each run chooses it by a variable (write its name to lock it)", image.step, image.name)
+		}
 		name, ok, err := fetcher.LockName(image.name)
 		if err != nil {
 			return err

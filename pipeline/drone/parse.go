@@ -54,7 +54,7 @@ type document struct {
 
 // read substitutes and returns the documents.
 func (p *parser) read(stage Stage) ([]document, error) {
-	text := envsubst.Unescape(p.text)
+	text := envsubst.Protect(p.text)
 	if !p.o.Raw {
 		var err error
 		if text, err = envsubst.Substitute(p.file, p.text, values(p.o, &stage)); err != nil {

@@ -50,7 +50,9 @@ func (p *parser) pipeline(d document) {
 	}
 	t.header(d)
 	t.body(d)
-	if !p.o.Raw {
+	if p.o.Raw {
+		t.workflow.Fixed = fixedValues(p.o, t)
+	} else {
 		t.workflow.Variables = stepVariables(p.o, t)
 	}
 	p.set.Workflows = append(p.set.Workflows, t.workflow)

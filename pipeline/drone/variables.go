@@ -41,6 +41,23 @@ func serverValues(o *Options, stage *Stage) map[string]string {
 	return v
 }
 
+// fixedValues are the variables that all builds of a pipeline have in common.
+func fixedValues(o *Options, t *translation) map[string]string {
+	known := serverValues(o, &t.stage)
+	fixed := map[string]string{"DRONE": "true", "DRONE_WORKSPACE": t.fullPath, "DRONE_WORKSPACE_BASE": t.base, "DRONE_WORKSPACE_PATH": t.path}
+	for _, name := range []string{
+		"DRONE_REPO", "DRONE_REPO_OWNER", "DRONE_REPO_NAMESPACE", "DRONE_REPO_NAME", "DRONE_REPO_LINK", "DRONE_REPO_BRANCH",
+		"DRONE_REMOTE_URL", "DRONE_GIT_HTTP_URL", "DRONE_GIT_SSH_URL", "CI_REPO", "CI_REPO_NAME", "CI_REPO_LINK", "CI_REPO_REMOTE", "CI_REMOTE_URL",
+		"DRONE_STAGE_NAME", "DRONE_STAGE_KIND", "DRONE_STAGE_TYPE", "DRONE_STAGE_OS", "DRONE_STAGE_ARCH",
+	} {
+		if known[name] != "" {
+			fixed[name] = known[name]
+		}
+	}
+	maps.Copy(fixed, o.Params)
+	return fixed
+}
+
 func systemValues(v map[string]string, b *pipeline.Build) {
 	v["DRONE_SYSTEM_PROTO"], v["DRONE_SYSTEM_HOST"] = b.System.Proto, b.System.Host
 	v["DRONE_SYSTEM_HOSTNAME"], v["DRONE_SYSTEM_VERSION"] = b.System.Host, b.System.Version

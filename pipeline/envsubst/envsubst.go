@@ -67,3 +67,13 @@ func (s *substitution) line(line string) (done string, err error) {
 
 // Unescape undoes the escape $$ and leaves variables alone.
 func Unescape(text string) string { return strings.ReplaceAll(text, "$$", "$") }
+
+// escaped stands for a $ that a file has as $$, so that what follows it is no variable. It is
+// of Unicode's private use, which no file of a CI system has a reason for.
+const escaped = "\uE024"
+
+// Protect turns each $$ of a file into a mark, for a reader that looks for variables later.
+func Protect(text string) string { return strings.ReplaceAll(text, "$$", escaped) }
+
+// Restore turns the marks of Protect into $.
+func Restore(text string) string { return strings.ReplaceAll(text, escaped, "$") }

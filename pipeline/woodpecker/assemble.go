@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/envsubst"
 )
 
 // assemble puts services and steps into the pipeline.
@@ -114,11 +115,16 @@ func (p *parser) convertible(c *container, s *pipeline.Step) {
 	if !p.graph {
 		s.DependsOn = nil // each on the one before
 	}
-	if s.Entrypoint != nil && len(c.Commands) > 0 {
-		s.Environment = append(s.Environment, pipeline.Variable{Name: "CI_SCRIPT", Value: pipeline.Value{Text: encodedScript(&c.Step)}})
+	if s.Detach {
+		s.Failure = "" // how it ends fails no native run
 	}
-	for _, axis := range p.axes {
-		s.Image = strings.ReplaceAll(s.Image, "${"+axis+"}", "${matrix."+axis+"}")
+	if s.Entrypoint != nil && len(c.Commands) > 0 {
+		plain := c.Step
+		plain.Commands = nil
+		for _, command := range c.Commands {
+			plain.Commands = append(plain.Commands, envsubst.Restore(command))
+		}
+		s.Environment = append(s.Environment, pipeline.Variable{Name: "CI_SCRIPT", Value: pipeline.Value{Text: encodedScript(&plain)}})
 	}
 }
 

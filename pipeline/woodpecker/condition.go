@@ -1,6 +1,8 @@
 package woodpecker
 
 import (
+	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +21,12 @@ func (p *parser) conditions(n pipeline.Node, ofStep bool) []pipeline.Condition {
 	}
 	var list []pipeline.Condition
 	for _, item := range items {
-		list = append(list, p.condition(item, ofStep))
+		c := p.condition(item, ofStep)
+		if p.o.Raw {
+			list = append(list, byEvent(c)...)
+		} else {
+			list = append(list, c)
+		}
 	}
 	return list
 }
@@ -45,15 +52,14 @@ func (p *parser) condition(n pipeline.Node, ofStep bool) pipeline.Condition {
 	}
 	p.object(n, known)
 	if !p.o.Raw {
-		p.applicable(&c)
+		applicable(&c, p.o.Build.Event)
 	}
 	return c
 }
 
-// applicable takes away what a condition says about things that builds of this event do
+// applicable takes away what a condition says about things that builds of the event do
 // not have.
-func (p *parser) applicable(c *pipeline.Condition) {
-	event := p.o.Build.Event
+func applicable(c *pipeline.Condition, event string) {
 	if event == "tag" {
 		c.Branch = pipeline.Match{}
 	}
@@ -63,6 +69,46 @@ func (p *parser) applicable(c *pipeline.Condition) {
 	if event != "push" && !strings.HasPrefix(event, "pull_request") {
 		c.Path = pipeline.PathMatch{}
 	}
+}
+
+// allEvents are those of Woodpecker.
+var allEvents = []string{"push", "pull_request", "pull_request_closed", "pull_request_metadata", "tag", "release", "deployment", "cron", "manual"}
+
+// byEvent splits a condition whose parts do not count for every event: a native condition holds
+// only if all of its parts do. There is one condition for each set of events that the same
+// parts count for.
+func byEvent(c pipeline.Condition) []pipeline.Condition {
+	var split []pipeline.Condition
+	for _, event := range allEvents {
+		if len(c.Event.Include) > 0 && !slices.ContainsFunc(c.Event.Include, func(pattern string) bool { return matches(pattern, event) }) {
+			continue
+		}
+		one := c
+		applicable(&one, event)
+		one.Event = pipeline.Match{}
+		same := slices.IndexFunc(split, func(other pipeline.Condition) bool {
+			other.Event = pipeline.Match{}
+			return reflect.DeepEqual(other, one)
+		})
+		if same < 0 {
+			split = append(split, one)
+			same = len(split) - 1
+		}
+		split[same].Event.Include = append(split[same].Event.Include, event)
+	}
+	if len(split) < 2 {
+		if len(split) == 1 {
+			split[0].Event = c.Event
+			return split
+		}
+		return []pipeline.Condition{c}
+	}
+	return split
+}
+
+func matches(pattern, event string) bool {
+	ok, err := doublestar.Match(pattern, event)
+	return ok && err == nil
 }
 
 // isNotLocal reports whether a step is for servers only.
@@ -179,15 +225,50 @@ func never(c *pipeline.Condition, why string) {
 
 func comment(text string) string { return " /* " + strings.ReplaceAll(text, "*/", "* /") + " */" }
 
-// capitals are the names of variables in an expression. The native one has them in env.
-var capitals = regexp.MustCompile(`\b[A-Z][A-Z0-9_]{2,}\b`)
+// capitals are the names of variables in an expression, and texts in quotes, which have none.
+var capitals = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|\\b(?:nil|[A-Z][A-Z0-9_]*)\\b")
+
+// nativeNames are the variables that expressions of native files have under these or other
+// names.
+var nativeNames = map[string]string{
+	"CI_COMMIT_BRANCH": "CI_COMMIT_BRANCH", "CI_COMMIT_TAG": "CI_COMMIT_TAG", "CI_PIPELINE_EVENT": "CI_PIPELINE_EVENT", "CI_COMMIT_REF": "CI_COMMIT_REF",
+	"CI_REPO": "CI_REPO", "CI_SYSTEM_HOST": "CI_SYSTEM_HOST", "CI_SYSTEM_PLATFORM": "CI_SYSTEM_PLATFORM",
+	"CI_PIPELINE_DEPLOY_TARGET": "deploy", "CI_PIPELINE_CRON": "cron",
+}
+
+// nativeExpression is an expression in the names of a native file. Variables that people give
+// are in env; one of the build that a native file lacks would be empty there, and the step
+// left out, so it is an error.
+func (p *parser) nativeExpression(n pipeline.Node, text string) string {
+	axes := map[string]bool{}
+	for _, cell := range p.out.Cells() {
+		for _, v := range cell {
+			axes[v.Axis] = true
+		}
+	}
+	return capitals.ReplaceAllStringFunc(text, func(found string) string {
+		switch {
+		case strings.ContainsAny(found[:1], "\"'`"):
+			return found
+		case found == "nil": // no variable of a native expression is
+			return `""`
+		case axes[found]:
+			return fmt.Sprintf("matrix[%q]", found)
+		case nativeNames[found] != "":
+			return nativeNames[found]
+		case strings.HasPrefix(found, "CI_") || strings.HasPrefix(found, "DRONE_"):
+			p.Wrong(n, fmt.Sprintf("a native file has no %s", found), "write the condition in other words")
+		}
+		return fmt.Sprintf("env[%q]", found)
+	})
+}
 
 // evaluate decides an expression: it may be about any of the build's variables, and those
 // that are not there are nil.
 func (p *parser) evaluate(n pipeline.Node, c *pipeline.Condition) {
 	text := p.Text(n)
 	if p.o.Raw {
-		c.Evaluate = capitals.ReplaceAllString(text, `env["$0"]`)
+		c.Evaluate = p.nativeExpression(n, text)
 		return
 	}
 	holds, err := p.effort.Evaluate(text, p.values)

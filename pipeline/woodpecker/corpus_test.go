@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/portable"
 	"github.com/stepexec/stepexec/pipeline/woodpecker"
 )
 
@@ -49,13 +50,13 @@ func TestCorpus(t *testing.T) {
 				if strings.HasSuffix(file, "/.woodpecker") {
 					golden = filepath.Dir(file) + filepath.Ext(golden)
 				}
-				compare(t, golden, set)
+				compare(t, golden, set, raw)
 			}
 		})
 	}
 }
 
-func compare(t *testing.T, golden string, set *pipeline.Set) {
+func compare(t *testing.T, golden string, set *pipeline.Set, raw bool) {
 	t.Helper()
 	var got bytes.Buffer
 	for _, warning := range set.Warnings {
@@ -63,6 +64,11 @@ func compare(t *testing.T, golden string, set *pipeline.Set) {
 	}
 	for _, w := range set.Workflows {
 		fmt.Fprintf(&got, "# %s (%s): depends on %v, runs on %+v, left out %q, labels %v\n", w.Name, w.Cell, w.DependsOn, w.RunOn, w.LeftOut, w.Labels)
+		if raw {
+			if err := portable.Convert(&w); err != nil {
+				t.Fatal(err)
+			}
+		}
 		text, err := pipeline.Write(w.Pipeline)
 		if err != nil {
 			t.Fatal(err)

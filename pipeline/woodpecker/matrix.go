@@ -102,16 +102,10 @@ func (p *parser) convertMatrix(n pipeline.Node) {
 		return
 	}
 	if include, given := n.Get("include"); given {
-		for _, cell := range p.included(include) {
-			m.Include = append(m.Include, cell)
-			for _, v := range cell {
-				p.axes = append(p.axes, v.Axis)
-			}
-		}
+		m.Include = p.included(include)
 		return
 	}
 	for _, e := range n.Entries() {
 		m.Axes = append(m.Axes, pipeline.Axis{Name: e.Name, Values: p.texts(e.Node)})
-		p.axes = append(p.axes, e.Name)
 	}
 }

@@ -44,6 +44,21 @@ func buildValues(b *pipeline.Build, workflow string) map[string]string {
 	return v
 }
 
+// fixedValues are the variables that all builds of the repository have in common.
+func (p *parser) fixedValues() map[string]string {
+	fixed := maps.Clone(p.o.Params)
+	if fixed == nil {
+		fixed = map[string]string{}
+	}
+	for _, name := range []string{"CI_SYSTEM_NAME", "CI_REPO", "CI_REPO_OWNER", "CI_REPO_NAME", "CI_REPO_URL", "CI_REPO_CLONE_URL", "CI_REPO_CLONE_SSH_URL", "CI_REPO_DEFAULT_BRANCH", "CI_WORKFLOW_NAME"} {
+		if _, given := fixed[name]; !given && p.values[name] != "" {
+			fixed[name] = p.values[name]
+		}
+	}
+	fixed["CI_WORKSPACE"] = p.out.Workspace
+	return fixed
+}
+
 // maxFiles is how many changed files Woodpecker tells steps of.
 const maxFiles = 500
 

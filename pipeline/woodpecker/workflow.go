@@ -41,8 +41,7 @@ type parser struct {
 	out        *pipeline.Pipeline
 	outcome    pipeline.Workflow
 	base, path string // of the workspace
-	axes       []string
-	graph      bool // some step has depends_on
+	graph      bool   // some step has depends_on
 }
 
 // workflow reads the text.
@@ -57,7 +56,7 @@ func (p *parser) workflow(text string) error {
 		}
 	}
 	if p.o.Raw {
-		text = envsubst.Unescape(text)
+		text = envsubst.Protect(text)
 	} else {
 		var err error
 		if text, err = envsubst.Substitute(p.file, text, p.values); err != nil {
@@ -78,6 +77,9 @@ func (p *parser) workflow(text string) error {
 	p.top(documents[0])
 	if err := p.Err(); err != nil {
 		return err
+	}
+	if p.o.Raw {
+		p.outcome.Fixed = p.fixedValues()
 	}
 	p.set.Workflows = append(p.set.Workflows, p.outcome)
 	return nil
