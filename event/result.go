@@ -93,6 +93,9 @@ func (r *StepResult) FailsRun() bool {
 	return r.Status == Failed || r.Status == TimedOut || r.Status == Cancelled
 }
 
+// Flaky reports whether the step succeeded only when it was tried again.
+func (r *StepResult) Flaky() bool { return r.Status == Succeeded && len(r.Attempts) > 1 }
+
 // Attempt is how one of several attempts at a step ended.
 type Attempt struct {
 	Status   Status    `json:"status"`

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -67,8 +66,8 @@ func appendWrittenOut(to []byte, text string) []byte {
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRuneInString(text[i:])
 		switch {
-		case r >= 0xa0 && isInvisible(r) && (r < 0xfe00 || r > 0xfe0f), r == 0x61c, r >= 0xe0000 && r <= 0xe0fff:
-			to = fmt.Appendf(to, `\u%04x`, r)
+		case r >= 0xa0 && isInvisible(r) && (r < 0xfe00 || r > 0xfe0f), r >= 0xe0000 && r <= 0xe0fff:
+			to = appendEscape(to, r)
 		default:
 			to = appendPrintable(to, text[i:i+size])
 		}

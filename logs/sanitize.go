@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,6 +18,8 @@ import (
 //   - Of a text that is overwritten by means of carriage returns the last state is shown.
 //   - Other control characters are shown as Unicode's pictures of them (␀), C1 controls and bytes
 //     that are not UTF-8 as �. Tabs stay; bells and backspaces go.
+//   - Characters that order the text around them, or end a line to some programs, are written out, as
+//     \u202e: with them a line can read like another one.
 //
 // A line ends without attributes and the stream's next line begins with those that it had, so that
 // no other line takes on its colours. The zero value is at the beginning of a stream. It is for what
@@ -237,11 +240,24 @@ func appendPrintable(to []byte, text string) []byte {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(text[i:])
-		if r >= 0x80 && r < 0xa0 { // C1: U+009B is a CSI to many terminals
-			r = utf8.RuneError
+		switch {
+		case r >= 0x80 && r < 0xa0: // C1: U+009B is a CSI to many terminals
+			to = utf8.AppendRune(to, utf8.RuneError)
+		case Misleads(r):
+			to = appendEscape(to, r)
+		default:
+			to = utf8.AppendRune(to, r)
 		}
-		to = utf8.AppendRune(to, r)
 		i += size
 	}
 	return to
 }
+
+// Misleads reports whether a character makes the text around it read like another one: it orders the text
+// (Unicode's Bidi_Control), or ends a line to some programs (U+2028, U+2029).
+func Misleads(r rune) bool {
+	return r == 0x61c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// appendEscape writes a character out, as \u202e.
+func appendEscape(to []byte, r rune) []byte { return fmt.Appendf(to, `\u%04x`, r) }

@@ -66,6 +66,9 @@ func TestSanitize(t *testing.T) {
 		{"progress in a colour", "\x1b[32m10%\r20%\x1b[0m", "\x1b[32m20%\x1b[0m"},
 		{"carriage return at the end", "done\r", "done"},
 		{"line erased behind a carriage return", "done\r\x1b[K", "done"},
+		{"order turned around", "x\u202egnp.exe\u2066y\u200f\u061cz", `x\u202egnp.exe\u2066y\u200f\u061cz`},
+		{"line ends of Unicode", "x\u2028[deploy] ok\u2029y", `x\u2028[deploy] ok\u2029y`},
+		{"joiners of signs and letters", "\U0001f468\u200d\U0001f469 \u0645\u200c\u0646", "\U0001f468\u200d\U0001f469 \u0645\u200c\u0646"},
 		{"another step's line", "x\r[deploy] succeeded", "[deploy] succeeded"},
 	}
 	for _, tt := range tests {

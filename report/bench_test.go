@@ -26,3 +26,11 @@ func BenchmarkLine(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkQuoted quotes the names of a line, which every display does for every line.
+func BenchmarkQuoted(b *testing.B) {
+	line := event.Event{Kind: event.Line, Time: time.Now(), Step: "build", Cell: "GO=1.26", Stream: event.Stdout, Text: strings.Repeat("compiling ", 10)[:99]}
+	for b.Loop() {
+		report.Quoted(line)
+	}
+}

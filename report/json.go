@@ -2,7 +2,6 @@ package report
 
 import (
 	_ "embed"
-	"encoding/json"
 	"io"
 
 	"github.com/stepexec/stepexec/event"
@@ -15,10 +14,11 @@ var eventSchema []byte
 func EventSchema() []byte { return append([]byte(nil), eventSchema...) }
 
 // JSON writes every event as one line of JSON (NDJSON), in the form of
-// event.Event.
+// event.Event. Names and errors in it are as they are, not quoted: programs compare them. The
+// text is safe to look at.
 type JSON struct {
 	w       io.Writer
-	encoder *json.Encoder
+	encoder *event.Encoder
 	lines   event.LineEncoder
 	line    []byte // the last line, for reuse
 	err     error
@@ -26,9 +26,7 @@ type JSON struct {
 
 // NewJSON returns a JSON that writes to w.
 func NewJSON(w io.Writer) *JSON {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return &JSON{w: w, encoder: encoder}
+	return &JSON{w: w, encoder: event.NewEncoder(w)}
 }
 
 // Event writes one event. After a failed write it writes nothing more.

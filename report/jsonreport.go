@@ -2,10 +2,10 @@ package report
 
 import (
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stepexec/stepexec/event"
@@ -49,6 +49,7 @@ type jsonRun struct {
 type jsonStep struct {
 	event.StepResult
 	Critical bool     `json:"critical,omitempty"`
+	Flaky    bool     `json:"flaky,omitempty"` // it succeeded only when it was tried again
 	Cause    string   `json:"cause,omitempty"` // who caused a failure: step or stepexec
 	Retries  []string `json:"retries,omitempty"`
 	Kept     string   `json:"kept,omitempty"`
@@ -85,8 +86,8 @@ func WriteJSON(w io.Writer, r *Report) error {
 		}
 		out.Runs = append(out.Runs, j)
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
+	encoder := event.NewEncoder(w)
+	encoder.Indent = "  "
 	if err := encoder.Encode(out); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
@@ -94,7 +95,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 }
 
 func jsonOf(s *StepReport) (jsonStep, error) {
-	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Retries: s.Retries, Kept: s.Kept}
+	j := jsonStep{StepResult: s.StepResult, Critical: s.Critical, Flaky: s.Flaky(), Retries: s.Retries, Kept: s.Kept}
 	if s.Status == event.Failed {
 		j.Cause = "step"
 		if stepexecsOwn(&s.StepResult) {
@@ -108,7 +109,7 @@ func jsonOf(s *StepReport) (jsonStep, error) {
 	j.Log = &jsonLog{Lines: s.Log.Lines, Bytes: s.Log.Bytes, Tail: []jsonLine{}}
 	for _, line := range lines {
 		if line.Missing == 0 {
-			j.Log.Tail = append(j.Log.Tail, jsonLine{line.Stream, line.Text, line.Partial})
+			j.Log.Tail = append(j.Log.Tail, jsonLine{line.Stream, strings.TrimRight(line.Text, "\r"), line.Partial})
 		}
 	}
 	return j, err

@@ -56,9 +56,16 @@ type junitCase struct {
 	Class     string       `xml:"classname,attr"`
 	Time      string       `xml:"time,attr"`
 	Failure   *junitResult `xml:"failure"`
-	Error     *junitResult `xml:"error"`
+	Flaky     []junitFlaky `xml:"flakyFailure"` // attempts that failed before one succeeded
 	Skipped   *junitResult `xml:"skipped"`
+	Error     *junitResult `xml:"error"`
 	SystemOut string       `xml:"system-out,omitempty"`
+}
+
+type junitFlaky struct {
+	Message string `xml:"message,attr,omitempty"`
+	Type    string `xml:"type,attr"`
+	Trace   string `xml:"stackTrace"`
 }
 
 type junitResult struct {
@@ -155,14 +162,13 @@ func junitStep(run *Run, s *StepReport) (junitCase, error) {
 	result := &junitResult{Message: plain(Ended(&s.StepResult)), Type: string(s.Status)}
 	switch s.Status {
 	case event.Succeeded, event.Stopped:
+		c.Flaky = junitAttempts(s)
 	case event.Skipped, event.Pending:
-		result.Type = ""
 		c.Skipped = result
 	case event.Failed:
 		result.Type = failureType(&s.StepResult)
 		switch {
 		case s.Ignored:
-			result.Type = ""
 			c.Skipped = result // a failure that is allowed must not turn the build red
 		case !stepexecsOwn(&s.StepResult):
 			c.Failure = result
@@ -184,6 +190,9 @@ func junitStep(run *Run, s *StepReport) (junitCase, error) {
 	default: // running, died
 		c.Error = result
 	}
+	if c.Skipped != nil {
+		result.Type = "" // Surefire's schema has none there
+	}
 	var err error
 	if c.SystemOut, err = junitOutput(s.Log); err != nil {
 		return c, err
@@ -192,8 +201,24 @@ func junitStep(run *Run, s *StepReport) (junitCase, error) {
 		if result.Text, err = s.Log.tailText(markdownLines, junitLineBytes); err != nil {
 			return c, err
 		}
+		if where := Where(&s.StepResult); where != "" {
+			result.Text = plain(where) + ": " + plain(Verdict(&s.StepResult)) + "\n" + result.Text
+		}
 	}
 	return c, nil
+}
+
+// junitAttempts are the attempts at a step that failed before one succeeded.
+func junitAttempts(s *StepReport) (failed []junitFlaky) {
+	if !s.Flaky() {
+		return nil
+	}
+	for _, a := range s.Attempts[:len(s.Attempts)-1] {
+		r := event.StepResult{Status: a.Status, ExitCode: a.ExitCode, OOM: a.OOM, Error: a.Error, Started: a.Started, Duration: a.Duration}
+		words := plain(Ended(&r))
+		failed = append(failed, junitFlaky{Message: words, Type: failureType(&r), Trace: words})
+	}
+	return failed
 }
 
 func failureType(r *event.StepResult) string {

@@ -20,10 +20,14 @@ const (
 	// Bounds of a piece of a log, which a page unpacks and shows at a time.
 	pieceBytes = 64 << 10
 	pieceLines = 500
+
+	// foldedBytes bounds the state of a line that its stream goes on with or writes over.
+	foldedBytes = 4 << 10
 )
 
 // Log is the output of a step, in compressed pieces. When the logs of a report exceed their
-// bound, pieces are missing from the middle.
+// bound, pieces are missing from the middle. Of a line that was written over after a "\r", as a
+// progress bar does, it has the last state.
 type Log struct {
 	Lines int
 	Bytes int64 // bytes of text, without line ends
@@ -31,6 +35,8 @@ type Log struct {
 	base   time.Time // time of its first line
 	pieces []piece
 	open   []byte // encoded lines of the last piece, not compressed yet
+	last   int    // where the last line begins in open
+	stream string // stream of the last line while that line may go on; "": it has ended
 	lines  int    // number of lines in open
 	size   int    // compressed bytes of all pieces
 }
@@ -46,7 +52,7 @@ type Line struct {
 	After   time.Duration // since the first line of the log
 	Stream  string
 	Text    string
-	Partial bool // the line continues in the next line of its stream
+	Partial bool // the line has not ended
 	Missing int  // number of lines that are missing here, in place of a line
 }
 
@@ -65,13 +71,44 @@ func (k *keeper) newLog() *Log {
 	return l
 }
 
-// add adds a Line event. A line is encoded as a letter for its stream (upper case if the line
-// continues in the next one), the milliseconds since the first line, a space and the text.
+// add adds a Line event.
 func (k *keeper) add(l *Log, e event.Event) {
-	if l.Lines == 0 {
-		l.base = e.Time
+	l.Bytes += int64(len(e.Text))
+	text := e.Text
+	if before, ok := l.goingOn(e); ok {
+		text = before + text
+		l.open = l.open[:l.last]
+	} else {
+		if len(l.open) >= pieceBytes || l.lines >= pieceLines {
+			k.press(l)
+		}
+		if l.Lines == 0 {
+			l.base = e.Time
+		}
+		l.Lines, l.lines, l.last = l.Lines+1, l.lines+1, len(l.open)
 	}
-	l.Lines, l.Bytes, l.lines = l.Lines+1, l.Bytes+int64(len(e.Text)), l.lines+1
+	l.stream = ""
+	if e.Partial {
+		l.stream = e.Stream
+	}
+	l.encode(e, overwritten(text, e.Partial))
+}
+
+// goingOn returns the text of the last line if a Line event goes on with it.
+func (l *Log) goingOn(e event.Event) (text string, ok bool) {
+	if l.stream == "" || l.stream != e.Stream || l.lines == 0 {
+		return "", false
+	}
+	line := l.open[l.last : len(l.open)-1]
+	if len(line) > foldedBytes {
+		return "", false
+	}
+	return string(line[bytes.IndexByte(line, ' ')+1:]), true
+}
+
+// encode adds a line: a letter for its stream (upper case if the line may go on), the
+// milliseconds since the first line, a space and the text.
+func (l *Log) encode(e event.Event, text string) {
 	letter := byte('o')
 	if e.Stream == event.Stderr {
 		letter = 'e'
@@ -82,14 +119,10 @@ func (k *keeper) add(l *Log, e event.Event) {
 	l.open = append(l.open, letter)
 	l.open = strconv.AppendInt(l.open, e.Time.Sub(l.base).Milliseconds(), 10)
 	l.open = append(l.open, ' ')
-	text := e.Text
 	if !isPlain(text) {
 		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\n", " ")
 	}
 	l.open = append(append(l.open, text...), '\n')
-	if len(l.open) >= pieceBytes || l.lines >= pieceLines {
-		k.press(l)
-	}
 }
 
 // press compresses the last piece of a log.
@@ -106,7 +139,7 @@ func (k *keeper) press(l *Log) {
 	_ = k.gzip.Close()
 	data := bytes.Clone(k.into.Bytes())
 	l.pieces = append(l.pieces, piece{l.lines, data})
-	l.open, l.lines = l.open[:0], 0
+	l.open, l.lines, l.last, l.stream = l.open[:0], 0, 0, ""
 	l.size += len(data)
 	for k.used += len(data); k.used > k.most; {
 		k.used -= k.largest().dropMiddle()

@@ -130,7 +130,11 @@ func took(s *StepReport, m event.Millis) string {
 
 // failure writes why a step failed, and its last lines.
 func (m *markdown) failure(s *StepReport) {
-	m.print("**", escape(s.Step), "** ", escape(Ended(&s.StepResult)), "\n\n")
+	m.print("**", escape(s.Step), "** ", escape(Ended(&s.StepResult)))
+	if where := Where(&s.StepResult); where != "" {
+		m.print(" (", escape(where), ")")
+	}
+	m.print("\n\n")
 	if m.repeated++; m.repeated > markdownSteps {
 		return
 	}

@@ -11,6 +11,11 @@ import (
 // images, files and errors come from files of strangers, and must not look like another line. Every
 // display and the Collector begin with it; the stream of JSON has its own quoting.
 func Quoted(e event.Event) event.Event {
+	if e.Kind == event.Line { // the text is the step's own
+		line := event.Event{Time: e.Time, Kind: e.Kind, Cell: e.Cell, Step: e.Step, Stream: e.Stream, Text: e.Text, Partial: e.Partial}
+		quote(&line.Cell, &line.Step, &line.Stream)
+		return line
+	}
 	quote(&e.Cell, &e.Step, &e.Stream, &e.Run, &e.Name, &e.Image, &e.Digest, &e.SignedBy, &e.File)
 	quoteLines(&e.Error)
 	if e.Kind != event.Line { // the text of a line is the step's own
@@ -65,7 +70,9 @@ func quotedResult(r event.StepResult) event.StepResult {
 
 func quote(texts ...*string) {
 	for _, text := range texts {
-		*text = logs.Quote(*text)
+		if *text != "" { // as most are
+			*text = logs.Quote(*text)
+		}
 	}
 }
 

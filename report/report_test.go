@@ -63,15 +63,15 @@ step test failed: out of memory; it printed nothing
 
 step slow was stopped: the step's time is over; it printed nothing
 
-STEP   STATUS                  EXIT  QUEUE  PULL  START  RUN ms  CPU ms  MEMORY  IMAGE
-db     stopped                    -      0     0      0   61400       -       -  -
-build  succeeded                  0      0     0      0    1240       -       -  -
-lint   failed (ignored)           3      0     0      0      12       -       -  -
-test   failed (out of memory)   137      0     0      0     300       -       -  -
-slow   timed out                124      0     0      0    5000       -       -  -
-push   skipped                    -      -     -      -       -       -       -  -
+STEP   STATUS                  EXIT  QUEUE  PULL  START    RUN  CPU  MEMORY  IMAGE
+db     stopped                    -     0s    0s     0s  1m 1s    -       -  -
+build  succeeded                  0     0s    0s     0s   1.2s    -       -  -
+lint   failed (ignored)           3     0s    0s     0s   12ms    -       -  -
+test   failed (out of memory)   137     0s    0s     0s  300ms    -       -  -
+slow   timed out                124     0s    0s     0s     5s    -       -  -
+push   skipped                    -      -     -      -      -    -       -  -
 
-ci: failed with exit code 137 after 1m15s
+ci: failed with exit code 137 after 1m 15s
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" || p.Err() != nil {
 		t.Errorf("error %v, output (-want +got):\n%s", p.Err(), diff)

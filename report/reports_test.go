@@ -129,6 +129,7 @@ func TestEveryJUnitReportIsXMLWithRightCounts(t *testing.T) {
 		if r.Status() != event.Succeeded && r.Status() != event.Running && counts["failure"]+counts["error"] == 0 {
 			t.Errorf("%s, and all is green:\n%s", r.Status(), out.Bytes())
 		}
+		checkJUnit(t, out.String())
 	})
 }
 

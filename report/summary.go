@@ -46,15 +46,15 @@ var columns = []column{
 	{"STEP", true, 0, func(r *event.StepResult) string { return logs.Quote(r.Step) }},
 	{"STATUS", true, 0, status},
 	{"EXIT", false, 0, exitCode},
-	{"QUEUE", false, 4, func(r *event.StepResult) string { return millis(r, r.Queue) }},
-	{"PULL", false, 2, func(r *event.StepResult) string { return millis(r, r.Pull) }},
-	{"START", false, 3, func(r *event.StepResult) string { return millis(r, r.Create, r.Start) }},
-	{"RUN ms", false, 0, func(r *event.StepResult) string { return millis(r, r.Duration, -r.Start) }},
-	{"CPU ms", false, 5, func(r *event.StepResult) string {
+	{"QUEUE", false, 4, func(r *event.StepResult) string { return spent(r, r.Queue) }},
+	{"PULL", false, 2, func(r *event.StepResult) string { return spent(r, r.Pull) }},
+	{"START", false, 3, func(r *event.StepResult) string { return spent(r, r.Create, r.Start) }},
+	{"RUN", false, 0, func(r *event.StepResult) string { return spent(r, r.Duration, -r.Start) }},
+	{"CPU", false, 5, func(r *event.StepResult) string {
 		if r.Usage == nil {
 			return "-"
 		}
-		return millis(r, r.Usage.User, r.Usage.System)
+		return spent(r, r.Usage.User, r.Usage.System)
 	}},
 	{"MEMORY", false, 1, func(r *event.StepResult) string {
 		if r.Usage == nil {
@@ -140,6 +140,9 @@ func status(r *event.StepResult) string {
 	if r.Ignored {
 		text += " (ignored)"
 	}
+	if r.Flaky() {
+		text += " (flaky)"
+	}
 	return text
 }
 
@@ -152,9 +155,9 @@ func exitCode(r *event.StepResult) string {
 	return "-"
 }
 
-// millis is the sum of durations of a step that ran. Each is rounded to milliseconds, so that
+// spent is the sum of durations of a step that ran. Each is rounded to milliseconds, so that
 // a run and its record give the same sum.
-func millis(r *event.StepResult, parts ...event.Millis) string {
+func spent(r *event.StepResult, parts ...event.Millis) string {
 	if r.Started.IsZero() {
 		return "-"
 	}
@@ -162,7 +165,7 @@ func millis(r *event.StepResult, parts ...event.Millis) string {
 	for _, m := range parts {
 		sum += time.Duration(m).Milliseconds()
 	}
-	return strconv.FormatInt(sum, 10)
+	return Duration(event.Millis(time.Duration(sum) * time.Millisecond))
 }
 
 func memory(bytes int64) string {

@@ -21,37 +21,37 @@ func TestSummaryLeavesOutColumnsThatDoNotFit(t *testing.T) {
 		{Step: "push", Status: event.Skipped},
 	}}
 	for width, want := range map[int]string{
-		0: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms  CPU ms     MEMORY  IMAGE
-db      stopped                    -      0   400     45    8985    2250  300.0 MiB  5f1a2b3c4d5e
-build   succeeded                  0    120   800     51   64984    2250  300.0 MiB  5f1a2b3c4d5e
-test ü  failed (out of memory)   137      0     0     12    4988    2250  300.0 MiB  5f1a2b3c4d5e
-push    skipped                    -      -     -      -       -       -          -  -
+		0: `STEP    STATUS                  EXIT  QUEUE   PULL  START    RUN   CPU     MEMORY  IMAGE
+db      stopped                    -     0s  400ms   45ms     9s  2.3s  300.0 MiB  5f1a2b3c4d5e
+build   succeeded                  0  120ms  800ms   51ms  1m 5s  2.3s  300.0 MiB  5f1a2b3c4d5e
+test ü  failed (out of memory)   137     0s     0s   12ms     5s  2.3s  300.0 MiB  5f1a2b3c4d5e
+push    skipped                    -      -      -      -      -     -          -  -
 
-ci: failed with exit code 137 after 1m15s
+ci: failed with exit code 137 after 1m 15s
 `,
-		80: `STEP    STATUS                  EXIT  QUEUE  PULL  START  RUN ms     MEMORY
-db      stopped                    -      0   400     45    8985  300.0 MiB
-build   succeeded                  0    120   800     51   64984  300.0 MiB
-test ü  failed (out of memory)   137      0     0     12    4988  300.0 MiB
-push    skipped                    -      -     -      -       -          -
+		80: `STEP    STATUS                  EXIT  QUEUE   PULL  START    RUN     MEMORY
+db      stopped                    -     0s  400ms   45ms     9s  300.0 MiB
+build   succeeded                  0  120ms  800ms   51ms  1m 5s  300.0 MiB
+test ü  failed (out of memory)   137     0s     0s   12ms     5s  300.0 MiB
+push    skipped                    -      -      -      -      -          -
 
-ci: failed with exit code 137 after 1m15s
+ci: failed with exit code 137 after 1m 15s
 `,
-		50: `STEP    STATUS                  EXIT  RUN ms
-db      stopped                    -    8985
-build   succeeded                  0   64984
-test ü  failed (out of memory)   137    4988
-push    skipped                    -       -
+		50: `STEP    STATUS                  EXIT    RUN
+db      stopped                    -     9s
+build   succeeded                  0  1m 5s
+test ü  failed (out of memory)   137     5s
+push    skipped                    -      -
 
-ci: failed with exit code 137 after 1m15s
+ci: failed with exit code 137 after 1m 15s
 `,
-		10: `STEP    STATUS                  EXIT  RUN ms
-db      stopped                    -    8985
-build   succeeded                  0   64984
-test ü  failed (out of memory)   137    4988
-push    skipped                    -       -
+		10: `STEP    STATUS                  EXIT    RUN
+db      stopped                    -     9s
+build   succeeded                  0  1m 5s
+test ü  failed (out of memory)   137     5s
+push    skipped                    -      -
 
-ci: failed with exit code 137 after 1m15s
+ci: failed with exit code 137 after 1m 15s
 `,
 	} {
 		var out bytes.Buffer

@@ -33,7 +33,7 @@ func (t *Tail) Add(e event.Event) {
 		}
 		t.lines = append(t.lines, "")
 	}
-	t.lines[len(t.lines)-1] = shortened(overwritten(text))
+	t.lines[len(t.lines)-1] = shortened(overwritten(text, e.Partial))
 	t.open = ""
 	if e.Partial {
 		t.open = e.Stream
@@ -44,13 +44,18 @@ func (t *Tail) Add(e event.Event) {
 func (t *Tail) Lines() []string { return t.lines }
 
 // overwritten returns what a terminal shows of a line in the end, provided that no state of
-// the line is shorter than the one before.
-func overwritten(line string) string {
+// the line is shorter than the one before. The end of a line that goes on is kept: what comes
+// next may overwrite the line.
+func overwritten(line string, goesOn bool) string {
 	if strings.IndexByte(line, '\r') < 0 { // the usual case; it takes a twentieth of the time of the rest
 		return line
 	}
-	line = strings.TrimRight(line, "\r")
-	return line[strings.LastIndexByte(line, '\r')+1:]
+	text := strings.TrimRight(line, "\r")
+	text = text[strings.LastIndexByte(text, '\r')+1:]
+	if goesOn && line[len(line)-1] == '\r' {
+		text += "\r"
+	}
+	return text
 }
 
 func shortened(line string) string {
@@ -118,6 +123,9 @@ func (t *Tails) WriteFailures(w io.Writer, cell string, s *event.Summary, mark f
 
 func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResult, mark func(string) string) {
 	tail := t.Of(cell, r.Step)
+	if where := Where(r); where != "" {
+		fmt.Fprint(w, mark(where+": "))
+	}
 	fmt.Fprint(w, mark(Verdict(r)))
 	if r.NotReady { // the verdict has the last lines already
 		fmt.Fprint(w, "\n\n")

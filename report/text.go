@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,12 +10,11 @@ import (
 )
 
 // plain removes from the text of a step whatever only a terminal understands: escape
-// sequences, control characters except tabs, characters that XML 1.0 does not have, and
-// characters that change the direction of the text around them. Of text that carriage returns
-// overwrite, it keeps the last, as a terminal does.
+// sequences, control characters except tabs, and characters that XML 1.0 does not have.
+// Characters that make the text around them read like another one are written out. Of text
+// that carriage returns overwrite, it keeps the last, as a terminal does.
 func plain(text string) string {
-	text = strings.TrimRight(text, "\r")
-	text = text[strings.LastIndexByte(text, '\r')+1:]
+	text = overwritten(text, false)
 	if isPlain(text) {
 		return text
 	}
@@ -27,7 +27,9 @@ func plain(text string) string {
 		r, n := utf8.DecodeRuneInString(text[i:])
 		i += n
 		switch {
-		case r == '\t' || isXML(r) && !unicode.IsControl(r) && !isBidi(r):
+		case logs.Misleads(r):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		case r == '\t' || isXML(r) && !unicode.IsControl(r):
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteByte(' ')
@@ -90,12 +92,6 @@ func escapeLength(text string) int {
 // isXML reports whether XML 1.0 has a character (section 2.2).
 func isXML(r rune) bool {
 	return r == '\t' || r == '\n' || r == '\r' || r >= 0x20 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000 && r <= 0x10ffff
-}
-
-// isBidi reports whether a character changes the direction of others. With such characters,
-// one name can look like another.
-func isBidi(r rune) bool {
-	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c
 }
 
 // cut shortens a text to at most so many bytes, without cutting a character.

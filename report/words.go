@@ -35,6 +35,9 @@ func Ended(r *event.StepResult) string {
 	if r.Ignored {
 		text += ", ignored"
 	}
+	if r.Flaky() {
+		text += fmt.Sprintf(", flaky: attempt %d", len(r.Attempts))
+	}
 	if r.Status == event.Skipped && r.Reason != "" {
 		text += ": " + Clean(r.Reason)
 	}
@@ -84,16 +87,28 @@ func IsFailure(r *event.StepResult) bool {
 	return (r.Status == event.Failed || r.Status == event.TimedOut) && !r.Ignored
 }
 
-// Duration formats a duration for people.
+// Duration formats a duration for people: 345ms, 3.4s, 12m 34s, 1h 2m.
 func Duration(m event.Millis) string {
 	d := time.Duration(m)
 	switch {
-	case d >= time.Minute:
-		return d.Round(time.Second).String()
-	case d >= time.Second:
+	case d >= time.Hour-time.Minute/2:
+		d = d.Round(time.Minute)
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute-50*time.Millisecond:
+		d = d.Round(time.Second)
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	case d >= time.Second-time.Millisecond/2:
 		return d.Round(100 * time.Millisecond).String()
 	}
 	return d.Round(time.Millisecond).String()
+}
+
+// Where names the place of a step in its pipeline file, as file:line; "" if that is not known.
+func Where(r *event.StepResult) string {
+	if r.File == "" || r.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", logs.Quote(r.File), r.Line)
 }
 
 // Clean quotes a text of several lines that is not a step's own output. All lines but the first are

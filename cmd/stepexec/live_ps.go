@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
@@ -104,8 +104,7 @@ func dash(text string) string {
 }
 
 func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
+	encoder := event.NewEncoder(w)
+	encoder.Indent = "  "
 	return encoder.Encode(value)
 }

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/rootless"
 )
 
@@ -31,12 +35,40 @@ func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
 		if !ok {
 			return
 		}
-		cancel(fmt.Errorf("interrupted by signal: %v", first))
+		cancel(interruption{first})
 		if _, ok := <-in.signals; ok {
 			close(in.again)
 		}
 	})
 	return in
+}
+
+// interruption is why a run ended: a signal.
+type interruption struct{ by os.Signal }
+
+func (i interruption) Error() string { return fmt.Sprintf("interrupted by signal: %v", i.by) }
+
+// announce says, when the first signal comes, how long steps have to end and what a second signal does.
+// The returned function ends that.
+func announce(ctx context.Context, grace time.Duration, say func(line string)) (done func()) {
+	said := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(said)
+		var by interruption
+		if !errors.As(context.Cause(ctx), &by) {
+			return
+		}
+		again := "a second signal kills them at once"
+		if by.by == os.Interrupt {
+			again = "Ctrl-C again to kill them at once"
+		}
+		say(fmt.Sprintf("interrupted: running steps have %s to end (%s)", report.Duration(event.Millis(grace)), again))
+	})
+	return func() {
+		if !stop() {
+			<-said
+		}
+	}
 }
 
 func (in *interrupts) stop() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
+	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -97,7 +98,7 @@ func printHistory(w io.Writer, runs []pastRun) error {
 		code, duration := "-", "-"
 		if r.Summary != nil {
 			code = strconv.Itoa(r.Summary.ExitCode)
-			duration = time.Duration(r.Summary.Duration).Round(time.Millisecond).String()
+			duration = report.Duration(r.Summary.Duration)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Run, dash(r.Name), r.User, r.Started.Local().Format(time.DateTime), r.Status, code, duration)
 	}

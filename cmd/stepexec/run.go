@@ -160,6 +160,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	}
 	request.Machine.Say = display.Say
 	display.Hide(run.Secrets(jobs))
+	defer announce(ctx, o.grace, display.Say)()
 	options := engine.Options{
 		Flush: display.Flush, Limits: engine.Limits{Parallel: o.parallel},
 		Stop: engine.Stop{Kill: o.kill, Grace: o.grace}, Streams: engine.Streams{Terminal: usersTerminal(), Apart: o.output.format == "json"},

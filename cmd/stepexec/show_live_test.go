@@ -56,7 +56,7 @@ func TestLiveView(t *testing.T) {
 	tm.see(`exit code 3\n`)
 	all := tm.run("capture-pane", "-p", "-J", "-S", "-") // with what has been scrolled away
 	if end := regexp.MustCompile(`(?s)✘ wide failed with exit code 3 after [^\n]+\n- never skipped: [^\n]+\n- db stopped after [^\n]+\n\n` +
-		`step wide failed: its command ended with exit code 3; the last 20 of its 31 lines:\nwide \| 12 .*\nci: failed with exit code 3 after [^\n]+\nexit code 3\n`); !end.MatchString(all) {
+		`[^\n]+:\d+: step wide failed: its command ended with exit code 3; the last 20 of its 31 lines:\nwide \| 12 .*\nci: failed with exit code 3 after [^\n]+\nexit code 3\n`); !end.MatchString(all) {
 		t.Errorf("at the end the terminal shows\n%s", all)
 	}
 	if title := tm.run("display-message", "-p", "#{pane_title}"); strings.Contains(title, "a title") {

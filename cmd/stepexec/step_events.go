@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/report"
 )
 
 // stepEvents is what `stepexec step` says about each kind of event: only what the
@@ -26,7 +27,7 @@ func (s stepEvents) StepRetried(e event.Event) { s.say(e.Text) }
 
 func (s stepEvents) PullFinished(e event.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
-		s.say(fmt.Sprintf("image %s ready after %s", e.Image, time.Duration(e.Duration).Round(100*time.Millisecond)))
+		s.say(fmt.Sprintf("image %s ready after %s", e.Image, report.Duration(e.Duration)))
 	}
 }
 

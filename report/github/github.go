@@ -299,6 +299,9 @@ func (l *Log) annotateStep(e event.Event) {
 	switch r := e.Result; {
 	case r.Ignored:
 		kind = "warning"
+	case r.Flaky():
+		l.annotate("notice", r.File, r.Line, 0, "step "+report.Label(e), "step "+report.Label(e)+" "+report.Ended(r))
+		return
 	case !report.IsFailure(r):
 		return
 	}

@@ -7,12 +7,15 @@ const splitLine = (line) => {
   return { error: letter === "e" || letter === "E", ms: Number(line.slice(1, space)), text: line.slice(space + 1) };
 };
 const escapes = /\x1b(?:\[([0-?]*)[ -/]*([@-~])?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)/g;
-const unseen = /[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const unseen = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/g;
+// What makes the text around it read like another one is written out, as \u202e.
+const misleading = /[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const seen = (text) => text.replace(unseen, "").replace(misleading, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 const overwritten = (text) => {
   text = text.replace(/\r+$/, "");
   return text.slice(text.lastIndexOf("\r") + 1);
 };
-const plain = (text) => overwritten(text).replace(escapes, "").replace(unseen, "");
+const plain = (text) => seen(overwritten(text).replace(escapes, ""));
 // sgr applies "select graphic rendition" (ECMA-48) to a style.
 const sgr = (style, parameters) => {
   const codes = parameters.split(/[;:]/).map(Number);
@@ -76,11 +79,11 @@ const drawLine = (text, query, style) => {
   const line = make("div", "l");
   text = overwritten(text);
   if (!text.includes("\x1b") && Object.keys(style).length === 0) {
-    appendText(line, text.replace(unseen, ""), query);
+    appendText(line, seen(text), query);
     return line;
   }
   const put = (part) => {
-    part = part.replace(unseen, "");
+    part = seen(part);
     if (part === "") return;
     if (Object.keys(style).length === 0) { appendText(line, part, query); return; }
     const span = make("span");
