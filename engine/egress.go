@@ -26,13 +26,13 @@ func (r *run) refused(n *node) func(network.Refusal) {
 	}
 }
 
-// connections records a step's connections with the world in its result.
+// connections records a step's connections in its result.
 func (r *run) connections(n *node, box *sandbox.Sandbox) {
 	list, err := box.Connections()
 	r.keepErr(err)
 	for _, c := range list {
 		n.result.Egress = append(n.result.Egress, event.Connection{
-			Name: c.Name, Address: c.Address.String(), Port: c.Port, Protocol: c.Protocol,
+			Kind: string(c.Kind), Name: c.Name, Address: c.Address.String(), Port: c.Port, Protocol: c.Protocol,
 			Sent: c.Sent, Received: c.Got, First: c.First, Last: c.Last, Refused: c.Refused,
 		})
 	}

@@ -62,11 +62,12 @@ type StepResult struct {
 	Masked   int               `json:"masked,omitempty"`   // number of values that it asked to mask
 	Attempts []Attempt         `json:"attempts,omitempty"` // of a step that was tried more than once
 	Usage    *Usage            `json:"usage,omitempty"`    // nil: its command never ran
-	Egress   []Connection      `json:"egress,omitempty"`   // of a step with egress rules: what it has reached outside the run
+	Egress   []Connection      `json:"egress,omitempty"`   // of a step with egress rules: its connections, as far as it began them
 }
 
-// Connection is a destination outside the run that a step has had connections with.
+// Connection is a destination that a step has had connections with.
 type Connection struct {
+	Kind     string    `json:"kind,omitempty"` // service: another container of the run; host: the host itself; "": the world
 	Name     string    `json:"name,omitempty"` // that led there; "" when no name was asked for
 	Address  string    `json:"address"`
 	Port     uint16    `json:"port,omitempty"` // 0 for a protocol without ports

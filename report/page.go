@@ -9,11 +9,13 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// htmlBad bounds the failed steps at the top of a page. The table of steps is unfolded if it
+// htmlBad bounds the failed steps at the top of a page, htmlEgress what steps have reached. The table of steps is unfolded if it
 // has no more than htmlFew.
 const (
 	htmlBad = 20
 	htmlFew = 100
+
+	htmlEgress = 1000
 )
 
 // page is the data of the page's template.
@@ -35,6 +37,7 @@ type pageRun struct {
 	MoreBad                                          int
 	Warnings                                         []string
 	Steps                                            []pageStep
+	Egress                                           []*egressRow
 }
 
 type pageStep struct {
@@ -98,10 +101,21 @@ func pageOf(r *Report) page {
 			data.add(run, s, ps)
 			index++
 		}
+		pr.Egress = egressOf(run)
 		data.End = max(data.End, time.Duration(run.Duration).Milliseconds())
 		p.Runs, p.Data = append(p.Runs, pr), append(p.Data, data)
 	}
 	return p
+}
+
+// egressOf lists what the steps of a run have reached, of which a page holds a bounded number.
+func egressOf(run *Run) []*egressRow {
+	var steps []*event.StepResult
+	for _, s := range run.Steps {
+		steps = append(steps, &s.StepResult)
+	}
+	rows := egressRows(steps)
+	return rows[:min(len(rows), htmlEgress)]
 }
 
 func pageRunOf(index int, run *Run) pageRun {

@@ -54,7 +54,7 @@ func quotedResult(r event.StepResult) event.StepResult {
 	r.Egress = slices.Clone(r.Egress)
 	for i := range r.Egress {
 		c := &r.Egress[i]
-		quote(&c.Name, &c.Address, &c.Protocol)
+		quote(&c.Kind, &c.Name, &c.Address, &c.Protocol)
 	}
 	if len(r.Outputs) > 0 {
 		outputs := make(map[string]string, len(r.Outputs))

@@ -26,7 +26,11 @@ func Summary(w io.Writer, s *event.Summary) error {
 // SummaryWithin is Summary for a width in characters. It leaves out columns to fit, but never
 // the steps and how they ended; width 0 leaves out nothing.
 func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
-	_, err := fmt.Fprintf(w, "%s\n%s\n", table(columns, s.Steps, width), verdict(s))
+	text := table(columns, s.Steps, width) + "\n"
+	if reached := egressTable(s); reached != "" {
+		text += reached + "\n"
+	}
+	_, err := io.WriteString(w, text+verdict(s)+"\n")
 	if err != nil {
 		return fmt.Errorf("write the summary: %w", err)
 	}

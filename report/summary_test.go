@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -66,5 +67,52 @@ ci: failed with exit code 137 after 1m 15s
 				t.Errorf("%d of %d columns: %s", n, width, line)
 			}
 		}
+	}
+}
+
+func TestSummaryAndPageShowWhatStepsHaveReached(t *testing.T) {
+	reached := func(kind, name, address string, port uint16, refused bool) event.Connection {
+		return event.Connection{Kind: kind, Name: name, Address: address, Port: port, Protocol: "tcp", Sent: 1024, Received: 2048, First: at(1), Last: at(2), Refused: refused}
+	}
+	result := event.StepResult{Step: "build", Status: event.Succeeded, Egress: []event.Connection{
+		reached("", "api.example.com", "203.0.113.7", 443, false),
+		reached("", "api.example.com", "203.0.113.8", 443, false),
+		reached("", "", "203.0.113.9", 80, true),
+		reached("service", "db", "10.213.4.2", 5432, false),
+		reached("host", "", "10.213.4.254", 8080, false),
+	}}
+	s := &event.Summary{Run: "abc", Name: "ci", Status: event.Succeeded, Steps: []event.StepResult{result}}
+	var out bytes.Buffer
+	if err := report.Summary(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	want := `STEP   REACHED          WHERE    PORT      SENT  GOT
+build  api.example.com  world    443/tcp   2KiB  4KiB
+build  203.0.113.9      world    80/tcp    1KiB  2KiB  refused
+build  db               service  5432/tcp  1KiB  2KiB
+build  10.213.4.254     host     8080/tcp  1KiB  2KiB
+`
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	out.Reset()
+	run := &report.Run{Status: event.Succeeded, Steps: []*report.StepReport{{StepResult: result, Log: &report.Log{}}}}
+	if err := report.WriteHTML(&out, &report.Report{Runs: []*report.Run{run}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{"<td>api.example.com<td>world<td>443/tcp", "<td>203.0.113.7, 203.0.113.8", `<span class="badge bad">refused`, "<td>db<td>service"} {
+		if !strings.Contains(out.String(), row) {
+			t.Errorf("the page lacks %q", row)
+		}
+	}
+	for i := range 100 {
+		s.Steps[0].Egress = append(s.Steps[0].Egress, reached("", "", "203.0.113.9", uint16(1000+i), true))
+	}
+	out.Reset()
+	if err := report.Summary(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "\nand 84 more: stepexec explain --egress abc\n") {
+		t.Errorf("got %s", out.String())
 	}
 }

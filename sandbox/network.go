@@ -138,8 +138,8 @@ func (s *Sandbox) Find(peer *Peer) ([]netip.Addr, error) {
 	return addresses, err
 }
 
-// Connections are those that the step has had with the world outside its run, as
-// far as its egress rules have them recorded. It may be called until Remove.
+// Connections are those that the step has had, if it has egress rules: with the
+// world, the host and other containers of the run. It may be called until Remove.
 func (s *Sandbox) Connections() ([]network.Connection, error) {
 	if s.endpoint == nil {
 		return nil, nil

@@ -13,10 +13,11 @@ import (
 
 	"github.com/stepexec/stepexec/egress"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/report"
 )
 
-// explainEgress prints what the steps of a run have reached outside it, and the list that
-// allows all of that.
+// explainEgress prints what the steps of a run have reached, and the list that allows all of
+// that, as far as it is in the world.
 func explainEgress(w io.Writer, root, run string) error {
 	r, err := findRecord(root, run)
 	if err != nil {
@@ -31,20 +32,18 @@ func explainEgress(w io.Writer, root, run string) error {
 	for _, step := range r.Summary.Steps {
 		for _, c := range step.Egress {
 			if rows == 0 {
-				fmt.Fprintln(table, "STEP\tNAME\tADDRESS\tPORT\tSENT\tGOT\tFIRST\tLAST\t")
+				fmt.Fprintln(table, "STEP\tNAME\tADDRESS\tPORT\tWHERE\tSENT\tGOT\tFIRST\tLAST\t")
 			}
 			rows++
 			verdict := ""
 			if c.Refused {
 				verdict = "refused"
 			}
-			port := c.Protocol
-			if c.Port != 0 {
-				port = fmt.Sprintf("%d/%s", c.Port, c.Protocol)
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", step.Step, cmp.Or(c.Name, "-"), c.Address, port,
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", step.Step, cmp.Or(c.Name, "-"), c.Address, report.EgressPort(&c), report.EgressKind(&c),
 				units.BytesSize(float64(c.Sent)), units.BytesSize(float64(c.Received)), c.First.Format(time.TimeOnly), c.Last.Format(time.TimeOnly), verdict)
-			list = append(list, ruleFor(c))
+			if c.Kind == "" { // no list needs what is within the run, or opens the host
+				list = append(list, ruleFor(c))
+			}
 		}
 	}
 	if rows == 0 {

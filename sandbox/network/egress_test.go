@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -294,4 +295,120 @@ func TestAuditRefusesNothingAndRecordsAll(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
+	needRoot(t)
+	worldWithNames(t)
+	serve(t, nil, ":8080", "host")
+	n := run(t, "baaaaaaaaf", servers)
+	service := join(t, n, network.Member{Names: []string{"db"}, Egress: egress.Rules{Mode: egress.Audit}})
+	serve(t, service.namespace, ":80", "hello")
+	packets, done := echo(t, service.namespace, ":7")
+	e, err := n.Join(network.Member{Names: []string{"step"}, Gateway: true, Egress: egress.Rules{Mode: egress.Deny}})
+	must(t, err)
+	step := &container{e, newNamespace(t)}
+	must(t, e.Plug(step.namespace))
+	gateway, err := n.HostGateway()
+	must(t, err)
+	for address, want := range map[string]string{
+		net.JoinHostPort(service.V4.String(), "80"):   "hello",
+		net.JoinHostPort(service.V6.String(), "80"):   "hello",
+		net.JoinHostPort(gateway.V4.String(), "8080"): "host",
+		"198.51.100.1:22":   "refused",
+		"198.51.100.2:80":   "refused",
+		"169.254.169.254:1": "refused",
+	} {
+		if got := step.call(address); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, want %q", address, got, want)
+		}
+	}
+	must(t, in(step.namespace, func() error {
+		conn, err := net.Dial("udp", net.JoinHostPort(service.V4.String(), "7"))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		for range 2 {
+			if _, err := conn.Write([]byte("hello")); err != nil {
+				return err
+			}
+			if _, err := conn.Read(make([]byte, 10)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	got := described(t, e, 7)
+	must(t, packets.Close())
+	<-done
+	slices.Sort(got)
+	want := []string{
+		"host 198.51.100.1:22/tcp refused=true bytes=false",
+		fmt.Sprintf("host %s:8080/tcp refused=false bytes=true", gateway.V4),
+		"service db " + service.V4.String() + ":7/udp refused=false bytes=true",
+		"service db " + service.V4.String() + ":80/tcp refused=false bytes=true",
+		"service db [" + service.V6.String() + "]:80/tcp refused=false bytes=true",
+		"world 169.254.169.254:1/tcp refused=true bytes=false",
+		"world 198.51.100.2:80/tcp refused=true bytes=false",
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	// Who is called has begun nothing.
+	if list, err := service.Connections(); err != nil || len(list) > 0 {
+		t.Errorf("connections of the service: %+v, %v", list, err)
+	}
+	must(t, e.Leave())
+}
+
+// echo answers UDP packets in a namespace until it is closed.
+func echo(t *testing.T, namespace *os.File, address string) (packets net.PacketConn, done chan struct{}) {
+	t.Helper()
+	must(t, in(namespace, func() (err error) {
+		packets, err = net.ListenPacket("udp", address)
+		return err
+	}))
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		packet := make([]byte, 100)
+		for {
+			size, from, err := packets.ReadFrom(packet)
+			if err != nil {
+				return
+			}
+			_, _ = packets.WriteTo(packet[:size], from)
+		}
+	}()
+	return packets, done
+}
+
+// described waits until so many connections are recorded, and describes them.
+func described(t *testing.T, e *network.Endpoint, count int) []string {
+	t.Helper()
+	var list []network.Connection
+	for range 250 { // the filter reports a moment later
+		var err error
+		list, err = e.Connections()
+		must(t, err)
+		if len(list) >= count {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	var texts []string
+	for _, c := range list {
+		kind := string(c.Kind)
+		if c.Kind == network.ToWorld {
+			kind = "world"
+		}
+		text := kind
+		if c.Name != "" {
+			text += " " + c.Name
+		}
+		texts = append(texts, fmt.Sprintf("%s %s/%s refused=%v bytes=%v", text, netip.AddrPortFrom(c.Address, c.Port), c.Protocol, c.Refused, c.Sent > 60 && c.Got > 60))
+	}
+	return texts
 }

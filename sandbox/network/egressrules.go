@@ -18,6 +18,7 @@ const (
 	reportClosed  = "closed"  // refused: its address is closed to all containers
 	reportRefused = "refused" // refused: the step's list lacks it
 	reportBegun   = "begun"   // the first of a connection, which goes on to what decides
+	reportHost    = "host"    // the first of a connection to the host itself, by its gateway address
 )
 
 // egressTables are the parts of the router's table that decide and count by
@@ -32,6 +33,9 @@ const (
 type egressTables struct {
 	lists, pins, audited, sent, got [2]*nftables.Set // of IPv4 and of IPv6
 	table                           *nftables.Table
+
+	bridge *nftables.Table // where traffic among containers is counted
+	peers  *peerTables     // nil: no container is audited so far
 }
 
 // maxSeen bounds the destinations of a run that are counted.
@@ -59,7 +63,7 @@ func (t *egressTables) add(r *router, table *nftables.Table) error {
 			suffix = "6"
 		}
 		address := addressType(v6)
-		seen := nftables.MustConcatSetType(address, address, nftables.TypeInetProto, nftables.TypeInetService)
+		seen := flowType(v6)
 		t.lists[i] = &nftables.Set{Table: table, Name: "lists" + suffix, IsMap: true, KeyType: address, DataType: nftables.TypeVerdict}
 		t.pins[i] = &nftables.Set{Table: table, Name: "pins" + suffix, IsMap: true, KeyType: address, DataType: nftables.TypeVerdict}
 		t.audited[i] = &nftables.Set{Table: table, Name: "audited" + suffix, KeyType: address}
@@ -77,30 +81,48 @@ func (t *egressTables) add(r *router, table *nftables.Table) error {
 // addCounting counts what goes out of audited containers and comes back.
 func (t *egressTables) addCounting(r *router, chain *nftables.Chain) {
 	for _, v6 := range []bool{false, true} {
-		for _, back := range []bool{false, true} {
-			set, port := t.sent[index(v6)], uint32(2)
-			if back {
-				set, port = t.got[index(v6)], 0
-			}
-			r.addRule(chain, inSet(t.audited[index(v6)], v6, back), count(set, v6, back, port))
-		}
+		r.addRule(chain, inSet(t.audited[index(v6)], v6, false), count(t.sent[index(v6)], v6, false))
+		r.addRule(chain, inSet(t.audited[index(v6)], v6, true), count(t.got[index(v6)], v6, true))
 	}
 }
 
-// count adds to the counter of a connection's destination. The parts of the
-// key are in registers of four bytes each, from the first on.
-func count(set *nftables.Set, v6, back bool, port uint32) []expr.Any {
-	const first = unix.NFT_REG32_00
-	width := uint32(1)
+// flowType is the type of keys that say whose connection it is, and to where:
+// container . destination . protocol . port.
+func flowType(v6 bool) nftables.SetDatatype {
+	return nftables.MustConcatSetType(addressType(v6), addressType(v6), nftables.TypeInetProto, nftables.TypeInetService)
+}
+
+// flowRegister is where such a key begins: its parts are in registers of four
+// bytes each.
+const flowRegister = unix.NFT_REG32_00
+
+// flow loads the key of a packet, or of the one that it goes back to.
+func flow(v6, back bool) []expr.Any {
+	width, port := uint32(1), uint32(2)
 	if v6 {
 		width = 4
 	}
-	return []expr.Any{
-		loadAddress(first, v6, back), loadAddress(first+width, v6, !back),
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: first + 2*width},
-		loadPort(first+2*width+1, port),
-		&expr.Dynset{SrcRegKey: first, SetName: set.Name, SetID: set.ID, Operation: unix.NFT_DYNSET_OP_ADD, Exprs: []expr.Any{&expr.Counter{}}},
+	if back {
+		port = 0
 	}
+	return []expr.Any{
+		loadAddress(flowRegister, v6, back), loadAddress(flowRegister+width, v6, !back),
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: flowRegister + 2*width},
+		loadPort(flowRegister+2*width+1, port),
+	}
+}
+
+// count adds to the counter of a connection's destination.
+func count(set *nftables.Set, v6, back bool) []expr.Any {
+	return append(flow(v6, back), &expr.Dynset{
+		SrcRegKey: flowRegister, SetName: set.Name, SetID: set.ID,
+		Operation: unix.NFT_DYNSET_OP_ADD, Exprs: []expr.Any{&expr.Counter{}},
+	})
+}
+
+// addHost reports a connection of an audited container to the host itself.
+func (t *egressTables) addHost(r *router, chain *nftables.Chain, v6 bool, isToHost []expr.Any) {
+	r.addRule(chain, inSet(t.audited[index(v6)], v6, false), isToHost, report(reportGroup, reportHost))
 }
 
 // addPinned reports a connection of an audited container and lets through what
@@ -133,9 +155,17 @@ type stepRules struct {
 // enforce sets a container's rules up in one transaction.
 func (t *egressTables) enforce(r *router, serial int, at Addresses, rules egress.Rules) (*stepRules, error) {
 	s := &stepRules{router: r, tables: t, at: at, rules: rules}
-	for _, v6 := range []bool{false, true} {
-		if err := r.nft.SetAddElements(t.audited[index(v6)], s.self(v6)); err != nil {
+	if t.peers == nil {
+		t.peers = &peerTables{}
+		if err := t.peers.add(r, t.bridge); err != nil {
 			return nil, err
+		}
+	}
+	for _, v6 := range []bool{false, true} {
+		for _, set := range []*nftables.Set{t.audited[index(v6)], t.peers.audited[index(v6)]} {
+			if err := r.nft.SetAddElements(set, s.self(v6)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if rules.Mode == egress.Deny {
@@ -248,7 +278,7 @@ func (s *stepRules) allow(rules egress.List, addresses []netip.Addr, forTime tim
 // remove takes the container's rules away, in one transaction.
 func (s *stepRules) remove() error {
 	for _, v6 := range []bool{false, true} {
-		sets := []*nftables.Set{s.tables.audited[index(v6)]}
+		sets := []*nftables.Set{s.tables.audited[index(v6)], s.tables.peers.audited[index(v6)]}
 		if s.chains != nil {
 			sets = append(sets, s.tables.lists[index(v6)], s.tables.pins[index(v6)])
 		}
@@ -287,33 +317,38 @@ func (s *stepRules) counted() ([]traffic, error) {
 		protocol byte
 	}
 	all := map[destination]*traffic{}
+	add := func(set *nftables.Set, v6 bool, bytes func(*traffic) *uint64) error {
+		elements, err := s.router.nft.GetSetElements(set)
+		if err != nil {
+			return fmt.Errorf("read the egress counters: %w", err)
+		}
+		for _, e := range elements {
+			own, to, number := seenKey(e.Key, v6)
+			if own != s.at.V4 && own != s.at.V6 || e.Counter == nil {
+				continue
+			}
+			key := destination{to, number}
+			if all[key] == nil {
+				all[key] = &traffic{to: to, protocol: number}
+			}
+			*bytes(all[key]) += e.Counter.Bytes
+			if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: e.Key}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	sent, got := func(t *traffic) *uint64 { return &t.sent }, func(t *traffic) *uint64 { return &t.got }
 	for _, v6 := range []bool{false, true} {
-		for _, back := range []bool{false, true} {
-			set := s.tables.sent[index(v6)]
-			if back {
-				set = s.tables.got[index(v6)]
+		i, peers := index(v6), s.tables.peers
+		for _, set := range []*nftables.Set{s.tables.sent[i], peers.sent[i]} {
+			if err := add(set, v6, sent); err != nil {
+				return nil, err
 			}
-			elements, err := s.router.nft.GetSetElements(set)
-			if err != nil {
-				return nil, fmt.Errorf("read the egress counters: %w", err)
-			}
-			for _, e := range elements {
-				own, to, number := seenKey(e.Key, v6)
-				if own != s.at.V4 && own != s.at.V6 || e.Counter == nil {
-					continue
-				}
-				key := destination{to, number}
-				if all[key] == nil {
-					all[key] = &traffic{to: to, protocol: number}
-				}
-				if back {
-					all[key].got += e.Counter.Bytes
-				} else {
-					all[key].sent += e.Counter.Bytes
-				}
-				if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: e.Key}}); err != nil {
-					return nil, err
-				}
+		}
+		for _, set := range []*nftables.Set{s.tables.got[i], peers.got[i]} {
+			if err := add(set, v6, got); err != nil {
+				return nil, err
 			}
 		}
 	}

@@ -36,10 +36,20 @@ type Refusal struct {
 	Allow    string // the entry for the list that would allow it; "": none does
 }
 
-// Connection is a destination outside the run that a container has had
-// connections with.
+// Kind says where a connection leads.
+type Kind string
+
+// Kinds of connections. The empty one is to the world.
+const (
+	ToWorld Kind = ""
+	ToHost  Kind = "host"    // the host itself
+	ToPeer  Kind = "service" // another container of the run
+)
+
+// Connection is a destination that a container has had connections with.
 type Connection struct {
-	Name        string // that led there; "": none was asked for
+	Kind        Kind
+	Name        string // that led there, or of the container; "": none was asked for
 	Address     netip.Addr
 	Port        uint16 // 0: of a protocol without ports
 	Protocol    string
@@ -73,6 +83,25 @@ type destination struct {
 	to       netip.AddrPort
 	protocol byte
 	refused  bool
+}
+
+// kindOf says where a reported packet leads. What is closed to all is the host's
+// own, or never reached.
+func kindOf(p packet) Kind {
+	switch p.kind {
+	case reportPeer:
+		return ToPeer
+	case reportHost:
+		return ToHost
+	case reportClosed:
+		for _, prefix := range neverReached() {
+			if prefix.Contains(p.to.Addr()) {
+				return ToWorld
+			}
+		}
+		return ToHost
+	}
+	return ToWorld
 }
 
 func newRecord(m Member) *record {
@@ -158,18 +187,26 @@ func (e *Endpoint) refusedName(name, why string) {
 
 // receive takes what the router's rules report.
 func (n *Bridged) receive(p packet) {
-	if e := n.client(p.from); e != nil {
-		e.record.receive(p)
+	e := n.client(p.from)
+	if e == nil {
+		return
 	}
+	peer := ""
+	if p.kind == reportPeer {
+		peer, _ = n.nameOf(p.to.Addr())
+	}
+	e.record.receive(p, peer)
 }
 
-func (r *record) receive(p packet) {
+// receive takes a packet, to a container of a name or to the world.
+func (r *record) receive(p packet, peer string) {
 	r.mu.Lock()
-	key, now := destination{p.to, p.protocol, p.kind != reportBegun}, time.Now()
-	name := r.names[p.to.Addr()]
+	isRefused := p.kind == reportClosed || p.kind == reportRefused
+	key, now := destination{p.to, p.protocol, isRefused}, time.Now()
+	name := cmp.Or(peer, r.names[p.to.Addr()])
 	c := r.connections[key]
 	if c == nil && len(r.connections) < maxConnections && r.member.Egress.Mode != egress.Open {
-		c = &Connection{Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: key.refused}
+		c = &Connection{Kind: kindOf(p), Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: key.refused}
 		r.connections[key] = c
 	}
 	if c != nil {
@@ -231,8 +268,8 @@ func (e *Endpoint) count() error {
 	return err
 }
 
-// Connections are those that the container has had with the world outside the
-// run, so far, if it has egress rules. What it has sent within the last moments
+// Connections are those that the container has had so far, if it has egress
+// rules: with the world, the host and other containers of the run. What it has sent within the last moments
 // may not be counted.
 func (e *Endpoint) Connections() ([]Connection, error) {
 	var err error

@@ -99,6 +99,7 @@ func (r *router) addRefused(table *nftables.Table, name, prefix string) *nftable
 // makes packets, or gives itself addresses, as it likes.
 func (r *router) addSpoofRules(t *routerTables, run string) error {
 	table := r.nft.AddTable(&nftables.Table{Family: nftables.TableFamilyBridge, Name: tablePrefix + run})
+	t.egress.bridge = table
 	t.ports4 = &nftables.Set{Table: table, Name: "ports4", KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr), Concatenation: true}
 	t.ports6 = &nftables.Set{Table: table, Name: "ports6", KeyType: nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIP6Addr), Concatenation: true}
 	for _, set := range []*nftables.Set{t.ports4, t.ports6} {
@@ -174,8 +175,15 @@ func (r *router) addForward(t *routerTables, closed []netip.Addr) error {
 	r.addRule(chain, established(), accept())
 	r.addRule(chain, in(uplinkName), refuseTCP())
 	r.addRule(chain, in(uplinkName), refuse())
-	r.addRule(chain, inSet(t.gates4, false, false), within(netip.PrefixFrom(host.V4, 32), true), accept())
-	r.addRule(chain, inSet(t.gates6, true, false), within(netip.PrefixFrom(host.V6, 128), true), accept())
+	for _, gate := range []struct {
+		set  *nftables.Set
+		host netip.Addr
+	}{{t.gates4, host.V4}, {t.gates6, host.V6}} {
+		v6 := gate.host.Is6()
+		isOpen := join(inSet(gate.set, v6, false), within(netip.PrefixFrom(gate.host, gate.host.BitLen()), true))
+		t.egress.addHost(r, chain, v6, isOpen)
+		r.addRule(chain, isOpen, accept())
+	}
 	t.egress.addPinned(r, chain)
 	r.addRule(chain, inSet(host4, false, true), goTo(t.refused))
 	r.addRule(chain, inSet(host6, true, true), goTo(t.refused))
