@@ -30,7 +30,8 @@ type readiness struct {
 	node     *node
 	probes   []probe
 	claimed  []uint16      // TCP ports that the step's program may be expected to listen on
-	timeout  time.Duration // from the start of the command until it must be ready
+	timeout  time.Duration // from the start of the command until it must be ready; 0: patience alone decides
+	patience *patience     // with failures of its health check; nil: time alone decides
 	interval time.Duration // between two tries
 	printed  *printed      // the step's output
 
@@ -65,14 +66,14 @@ type probe struct {
 // service that runs the image's own command.
 func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 	asked := n.step.Ready
+	if asked != nil && asked.Health != nil {
+		return r.newHealth(n, image, asked)
+	}
 	own := n.step.Script == nil && n.step.Entrypoint == nil && n.step.Advanced.Spec == nil
 	if asked == nil && (!n.service || !own) || asked != nil && asked.None {
 		return nil, nil
 	}
-	rd := &readiness{
-		run: r, node: n, timeout: readyTimeout, interval: readyInterval, printed: newPrinted(),
-		claimed: append(exposedPorts(image.Config.Config.ExposedPorts), r.namedPorts(n)...),
-	}
+	rd := r.newProbing(n, image)
 	if asked == nil || !asked.HasCondition() {
 		check, err := healthcheckOf(image)
 		if err != nil || check == nil && asked == nil {
@@ -91,6 +92,13 @@ func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 		}
 	}
 	return rd, nil
+}
+
+func (r *run) newProbing(n *node, image *fetch.Image) *readiness {
+	return &readiness{
+		run: r, node: n, timeout: readyTimeout, interval: readyInterval, printed: newPrinted(),
+		claimed: append(exposedPorts(image.Config.Config.ExposedPorts), r.namedPorts(n)...),
+	}
 }
 
 // ask adds the conditions of the pipeline.
@@ -130,9 +138,15 @@ func (rd *readiness) begin(ctx, lasting context.Context, n *node, box *sandbox.S
 		return lasting
 	}
 	lasting, stop := context.WithCancelCause(lasting)
-	watching, over := context.WithTimeoutCause(ctx, rd.timeout, errNotReady)
-	rd.cancel, rd.done = over, make(chan struct{})
 	began := time.Now()
+	watching, over := context.WithCancel(ctx)
+	if rd.timeout > 0 {
+		watching, over = context.WithTimeoutCause(ctx, rd.timeout, errNotReady)
+	}
+	if rd.patience != nil {
+		rd.patience.begin(began)
+	}
+	rd.cancel, rd.done = over, make(chan struct{})
 	go func() {
 		defer close(rd.done)
 		defer rd.printed.stop()
@@ -145,9 +159,9 @@ func (rd *readiness) begin(ctx, lasting context.Context, n *node, box *sandbox.S
 		case errors.As(err, &crashed):
 			rd.err = err
 			stop(err)
-		case errors.Is(err, errNotReady):
+		case errors.Is(err, errNotReady), errors.Is(err, errUnhealthy):
 			rd.end, rd.lines = tooLate, rd.printed.last()
-			stop(errNotReady)
+			stop(err)
 		case ctx.Err() != nil:
 			n.settle(true) // the steps that wait for it are over
 		}
@@ -160,7 +174,11 @@ func (rd *readiness) watch(ctx context.Context, box *sandbox.Sandbox) (err error
 	defer crash.Recover(&err)
 	for i := range rd.probes {
 		rd.waited, rd.last = &rd.probes[i], nil
-		if err := rd.probes[i].wait(ctx, box); err != nil {
+		err := rd.probes[i].wait(ctx, box)
+		switch {
+		case errors.Is(err, errUnhealthy):
+			return err
+		case err != nil:
 			return context.Cause(ctx)
 		}
 	}
@@ -189,6 +207,9 @@ func (rd *readiness) judge(lasting context.Context, end outcome) outcome {
 		return end
 	case rd.end == tooLate:
 		rd.node.result.NotReady = true
+		if rd.patience != nil {
+			return outcome{event.Failed, event.CodeError, rd.failure(rd.patience.String(), rd.lines)}
+		}
 		return outcome{event.TimedOut, event.CodeTimeout, rd.failure("not ready in "+rd.timeout.String(), rd.lines)}
 	case lasting.Err() != nil:
 		return end // stopped with the run

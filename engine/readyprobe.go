@@ -45,6 +45,9 @@ func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, b
 			if ctx.Err() == nil || rd.last == nil {
 				rd.last = err
 			}
+			if ctx.Err() == nil && rd.patience.isOver(time.Now()) {
+				return errUnhealthy
+			}
 			select {
 			case <-ticker.C:
 			case <-ctx.Done():

@@ -60,7 +60,7 @@ func (r *run) serve(ctx, serving context.Context, n *node, p *prepared) outcome 
 	case n.result.NotReady || n.result.Started.IsZero() || ctx.Err() != nil:
 	case n.service && r.endedEarly(n, end):
 		n.result.EndedEarly = true
-		return earlyEnd(end)
+		return r.earlyEnd(end)
 	case end.status == event.Failed:
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", n.role(), end.code)})
 	case end.status == event.Succeeded && n.service:
@@ -87,7 +87,7 @@ func (r *run) endedEarly(n *node, end outcome) bool {
 }
 
 // earlyEnd is the end of a service that has ended before what needs it.
-func earlyEnd(end outcome) outcome {
+func (r *run) earlyEnd(end outcome) outcome {
 	how := fmt.Sprintf("ended with exit code %d", end.code)
 	if end.err != nil {
 		how = end.err.Error()
@@ -96,6 +96,9 @@ func earlyEnd(end outcome) outcome {
 		end.code = event.CodeError // it is never green
 	}
 	end.status, end.err = event.Failed, fmt.Errorf("%s before the steps that need it have ended (failure: ignore in the service allows that)", how)
+	if r.o.Serve != nil {
+		end.err = fmt.Errorf("%s before the end of the job", how)
+	}
 	return end
 }
 

@@ -64,6 +64,19 @@ func (s *Serving) ReadFile(service, name string) (data []byte, err error) {
 	return data, err
 }
 
+// Ended returns how a service has ended, or nil while it runs. It waits until whoever listens
+// to the run has heard of the end, and of all that the service printed.
+func (s *Serving) Ended(service string) *event.StepResult {
+	for _, n := range s.run.services {
+		if n.step.Name == service && n.life.has(ended) {
+			s.run.feed.settle()
+			result := s.run.shown(n.result)
+			return &result
+		}
+	}
+	return nil
+}
+
 // in keeps the container of a service while it is used.
 func (s *Serving) in(service string, use func(*sandbox.Sandbox) error) error {
 	i := slices.IndexFunc(s.run.services, func(n *node) bool { return n.step.Name == service })

@@ -23,6 +23,20 @@ type Ready struct {
 	Log      string        // regular expression (RE2) that a line of its output matches
 	Timeout  time.Duration // how long to wait for all; 0 is the default
 	Interval time.Duration // between two tries; 0 is the default
+	Health   *Health       // Docker's rules for Exec, or for the image's healthcheck; nil: the fields above say all
+}
+
+// Health has a service be judged as Docker judges a container: the image's healthcheck counts
+// whatever command the service runs, a service without any check is ready as soon as it runs,
+// and one that has failed too often is unhealthy at once
+// (https://docs.docker.com/reference/cli/docker/container/run/). A field that is 0 is the
+// image's, or Docker's default.
+type Health struct {
+	Interval      time.Duration // between two tries whose failure counts
+	Timeout       time.Duration // of one try
+	StartPeriod   time.Duration // from the start, in which no failure counts
+	StartInterval time.Duration // between two tries
+	Retries       int           // failures in a row that make it unhealthy
 }
 
 // HasCondition reports whether any condition is given, so that the image's

@@ -155,7 +155,7 @@ func readyNode(r *Ready) *yaml.Node {
 		return nil
 	case r.None:
 		return textNode("none")
-	case !r.HasCondition() && r.Timeout == 0 && r.Interval == 0:
+	case !r.HasCondition() && r.Timeout == 0 && r.Interval == 0: // also with Health, which files cannot say
 		return textNode("healthcheck")
 	}
 	m := newMapping()

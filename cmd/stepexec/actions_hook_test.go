@@ -339,7 +339,7 @@ func TestHookRefusesWhatItCannotDo(t *testing.T) {
 		{"port that is none", "prepare_job", service("portMappings", []string{"80:x"}), 125, `port "80:x"`},
 		{"port that is moved on the host's network", "prepare_job", service("portMappings", []string{"81:80"}), 125, "--network private"},
 		{"volume without a path", "prepare_job", service("userMountVolumes", []any{map[string]any{"sourceVolumePath": "/a", "targetVolumePath": "b"}}), 125, "absolute path"},
-		{"service that ends", "prepare_job", service("entryPoint", "false"), 0, ""},
+		{"service that ends", "prepare_job", service("entryPoint", "false"), 125, "has ended with exit code 1"},
 		{"script without a job", "run_script_step", map[string]any{"entryPoint": "sh"}, 125, "the job has no container"},
 	}
 	for _, test := range tests {

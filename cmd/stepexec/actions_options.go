@@ -14,13 +14,6 @@ import (
 	"github.com/stepexec/stepexec/runner/actions"
 )
 
-// What docker takes where a health check does not say.
-const (
-	healthInterval = 30 * time.Second
-	healthRetries  = 3
-	healthAtLeast  = time.Minute // as long as other services are waited for
-)
-
 // readCreateOptions reads the options that a workflow gives a container, docker's flags:
 // those of `stepexec step`, and some that are about docker's own way of running services.
 func readCreateOptions(words []string) (actions.CreateOptions, error) {
@@ -110,26 +103,19 @@ func (h *healthFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&h.retries, "health-retries", 0, "")
 }
 
-// ready is when a service with such a health check is: the first time that it succeeds. It
-// is tried as often as other services are, for docker's interval is that of one that runs.
+// ready is when a service with these flags is; nil: they say nothing. Docker's own defaults and
+// the image's healthcheck stand in for what they do not say.
 func (h *healthFlags) ready() (*pipeline.Ready, error) {
+	numbers := pipeline.Health{Interval: h.interval, Timeout: h.timeout, StartPeriod: h.startPeriod, StartInterval: h.startInterval, Retries: h.retries}
 	switch {
 	case h.none:
 		return &pipeline.Ready{None: true}, nil
-	case h.command == "":
-		return nil, nil
-	case h.interval < 0 || h.timeout < 0 || h.startPeriod < 0 || h.retries < 0:
-		return nil, fmt.Errorf("times and numbers of a health check must not be negative")
+	case min(h.interval, h.timeout, h.startPeriod, h.startInterval) < 0 || h.retries < 0:
+		return nil, errors.New("times and numbers of a health check must not be negative")
+	case h.command != "":
+		return &pipeline.Ready{Exec: []string{"/bin/sh", "-c", h.command}, Health: &numbers}, nil
+	case numbers != pipeline.Health{}:
+		return &pipeline.Ready{Health: &numbers}, nil
 	}
-	interval, retries := h.interval, h.retries
-	if interval == 0 {
-		interval = healthInterval
-	}
-	if retries == 0 {
-		retries = healthRetries
-	}
-	return &pipeline.Ready{
-		Exec: []string{"/bin/sh", "-c", h.command}, Interval: h.startInterval,
-		Timeout: max(healthAtLeast, h.startPeriod+time.Duration(retries)*interval),
-	}, nil
+	return nil, nil
 }

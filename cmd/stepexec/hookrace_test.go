@@ -30,7 +30,7 @@ func TestHookAndKeeperHaveNoDataRace(t *testing.T) {
 	r := newHookRunner(t, hookImages(t))
 	r.prepare(t, func(args, _ map[string]any) {
 		service := map[string]any{"image": r.image, "entryPoint": "sleep", "entryPointArgs": []string{"1000"}}
-		quick := map[string]any{"image": r.image, "entryPoint": "true"} // ends while the job gets ready
+		quick := map[string]any{"image": r.image, "entryPoint": "sleep", "entryPointArgs": []string{"1"}} // ends among the calls
 		args["services"] = []any{service, quick}
 	})
 	var calls sync.WaitGroup

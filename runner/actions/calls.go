@@ -45,6 +45,10 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 		switch {
 		case len(streams) != 2:
 			a = failed(errors.New("the call has no streams"))
+		case c.Logs:
+			if err := s.diary.writeLogs(streams[0]); err != nil {
+				a = failed(err)
+			}
 		case c.Script != nil:
 			a = s.script(ctx, serving, c.Script, streams)
 		case c.Container != nil:
@@ -58,6 +62,7 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 		a = failed(err)
 		a.Log = log
 	}
+	a.Deaths = s.diary.deaths()
 	return a
 }
 
@@ -84,6 +89,9 @@ func (s *server) script(ctx context.Context, serving *engine.Serving, c *Contain
 	joined, err := serving.Plan().Join(jobName)
 	if err != nil {
 		return failed(err)
+	}
+	if serving.Ended(jobName) != nil {
+		return failed(errors.New(s.diary.ended(jobName)))
 	}
 	exit, err := serving.Exec(ctx, joined, o)
 	var command *sandbox.CommandError

@@ -43,9 +43,12 @@ func (j jobs) owns(folder string) bool {
 	return filepath.Dir(folder) == j.dir && strings.HasPrefix(filepath.Base(folder), j.prefix)
 }
 
+// all are the folders of the runner's jobs that are still there.
+func (j jobs) all() ([]string, error) { return filepath.Glob(filepath.Join(j.dir, j.prefix+"*")) }
+
 // endAll ends every job of the runner that is still there: it runs one at a time.
 func (j jobs) endAll(ctx context.Context) error {
-	all, err := filepath.Glob(filepath.Join(j.dir, j.prefix+"*"))
+	all, err := j.all()
 	if err != nil {
 		return err
 	}

@@ -42,8 +42,7 @@ func (h *Hook) Run(ctx context.Context, stdin io.Reader) int {
 // complain says what stepexec could not do, in the runner's words, so that it shows in the
 // job's summary.
 func (h *Hook) complain(err error) {
-	text := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace("stepexec: " + err.Error())
-	fmt.Fprintln(h.Stdout, "::error::"+text)
+	fmt.Fprintln(h.Stdout, "::error::"+escaped("stepexec: "+err.Error()))
 }
 
 func (h *Hook) run(ctx context.Context, stdin io.Reader) (int, error) {
@@ -59,6 +58,7 @@ func (h *Hook) run(ctx context.Context, stdin io.Reader) (int, error) {
 	case PrepareJob:
 		return codeOf(h.prepare(ctx, jobs, &request))
 	case CleanupJob:
+		h.showServices(ctx, jobs)
 		return codeOf(jobs.endAll(ctx))
 	case RunScriptStep, RunContainerStep:
 		return h.step(ctx, jobs, &request)
@@ -219,7 +219,41 @@ func (h *Hook) call(ctx context.Context, folder string, what *call) (int, error)
 	for _, warning := range a.Warnings {
 		fmt.Fprintln(h.Stdout, "warning: "+warning)
 	}
+	h.tellDeaths(&a)
 	return h.end(a)
+}
+
+// tellDeaths has the runner annotate the job with services that have ended by themselves.
+func (h *Hook) tellDeaths(a *answer) {
+	for _, text := range a.Deaths {
+		fmt.Fprintln(h.Stdout, "::warning::"+escaped(text))
+	}
+}
+
+// logsTime bounds how long the logs of services are waited for at the end of a job.
+const logsTime = 5 * time.Second
+
+// showServices writes what the services of a job have printed. The end of the job does not
+// depend on it: a keeper that has died or hangs has nothing to show.
+func (h *Hook) showServices(ctx context.Context, jobs jobs) {
+	folders, err := jobs.all()
+	if err != nil {
+		return
+	}
+	for _, folder := range folders {
+		conn, err := dial(folder)
+		if err != nil {
+			continue
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(logsTime))
+		a, err := h.relayed(func(stdout, stderr *os.File) (answer, error) {
+			return (&call{Logs: true}).request(ctx, conn, stdout, stderr)
+		})
+		_ = conn.Close()
+		if err == nil {
+			h.tellDeaths(&a)
+		}
+	}
 }
 
 // end says whose failure it was: the runner will tell people to see its administrator.

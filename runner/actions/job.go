@@ -59,6 +59,9 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", name, err)
 		}
+		if step.Ready == nil {
+			step.Ready = &pipeline.Ready{Health: &pipeline.Health{}}
+		}
 		if c.ContextName == "" {
 			j.nameByImage(step)
 		}

@@ -75,7 +75,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 		return fmt.Errorf("make the job's socket: %w", err)
 	}
 	ending, end := context.WithCancelCause(ctx)
-	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, kill: make(chan struct{}), ending: ending, end: end}
+	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, diary: newDiary(j), kill: make(chan struct{}), ending: ending, end: end}
 	watching := s.watch(ending, o.Temp)
 	defer watching.Wait()
 	defer end(nil)
@@ -88,7 +88,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 		}
 	})()
 	err = k.Execute(ctx, run.Work{
-		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.start.event(voice), Serve: s.serve,
+		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.event, Serve: s.serve,
 		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/", LookupEnv: os.LookupEnv}, Default: o.Folders.policy(o.Network == sandbox.NetworkHost),
 	})
 	if cause := context.Cause(ending); cause != nil && !s.start.isReady() {
@@ -108,6 +108,7 @@ type server struct {
 	folder   string
 	voice    *Voice
 	start    start
+	diary    *diary
 	kill     chan struct{}           // closed: what runs is killed without grace
 	ending   context.Context         // ends when the job shall end
 	end      context.CancelCauseFunc // ends it
@@ -117,64 +118,44 @@ type server struct {
 	serving *engine.Serving // nil: the job is not ready yet, or is over
 }
 
-// start is what is known about the start of the job's containers. The goroutine that delivers
-// events and the one that serves calls both use it.
-type start struct {
-	mu    sync.Mutex
-	ready bool
-	why   string // reasons why containers did not start
+// event listens to the job's run.
+func (s *server) event(e event.Event) {
+	s.diary.event(e)
+	s.start.event(s.voice, e)
 }
 
-// event tells the hook what goes on until the job is ready.
-func (s *start) event(voice *Voice) func(event.Event) {
-	return func(e event.Event) {
-		switch e.Kind {
-		case event.PullStarted:
-			voice.Say("pull " + e.Image)
-		case event.Warning:
-			voice.Say("warning: " + e.Text)
-		case event.StepFinished:
-			s.ended(e.Result)
+// firstLook is how long a service must have run before the job counts as ready: one that lacks
+// a variable, or the port of another, ends at once.
+const firstLook = 300 * time.Millisecond
+
+// checkAlive fails for a container that has ended before the job could begin.
+func (s *server) checkAlive(ctx context.Context, serving *engine.Serving) error {
+	timer := time.NewTimer(time.Until(s.diary.lastStart().Add(firstLook)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ending.Done():
+		return context.Cause(s.ending)
+	}
+	for i := range s.job.pipeline.Services {
+		name := s.job.pipeline.Services[i].Name
+		if serving.Ended(name) != nil {
+			return errors.New(s.diary.ended(name))
 		}
 	}
-}
-
-// ended notes the end of a container.
-func (s *start) ended(r *event.StepResult) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.ready:
-	case r.Error != "":
-		s.why += fmt.Sprintf("; %s: %s", r.Step, r.Error)
-	case r.Status == event.Failed || r.NotReady:
-		s.why += fmt.Sprintf("; %s ended with exit code %d", r.Step, r.ExitCode)
-	}
-}
-
-func (s *start) reasons() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.why
-}
-
-func (s *start) isReady() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ready
-}
-
-func (s *start) setReady() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ready = true
+	return nil
 }
 
 // serve tells the hook that all is ready, and returns when the job ends and no call uses its
 // containers any more.
 func (s *server) serve(ctx context.Context, serving *engine.Serving) error {
 	s.setServing(serving) // before the hook hears of it
-	err := s.respond(serving)
+	err := s.checkAlive(ctx, serving)
+	if err == nil {
+		err = s.respond(serving)
+	}
 	if err == nil {
 		select {
 		case <-s.ending.Done():

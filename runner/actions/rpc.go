@@ -20,6 +20,7 @@ const socketName = "socket"
 type call struct {
 	Script    *Container `json:"script,omitempty"`    // to be run in the job's container
 	Container *Container `json:"container,omitempty"` // to be run beside it
+	Logs      bool       `json:"logs,omitempty"`      // of the services, to be written to the first stream
 	End       bool       `json:"end,omitempty"`
 }
 
@@ -28,7 +29,8 @@ type answer struct {
 	Code     int      `json:"code"`
 	Error    string   `json:"error,omitempty"` // a failure that is stepexec's own
 	Warnings []string `json:"warnings,omitempty"`
-	Log      []string `json:"log,omitempty"` // details of that failure for whoever runs stepexec
+	Deaths   []string `json:"deaths,omitempty"` // services that have ended since the last call, with their last lines
+	Log      []string `json:"log,omitempty"`    // details of that failure for whoever runs stepexec
 }
 
 // listen makes the socket of a job. Its folder is the user's alone.
