@@ -67,6 +67,7 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	mask := p.Admitted.Mask()
 	say := func(line string) { m.say(mask.String(line)) }
 	on := m.Sandbox
+	on.RuntimeCalls = on.RuntimeCalls || m.Settings.RuntimeCalls
 	on.Warn = func(line string) { say("warning: " + line) }
 	host, err := sandbox.Open(ctx, on)
 	if err != nil {

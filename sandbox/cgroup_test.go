@@ -44,9 +44,9 @@ func groupsOfStep(t *testing.T, host *sandbox.Host) (all []string) {
 
 func TestCgroupParentIsMadeAndTakenAway(t *testing.T) {
 	root := t.TempDir()
-	first, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
+	first, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeCalls: byCalls()})
 	must(t, err)
-	second, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
+	second, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeCalls: byCalls()})
 	must(t, err)
 	step := func() *sandbox.Step {
 		s := script(t, "cat /proc/1/cgroup")
@@ -79,7 +79,7 @@ func TestCgroupParentOfSomebodyElseStays(t *testing.T) {
 	}
 	must(t, os.Mkdir(dir, 0o755))
 	t.Cleanup(func() { must(t, os.Remove(dir)) })
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: testRuntime()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: testRuntime(), RuntimeCalls: byCalls()})
 	must(t, err)
 	step := script(t, "true")
 	step.Advanced.CgroupParent = "/stepexec-test-other/ours"
@@ -101,7 +101,7 @@ func TestCgroupParentOfADeadRunIsTakenAway(t *testing.T) {
 	if len(groups(t, "/stepexec-test-dead/builds")) == 0 {
 		t.Fatalf("the dead run left no cgroup, so this test shows nothing: %v, %s", err, out)
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeCalls: byCalls()})
 	must(t, err)
 	must(t, host.Leftovers())
 	must(t, host.Close())

@@ -44,6 +44,7 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if s.init, err = os.FindProcess(pid); err != nil {
 		return fmt.Errorf("hold the container's init process: %w", err)
 	}
+	s.direct = s.isDirect(s.host, spec)
 	if err := writePidFile(s.step, pid); err != nil {
 		return err
 	}

@@ -40,6 +40,10 @@ type Options struct {
 	// weaker: what a step may do with CAP_SYS_CHROOT can lead out of it.
 	NoPivot bool
 
+	// RuntimeCalls has the runtime itself start and delete every container. Otherwise stepexec does
+	// so where it knows how the runtime keeps its state, which saves two processes a step.
+	RuntimeCalls bool
+
 	CDIDirs []string // where CDI specifications are; nil: /etc/cdi and /var/run/cdi
 
 	Warn func(line string) // is told what steps ask for and do not get; nil: nobody
@@ -73,6 +77,7 @@ type Host struct {
 	cgroup2      bool  // the machine has cgroup v2 alone
 	systemd      bool  // makes the steps' cgroups
 	noPivot      bool  // see Options
+	direct       bool  // starts and deletes containers without the runtime, see isDirect
 	leftovers    error // see Leftovers
 
 	rootless     bool        // this process is in a user namespace: its root is some user of the machine
@@ -140,6 +145,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err := host.makeRuntimeRoot(o.RuntimeRoot); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
+	host.direct = !o.RuntimeCalls && o.RuntimeRoot == "" && keepsKnownState(ctx, o.Root, runtime)
 	return host, nil
 }
 

@@ -37,9 +37,9 @@ func TestNothingIsLeftWhenTheRuntimeIsKilledAtAnyMoment(t *testing.T) {
 	for _, parent := range []string{"", fmt.Sprintf("/killed-%d/builds", os.Getpid())} {
 		root := t.TempDir()
 		killing := filepath.Join(t.TempDir(), "killing")
-		write(t, killing, fmt.Sprintf("#!/bin/bash\nexec timeout --foreground -s KILL 0.0$(printf %%02d $((RANDOM %% 60 + 1))) %s \"$@\"\n", real))
+		write(t, killing, fmt.Sprintf("#!/bin/bash\n[ \"$1\" = --version ] && exec %[1]s --version\nexec timeout --foreground -s KILL 0.0$(printf %%02d $((RANDOM %% 60 + 1))) %[1]s \"$@\"\n", real))
 		must(t, os.Chmod(killing, 0o755))
-		host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: killing})
+		host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: killing, RuntimeCalls: byCalls()})
 		must(t, err)
 		killed := 0
 		for i := range 40 {

@@ -27,7 +27,7 @@ func TestNextRunClearsAwayOneThatDied(t *testing.T) {
 	if left, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root)); err != nil || len(left) == 0 {
 		t.Fatalf("the dead run left no mounts, so this test shows nothing (%v)", err)
 	}
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeCalls: byCalls()})
 	must(t, err)
 	must(t, host.Leftovers())
 	must(t, host.Close())
@@ -48,7 +48,7 @@ func TestLeftoversThatStayAreReportedAndDisturbNoRun(t *testing.T) {
 	dead := filepath.Join(root, "runs", "dead", "runtime", "dead-1")
 	must(t, os.MkdirAll(dead, 0o700))
 	write(t, filepath.Join(dead, "state.json"), "not what a runtime writes")
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeCalls: byCalls()})
 	must(t, err)
 	defer host.Close()
 	if left := host.Leftovers(); left == nil || !strings.Contains(left.Error(), "clear away run dead") {
@@ -66,7 +66,7 @@ func TestDieWhileAStepRuns(t *testing.T) {
 		return
 	}
 	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), RuntimeRoot: os.Getenv("SANDBOX_RUNTIME_ROOT"),
-		SystemdCgroup: bySystemd()})
+		SystemdCgroup: bySystemd(), RuntimeCalls: byCalls()})
 	must(t, err)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	must(t, err)

@@ -40,6 +40,7 @@ type Sandbox struct {
 	init    *os.Process   // the container's init process, held by a pidfd
 	term    *Terminal     // nil: none
 	reaped  bool          // init's exit status has been collected
+	direct  bool          // started and deleted without the runtime, see isDirect
 	waiting string        // the kernel's name of init before it executes the command
 	fault   *programFault // what would keep the kernel from executing the command; nil: nothing seen
 	upper   string        // the folder of what it writes outside its mounts
@@ -214,7 +215,11 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
 	s.lookAtProgram()
-	if err := s.runtime.Start(ctx, s.id); err != nil {
+	if s.direct {
+		if err := s.startDirectly(ctx); err != nil {
+			return fmt.Errorf("start container: %w", err)
+		}
+	} else if err := s.runtime.Start(ctx, s.id); err != nil {
 		return runtimeError("start container", s.log, err)
 	}
 	if s.term != nil {
@@ -308,6 +313,9 @@ func (s *Sandbox) deleteContainer() error {
 	}
 	if _, err := os.Stat(filepath.Join(s.runtime.Root, s.id)); errors.Is(err, os.ErrNotExist) {
 		return nil // the runtime has removed it by itself, after a failed create
+	}
+	if s.direct && s.deleteDirectly() {
+		return nil
 	}
 	s.deleted = make(chan error, 1)
 	go func() { // ends with awaitDelete

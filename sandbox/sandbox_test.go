@@ -59,7 +59,7 @@ func write(t *testing.T, path, text string) {
 func openHost(t *testing.T) *sandbox.Host {
 	t.Helper()
 	root := t.TempDir()
-	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), SystemdCgroup: bySystemd()})
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), SystemdCgroup: bySystemd(), RuntimeCalls: byCalls()})
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, host.Close())

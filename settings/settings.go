@@ -16,6 +16,8 @@ type Settings struct {
 	Limits      unpack.Limits    // of one layer; 0 in a field: its default
 	History     History          // which records of runs are kept
 	OutputLimit int64            // bytes of a step's output that are shown and recorded; 0: nothing is said
+
+	RuntimeCalls bool // the runtime itself starts and deletes every container
 }
 
 // Parse reads settings. File names in them are relative to the folder of file, which is not read itself; the keys of
@@ -33,6 +35,7 @@ func Parse(file string, data []byte) (Settings, error) {
 			"layer_format":  func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
 			"limits":        func(n *yaml.Node) { s.Limits = p.limits(n) },
 			"history":       func(n *yaml.Node) { s.History = p.history(n) },
+			"runtime_calls": func(n *yaml.Node) { s.RuntimeCalls = p.boolean(n) },
 			"output_limit":  func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
 		})
 		if verify != nil {

@@ -15,6 +15,8 @@ type settingsFlags struct {
 	mirrors     []string
 	storeLimit  string
 	layerFormat string
+
+	runtimeCalls bool
 }
 
 func (f *settingsFlags) add(flags *pflag.FlagSet) {
@@ -30,6 +32,11 @@ func (f *settingsFlags) addRegistries(flags *pflag.FlagSet) {
 func (f *settingsFlags) addStore(flags *pflag.FlagSet) {
 	flags.StringVar(&f.storeLimit, "store-limit", "", "when something was unpacked, remove images until the store takes up no more than `SIZE`, such as 20GB, or none")
 	flags.StringVar(&f.layerFormat, "layer-format", "", "how new layers are kept: auto, directories or erofs")
+}
+
+// addRuntimeCalls adds the flag of commands that run containers.
+func (f *settingsFlags) addRuntimeCalls(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.runtimeCalls, "runtime-calls", false, "have the runtime start and delete every container, also where stepexec can do so by itself; slower")
 }
 
 // load returns the settings of the file with the flags over them.
@@ -53,5 +60,6 @@ func (f *settingsFlags) load() (settings.Settings, error) {
 			return s, fmt.Errorf("--layer-format: %w", err)
 		}
 	}
+	s.RuntimeCalls = s.RuntimeCalls || f.runtimeCalls
 	return s, nil
 }

@@ -110,6 +110,7 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	o.policy.add(flags)
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
+	o.settings.addRuntimeCalls(flags)
 	addRuntime(flags, &o.runtime)
 	addRuntimeRoot(flags, &o.runtimeRoot)
 	addSystemdCgroup(flags, &o.systemd)

@@ -63,6 +63,7 @@ func (w *workbench) add(flags *pflag.FlagSet, def string, pull fetch.Policy) {
 	w.settings.add(flags)
 	w.settings.addRegistries(flags)
 	w.settings.addStore(flags)
+	w.settings.addRuntimeCalls(flags)
 	addRuntime(flags, &w.runtime)
 	addRuntimeRoot(flags, &w.runtimeRoot)
 	addSystemdCgroup(flags, &w.systemd)

@@ -101,6 +101,7 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	o.policy.add(flags)
 	o.settings.addRegistries(flags)
 	o.settings.addStore(flags)
+	o.settings.addRuntimeCalls(flags)
 	addRuntime(flags, &o.runtime)
 	addNoPivot(flags, &o.noPivot)
 	flags.StringVar(&o.runtime, "runc-binary", "runc", "OCI runtime, like --runtime")

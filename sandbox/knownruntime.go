@@ -1,0 +1,90 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// knownRuntimes is the file of a state root that says what was found out about the runtime that
+// was used last.
+const knownRuntimes = "runtime.json"
+
+// knownRuntime is what was found out about a program, and which file that was.
+type knownRuntime struct {
+	Path    string
+	Device  uint64
+	Inode   uint64
+	Size    int64
+	Changed int64  // ctime, nanoseconds since 1970
+	Version string // the first line of what --version prints
+}
+
+// keepsKnownState asks a runtime for its version and reports whether it keeps the state of containers as
+// runc 1.x does. The answer is remembered in the state root for as long as the program is the
+// same file.
+func keepsKnownState(ctx context.Context, root, runtime string) bool {
+	now, err := identify(runtime)
+	if err != nil {
+		return false
+	}
+	file := filepath.Join(root, knownRuntimes)
+	if data, err := os.ReadFile(file); err == nil {
+		var known knownRuntime
+		if json.Unmarshal(data, &known) == nil {
+			now.Version = known.Version
+			if known == now {
+				return isKnownVersion(known.Version)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, runtime, "--version").Output()
+	if err != nil {
+		return false
+	}
+	now.Version, _, _ = strings.Cut(string(out), "\n")
+	now.remember(file)
+	return isKnownVersion(now.Version)
+}
+
+// isKnownVersion takes runc 1.x. There were release candidates of 1.0.0 for years.
+func isKnownVersion(line string) bool {
+	minor, ok := strings.CutPrefix(line, "runc version 1.")
+	return ok && !strings.HasPrefix(minor, "0.0-rc")
+}
+
+func identify(path string) (knownRuntime, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return knownRuntime{}, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return knownRuntime{Path: path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Changed: st.Ctim.Nano()}, nil
+}
+
+// remember writes what was found out. A root that cannot be written to is not remembered in, which
+// costs a call of the runtime each run.
+func (k knownRuntime) remember(file string) {
+	data, err := json.Marshal(k)
+	if err != nil {
+		return
+	}
+	written, err := os.CreateTemp(filepath.Dir(file), "."+knownRuntimes+"-*")
+	if err != nil {
+		return
+	}
+	_, err = written.Write(data)
+	if err = errors.Join(err, written.Close()); err == nil {
+		err = os.Rename(written.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(written.Name())
+	}
+}
