@@ -14,12 +14,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/sandbox/guardwait"
 )
 
 // Guard waits until the run of a directory is over, which the end of the pipe
 // tells, and clears away what is left of it if its process has died, however
 // that was: a dead process's end of a pipe is closed by the kernel. It is
-// called in a process of its own, with its standard input; see Options.Guard.
+// called in a process of its own, with its standard input; see Options.Guard. That process has
+// waited before, in package guardwait.
 func Guard(ctx context.Context, pipe *os.File, dir, runtime string) error {
 	// Typed by hand, this would delete whatever directory is named.
 	_, err := os.Stat(filepath.Join(dir, "private"))
@@ -82,9 +85,8 @@ func startGuard(ctx context.Context, args []string, dir, runtime string) (*guard
 			command.Env = append(command.Env, name+"="+value)
 		}
 	}
-	// It hardly runs: more threads for speed would be a waste. (GOGC=20 made its start, which is beside the first
-	// container's, take 13 ms of CPU in place of 11.)
-	command.Env = append(command.Env, "GOMAXPROCS=1")
+	// It hardly runs: more threads for speed would be a waste.
+	command.Env = append(command.Env, guardwait.Variable+"=1", "GOMAXPROCS=1")
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the guard of the run: %w", err), out.Close())
