@@ -38,6 +38,7 @@ func RunContainer(ctx context.Context, o sandbox.Options) (err error) {
 		return fmt.Errorf("there is no test program for this processor")
 	}
 	if _, missing := os.Stat(o.Root); missing != nil {
+		o.RuntimeCalls = true // otherwise what is known of the runtime would be remembered there
 		defer func() {
 			_ = os.Remove(filepath.Join(o.Root, "runs")) // as the next: only when it is empty
 			_ = os.Remove(o.Root)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -40,12 +41,12 @@ func judgeRuntime(path, about string) Result {
 	return ok(detail)
 }
 
-var versionOf = regexp.MustCompile(`^runc version (\d+)\.(\d+)\.(\d+)(-rc\.?(\d+))?`)
+var versionOf = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^runc version (\d+)\.(\d+)\.(\d+)(-rc\.?(\d+))?`) })
 
 // vulnerabilities names what is known of a version of runc. A step needs an
 // image or a mount made for the purpose to use them.
 func vulnerabilities(line string) string {
-	parts := versionOf.FindStringSubmatch(line)
+	parts := versionOf().FindStringSubmatch(line)
 	if parts == nil {
 		return ""
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Mode is what happens to connections that leave the run.
@@ -66,7 +67,9 @@ func (l List) Strings() []string {
 	return texts
 }
 
-var nameForm = regexp.MustCompile(`^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$`)
+var nameForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$`)
+})
 
 const maxName = 253 // bytes, of RFC 1035 without the dot at the end
 
@@ -84,7 +87,7 @@ func Parse(text string) (Rule, error) {
 	switch {
 	case strings.Contains(host, "/") || strings.Contains(host, ":"):
 		return Rule{}, fmt.Errorf("%q is not a network: write it like 10.0.0.0/8 or 2001:db8::/32", host)
-	case !nameForm.MatchString(name) || len(name) > maxName || looksLikeAddress(name):
+	case !nameForm().MatchString(name) || len(name) > maxName || looksLikeAddress(name):
 		return Rule{}, fmt.Errorf("%q is not a name, an address or a network: write it like api.example.com:443, *.example.com:443 or 10.0.0.0/8:5432", text)
 	case strings.HasPrefix(name, "*.") && !strings.Contains(name[2:], "."):
 		return Rule{}, fmt.Errorf("%q allows a whole top-level domain (name the domain below it)", text)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -79,7 +80,7 @@ func (r *run) readExports(n *node) (list []string, err error) {
 	return parseExports(data)
 }
 
-var exportLine = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(=|<<)(.*)$`)
+var exportLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(=|<<)(.*)$`) })
 
 // parseExports reads lines of NAME=value, and lines of NAME<<END followed by the lines of
 // the value and a line END. It returns NAME=value in the order of the file.
@@ -96,7 +97,7 @@ func parseExports(data []byte) ([]string, error) {
 		if strings.TrimSpace(lines[i]) == "" {
 			continue
 		}
-		parts, at := exportLine.FindStringSubmatch(lines[i]), i+1
+		parts, at := exportLine().FindStringSubmatch(lines[i]), i+1
 		if parts == nil { // the line stays out of the message: it may be half of a secret
 			return nil, fmt.Errorf("$STEPEXEC_OUTPUT, line %d: not a variable (write NAME=value, or NAME<<END with the value in the lines up to END)", at)
 		}

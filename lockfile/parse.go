@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/opencontainers/go-digest"
@@ -106,10 +107,10 @@ func (p *parser) images() (Images, error) {
 }
 
 // platformPattern is OS/ARCH or OS/ARCH/VARIANT.
-var platformPattern = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9_.]+)?$`)
+var platformPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9_.]+)?$`) })
 
 func (p *parser) entry(images Images, image, platform string) error {
-	if !platformPattern.MatchString(platform) {
+	if !platformPattern().MatchString(platform) {
 		return p.fail("platform %q is not OS/ARCH or OS/ARCH/VARIANT", platform)
 	}
 	token, err := p.token()

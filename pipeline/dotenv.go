@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/joho/godotenv"
@@ -175,7 +176,7 @@ func standIns(text string) (standIn, error) {
 	return standIn{free[0], free[1], free[2]}, nil
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*`)
+var variableName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*`) })
 
 // expand replaces the variables of a value, in which dollar stands for $.
 func (d *dotenv) expand(value, dollar string) (string, error) {
@@ -187,7 +188,7 @@ func (d *dotenv) expand(value, dollar string) (string, error) {
 			return out.String(), nil
 		}
 		inside, braced := strings.CutPrefix(after, "{")
-		name := variableName.FindString(inside)
+		name := variableName().FindString(inside)
 		value = inside[len(name):]
 		if braced && (name == "" || !strings.HasPrefix(value, "}")) {
 			return "", errors.New("a ${ must be followed by the name of a variable and a } (write \\$ for a dollar sign)")

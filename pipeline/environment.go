@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // environment reads a map from names to scalars or secrets, or a list.
@@ -82,14 +83,14 @@ func checkVariable(name string) error {
 
 const secretRule = "the name of a secret has letters, digits and any of _ . -"
 
-var secretFileName = regexp.MustCompile(`^\.?[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+var secretFileName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.?[A-Za-z0-9_][A-Za-z0-9_.-]*$`) })
 
-var secretName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+var secretName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`) })
 
 // fromSecret reads {from_secret: NAME}.
 func (r *reader) fromSecret(v value) string {
 	name := ""
-	r.object(v, fields{"from_secret": func(v value) { name = r.matching(v, secretName, secretRule) }})
+	r.object(v, fields{"from_secret": func(v value) { name = r.matching(v, secretName(), secretRule) }})
 	if _, given := v.get("from_secret"); !given {
 		r.missing(v, "from_secret")
 	}
@@ -134,13 +135,13 @@ func (r *reader) secret(v value) SecretUse {
 			r.wrongType(v, "a string or a map")
 			return use
 		}
-		if use.Name = r.matching(v, secretName, secretRule); use.Name != "" {
+		if use.Name = r.matching(v, secretName(), secretRule); use.Name != "" {
 			use.File = path.Join(SecretDirectory, use.Name)
 		}
 		return use
 	}
 	r.object(v, fields{
-		"name": func(v value) { use.Name = r.matching(v, secretName, secretRule) },
+		"name": func(v value) { use.Name = r.matching(v, secretName(), secretRule) },
 		"file": func(v value) { use.File = r.secretFile(v) },
 		"env": func(v value) {
 			use.Env = r.word(v)
@@ -162,7 +163,7 @@ func (r *reader) secret(v value) SecretUse {
 func (r *reader) pullSecrets(v value) []SecretUse {
 	var uses []SecretUse
 	for _, entry := range r.entries(v) {
-		uses = append(uses, SecretUse{Position: entry.position(), Name: r.matching(entry, secretName, secretRule)})
+		uses = append(uses, SecretUse{Position: entry.position(), Name: r.matching(entry, secretName(), secretRule)})
 	}
 	return uses
 }
@@ -176,7 +177,7 @@ func (r *reader) secretFile(v value) string {
 	name := strings.TrimPrefix(text, SecretDirectory+"/")
 	// A path with .. or / in it could put the secret where another user of the
 	// workspace reads it.
-	if !secretFileName.MatchString(name) {
+	if !secretFileName().MatchString(name) {
 		r.wrong(v, fmt.Sprintf("%q is not directly below %s", text, SecretDirectory), "write a plain file name")
 		return ""
 	}

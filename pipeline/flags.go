@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Flag is a key of a step as a command line gives it.
@@ -42,11 +43,11 @@ func ParseStep(flags []Flag) (*Step, error) {
 	return s, p.errs.result()
 }
 
-var listIndex = regexp.MustCompile(`\[[0-9]+\]`)
+var listIndex = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[[0-9]+\]`) })
 
 // flagName turns the path of a key, like ulimits.nofile, into --ulimit.nofile.
 func flagName(path string, flags []Flag) string {
-	path = listIndex.ReplaceAllString(path, "")
+	path = listIndex().ReplaceAllString(path, "")
 	key, rest, _ := strings.Cut(path, ".")
 	for _, f := range flags {
 		if f.Key == key {

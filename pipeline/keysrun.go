@@ -11,7 +11,7 @@ func runKeys() []Key {
 			Schema:     `{"type": "string", "pattern": "^[^\\s\\x00-\\x1f\\x7f]+$"}`,
 			BesideSpec: true,
 			read: func(p *parser, s *Step, v value) {
-				s.Image = p.matching(v, imageForm, "an image reference has no spaces")
+				s.Image = p.matching(v, imageForm(), "an image reference has no spaces")
 			},
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Image) },
 		},
@@ -20,7 +20,7 @@ func runKeys() []Key {
 			Doc:    "Platform of the image, like linux/arm64.",
 			Schema: `{"type": "string", "pattern": "^[a-z0-9]+/[a-z0-9_]+(/v[0-9]+)?$"}`,
 			read: func(p *parser, s *Step, v value) {
-				s.Platform = p.matching(v, platformForm, "write it like linux/amd64 or linux/arm/v7")
+				s.Platform = p.matching(v, platformForm(), "write it like linux/amd64 or linux/arm/v7")
 			},
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Platform) },
 		},

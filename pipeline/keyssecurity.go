@@ -75,7 +75,7 @@ func securityKeys() []Key {
 				{Name: "apparmor-default-profile", Kind: TextFlag, Usage: "`PROFILE`, like --apparmor: it must be loaded"},
 			},
 			read: func(p *parser, s *Step, v value) {
-				s.Security.AppArmor = p.matching(v, imageForm, "a profile's name has no spaces")
+				s.Security.AppArmor = p.matching(v, imageForm(), "a profile's name has no spaces")
 			},
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Security.AppArmor) },
 		},

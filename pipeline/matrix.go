@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const (
@@ -77,26 +78,26 @@ func (p *Pipeline) Cells() []Cell {
 	return append(cells, m.Include...)
 }
 
-var matrixVariable = regexp.MustCompile(`\$\{matrix\.([^}]*)\}`)
+var matrixVariable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{matrix\.([^}]*)\}`) })
 
 // Image puts the cell's values in the place of ${matrix.NAME} in an image reference.
 func (c Cell) Image(image string) string {
 	values := c.values()
-	return matrixVariable.ReplaceAllStringFunc(image, func(found string) string {
-		return values[matrixVariable.FindStringSubmatch(found)[1]]
+	return matrixVariable().ReplaceAllStringFunc(image, func(found string) string {
+		return values[matrixVariable().FindStringSubmatch(found)[1]]
 	})
 }
 
 // image is that of a step in the planned cell, which must still be a reference.
 func (pl *planner) image(s *Step) string {
 	image := pl.substitute(pl.in.Cell.Image(s.Image), s.Position)
-	if image != s.Image && !imageForm.MatchString(image) {
+	if image != s.Image && !imageForm().MatchString(image) {
 		pl.fail(s.Position, fmt.Sprintf("%s becomes %q, which is not an image", s.Image, image), "an image reference has no spaces", nil)
 	}
 	return image
 }
 
-var axisName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var axisName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
 
 const axisRule = "the name of an axis is that of a variable: letters, digits and _"
 
@@ -119,7 +120,7 @@ func (p *parser) matrix(v value) Matrix {
 			m.Include = p.cells(field)
 		case pair.name == "exclude":
 			m.Exclude = p.cells(field)
-		case !axisName.MatchString(pair.name):
+		case !axisName().MatchString(pair.name):
 			p.misplaced(field, fmt.Sprintf("%q is not valid as the name of an axis", pair.name), axisRule)
 		default:
 			axis := Axis{pair.name, p.axisValues(field)}
@@ -197,7 +198,7 @@ func (p *parser) cells(v value) []Cell {
 		}
 		var cell Cell
 		for _, pair := range item.pairs {
-			if !axisName.MatchString(pair.name) {
+			if !axisName().MatchString(pair.name) {
 				p.misplaced(item.field(pair), fmt.Sprintf("%q is not valid as the name of an axis", pair.name), axisRule)
 			}
 			cell = append(cell, AxisValue{pair.name, p.axisValue(item.field(pair))})

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The options of mount(8) and of the OCI runtime specification that make sense
@@ -16,8 +17,13 @@ var (
 		"atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
 		"private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
 	}
-	bindOptions  = []string{"bind", "rbind", "rro"}
-	tmpfsOptions = map[string]*regexp.Regexp{
+	bindOptions      = []string{"bind", "rbind", "rro"}
+	tmpfsOptionNames = []string{"size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks="}
+)
+
+// tmpfsOptions are the forms of what these options are set to.
+var tmpfsOptions = sync.OnceValue(func() map[string]*regexp.Regexp {
+	return map[string]*regexp.Regexp{
 		"size":      regexp.MustCompile(`^[0-9]+[kKmMgG%]?$`),
 		"mode":      regexp.MustCompile(`^0?[0-7]{1,4}$`),
 		"uid":       regexp.MustCompile(`^[0-9]{1,10}$`),
@@ -25,8 +31,7 @@ var (
 		"nr_inodes": regexp.MustCompile(`^[0-9]+[kKmMgG]?$`),
 		"nr_blocks": regexp.MustCompile(`^[0-9]+[kKmMgG]?$`),
 	}
-	tmpfsOptionNames = []string{"size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks="}
-)
+})
 
 func checkOptions(mountType string, options []string) error {
 	if slices.Contains(options, "ro") && slices.Contains(options, "rw") {
@@ -47,7 +52,7 @@ func checkOption(mountType, option string) error {
 	known := slices.Concat(commonOptions, bindOptions)
 	if mountType == "tmpfs" {
 		name, text, _ := strings.Cut(option, "=")
-		if form, isKnown := tmpfsOptions[name]; isKnown {
+		if form, isKnown := tmpfsOptions()[name]; isKnown {
 			if form.MatchString(text) {
 				return nil
 			}

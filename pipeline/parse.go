@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // maxSteps bounds what a file may ask for; services count too.
@@ -146,8 +147,10 @@ func (p *parser) named(v value, read func(v value, name string)) {
 const maxName = 100
 
 var (
-	stepName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9_.-])?$`)
-	hostName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+	stepName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9_.-])?$`) })
+	hostName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+	})
 )
 
 // name checks the name of a step, given at v, and notes it down.
@@ -159,7 +162,7 @@ func (p *parser) name(v value, name string, service bool) {
 	switch first, taken := p.names[name]; {
 	case len(name) > maxName:
 		complain(v, fmt.Sprintf("the name has %d characters, more than the %d allowed", len(name), maxName), "")
-	case !stepName.MatchString(name):
+	case !stepName().MatchString(name):
 		complain(v, fmt.Sprintf("%q is not valid as a name", name),
 			"use letters, digits, spaces and any of _ . - with a letter or digit first")
 	case service && !IsPeerName(name):

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/docker/go-units"
 )
@@ -65,7 +66,7 @@ func (p *parser) output(v value) string {
 	return file
 }
 
-var ownerForm = regexp.MustCompile(`^[0-9]{1,10}:[0-9]{1,10}$`)
+var ownerForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,10}:[0-9]{1,10}$`) })
 
 // owner reads uid:gid, or me: who owns the workspace.
 func (p *parser) owner(v value) *Owner {
@@ -79,7 +80,7 @@ func (p *parser) owner(v value) *Owner {
 	uid, gid, _ := strings.Cut(text, ":")
 	u, uidErr := strconv.ParseUint(uid, 10, 32)
 	g, gidErr := strconv.ParseUint(gid, 10, 32)
-	if !ownerForm.MatchString(text) || uidErr != nil || gidErr != nil {
+	if !ownerForm().MatchString(text) || uidErr != nil || gidErr != nil {
 		p.wrong(v, fmt.Sprintf("%q is not an owner", text), "write numbers like 1000:1000, or me for the owner of the workspace")
 		return nil
 	}
@@ -149,7 +150,9 @@ func (p *parser) labels(v value) map[string]string {
 	return labels
 }
 
-var sysctlForm = regexp.MustCompile(`^(net\.[a-z0-9_.-]+|fs\.mqueue\.[a-z0-9_]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced))$`)
+var sysctlForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(net\.[a-z0-9_.-]+|fs\.mqueue\.[a-z0-9_]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced))$`)
+})
 
 // sysctls reads settings that the kernel keeps for each namespace.
 func (p *parser) sysctls(v value) map[string]string {
@@ -160,7 +163,7 @@ func (p *parser) sysctls(v value) map[string]string {
 	settings := map[string]string{}
 	for _, pair := range v.pairs {
 		field := v.field(pair)
-		if !sysctlForm.MatchString(pair.name) || strings.Contains(pair.name, "..") {
+		if !sysctlForm().MatchString(pair.name) || strings.Contains(pair.name, "..") {
 			p.misplaced(field, fmt.Sprintf("%q is not a setting of a step's own namespaces", pair.name), "a step may set net.*, fs.mqueue.*, kernel.msg*, kernel.sem and kernel.shm*")
 		}
 		settings[pair.name] = p.scalar(field)

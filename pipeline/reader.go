@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,14 +31,14 @@ type value struct {
 // fields says for every key of a map how its value is read.
 type fields map[string]func(value)
 
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var plainKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_-]+$`) })
 
 func (v value) field(p pair) value {
 	name := p.name
 	if len(name) > 64 {
 		name = strings.ToValidUTF8(name[:64], "") + "…"
 	}
-	if !plainKey.MatchString(name) {
+	if !plainKey().MatchString(name) {
 		name = strconv.Quote(name)
 	}
 	if v.parent != nil {

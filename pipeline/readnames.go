@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/container"
 )
@@ -21,7 +22,7 @@ func (p *parser) portsTogether(v value, s *Step) {
 const maxHostname = 64
 
 func (p *parser) hostname(v value) string {
-	text := p.matching(v, hostName, "a host name has letters, digits, - and dots")
+	text := p.matching(v, hostName(), "a host name has letters, digits, - and dots")
 	if len(text) > maxHostname {
 		p.wrong(v, fmt.Sprintf("has %d characters, and Linux takes %d at most", len(text), maxHostname), "")
 		return ""
@@ -46,28 +47,28 @@ func (p *parser) hostAddress(v value) string {
 	return p.address(v)
 }
 
-var zoneForm = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
+var zoneForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]*$`) })
 
 // isAddress: ParseAddr takes any text for the zone of an IPv6 address, line ends too.
 func isAddress(text string) bool {
 	address, err := netip.ParseAddr(text)
-	return err == nil && zoneForm.MatchString(address.Zone())
+	return err == nil && zoneForm().MatchString(address.Zone())
 }
 
 // The forms of what becomes a line of /etc/resolv.conf and /etc/hosts. A line end or
 // a space in it would write further entries.
 var (
-	domainForm         = regexp.MustCompile(`^(\.|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?)$`)
-	resolverOptionForm = regexp.MustCompile(`^[a-z0-9-]+(:[0-9]+)?$`)
-	extraHostForm      = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
+	domainForm         = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\.|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?)$`) })
+	resolverOptionForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9-]+(:[0-9]+)?$`) })
+	extraHostForm      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`) })
 )
 
 func (p *parser) domain(v value) string {
-	return p.matching(v, domainForm, "write a domain like example.org")
+	return p.matching(v, domainForm(), "write a domain like example.org")
 }
 
 func (p *parser) resolverOption(v value) string {
-	return p.matching(v, resolverOptionForm, "write it like ndots:2 or rotate, see resolv.conf(5)")
+	return p.matching(v, resolverOptionForm(), "write it like ndots:2 or rotate, see resolv.conf(5)")
 }
 
 // maxPeerName bounds the name of a host, in bytes, as RFC 1035 has it.
@@ -75,7 +76,9 @@ const maxPeerName = 253
 
 // IsPeerName reports whether other steps can reach a step by a name. It may have
 // underscores, which names of services often have, unlike what a host calls itself.
-func IsPeerName(name string) bool { return len(name) <= maxPeerName && extraHostForm.MatchString(name) }
+func IsPeerName(name string) bool {
+	return len(name) <= maxPeerName && extraHostForm().MatchString(name)
+}
 
 // alias reads a name of a step, which /etc/hosts and the run's name server have.
 func (p *parser) alias(v value) string {
@@ -94,7 +97,7 @@ func (p *parser) extraHosts(v value) []HostAddress {
 	case mapKind:
 		for _, pair := range v.pairs {
 			field := v.field(pair)
-			if !extraHostForm.MatchString(pair.name) {
+			if !extraHostForm().MatchString(pair.name) {
 				p.misplaced(field, fmt.Sprintf("%q is not valid as the name of a host", pair.name), "")
 			}
 			hosts = append(hosts, HostAddress{Name: pair.name, Address: p.hostAddress(field)})
@@ -116,14 +119,16 @@ func (p *parser) extraHost(v value) HostAddress {
 	}
 	cut := strings.IndexAny(text, ":=")
 	name, address := text[:max(cut, 0)], strings.Trim(text[cut+1:], "[]")
-	if !isAddress(address) && address != container.HostGateway || !extraHostForm.MatchString(name) {
+	if !isAddress(address) && address != container.HostGateway || !extraHostForm().MatchString(name) {
 		p.wrong(v, fmt.Sprintf("%q is not a name and an address", text), "write it like db:192.0.2.7")
 		return HostAddress{}
 	}
 	return HostAddress{Name: name, Address: address}
 }
 
-var portForm = regexp.MustCompile(`^(?:(?:([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?$`)
+var portForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:(?:([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?$`)
+})
 
 func (p *parser) ports(v value) []Port {
 	if v.kind != listKind {
@@ -159,7 +164,7 @@ func (p *parser) port(v value) Port {
 		p.wrongType(v, "a string or a number")
 		return Port{}
 	}
-	parts := portForm.FindStringSubmatch(v.text)
+	parts := portForm().FindStringSubmatch(v.text)
 	if parts == nil {
 		p.wrong(v, fmt.Sprintf("%q is not a port", v.text), "write it like 8080:80, 127.0.0.1:8080:80 or 53:53/udp")
 		return Port{}

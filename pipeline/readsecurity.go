@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/capability"
 )
@@ -43,9 +44,11 @@ func (p *parser) capability(v value) string {
 
 var (
 	// cdiForm is the qualified name of the Container Device Interface specification.
-	cdiForm = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?=[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`)
-	gpuForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`)
-	rwmForm = regexp.MustCompile(`^r?w?m?$`)
+	cdiForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?=[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`)
+	})
+	gpuForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`) })
+	rwmForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^r?w?m?$`) })
 )
 
 // devices reads paths of the host and names of the Container Device Interface.
@@ -61,7 +64,7 @@ func (p *parser) devices(v value, s *Security) {
 		case text == "":
 		case strings.HasPrefix(text, "/"):
 			s.Devices = append(s.Devices, p.device(item, text))
-		case cdiForm.MatchString(text):
+		case cdiForm().MatchString(text):
 			s.CDI = append(s.CDI, text)
 		default:
 			p.wrong(item, fmt.Sprintf("%q is not a device", text), "write a path like /dev/fuse:/dev/fuse:rwm, or a CDI name like vendor.com/class=name")
@@ -77,7 +80,7 @@ func (p *parser) device(v value, text string) Device {
 	if len(rest) > 0 && strings.HasPrefix(rest[0], "/") {
 		d.Destination, rest = path.Clean(rest[0]), rest[1:]
 	}
-	if len(rest) == 1 && rest[0] != "" && rwmForm.MatchString(rest[0]) {
+	if len(rest) == 1 && rest[0] != "" && rwmForm().MatchString(rest[0]) {
 		d.Permissions, rest = rest[0], nil
 	}
 	switch {
@@ -93,11 +96,11 @@ func (p *parser) device(v value, text string) Device {
 // gpu reads a GPU by its number or UUID, all of them, or a CDI name of another vendor.
 func (p *parser) gpu(v value) string {
 	text := p.scalar(v)
-	if cdiForm.MatchString(text) {
+	if cdiForm().MatchString(text) {
 		return text
 	}
 	text = strings.TrimPrefix(text, "device=") // docker's form
-	if v.scalar() && !gpuForm.MatchString(text) {
+	if v.scalar() && !gpuForm().MatchString(text) {
 		p.wrong(v, fmt.Sprintf("%q is not a GPU", text), "write all, a number from 0, a UUID, or a CDI name")
 		return ""
 	}

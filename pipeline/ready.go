@@ -158,7 +158,7 @@ func (p *parser) readyTogether(v value, s *Step, service bool) {
 }
 
 // IsHostName reports whether the name of a step can be that of a host, too.
-func IsHostName(name string) bool { return hostName.MatchString(name) }
+func IsHostName(name string) bool { return hostName().MatchString(name) }
 
 // serviceNeeds finds the services that must be ready before a step starts: those that it
 // names in its depends_on, or a step that it depends on does, and those that no step names.

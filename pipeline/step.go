@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // step reads a step or a service. The name is "" when it stands inside the map.
@@ -95,9 +96,9 @@ func (p *parser) exitCodes(v value) []int {
 	return codes
 }
 
-var platformForm = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/v[0-9]+)?$`)
+var platformForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/v[0-9]+)?$`) })
 
-var imageForm = regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`)
+var imageForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`) })
 
 func (p *parser) command(v value) string {
 	switch {
@@ -141,11 +142,11 @@ func (p *parser) directory(v value) string {
 	return ""
 }
 
-var userForm = regexp.MustCompile(`^[^\s:\x00-\x1f\x7f]+(:[^\s:\x00-\x1f\x7f]+)?$`)
+var userForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^\s:\x00-\x1f\x7f]+(:[^\s:\x00-\x1f\x7f]+)?$`) })
 
 func (p *parser) user(v value) string {
 	text := p.notEmpty(v)
-	if text != "" && !userForm.MatchString(text) {
+	if text != "" && !userForm().MatchString(text) {
 		p.wrong(v, fmt.Sprintf("%q is not valid", text), "write a name or a uid, and after a colon a group or a gid")
 		return ""
 	}

@@ -7,12 +7,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // substitution is ${matrix.AXIS}, ${env.NAME} or ${env.NAME:-DEFAULT}.
-var substitution = regexp.MustCompile(`\$\{(matrix|env)\.([^}]*)\}`)
+var substitution = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{(matrix|env)\.([^}]*)\}`) })
 
-var envSubstitution = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(:-.*)?$`)
+var envSubstitution = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(:-.*)?$`) })
 
 // substitute puts the values of a run in the place of ${matrix.AXIS} and ${env.NAME} in a
 // value of a native file. A variable that nobody gives is an error: with an empty text in its
@@ -22,7 +23,7 @@ func (pl *planner) substitute(text string, at Position) string {
 		return text
 	}
 	axes := pl.in.Cell.values()
-	return substitution.ReplaceAllStringFunc(text, func(found string) string {
+	return substitution().ReplaceAllStringFunc(text, func(found string) string {
 		kind, name, byDefault, hasDefault := parseSubstitution(found)
 		if kind == "matrix" {
 			return axes[name]
@@ -52,7 +53,7 @@ func (pl *planner) substituteAll(texts []string, at Position) []string {
 
 // parseSubstitution takes ${KIND.NAME:-DEFAULT} apart.
 func parseSubstitution(found string) (kind, name, byDefault string, hasDefault bool) {
-	parts := substitution.FindStringSubmatch(found)
+	parts := substitution().FindStringSubmatch(found)
 	kind, name = parts[1], parts[2]
 	if kind == "env" {
 		name, byDefault, hasDefault = strings.Cut(name, ":-")
@@ -84,12 +85,12 @@ func (s *Setting) texts() []string {
 func (p *parser) checkSubstitutions(out *Pipeline, axes map[string]bool) {
 	check := func(at Position, key string, texts []string) {
 		at.Key = strings.TrimPrefix(at.Key+"."+key, ".")
-		for _, found := range substitution.FindAllString(strings.Join(texts, "\n"), -1) {
+		for _, found := range substitution().FindAllString(strings.Join(texts, "\n"), -1) {
 			kind, name, _, _ := parseSubstitution(found)
 			switch {
 			case kind == "matrix":
 				p.checkAxis(at, name, axes)
-			case !envSubstitution.MatchString(strings.TrimSuffix(strings.TrimPrefix(found, "${env."), "}")):
+			case !envSubstitution().MatchString(strings.TrimSuffix(strings.TrimPrefix(found, "${env."), "}")):
 				p.errs.add(&Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key,
 					Message: fmt.Sprintf("%s is not a variable", found), Hint: "write ${env.NAME} or ${env.NAME:-DEFAULT}"})
 			}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Types of mounts whose source is a name in place of a path.
@@ -19,11 +20,11 @@ const (
 const WorkspaceVolume = ".workspace"
 
 var (
-	volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	volumeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`) })
 	volumeRule = "letters, digits and any of _ . -, at most 100, with a letter or digit first"
 )
 
-func isVolumeName(text string) bool { return len(text) <= maxName && volumeForm.MatchString(text) }
+func isVolumeName(text string) bool { return len(text) <= maxName && volumeForm().MatchString(text) }
 
 func (p *parser) volumeName(v value) string {
 	text := p.word(v)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -43,13 +44,13 @@ type writer struct {
 	names map[string]string // of steps and services, to what they are called in the file
 }
 
-var notInName = regexp.MustCompile(`[^A-Za-z0-9_. -]+`)
+var notInName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[^A-Za-z0-9_. -]+`) })
 
 // rename finds a name that a native file takes.
 func (w *writer) rename(name string, service bool) {
 	plain := name
-	if !stepName.MatchString(name) || len(name) > maxName || service && !IsPeerName(name) {
-		plain = strings.Trim(notInName.ReplaceAllString(name, "-"), "-. _")
+	if !stepName().MatchString(name) || len(name) > maxName || service && !IsPeerName(name) {
+		plain = strings.Trim(notInName().ReplaceAllString(name, "-"), "-. _")
 		if service {
 			plain = strings.Trim(strings.NewReplacer("_", "-", " ", "-").Replace(plain), "-")
 		}

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -175,18 +176,18 @@ func shownHost(host string) string {
 }
 
 var (
-	userinfo  = regexp.MustCompile(`(://)[^/\s"@]*@`)
-	query     = regexp.MustCompile(`\?[^\s"]*`)
-	basicAuth = regexp.MustCompile(`(?i)(bearer|basic) [^\s"]+`)
+	userinfo  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(://)[^/\s"@]*@`) })
+	query     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\?[^\s"]*`) })
+	basicAuth = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)(bearer|basic) [^\s"]+`) })
 )
 
 // scrub takes what may be secret out of a text that is not ours: passwords and
 // queries of URLs, authorisation headers, and all but the first line.
 func scrub(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
-	s = userinfo.ReplaceAllString(s, "$1***@")
-	s = query.ReplaceAllString(s, "?***")
-	s = basicAuth.ReplaceAllString(s, "$1 ***")
+	s = userinfo().ReplaceAllString(s, "$1***@")
+	s = query().ReplaceAllString(s, "?***")
+	s = basicAuth().ReplaceAllString(s, "$1 ***")
 	return strings.Map(func(r rune) rune {
 		if isControl(r) {
 			return ' '

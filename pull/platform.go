@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
@@ -53,7 +54,7 @@ func armVariant(machine string) string {
 	return "v7"
 }
 
-var platformPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+var platformPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`) })
 
 // architectures maps the names that tools other than Go use to Go's.
 var architectures = map[string]ocispec.Platform{
@@ -98,11 +99,11 @@ func normalise(p ocispec.Platform) (ocispec.Platform, error) {
 		}
 	}
 	for _, part := range []string{n.OS, n.Architecture} {
-		if !platformPattern.MatchString(part) {
+		if !platformPattern().MatchString(part) {
 			return n, fmt.Errorf("bad platform %q", format(p))
 		}
 	}
-	if n.Variant != "" && !platformPattern.MatchString(n.Variant) {
+	if n.Variant != "" && !platformPattern().MatchString(n.Variant) {
 		return n, fmt.Errorf("bad platform %q", format(p))
 	}
 	return n, nil

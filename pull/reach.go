@@ -43,7 +43,7 @@ func CheckTarget(text string) error {
 	if _, err := netip.ParsePrefix(text); err == nil {
 		return nil
 	}
-	if _, err := netip.ParseAddr(text); err == nil || hostPattern.MatchString(text) {
+	if _, err := netip.ParseAddr(text); err == nil || hostPattern().MatchString(text) {
 		return nil
 	}
 	return fmt.Errorf("it is not HOST, HOST:PORT, an address or a network such as 10.1.0.0/16")

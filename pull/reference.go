@@ -133,9 +133,13 @@ func cutDigest(s string) (rest string, d digest.Digest, err error) {
 // The grammar of https://github.com/distribution/reference and of the OCI
 // distribution specification (section "Pulling manifests").
 var (
-	hostPattern       = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
-	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern        = sync.OnceValue(func() *regexp.Regexp {
+	hostPattern = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
+	})
+	repositoryPattern = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	})
+	tagPattern = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 	})
 	digestPattern = sync.OnceValue(func() *regexp.Regexp {
@@ -194,15 +198,15 @@ func splitHost(s string) (host, rest string) {
 
 func checkName(host, repository string) error {
 	switch {
-	case !hostPattern.MatchString(host):
+	case !hostPattern().MatchString(host):
 		return errors.New("what is before the first / is not a registry's HOST or HOST:PORT")
 	case repository == "":
 		return errors.New("the repository is empty")
 	case len(repository) > 255:
 		return errors.New("the repository is longer than 255 characters")
-	case repositoryPattern.MatchString(repository):
+	case repositoryPattern().MatchString(repository):
 		return nil
-	case repositoryPattern.MatchString(strings.ToLower(repository)):
+	case repositoryPattern().MatchString(strings.ToLower(repository)):
 		return errors.New("the repository must be lower case")
 	default:
 		return errors.New("the repository may hold lower case letters and digits, with . _ __ or - between them, and /")

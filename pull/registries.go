@@ -96,7 +96,7 @@ func HostKey(host string) (string, error) { return hostKey(host), checkHost(host
 
 // checkHost accepts what a reference accepts as its registry.
 func checkHost(host string) error {
-	if !hostPattern.MatchString(host) {
+	if !hostPattern().MatchString(host) {
 		return errors.New("it is not HOST or HOST:PORT; leave out https://")
 	}
 	if first, _ := splitHost(host + "/x"); first == "docker.io" && hostKey(host) != "docker.io" {
@@ -111,7 +111,7 @@ func CheckMirror(mirror string) error {
 	if err := checkHost(host); err != nil {
 		return err
 	}
-	if found && !repositoryPattern.MatchString(path) {
+	if found && !repositoryPattern().MatchString(path) {
 		return errors.New("what is after the first / is not the beginning of a repository")
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -13,7 +14,7 @@ import (
 const maxSaid = 300
 
 // tokenLike is what may be a token in a registry's own words. Digests are not.
-var tokenLike = regexp.MustCompile(`(sha256:)?[A-Za-z0-9+_=~.-]{40,}`)
+var tokenLike = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(sha256:)?[A-Za-z0-9+_=~.-]{40,}`) })
 
 // said returns the messages of a registry's error (distribution specification, "Error codes"),
 // in quotes, as ` (the registry says "…")`, or "". They tell of vulnerabilities, quotas and
@@ -26,7 +27,7 @@ func (e *endpoint) said(status *transport.Error) string {
 		if text == "" || strings.EqualFold(text, string(d.Code)) {
 			continue
 		}
-		text = tokenLike.ReplaceAllStringFunc(scrub(e.credentials.mask(text)), func(found string) string {
+		text = tokenLike().ReplaceAllStringFunc(scrub(e.credentials.mask(text)), func(found string) string {
 			if strings.HasPrefix(found, "sha256:") {
 				return found
 			}

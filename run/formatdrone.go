@@ -4,14 +4,17 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pipeline/drone"
 )
 
 var (
-	droneName = regexp.MustCompile(`^\.?drone(\.[^/]*)?\.ya?ml$`)
-	droneKind = regexp.MustCompile(`(?m)^kind:[ \t]*["']?(pipeline|template)["']?[ \t]*(#.*)?\r?$`)
+	droneName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.?drone(\.[^/]*)?\.ya?ml$`) })
+	droneKind = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^kind:[ \t]*["']?(pipeline|template)["']?[ \t]*(#.*)?\r?$`)
+	})
 )
 
 // droneFormat is that of .drone.yml.
@@ -21,9 +24,9 @@ func droneFormat() format {
 		files: []string{".drone.yml", ".drone.yaml"},
 		event: "push",
 		named: func(path string, isFolder bool) bool {
-			return !isFolder && droneName.MatchString(filepath.Base(path))
+			return !isFolder && droneName().MatchString(filepath.Base(path))
 		},
-		holds: droneKind.Match,
+		holds: droneKind().Match,
 		root:  filepath.Dir,
 		load: func(path string, in formatInputs) (*pipeline.Set, error) {
 			params := map[string]string{}

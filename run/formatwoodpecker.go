@@ -4,12 +4,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pipeline/woodpecker"
 )
 
-var woodpeckerName = regexp.MustCompile(`^\.?woodpecker(\.[^/]*)?\.ya?ml$`)
+var woodpeckerName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.?woodpecker(\.[^/]*)?\.ya?ml$`) })
 
 // woodpeckerFormat is that of .woodpecker.yaml and of the folder .woodpecker.
 func woodpeckerFormat() format {
@@ -47,5 +48,5 @@ func isWoodpeckers(path string, isFolder bool) bool {
 		return isWoodpeckerFolder(path)
 	}
 	absolute, err := filepath.Abs(path)
-	return woodpeckerName.MatchString(filepath.Base(path)) || err == nil && isWoodpeckerFolder(filepath.Dir(absolute))
+	return woodpeckerName().MatchString(filepath.Base(path)) || err == nil && isWoodpeckerFolder(filepath.Dir(absolute))
 }

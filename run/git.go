@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -57,11 +58,11 @@ func (g gitCheckout) fill(ctx context.Context, f *pipeline.Facts) {
 	}
 }
 
-var remoteForm = regexp.MustCompile(`^(?:[a-z+]+://[^/]+/|[^/:]+:)/?(.+?)(?:\.git)?/?$`)
+var remoteForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:[a-z+]+://[^/]+/|[^/:]+:)/?(.+?)(?:\.git)?/?$`) })
 
 // repositoryOf turns https://host/owner/name.git or git@host:owner/name into owner/name.
 func repositoryOf(remote string) string {
-	parts := remoteForm.FindStringSubmatch(remote)
+	parts := remoteForm().FindStringSubmatch(remote)
 	if parts == nil {
 		return ""
 	}

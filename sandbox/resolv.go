@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/sandbox/network"
 )
@@ -108,7 +109,7 @@ func overrideResolv(base []byte, names *Names) []byte {
 }
 
 // resolvOption is an option of resolv.conf(5), such as ndots:2.
-var resolvOption = regexp.MustCompile(`^[a-z0-9-]+(:[0-9]+)?$`)
+var resolvOption = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9-]+(:[0-9]+)?$`) })
 
 func checkResolver(names *Names) error {
 	for _, server := range names.DNS {
@@ -122,7 +123,7 @@ func checkResolver(names *Names) error {
 		}
 	}
 	for _, option := range names.DNSOptions {
-		if !resolvOption.MatchString(option) {
+		if !resolvOption().MatchString(option) {
 			return fmt.Errorf("dns option %q: must be as in resolv.conf(5), such as ndots:2", option)
 		}
 	}

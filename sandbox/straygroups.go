@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,7 @@ import (
 // some milliseconds.
 const strayAge = time.Hour
 
-var runGroupName = regexp.MustCompile(`^stepexec-([a-z2-7]{10})-`)
+var runGroupName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^stepexec-([a-z2-7]{10})-`) })
 
 // removeStrayGroups removes the cgroups of runs that are over, of whatever state
 // root: their own runs could not, because the runtime was killed and they too, or
@@ -36,7 +37,7 @@ func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
 			if _, err := unix.Getxattr(path, cgroupMade, nil); err == nil {
 				made = append(made, path)
 			}
-			name := runGroupName.FindStringSubmatch(entry.Name())
+			name := runGroupName().FindStringSubmatch(entry.Name())
 			if name == nil {
 				return nil
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -39,11 +40,11 @@ func (p *parser) history(n *yaml.Node) (h History) {
 	return h
 }
 
-var ageForm = regexp.MustCompile(`^([1-9][0-9]{0,4})([dh])$`)
+var ageForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([1-9][0-9]{0,4})([dh])$`) })
 
 // parseAge reads days or hours, such as 30d.
 func parseAge(text string) (time.Duration, error) {
-	parts := ageForm.FindStringSubmatch(text)
+	parts := ageForm().FindStringSubmatch(text)
 	if parts == nil {
 		return 0, errors.New("want a number of days or hours, such as 30d or 12h, not " + quoted(text))
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -114,17 +115,17 @@ func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
 	return err
 }
 
-var notInFileName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+var notInFileName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[^A-Za-z0-9._-]+`) })
 
 func fileName(w *pipeline.Workflow) string {
 	parts := []string{w.Name}
 	for _, v := range w.Cell {
 		parts = append(parts, v.Value)
 	}
-	return strings.Trim(notInFileName.ReplaceAllString(strings.Join(parts, "-"), "-"), "-.")
+	return strings.Trim(notInFileName().ReplaceAllString(strings.Join(parts, "-"), "-"), "-.")
 }
 
-var substituted = regexp.MustCompile(`\$\{env\.([A-Za-z0-9_]+)\}`)
+var substituted = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{env\.([A-Za-z0-9_]+)\}`) })
 
 // lossesOf is what the native file does not say.
 func lossesOf(w *pipeline.Workflow, text []byte) []string {
@@ -140,7 +141,7 @@ func lossesOf(w *pipeline.Workflow, text []byte) []string {
 		losses = append(losses, "which runners it needs is not in the native file")
 	}
 	var used []string
-	for _, found := range substituted.FindAllStringSubmatch(string(text), -1) {
+	for _, found := range substituted().FindAllStringSubmatch(string(text), -1) {
 		used = append(used, found[1])
 	}
 	slices.Sort(used)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -108,7 +109,7 @@ func valueNode(v reflect.Value) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v.Interface())}
 }
 
-var wordStart = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
+var wordStart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`) })
 
 // keyOf is the key that decides a field alone, such as cpu_quota for Limits.CPUQuota, or
 // else the field's own name in the words of a file.
@@ -123,7 +124,7 @@ func keyOf(field string) string {
 		return keys[0]
 	}
 	field = field[strings.LastIndexByte(field, '.')+1:]
-	switch key := strings.ToLower(wordStart.ReplaceAllString(field, "${1}${3}_${2}${4}")); key {
+	switch key := strings.ToLower(wordStart().ReplaceAllString(field, "${1}${3}_${2}${4}")); key {
 	case "env":
 		return "environment"
 	case "reason":

@@ -5,11 +5,14 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-var secretFlag = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:([=,])(?s:(.*)))?$`)
+var secretFlag = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:([=,])(?s:(.*)))?$`)
+})
 
 // stepSecrets reads NAME, NAME=VALUE, or podman's NAME,type=env|mount,target=T.
 // The errors do not show what may be a value.
@@ -17,7 +20,7 @@ func stepSecrets(given []string) (map[string]string, []pipeline.SecretUse, error
 	secrets := map[string]string{}
 	var uses []pipeline.SecretUse
 	for _, text := range given {
-		parts := secretFlag.FindStringSubmatch(text)
+		parts := secretFlag().FindStringSubmatch(text)
 		if parts == nil {
 			return nil, nil, fmt.Errorf("--secret: the name of a secret has letters, digits and any of _ . - (write NAME, NAME=VALUE or NAME,type=env,target=VARIABLE)")
 		}
@@ -42,7 +45,7 @@ func stepSecrets(given []string) (map[string]string, []pipeline.SecretUse, error
 	return secrets, uses, nil
 }
 
-var secretFileName = regexp.MustCompile(`^\.?[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+var secretFileName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.?[A-Za-z0-9_][A-Za-z0-9_.-]*$`) })
 
 // secretTarget reads what is behind the name: where the secret is to be.
 func secretTarget(use *pipeline.SecretUse, options string) error {
@@ -63,7 +66,7 @@ func secretTarget(use *pipeline.SecretUse, options string) error {
 		return nil
 	}
 	file := strings.TrimPrefix(target, pipeline.SecretDirectory+"/")
-	if !secretFileName.MatchString(file) {
+	if !secretFileName().MatchString(file) {
 		return fmt.Errorf("--secret %s: %q is not directly below %s (write a plain file name)", use.Name, target, pipeline.SecretDirectory)
 	}
 	use.File = path.Join(pipeline.SecretDirectory, file)

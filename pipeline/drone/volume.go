@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -21,7 +22,7 @@ type volume struct {
 // reserved are names of volumes that are the runner's own.
 var reserved = []string{"workspace", "_workspace", "_docker_socket"}
 
-var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
+var volumeName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`) })
 
 func (t *translation) readVolumes(n pipeline.Node) {
 	if n.Kind() != "list" {
@@ -52,7 +53,7 @@ func (t *translation) readVolumes(n pipeline.Node) {
 		}
 		if v.host == "" && !v.memory {
 			v.name = name
-			if !volumeName.MatchString(name) {
+			if !volumeName().MatchString(name) {
 				v.name = fmt.Sprintf("volume-%d", len(t.volumes)+1)
 			}
 			t.out.Volumes = append(t.out.Volumes, v.name)

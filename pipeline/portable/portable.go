@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pipeline/envsubst"
@@ -86,8 +87,8 @@ func (c *conversion) setting(s *pipeline.Step, key string, setting *pipeline.Set
 }
 
 var (
-	braces = regexp.MustCompile(`\$\{([^}]*)\}`)
-	simple = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)((?::-|:=|-|=).*)?$`)
+	braces = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{([^}]*)\}`) })
+	simple = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)((?::-|:=|-|=).*)?$`) })
 )
 
 // value replaces the variables of a text in which a native file substitutes.
@@ -97,8 +98,8 @@ func (c *conversion) value(at pipeline.Position, key string, text *string) {
 		c.fail(at, key, "${env.…} and ${matrix.…} are variables of native files, and would be replaced", "")
 		return
 	}
-	*text = braces.ReplaceAllStringFunc(*text, func(found string) string {
-		parts := simple.FindStringSubmatch(found[2 : len(found)-1])
+	*text = braces().ReplaceAllStringFunc(*text, func(found string) string {
+		parts := simple().FindStringSubmatch(found[2 : len(found)-1])
 		if parts == nil {
 			return c.operated(at, key, found)
 		}
@@ -116,12 +117,12 @@ func (c *conversion) value(at pipeline.Position, key string, text *string) {
 	})
 }
 
-var firstName = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
+var firstName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`) })
 
 // operated replaces a variable with an operator, such as ${NAME:0:7}: that takes a value which
 // is known now.
 func (c *conversion) operated(at pipeline.Position, key, found string) string {
-	name := firstName.FindString(found)
+	name := firstName().FindString(found)
 	if _, known := c.workflow.Fixed[name]; known {
 		if done, err := envsubst.Substitute("", found, c.workflow.Fixed); err == nil {
 			return done
@@ -133,7 +134,7 @@ func (c *conversion) operated(at pipeline.Position, key, found string) string {
 }
 
 // inCommands finds the variables of a build that a shell would read.
-var inCommands = regexp.MustCompile(`\$(?:\{[#!]?)?((?:DRONE|CI)_[A-Z0-9_]+)(:?[-=])?`)
+var inCommands = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(?:\{[#!]?)?((?:DRONE|CI)_[A-Z0-9_]+)(:?[-=])?`) })
 
 // facts are the variables that tell of the run, which a native file has under other names.
 var facts = map[string]pipeline.RunFact{
@@ -146,7 +147,7 @@ var facts = map[string]pipeline.RunFact{
 func (c *conversion) commands(s *pipeline.Step) {
 	needed, optional := map[string]bool{}, map[string]bool{}
 	for _, command := range s.Commands {
-		for _, found := range inCommands.FindAllStringSubmatch(command, -1) {
+		for _, found := range inCommands().FindAllStringSubmatch(command, -1) {
 			name := found[1]
 			optional[name] = found[2] != "" && (optional[name] || !needed[name])
 			needed[name] = true
@@ -226,8 +227,8 @@ func (c *conversion) fields(v reflect.Value, at pipeline.Position, key string) {
 func (c *conversion) text(v reflect.Value, at pipeline.Position, key string) {
 	text := v.String()
 	if !strings.HasPrefix(key, "*") && !slices.Contains([]string{"name", "dependson", "file"}, key) {
-		for _, found := range braces.FindAllString(text, -1) {
-			name := firstName.FindString(found)
+		for _, found := range braces().FindAllString(text, -1) {
+			name := firstName().FindString(found)
 			value, err := envsubst.Substitute("", found, c.workflow.Fixed)
 			if _, known := c.workflow.Fixed[name]; !known || err != nil {
 				c.fail(at, key, fmt.Sprintf("%s: a native file has no variables here", found), fmt.Sprintf("give a value for every run: convert --env %s=VALUE", name))

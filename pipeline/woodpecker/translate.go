@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -255,11 +256,11 @@ func (t *translator) mount(s *Step, number int, text string) (pipeline.Mount, er
 	case path.IsAbs(source):
 		m.Create = true // docker makes it, too
 	case source == "":
-		m.Type, m.Source = pipeline.MountVolume, fmt.Sprintf("anonymous-%s-%d", notInVolume.ReplaceAllString(s.UUID, "-"), number)
+		m.Type, m.Source = pipeline.MountVolume, fmt.Sprintf("anonymous-%s-%d", notInVolume().ReplaceAllString(s.UUID, "-"), number)
 		t.out.Pipeline.Volumes = append(t.out.Pipeline.Volumes, m.Source)
 	case source == t.config.Volume:
 		m.Type, m.Source = pipeline.MountVolume, pipeline.WorkspaceVolume
-	case len(source) > maxVolume || !volumeForm.MatchString(source):
+	case len(source) > maxVolume || !volumeForm().MatchString(source):
 		return m, fmt.Errorf("%q is neither an absolute path nor the name of a volume", source)
 	default:
 		m.Type, m.Source = pipeline.MountCache, source
@@ -267,9 +268,9 @@ func (t *translator) mount(s *Step, number int, text string) (pipeline.Mount, er
 	return m, nil
 }
 
-var notInVolume = regexp.MustCompile(`[^A-Za-z0-9]+`)
+var notInVolume = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[^A-Za-z0-9]+`) })
 
-var volumeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+var volumeForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`) })
 
 const maxVolume = 100 // characters of a name
 

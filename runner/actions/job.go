@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
@@ -169,7 +170,7 @@ func (c *Container) setEnvironment(step *pipeline.Step, options []pipeline.Varia
 // would make whoever writes a workflow root of the machine.
 const dockerSocket = "/var/run/docker.sock"
 
-var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$`)
+var volumeName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$`) })
 
 func (c *Container) setMounts(step *pipeline.Step) error {
 	for _, v := range c.SystemMounts {
@@ -213,7 +214,7 @@ func (v *Volume) mount() (pipeline.Mount, error) {
 	switch {
 	case filepath.IsAbs(v.Source):
 		m.Source = filepath.Clean(v.Source) // the runner's paths may begin with two slashes
-	case volumeName.MatchString(v.Source):
+	case volumeName().MatchString(v.Source):
 		m.Type, m.Source, m.Create = pipeline.MountCache, policy.ActionsVolumes+v.Source, false
 	default:
 		return m, fmt.Errorf("volume %q: must be an absolute path of the host, or the name of a volume", v.Source)

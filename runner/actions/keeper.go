@@ -214,7 +214,7 @@ func (s *server) network(serving *engine.Serving, service string) string {
 	return "stepexec-" + serving.ID()
 }
 
-var alpineRelease = regexp.MustCompile(`(?m)^ID="?alpine"?\s*$`)
+var alpineRelease = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^ID="?alpine"?\s*$`) })
 
 // alpine reports whether the job's container is of Alpine Linux (os-release(5)).
 func alpine(serving *engine.Serving) (bool, error) {
@@ -224,7 +224,7 @@ func alpine(serving *engine.Serving) (bool, error) {
 			return false, err
 		}
 		if len(data) > 0 {
-			return alpineRelease.Match(data), nil
+			return alpineRelease().Match(data), nil
 		}
 	}
 	return false, nil
