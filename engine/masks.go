@@ -241,11 +241,13 @@ func (f *maskFile) failed() bool {
 type masking struct {
 	files *maskFiles
 	own   *maskFile
+	sudo  *setuidComplaint
 	*logs.MaskWriter
 }
 
 func (m masking) Write(data []byte) (int, error) {
 	m.files.look()
+	m.sudo.look(data)
 	if m.own.failed() {
 		return len(data), nil
 	}

@@ -74,7 +74,7 @@ func oneOrTwo(stdout, stderr io.Writer) []io.Writer {
 // sinks are where a step's streams go: nowhere, to its file, to the caller's
 // writers, or into events, one for each line. Everything but nowhere is masked. Whoever
 // waits for the step to be ready looks on.
-func (r *run) sinks(n *node, masks *maskFile, looked *printed) (sinks, error) {
+func (r *run) sinks(n *node, masks *maskFile, sudo *setuidComplaint, looked *printed) (sinks, error) {
 	var to sinks
 	switch {
 	case n.step.Output == pipeline.OutputNone:
@@ -97,7 +97,7 @@ func (r *run) sinks(n *node, masks *maskFile, looked *printed) (sinks, error) {
 		to = r.lineSinks(n, looked)
 	}
 	return to.through(func(_ int, to io.Writer) (io.Writer, io.Closer) {
-		w := masking{&r.maskFiles, masks, r.mask.Writer(to)}
+		w := masking{&r.maskFiles, masks, sudo, r.mask.Writer(to)}
 		return w, w
 	}), nil
 }

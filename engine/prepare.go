@@ -16,6 +16,7 @@ type prepared struct {
 	sandbox   *sandbox.Sandbox
 	console   *console
 	readiness *readiness // nil: nobody waits for the step to be ready
+	sudo      *setuidComplaint
 }
 
 // remove takes a prepared step away; on nil it does nothing.
@@ -64,7 +65,8 @@ func (r *run) create(ctx context.Context, n *node, step *sandbox.Step, ready *re
 	if err != nil {
 		return nil, errors.Join(err, from.close())
 	}
-	to, err := r.sinks(n, masks, ready.output())
+	sudo := newSetuidComplaint(n.step)
+	to, err := r.sinks(n, masks, sudo, ready.output())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("capture the step's output: %w", err), from.close(), masks.close())
 	}
@@ -76,7 +78,7 @@ func (r *run) create(ctx context.Context, n *node, step *sandbox.Step, ready *re
 	if err != nil {
 		return nil, err
 	}
-	p.readiness = ready
+	p.readiness, p.sudo = ready, sudo
 	if err := ready.checkFree(p.sandbox); err != nil {
 		return nil, errors.Join(err, p.remove())
 	}

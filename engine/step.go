@@ -140,7 +140,7 @@ func (r *run) execute(ctx, lasting context.Context, n *node, p *prepared) outcom
 	if exit.OOM && exit.Code == 0 {
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "out of memory, although the step succeeded: " + exit.OutOfMemory.String()})
 	}
-	end := r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(lasting, outcomeOf(lasting, exit, err, n.step.EndsRun))))
+	end := p.sudo.explain(r.export(n, exported, exportErr, unmasked(maskErr, p.readiness.judge(lasting, outcomeOf(lasting, exit, err, n.step.EndsRun)))))
 	removed = true
 	r.takeAway(n, p, end)
 	return end
@@ -158,14 +158,15 @@ func unmasked(err error, end outcome) outcome {
 // stop has not succeeded, whatever its exit code.
 func outcomeOf(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
 	var command *sandbox.CommandError
+	refused := errors.As(err, &command)
 	switch {
-	case ctx.Err() == nil && errors.As(err, &command):
+	case ctx.Err() != nil && (err == nil || refused): // the stop signal may come before the command is executed
+		status, code := endedBy(ctx)
+		return outcome{status, code, context.Cause(ctx)}
+	case refused:
 		return outcome{event.Failed, command.Code, err}
 	case err != nil:
 		return outcome{event.Failed, event.CodeError, err}
-	case ctx.Err() != nil:
-		status, code := endedBy(ctx)
-		return outcome{status, code, context.Cause(ctx)}
 	case exit.Code == 0:
 		return outcome{status: event.Succeeded}
 	case !exit.OOM && slices.Contains(endsRun, exit.Code):

@@ -22,7 +22,10 @@ func securityKeys() []Key {
 			Flags: []KeyFlag{
 				{Name: "allow-new-privs", Kind: ToggleFlag, Usage: "let setuid programs work"},
 			},
-			read:  func(p *parser, s *Step, v value) { s.Security.AllowNewPrivileges = p.boolean(v) },
+			read: func(p *parser, s *Step, v value) {
+				s.Security.AllowNewPrivileges = p.boolean(v)
+				s.NoNewPrivileges = !s.Security.AllowNewPrivileges
+			},
 			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Security.AllowNewPrivileges) },
 		},
 		{

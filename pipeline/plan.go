@@ -63,6 +63,10 @@ type Inputs struct {
 
 	Network string // network of the steps and services that name none; "" is host
 
+	// NoNewPrivileges makes setuid programs without effect in steps that do not ask for them
+	// by name, whatever the pipeline's default is.
+	NoNewPrivileges bool
+
 	// Egress is what the one who runs the pipeline allows it to reach. Lists of the file can
 	// only narrow it. nil: as the file says.
 	Egress *egress.Rules
@@ -297,6 +301,9 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Limits:        s.Limits,
 		Security:      s.Security,
 		Advanced:      s.Advanced,
+	}
+	if pl.pipeline.NewPrivileges && !pl.in.NoNewPrivileges && !s.NoNewPrivileges {
+		step.Security.AllowNewPrivileges = true
 	}
 	fromFiles := pl.files(s.EnvFiles, s.envFilesAt, pl.in.Dir)
 	pl.egress(&step, s)

@@ -51,8 +51,8 @@ type Step struct{ step pipeline.PlannedStep }
 type Joined struct{ service string }
 
 // Plan plans a pipeline under the policy and admits the plan. Files that the pipeline names
-// are opened beneath the folders that the policy allows, and steps that name no network get
-// one that it allows. The error is that of [pipeline.Pipeline.Plan], or Denials.
+// are opened beneath the folders that the policy allows, steps that name no network get one that
+// it allows, and setuid programs work by default only where it allows them. The error is that of [pipeline.Pipeline.Plan], or Denials.
 func (p *Policy) Plan(pl *pipeline.Pipeline, in pipeline.Inputs, o Origin) (*Plan, error) {
 	if !p.all {
 		in.Open = func(path string) (*os.File, error) {
@@ -66,6 +66,7 @@ func (p *Policy) Plan(pl *pipeline.Pipeline, in pipeline.Inputs, o Origin) (*Pla
 			in.Network = p.network()
 		}
 	}
+	in.NoNewPrivileges = in.NoNewPrivileges || !p.all && !p.rules.allowNewPrivileges
 	plan, err := pl.Plan(in)
 	if err != nil {
 		return nil, err

@@ -87,8 +87,8 @@ type Trust struct {
 	Mounts      []string // paths of the host that the runner mounts into every step
 }
 
-// FromServer is for pipelines that a CI server hands out: what [Untrusted] allows, and what
-// the server's own word on the repository adds. The error is about PrivilegedImages.
+// FromServer is for pipelines that a CI server hands out: what [Untrusted] allows, setuid
+// programs, and what the server's own word on the repository adds. The error is about PrivilegedImages.
 func FromServer(t Trust) (*Policy, error) {
 	r := untrusted()
 	for _, pattern := range t.PrivilegedImages {
@@ -104,6 +104,7 @@ func FromServer(t Trust) (*Policy, error) {
 	if t.Network {
 		r.ports = []portRange{{first: 1, last: 65535}}
 	}
+	r.allowNewPrivileges = true // which every step has, as with docker
 	r.ofRunner = t.Mounts
 	for _, path := range t.Mounts {
 		r.mounts = append(r.mounts, hostPath{path, true})
@@ -117,7 +118,7 @@ func FromServer(t Trust) (*Policy, error) {
 	if t.Security {
 		r.privilegedImages = []image{{any: true, asItLikes: true}}
 		r.capabilities = []string{"ALL"}
-		r.seccomp, r.apparmor, r.allowNewPrivileges, r.userNamespaces = true, true, true, true
+		r.seccomp, r.apparmor, r.userNamespaces = true, true, true
 		r.noMknod, r.nosuid, r.limits = false, false, ceilings{}
 	}
 	return &Policy{name: "of the server's trust", rules: r}, nil
@@ -127,7 +128,7 @@ func FromServer(t Trust) (*Policy, error) {
 // GitHub Actions.
 const ActionsVolumes = "github."
 
-// Actions is for the jobs of GitHub Actions: what [Untrusted] allows, named volumes, which are
+// Actions is for the jobs of GitHub Actions: what [Untrusted] allows, setuid programs, named volumes, which are
 // caches apart from all others, and the runner's own folders, some for writing and some for
 // reading. No folder may be one that a job could replace by a link: name the folder above it.
 // hostNetwork is for a runner that puts jobs on the host's network.
@@ -137,6 +138,7 @@ func Actions(write, read []string, hostNetwork bool) *Policy {
 		p.rules.networks = append(p.rules.networks, "host")
 	}
 	p.name, p.rules.volumes = "actions", ActionsVolumes
+	p.rules.allowNewPrivileges = true // which every container has, as with docker
 	for _, folder := range write {
 		p.rules.mounts = append(p.rules.mounts, hostPath{folder, true})
 	}

@@ -24,3 +24,12 @@ func TestHookShowsATraceInOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestHookLetsSetuidProgramsWork(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	r.prepare(t, nil)
+	const status = "grep NoNewPrivs /proc/self/status"
+	if got := r.script(t, status); got.out != "NoNewPrivs:\t0\n" {
+		t.Errorf("without a policy: %s", got.out)
+	}
+}

@@ -32,7 +32,7 @@ type translation struct {
 
 // pipeline translates a document.
 func (p *parser) pipeline(d document) {
-	t := &translation{parser: p, out: &pipeline.Pipeline{File: p.file, Name: d.name, StopOnFailure: true, NeedsUnsaid: true}, base: "/drone/src",
+	t := &translation{parser: p, out: &pipeline.Pipeline{File: p.file, Name: d.name, StopOnFailure: true, NeedsUnsaid: true, NewPrivileges: true}, base: "/drone/src",
 		volumes: map[string]volume{}, services: map[string]bool{}, others: map[string]bool{}, plugins: map[string]bool{}}
 	t.stage = Stage{Name: d.name, OS: "linux", Arch: "amd64"}
 	if p.o.Stage != nil {

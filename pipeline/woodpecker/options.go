@@ -83,6 +83,7 @@ func merge(step, extra *pipeline.Step) {
 	mergeLimits(&step.Limits, &extra.Limits)
 	s, e := &step.Security, &extra.Security
 	s.ReadOnly, s.AllowNewPrivileges = s.ReadOnly || e.ReadOnly, s.AllowNewPrivileges || e.AllowNewPrivileges
+	step.NoNewPrivileges = step.NoNewPrivileges || extra.NoNewPrivileges
 	s.CapAdd, s.CapDrop = append(s.CapAdd, e.CapAdd...), append(s.CapDrop, e.CapDrop...)
 	s.Seccomp, s.AppArmor = cmp.Or(s.Seccomp, e.Seccomp), cmp.Or(s.AppArmor, e.AppArmor)
 }

@@ -32,7 +32,7 @@ type Translation struct {
 // pipeline.Errors, one for each key of a step that cannot be had.
 func (c *Config) Pipeline(d Defaults) (*Translation, error) {
 	t := &translator{config: c, defaults: d, trust: d.Trust, out: &Translation{
-		Pipeline: &pipeline.Pipeline{Name: "workflow", Workspace: pluginBase},
+		Pipeline: &pipeline.Pipeline{Name: "workflow", Workspace: pluginBase, NewPrivileges: true},
 		Steps:    map[string]*Step{},
 	}}
 	var before []string

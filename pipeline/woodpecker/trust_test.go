@@ -22,7 +22,7 @@ var optionValues = map[string]string{
 // that changes its class must be looked at.
 var needs = map[string]string{
 	"cache":   "volumes",
-	"cap_add": "security", "allow_new_privileges": "security", "seccomp": "security", "apparmor": "security",
+	"cap_add": "security", "seccomp": "security", "apparmor": "security",
 }
 
 // Every key of a native step stands in backend_options, compiled or in a file, for those that

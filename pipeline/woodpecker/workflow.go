@@ -68,7 +68,7 @@ func (p *parser) workflow(text string) error {
 	if err := p.Err(); err != nil {
 		return err
 	}
-	p.out = &pipeline.Pipeline{File: p.file, Name: workflowName(p.file), NeedsUnsaid: true}
+	p.out = &pipeline.Pipeline{File: p.file, Name: workflowName(p.file), NeedsUnsaid: true, NewPrivileges: true}
 	p.outcome = pipeline.Workflow{Pipeline: p.out, Cell: p.cell}
 	p.base, p.path = pluginBase, "src"
 	if len(documents) != 1 {
