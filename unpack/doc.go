@@ -24,11 +24,12 @@
 //	images/<key>.json                 the records of pulled images; their times of change are those of the last use
 //	tmp/<key>, locks/<key>            work in progress and the file lock of who does it
 //
-// Decisions where the field differs: a directory of a layer hides a symbolic link of the same name below it,
-// as in overlayfs (docker, containerd), and an entry below a symbolic link of its own layer is refused rather
-// than resolved. Control of overlayfs from inside a tar (0:0 devices, overlay xattrs) is refused or dropped. A hard link
-// to a lower file shares its inode with that file, but not with other names the file has in its own layer: that
-// is what overlayfs makes of a copied-up file too.
+// Decisions where other unpackers differ: an entry whose path leads through a symbolic link of its own layer
+// is unpacked where the link leads, inside the layer's root (docker, podman, containerd). A directory hides a
+// symbolic link of the same name in a lower layer (docker, podman; containerd follows the link). Control of
+// overlayfs from inside a tar (0:0 devices, overlay xattrs) is refused or dropped. A hard link to a lower file
+// shares its inode with that file, but not with other names that the file has in its own layer: overlayfs does
+// the same with a file that it copies up.
 //
-// It is not for fetching (a Layer brings its own stream) and not for mounting.
+// The package neither fetches (a Layer brings its own stream) nor mounts.
 package unpack

@@ -14,6 +14,7 @@ var (
 	ErrTooLarge = errors.New("layer is too large")
 
 	errInodes     = errors.New("no free inodes")
+	errNameless   = errors.New("the name is empty")
 	errClimbs     = errors.New("the name climbs out of the layer")
 	errWhiteout   = errors.New("invalid whiteout name")
 	errDevice     = errors.New("device 0:0 is an overlay whiteout: a layer must not bring one")

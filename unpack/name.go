@@ -11,12 +11,12 @@ const (
 	nameMax = 255  // NAME_MAX
 )
 
-// cleanName returns the path of a tar name inside the layer: no leading slash, no ".", no "..", "" for the
-// root. A name that climbs above the root is refused, for its author meant a file outside; ".." inside the
-// layer is resolved by its letters, which is exact because no path of a layer leads through a symbolic link.
+// cleanName returns the path of a tar name inside the layer: no leading slash, no ".", no "..", and ""
+// for the root. A name that climbs above the root is refused, because its author meant a file outside.
+// Other ".." are resolved by the letters of the name, before symbolic links, as docker and containerd do.
 func cleanName(name string, maxDepth int) (string, error) {
 	if name == "" {
-		return "", unix.ENOENT
+		return "", errNameless
 	}
 	if strings.IndexByte(name, 0) >= 0 {
 		return "", unix.EINVAL
