@@ -5,7 +5,7 @@
 BIN := bin/stepexec
 HELLO := fixtures/pipelines/hello
 
-.PHONY: build demo test vm lint bench man setup clean
+.PHONY: build demo test vm lint bench man install release setup clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o $(BIN) ./cmd/stepexec
@@ -23,6 +23,22 @@ vm: setup
 
 lint:
 	./scripts/lint.sh
+
+# The program, its man pages, completions and systemd units: make install PREFIX=/usr DESTDIR=...
+PREFIX := /usr/local
+install: build man
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/stepexec
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 out/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/lib/systemd/system
+	$(BIN) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/stepexec
+	for unit in contrib/*.service; do \
+		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit); \
+	done
+
+# Archives and packages for every machine, to out/release: make release VERSION=1.2.3
+release:
+	./scripts/release.sh $(VERSION)
 
 bench: setup build
 	./bench/warm.sh

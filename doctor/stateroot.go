@@ -98,7 +98,7 @@ func (m *Machine) diskSpace(context.Context) Result {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return fail(fmt.Sprintf("statfs %s: %v", dir, err), "")
 	}
-	return judgeSpace(int64(fs.Bavail)*fs.Bsize, int64(fs.Ffree), fs.Files > 0)
+	return judgeSpace(int64(fs.Bavail)*int64(fs.Bsize), int64(fs.Ffree), fs.Files > 0)
 }
 
 func judgeSpace(bytes, inodes int64, counted bool) Result {

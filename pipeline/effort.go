@@ -21,8 +21,8 @@ var errMatchingCost = errors.New("the patterns need too many comparisons with th
 // Effort is what deciding conditions has cost so far. Share one among the conditions of a
 // file, so that many costly ones cannot hold a machine for hours. The zero value is ready.
 type Effort struct {
-	expressions int // as counted by meter
-	matching    int // bytes of values times bytes of patterns
+	expressions int   // as counted by meter
+	matching    int64 // bytes of values times bytes of patterns
 }
 
 // Evaluate decides an expression about variables. A variable that is not there is nil. The
@@ -70,12 +70,12 @@ func (e *Effort) firstMatch(patterns []string, value string) (pattern string, hi
 }
 
 // matchCost returns an upper limit on the comparisons of bytes.
-func matchCost(pattern, value string) int {
-	cost := len(pattern) + len(value)
+func matchCost(pattern, value string) int64 {
+	cost := int64(len(pattern) + len(value))
 	if strings.Contains(pattern, "*") { // each star goes back and tries again
-		cost = (1 + len(pattern)) * (1 + len(value))
+		cost = int64(1+len(pattern)) * int64(1+len(value))
 	}
-	return cost * min(alternatives(pattern), maxAlternatives)
+	return cost * int64(min(alternatives(pattern), maxAlternatives))
 }
 
 // alternatives returns how many patterns without braces a pattern stands for:

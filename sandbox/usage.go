@@ -33,8 +33,8 @@ func usageOf(state *os.ProcessState) Usage {
 	usage := Usage{User: state.UserTime(), System: state.SystemTime()}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
 		const block = 512 // bytes; fixed, whatever the disk's are
-		usage.PeakMemory = r.Maxrss << 10
-		usage.BytesRead, usage.BytesWritten = r.Inblock*block, r.Oublock*block
+		usage.PeakMemory = int64(r.Maxrss) << 10
+		usage.BytesRead, usage.BytesWritten = int64(r.Inblock)*block, int64(r.Oublock)*block
 	}
 	return usage
 }

@@ -137,7 +137,7 @@ func keepLockedFlags(mounts []specs.Mount) {
 			{unix.ST_RDONLY, "ro"}, {unix.ST_NOSUID, "nosuid"}, {unix.ST_NODEV, "nodev"}, {unix.ST_NOEXEC, "noexec"},
 			{unix.ST_NOATIME, "noatime"}, {unix.ST_NODIRATIME, "nodiratime"},
 		} {
-			if fs.Flags&flag.bit != 0 && !slices.Contains(mounts[i].Options, flag.name) {
+			if int64(fs.Flags)&flag.bit != 0 && !slices.Contains(mounts[i].Options, flag.name) {
 				mounts[i].Options = append(slices.Clone(mounts[i].Options), flag.name)
 			}
 		}

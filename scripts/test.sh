@@ -9,7 +9,7 @@ set -u
 mkdir -p out
 failed=
 export GORACE=atexit_sleep_ms=0 # else every program sleeps for a second at its end
-go test -race -timeout 20m -v ./... >out/test.log 2>&1 || failed="out/test.log"
+go test -race -timeout 45m -v ./... >out/test.log 2>&1 || failed="out/test.log"
 (cd foreign && go test -timeout 10m -v ./...) >out/foreign.log 2>&1 || failed="$failed out/foreign.log"
 scripts/vm/test.sh >out/vm.log 2>&1 || failed="$failed out/vm.log"
 

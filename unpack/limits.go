@@ -123,7 +123,7 @@ func (b *budget) checkSpace(need int64) error {
 	if err := unix.Fstatfs(b.fd, &st); err != nil {
 		return failed("read free space", err)
 	}
-	free, size := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	free, size := int64(st.Bavail)*int64(st.Bsize), int64(st.Blocks)*int64(st.Bsize)
 	if margin := min(spaceMargin, size/20); size > 0 && need > free-margin {
 		return fmt.Errorf("%d bytes are free and %d of them are kept free: %w", free, margin, unix.ENOSPC)
 	}

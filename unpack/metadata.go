@@ -32,13 +32,14 @@ const (
 func (t *tree) metadata(hdr *tar.Header) (metadata, error) {
 	// -1 tells chown to keep the owner: root's, in whose name the file was just made.
 	const noID = 1<<32 - 1
-	if hdr.Uid < 0 || hdr.Uid >= noID || hdr.Gid < 0 || hdr.Gid >= noID {
+	if hdr.Uid < 0 || int64(hdr.Uid) >= noID || hdr.Gid < 0 || int64(hdr.Gid) >= noID {
 		return metadata{}, fmt.Errorf("owner %d:%d is out of range", hdr.Uid, hdr.Gid)
 	}
-	m := metadata{
-		mode: uint32(hdr.Mode & 0o7777), uid: hdr.Uid, gid: hdr.Gid,
-		mtime: unix.Timespec{Sec: hdr.ModTime.Unix(), Nsec: int64(hdr.ModTime.Nanosecond())},
+	mtime, err := unix.TimeToTimespec(hdr.ModTime)
+	if err != nil { // only where the kernel's seconds have 32 bits
+		return metadata{}, fmt.Errorf("time %v is out of range: %w", hdr.ModTime, err)
 	}
+	m := metadata{mode: uint32(hdr.Mode & 0o7777), uid: hdr.Uid, gid: hdr.Gid, mtime: mtime}
 	for key, value := range hdr.PAXRecords {
 		name, ok := strings.CutPrefix(key, xattrRecord)
 		if !ok {

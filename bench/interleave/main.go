@@ -104,7 +104,7 @@ func (c *command) run(counted bool) error {
 		state := cmd.ProcessState
 		c.wall = append(c.wall, wall)
 		c.cpu = append(c.cpu, state.UserTime()+state.SystemTime())
-		c.rss = append(c.rss, state.SysUsage().(*syscall.Rusage).Maxrss)
+		c.rss = append(c.rss, int64(state.SysUsage().(*syscall.Rusage).Maxrss))
 	}
 	return nil
 }

@@ -90,8 +90,8 @@ func (s *substitution) sizeOfVariable(n *parse.FuncNode) int {
 	return limited(value + arguments + 20) // ${#NAME} is a number
 }
 
-// beyond is more than any limit.
-const beyond = 1 << 40
+// beyond is more than any limit; the sum of two fits an int of 32 bits.
+const beyond = 1<<30 - 1
 
 func limited(n int) int { return min(n, beyond) }
 
