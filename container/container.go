@@ -57,6 +57,7 @@ type Ulimit struct {
 type Security struct {
 	Privileged         bool     // all capabilities, whatever CapDrop says, and all devices; no masked paths; seccomp and AppArmor only as profiles by name
 	AllowNewPrivileges bool     // whether setuid programs work
+	Unmask             bool     // whether the files of /proc and /sys that containers do not see are visible, and may be written where the kernel lets them
 	ReadOnly           bool     // whether the root file system is read-only
 	CapAdd, CapDrop    []string // capabilities such as NET_ADMIN, CAP_NET_ADMIN or ALL
 	Seccomp            string   // "" or "default", "unconfined", or the path of a profile in docker's JSON
@@ -64,6 +65,7 @@ type Security struct {
 	Devices            []Device // devices of the host
 	CDI                []string // qualified device names of the Container Device Interface, vendor.com/class=name
 	UIDMap, GIDMap     []IDMap  // maps of a user namespace; nil is none
+	Groups             []string // supplementary groups on top of the user's own: names of the image's /etc/group, or numbers
 }
 
 // Device is a device node of the host, or a directory of them.
@@ -82,8 +84,10 @@ type Advanced struct {
 	Namespaces   map[string]string // namespaces to join: type (network, pid, ipc, uts or cgroup) to path
 	Sysctls      map[string]string // settings of the kernel, of namespaces that are the container's own
 	Labels       map[string]string // OCI annotations
+	StopSignal   string            // name or number of the signal that asks the step to end; "" is the image's
 	CgroupParent string            // absolute path, or a slice with the systemd cgroup driver; "" is the root, or system.slice
 	PidFile      string            // file for the process ID of the step; "" is none
+	IDFile       string            // file for the ID of the run, which must not exist; "" is none
 	Spec         []byte            // an OCI config.json in place of the generated one, but for the root path; nil is none
 	SpecPatch    []byte            // a JSON merge patch (RFC 7396) of the generated config.json; nil is none
 }

@@ -224,10 +224,10 @@ var invalid = []struct {
 	{"pids-zero", structure, `4:11: steps[0].pids: must be a whole number from 1 to 4194304, not 0`},
 	{"ports-bad", structure, `5:13: steps[0].ports[0]: the port 0 is not from 1 to 65535
 5:16: steps[0].ports[1]: the port 70000 is not from 1 to 65535
-5:28: steps[0].ports[2]: "x:80" is not a port (write it like 8080:80, 127.0.0.1:8080:80 or 53:53/udp)
+5:28: steps[0].ports[2]: "x:80" is not a port (write it like 8080:80, 127.0.0.1:8080:80, 8000-8009:8000-8009 or 53:53/udp)
 5:36: steps[0].ports[3]: "300.1.1.1" is not an IP address
 5:66: steps[0].ports[5]: the port 8080 of the host is published twice
-5:77: steps[0].ports[6]: "80/sctp" is not a port (write it like 8080:80, 127.0.0.1:8080:80 or 53:53/udp)`},
+5:77: steps[0].ports[6]: "80/sctp" is not a port (write it like 8080:80, 127.0.0.1:8080:80, 8000-8009:8000-8009 or 53:53/udp)`},
 	{"ports-host", structure, `4:5: steps[0].ports: needs network: private (on the host's network every port is already the host's)`},
 	{"ports-map", structure, `4:5: steps[0].ports: needs network: private (on the host's network every port is already the host's)
 4:12: steps[0].ports: must be a list, not a map`},
@@ -351,7 +351,7 @@ var invalid = []struct {
 	{"user-three", structure, `4:11: steps[0].user: "1:2:3" is not valid (write a name or a uid, and after a colon a group or a gid)`},
 	{"utf16", syntax, `1:1: the file is not UTF-8 text (save it as UTF-8)`},
 	{"volume-map", structure, `4:15: steps[0].volumes[0]: must be a string, not a map`},
-	{"volume-mode", structure, `4:15: steps[0].volumes[0]: the mode of a volume must be ro or rw, not "z" (use mounts for other options)`},
+	{"volume-mode", structure, `4:15: steps[0].volumes[0]: unknown option "x" of a volume (there are "ro", "rw", "rshared", "shared", "rslave", "slave", "rprivate", "private", "nosuid", "nodev" or "noexec"; z, Z, cached, delegated, consistent and nocopy have no effect)`},
 	{"volume-no-source", structure, `4:15: steps[0].volumes[0]: the mount has no source (write it like type=bind,src=/etc,dst=/host-etc,options=rbind:ro)`},
 	{"volume-one-part", structure, `4:15: steps[0].volumes[0]: "/a" is not a volume (write it like /etc:/host-etc or /etc:/host-etc:ro)`},
 	{"volume-relative", structure, `4:15: steps[0].volumes[0]: the path "b" in the container is not absolute (begin it with /)`},

@@ -21,6 +21,7 @@ var derived = map[string]pipeline.Class{
 	"Exports":          pipeline.Free,
 	"Masks":            pipeline.Free,
 	"Advanced.PidFile": pipeline.HostPath, // --pid-file
+	"Advanced.IDFile":  pipeline.HostPath, // --cidfile
 }
 
 // TestEveryFieldOfAPlannedStepHasATrustClass fails for a field that is added to the model

@@ -47,6 +47,16 @@ func advancedKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return textsNode(s.Advanced.Labels) },
 		},
 		{
+			Name: "stop_signal", Class: Free, Fields: []string{"Advanced.StopSignal"},
+			Doc:    "Signal that asks the step to end, in place of the image's: a name or a number.",
+			Schema: `{"anyOf": [{"type": "string", "pattern": "^(SIG)?[A-Z][A-Z0-9+-]*$"}, {"type": "integer", "minimum": 1, "maximum": 64}]}`,
+			Flags: []KeyFlag{
+				{Name: "stop-signal", Kind: TextFlag, Usage: "`SIGNAL` that asks the command to end, in place of the image's"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.StopSignal = p.stopSignal(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Advanced.StopSignal) },
+		},
+		{
 			Name: "cgroup_parent", Class: HostResource, Fields: []string{"Advanced.CgroupParent"},
 			Doc:    "Absolute path of a cgroup, or a systemd slice.",
 			Schema: `{"type": "string", "pattern": "^(/[^\\x00-\\x1f\\x7f]*|[^/\\x00-\\x1f\\x7f]*\\.slice)$"}`,

@@ -124,8 +124,8 @@ func runKeys() []Key {
 		},
 		{
 			Name: "volumes", Class: HostPath, Fields: []string{"Mounts"},
-			Doc:    "Bind mounts as src:dst, src:dst:ro or src:dst:rw.",
-			Schema: `{"type": "array", "items": {"type": "string", "pattern": "^[^:]+:/[^:]*(:r[ow])?$"}}`,
+			Doc:    "Bind mounts as src:dst or src:dst:options, such as ro.",
+			Schema: `{"type": "array", "items": {"type": "string", "pattern": "^[^:]+:/[^:]*(:(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent)(,(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent))*)?$"}}`,
 			Flags: []KeyFlag{
 				{Name: "volume", Short: "v", Kind: ListFlag, Usage: "bind mount `SRC:DST[:ro]`"},
 			},

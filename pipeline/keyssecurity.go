@@ -29,6 +29,26 @@ func securityKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Security.AllowNewPrivileges) },
 		},
 		{
+			Name: "unmask", Class: Privilege, Fields: []string{"Security.Unmask"},
+			Doc:    "Shows the step the files of /proc and /sys that are hidden from containers otherwise, and lets it write those that are read-only. Containers in a step need it for a /proc of their own.",
+			Schema: `{"type": "boolean", "default": false}`,
+			Flags: []KeyFlag{
+				{Name: "unmask", Kind: ToggleFlag, Usage: "show the files of /proc and /sys that are hidden from containers: containers in the command's need it"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Security.Unmask = p.boolean(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Security.Unmask) },
+		},
+		{
+			Name: "group_add", Class: Free, Fields: []string{"Security.Groups"},
+			Doc:    "Supplementary groups on top of the user's own, by the image's /etc/group: names or numbers.",
+			Schema: `{"anyOf": [{"$ref": "#/$defs/scalar"}, {"type": "array", "items": {"$ref": "#/$defs/scalar"}}]}`,
+			Flags: []KeyFlag{
+				{Name: "group-add", Kind: ListFlag, Usage: "one more `GROUP` of the user, by the image's /etc/group, name or number"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Security.Groups = p.filled(v, p.group) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Security.Groups) },
+		},
+		{
 			Name: "read_only", Class: Free, Fields: []string{"Security.ReadOnly"},
 			Doc:    "Makes the root file system read-only.",
 			Schema: `{"type": "boolean", "default": false}`,

@@ -50,8 +50,11 @@ var (
 		"destination": "destination", "dst": "destination", "target": "destination",
 		"options":  "options",
 		"readonly": "readonly", "ro": "readonly",
+		"tmpfs-size": "tmpfs-size", "tmpfs-mode": "tmpfs-mode",
+		"bind-propagation": "bind-propagation", "bind-nonrecursive": "bind-nonrecursive",
+		"consistency": "consistency", "relabel": "relabel", "volume-nocopy": "volume-nocopy",
 	}
-	mountKeyNames = []string{"type", "source", "src", "destination", "dst", "target", "options", "readonly", "ro"}
+	mountKeyNames = []string{"type", "source", "src", "destination", "dst", "target", "options", "readonly", "ro", "tmpfs-size", "tmpfs-mode", "bind-propagation", "bind-nonrecursive"}
 )
 
 func setMount(m *Mount, part, text string) error {
@@ -65,13 +68,28 @@ func setMount(m *Mount, part, text string) error {
 	case "options":
 		m.Options = append(m.Options, splitOptions(text)...)
 	case "readonly":
-		switch text {
-		case "", "true", "1":
-			m.Options = append(m.Options, "ro")
-		case "false", "0":
-		default:
-			return &Error{Message: fmt.Sprintf("readonly must be true or false, not %q", text)}
-		}
+		return setMountSwitch(m, part, text, "ro")
+	case "bind-nonrecursive":
+		return setMountSwitch(m, part, text, "bind")
+	case "tmpfs-size":
+		m.Options = append(m.Options, "size="+text)
+	case "tmpfs-mode":
+		m.Options = append(m.Options, "mode="+text)
+	case "bind-propagation":
+		m.Options = append(m.Options, text)
+	case "consistency", "relabel", "volume-nocopy": // of Docker Desktop, of SELinux, and what volumes of a step do not do
+	}
+	return nil
+}
+
+// setMountSwitch adds an option that a part of a mount turns on.
+func setMountSwitch(m *Mount, part, text, option string) error {
+	switch text {
+	case "", "true", "1":
+		m.Options = append(m.Options, option)
+	case "false", "0":
+	default:
+		return &Error{Message: fmt.Sprintf("%s must be true or false, not %q", part, text)}
 	}
 	return nil
 }
@@ -80,8 +98,8 @@ func splitOptions(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ':' })
 }
 
-// ParseVolume reads a bind mount in docker's short form: src:dst, and then :ro or
-// :rw. The error is an [Error] without position.
+// ParseVolume reads a bind mount in docker's short form: src:dst, and then options between
+// commas behind another colon. The error is an [Error] without position.
 func ParseVolume(text string) (Mount, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) != 2 && len(parts) != 3 {
@@ -89,13 +107,28 @@ func ParseVolume(text string) (Mount, error) {
 	}
 	m := Mount{Type: "bind", Source: parts[0], Destination: parts[1]}
 	if len(parts) == 3 {
-		if mode := parts[2]; mode != "ro" && mode != "rw" {
-			return Mount{}, &Error{Message: fmt.Sprintf("the mode of a volume must be ro or rw, not %q", mode), Hint: "use mounts for other options"}
+		for mode := range strings.SplitSeq(parts[2], ",") {
+			switch {
+			case slices.Contains(volumeModes, mode):
+				m.Options = append(m.Options, mode)
+			case slices.Contains(modesWithoutEffect, mode):
+			default:
+				return Mount{}, &Error{
+					Message: fmt.Sprintf("unknown option %q of a volume", mode),
+					Hint:    fmt.Sprintf("there are %s; z, Z, cached, delegated, consistent and nocopy have no effect", quotedList(volumeModes)),
+				}
+			}
 		}
-		m.Options = []string{parts[2]}
 	}
 	return checkedMount(m)
 }
+
+var (
+	volumeModes = []string{"ro", "rw", "rshared", "shared", "rslave", "slave", "rprivate", "private", "nosuid", "nodev", "noexec"}
+	// modesWithoutEffect are about SELinux, which labels nothing here, about the virtual machine
+	// of Docker Desktop, and about volumes that an image fills.
+	modesWithoutEffect = []string{"z", "Z", "cached", "delegated", "consistent", "nocopy"}
+)
 
 // checkedMount returns the mount with its defaults filled in. It returns an error for a
 // mount that is not valid.

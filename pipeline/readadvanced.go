@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/docker/go-units"
+	"golang.org/x/sys/unix"
 )
 
 func (p *parser) advancedTogether(v value, s *Step) {
@@ -170,6 +171,20 @@ func (p *parser) sysctls(v value) map[string]string {
 	}
 	return settings
 }
+
+// stopSignal reads a signal's name, with or without SIG, or its number.
+func (p *parser) stopSignal(v value) string {
+	text := p.scalar(v)
+	name := "SIG" + strings.TrimPrefix(strings.ToUpper(text), "SIG")
+	if number, err := strconv.Atoi(text); v.scalar() && unix.SignalNum(name) == 0 && (err != nil || number < 1 || number > maxSignal) {
+		p.wrong(v, fmt.Sprintf("%q is not a signal", text), "write a name like SIGINT or a number, see signal(7)")
+		return ""
+	}
+	return text
+}
+
+// maxSignal is the number of Linux's last signal, SIGRTMAX.
+const maxSignal = 64
 
 // isRuntimeLabel knows the annotations that are more than a note: runc gives org.systemd.property.* to
 // systemd, and crun obeys run.oci.*, with which a step could name hooks and seccomp programs.

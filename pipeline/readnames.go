@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -126,10 +125,6 @@ func (p *parser) extraHost(v value) HostAddress {
 	return HostAddress{Name: name, Address: address}
 }
 
-var portForm = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(?:(?:([0-9.]+|\[[0-9A-Fa-f:.]+\]):)?([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?$`)
-})
-
 func (p *parser) ports(v value) []Port {
 	if v.kind != listKind {
 		p.wrongType(v, "a list")
@@ -139,14 +134,15 @@ func (p *parser) ports(v value) []Port {
 	taken := map[Port]bool{}
 	for i := range v.items {
 		item := v.item(i)
-		port := p.port(item)
-		host := Port{HostIP: port.HostIP, Host: hostPort(port), Protocol: port.Protocol}
-		if port.Container != 0 && taken[host] {
-			p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", host.Host), "")
-			continue
+		for _, port := range p.portRange(item) {
+			host := Port{HostIP: port.HostIP, Host: hostPort(port), Protocol: port.Protocol}
+			if taken[host] {
+				p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", host.Host), "")
+				continue
+			}
+			taken[host] = true
+			ports = append(ports, port)
 		}
-		taken[host] = true
-		ports = append(ports, port)
 	}
 	return ports
 }
@@ -158,37 +154,19 @@ func hostPort(p Port) int {
 	return p.Host
 }
 
-// port reads [address:]host:container[/protocol], or the container's port alone.
-func (p *parser) port(v value) Port {
+// portRange reads the ports of one item of the list.
+func (p *parser) portRange(v value) []Port {
 	if v.kind != textKind && v.kind != numberKind {
 		p.wrongType(v, "a string or a number")
-		return Port{}
+		return nil
 	}
-	parts := portForm().FindStringSubmatch(v.text)
-	if parts == nil {
-		p.wrong(v, fmt.Sprintf("%q is not a port", v.text), "write it like 8080:80, 127.0.0.1:8080:80 or 53:53/udp")
-		return Port{}
+	ports, err := ParsePorts(v.text)
+	if err == nil && ports[0].Host == FreePort {
+		err = &Error{Message: fmt.Sprintf("%q leaves open which port of the host it is, and nothing could find it", v.text), Hint: "name one, like 8080:80"}
 	}
-	port := Port{HostIP: strings.Trim(parts[1], "[]"), Protocol: "tcp"}
-	if parts[4] != "" {
-		port.Protocol = parts[4]
+	if err != nil {
+		p.report(v, err)
+		return nil
 	}
-	if port.HostIP != "" && !isAddress(port.HostIP) {
-		p.wrong(v, fmt.Sprintf("%q is not an IP address", port.HostIP), "")
-		return Port{}
-	}
-	port.Host, port.Container = p.portNumber(v, parts[2]), p.portNumber(v, parts[3])
-	return port
-}
-
-func (p *parser) portNumber(v value, text string) int {
-	if text == "" {
-		return 0
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 65535 {
-		p.wrong(v, fmt.Sprintf("the port %s is not from 1 to 65535", text), "")
-		return 0
-	}
-	return n
+	return ports
 }

@@ -153,6 +153,17 @@ func (p *parser) user(v value) string {
 	return text
 }
 
+var groupForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^\s:,\x00-\x1f\x7f]+$`) })
+
+func (p *parser) group(v value) string {
+	text := p.scalar(v)
+	if v.scalar() && !groupForm().MatchString(text) {
+		p.wrong(v, fmt.Sprintf("%q is not a group", text), "write the name of a group or a gid")
+		return ""
+	}
+	return text
+}
+
 func (p *parser) dependsOn(v value) []string {
 	entries := []value{v}
 	if v.kind == listKind {

@@ -74,7 +74,7 @@ func rulesOfKeys() []keyRule {
 		{[]string{"cap_add"}, (*check).capabilities},
 		{[]string{"environment", "env_file"}, (*check).hostEnvironment},
 		{[]string{"cgroup_parent"}, (*check).cgroupParent},
-		{[]string{"seccomp", "apparmor", "allow_new_privileges", "uidmap", "gidmap"}, (*check).confinement},
+		{[]string{"seccomp", "apparmor", "allow_new_privileges", "unmask", "uidmap", "gidmap"}, (*check).confinement},
 		{[]string{"spec", "spec_patch"}, (*check).spec},
 		{[]string{"keep"}, (*check).keep},
 		{[]string{"namespaces"}, (*check).namespaces},
@@ -200,6 +200,9 @@ func (c *check) pidFile() {
 	if file := c.step.Advanced.PidFile; file != "" {
 		c.step.Advanced.PidFile = c.path("pid_file", file, true, "mounts")
 	}
+	if file := c.step.Advanced.IDFile; file != "" {
+		c.step.Advanced.IDFile = c.path("cidfile", file, true, "mounts")
+	}
 }
 
 // anyCDI in a list of devices allows every device of the Container Device Interface.
@@ -293,6 +296,9 @@ func (c *check) confinement() {
 	}
 	if s.AllowNewPrivileges && !c.rules.allowNewPrivileges {
 		c.deny("allow_new_privileges", "true", "setuid programs could gain more than the step has", "allow_new_privileges")
+	}
+	if s.Unmask && !c.rules.unmask {
+		c.deny("unmask", "true", "the hidden files of /proc and /sys tell of the host, and change its settings", "unmask")
 	}
 	for key, maps := range map[string][]pipeline.IDMap{"uidmap": s.UIDMap, "gidmap": s.GIDMap} {
 		if len(maps) > 0 && !c.rules.userNamespaces {

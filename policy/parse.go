@@ -58,6 +58,7 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 		"seccomp":              r.flag(&rules.seccomp),
 		"apparmor":             r.flag(&rules.apparmor),
 		"allow_new_privileges": r.flag(&rules.allowNewPrivileges),
+		"unmask":               r.flag(&rules.unmask),
 		"user_namespaces":      r.flag(&rules.userNamespaces),
 		"stdin":                r.flag(&rules.stdin),
 		"no_mknod":             r.flag(&rules.noMknod),

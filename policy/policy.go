@@ -30,6 +30,7 @@ type rules struct {
 	seccomp            bool          // seccomp: another profile than the default, or none
 	apparmor           bool          // apparmor: another profile than the default, or none
 	allowNewPrivileges bool          // allow_new_privileges
+	unmask             bool          // unmask: the hidden files of /proc and /sys
 	userNamespaces     bool          // user_namespaces: uidmap and gidmap
 	spec               bool          // spec: a raw OCI spec, or a patch of the generated one
 	keep               bool          // keep: root file systems that stay after the run
@@ -118,7 +119,7 @@ func FromServer(t Trust) (*Policy, error) {
 	if t.Security {
 		r.privilegedImages = []image{{any: true, asItLikes: true}}
 		r.capabilities = []string{"ALL"}
-		r.seccomp, r.apparmor, r.userNamespaces = true, true, true
+		r.seccomp, r.apparmor, r.unmask, r.userNamespaces = true, true, true, true
 		r.noMknod, r.nosuid, r.limits = false, false, ceilings{}
 	}
 	return &Policy{name: "of the server's trust", rules: r}, nil

@@ -48,6 +48,7 @@ func (c *check) asItIs() {
 	refuse("environment", slices.ContainsFunc(s.Authored, func(name string) bool { return !strings.HasPrefix(name, "PLUGIN_") }))
 	refuse("secrets", len(s.SecretFiles) > 0)
 	refuse("user", s.User != "")
+	refuse("group_add", len(s.Security.Groups) > 0)
 	refuse("stdin", s.Stdin != "")
 	refuse("output", s.Output != "" && s.Output != pipeline.OutputNone)
 	refuse("tty", s.Advanced.TTY)

@@ -166,6 +166,9 @@ func (h *Host) customSpec(step *Step, dir, rootfs string, endpoint *network.Endp
 	if err != nil {
 		return nil, &UserError{User: name, Image: step.Image, Err: err}
 	}
+	if err := addGroups(who, rootfs, step.Security.Groups); err != nil {
+		return nil, &UserError{User: name, Image: step.Image, Err: err}
+	}
 	files, err := h.stepFiles(step, dir, who, endpoint)
 	if err != nil {
 		return nil, err

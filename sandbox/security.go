@@ -28,7 +28,7 @@ func (h *Host) secure(spec *specs.Spec, step *Step) error {
 	if spec.Linux.Seccomp, err = seccompFilter(step, spec); err != nil {
 		return err
 	}
-	if !s.Privileged {
+	if !s.Privileged && !s.Unmask {
 		spec.Linux.MaskedPaths = maskedPaths()
 		spec.Linux.ReadonlyPaths = readonlyPaths()
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,7 +31,7 @@ type Stopping struct {
 // ended the command is killed. A script's processes get it in any case, as
 // from a terminal's Ctrl-C.
 func (s *Sandbox) stop() (over <-chan struct{}, err error) {
-	sig := stopSignal(s.step.Config.StopSignal)
+	sig := stopSignal(cmp.Or(s.step.Advanced.StopSignal, s.step.Config.StopSignal))
 	deaf, err := isDeaf(s.init.Pid, sig)
 	if err != nil || !deaf && s.step.Script == nil {
 		return nil, errors.Join(err, ignoreDone(s.init.Signal(sig)))

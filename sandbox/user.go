@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 
 	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
@@ -49,6 +50,29 @@ func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
 		found.Home = "/"
 	}
 	return found, nil
+}
+
+// addGroups adds supplementary groups to a step's user: names of the image's groups, or
+// numbers.
+func addGroups(who *user.ExecUser, rootfs string, groups []string) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	file, err := readInRootfs(rootfs, "etc/group")
+	if err != nil {
+		return err
+	}
+	gids, err := user.GetAdditionalGroups(groups, bytes.NewReader(wellFormed(file, 2)))
+	if err != nil {
+		return fmt.Errorf("supplementary groups %s: %w (use names of its /etc/group, or numbers)", strings.Join(groups, ", "), err)
+	}
+	for _, gid := range gids {
+		if gid < 0 || gid > math.MaxInt32 {
+			return fmt.Errorf("supplementary groups %s: id %d is out of range", strings.Join(groups, ", "), gid)
+		}
+	}
+	who.Sgids = append(who.Sgids, gids...)
+	return nil
 }
 
 // wellFormed leaves out the lines of a passwd or group file whose numbers are

@@ -336,7 +336,7 @@ func TestHookRefusesWhatItCannotDo(t *testing.T) {
 		{"option with a bad value", "prepare_job", service("createOptions", "--memory lots"), 125, "--memory"},
 		{"word that is no option", "prepare_job", service("createOptions", "--cpus 1 more"), 125, `"more" is no option`},
 		{"quote without an end", "prepare_job", service("createOptions", "--env 'A=1"), 125, "options"},
-		{"port that is none", "prepare_job", service("portMappings", []string{"80:x"}), 125, `port "80:x"`},
+		{"port that is none", "prepare_job", service("portMappings", []string{"80:x"}), 125, `ports: "80:x" is not a port`},
 		{"port that is moved on the host's network", "prepare_job", service("portMappings", []string{"81:80"}), 125, "--network private"},
 		{"volume without a path", "prepare_job", service("userMountVolumes", []any{map[string]any{"sourceVolumePath": "/a", "targetVolumePath": "b"}}), 125, "absolute path"},
 		{"service that ends", "prepare_job", service("entryPoint", "false"), 125, "has ended with exit code 1"},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +37,7 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	health.add(flags)
 	flags.Bool("rm", true, "")
 	flags.BoolP("detach", "d", true, "")
+	keys.addForeign(flags)
 	flags.BoolFunc("init", "", func(string) error {
 		o.Warnings = append(o.Warnings, "options: --init has no effect: there is no init program to put in front; all processes are killed when the job ends")
 		return nil
@@ -52,8 +55,17 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	if o.Ready, err = health.ready(); err != nil {
 		return o, err
 	}
+	for _, line := range keys.notes {
+		o.Warnings = append(o.Warnings, "options: "+line)
+	}
 	for _, key := range []string{"stdin", "tty", "output", "spec"} { // nobody sits at these containers
 		keys.unset(key)
+	}
+	if o.Ports, err = optionPorts(&keys); err != nil {
+		return o, err
+	}
+	if o.Volumes, err = optionVolumes(&keys); err != nil {
+		return o, err
 	}
 	o.Flags, o.Aliases = aliases(&keys)
 	return o, nil
@@ -71,6 +83,51 @@ func optionVariables(given []string) ([]pipeline.Variable, error) {
 		all = append(all, pipeline.Variable{Name: name, Value: pipeline.Value{Text: text, FromHost: !hasValue}})
 	}
 	return all, nil
+}
+
+// optionPorts takes the published ports: what becomes of them is decided by the network of
+// the job.
+func optionPorts(keys *stepKeys) (ports []pipeline.Port, err error) {
+	for _, flag := range keys.given {
+		if flag.Key != "ports" {
+			continue
+		}
+		for _, text := range flag.Value.([]string) {
+			more, err := pipeline.ParsePorts(text)
+			if err != nil {
+				return nil, fmt.Errorf("--publish %s: %w", text, err)
+			}
+			ports = append(ports, more...)
+		}
+	}
+	keys.unset("ports")
+	return ports, nil
+}
+
+// optionVolumes takes the volumes that have a name in place of a path of the host.
+func optionVolumes(keys *stepKeys) (named []actions.Volume, err error) {
+	var paths []string
+	for _, flag := range keys.given {
+		if flag.Key != "volumes" {
+			continue
+		}
+		for _, text := range flag.Value.([]string) {
+			m, err := pipeline.ParseVolume(text)
+			switch {
+			case err != nil || filepath.IsAbs(m.Source):
+				paths = append(paths, text) // package pipeline says what is wrong
+			case strings.ContainsAny(m.Source, "/"), m.Source == ".", m.Source == "..":
+				return nil, fmt.Errorf("--volume %s: %q is a relative path, and a container has no directory that it is relative to (write ${{ github.workspace }}/%s, or a name without / for a volume)", text, m.Source, strings.TrimPrefix(path.Clean(m.Source), "../"))
+			default:
+				named = append(named, actions.Volume{Source: m.Source, Target: m.Destination, ReadOnly: slices.Contains(m.Options, "ro")})
+			}
+		}
+	}
+	keys.unset("volumes")
+	if len(paths) > 0 {
+		keys.set("--volume", "volumes", paths)
+	}
+	return named, nil
 }
 
 // aliases takes the container's name for one more name of its host.

@@ -48,26 +48,28 @@ func asks(file string) map[string]ask {
 		"a file of the host as a specification": {
 			class: pipeline.HostPath, native: "spec: " + file, flags: []string{"--config", file}, noOptions: true, want: " is not allowed",
 		},
-		"a cache":                  {class: pipeline.HostPath, native: "cache: ['go:/go']", woodstep: backend("cache", []string{"go:/go"}), want: "cache: go is not allowed"},
-		"the root of the host":     {class: pipeline.HostResource, native: "image: 'rootfs:/'", want: "image: "},
-		"a layout of the host":     {class: pipeline.HostResource, native: "image: 'oci:/'", want: "image: "},
-		"the host's network":       {class: pipeline.HostResource, native: "network: host", flags: []string{"--network", "host"}, drone: "network_mode: host", woodstep: map[string]any{"network_mode": "host"}, want: "network: host is not allowed"},
-		"a port of every address":  {class: pipeline.HostResource, native: "network: private\n  ports: ['0.0.0.0:8080:80']", flags: []string{"--network", "private", "-p", "0.0.0.0:8080:80"}, want: "ports: 0.0.0.0:8080:80/tcp is not allowed"},
-		"a port of the system":     {class: pipeline.HostResource, native: "network: private\n  ports: ['22:22']", flags: []string{"--network", "private", "-p", "22:22"}, want: "ports: 127.0.0.1:22:22/tcp is not allowed", noOptions: true},
-		"a device":                 {class: pipeline.HostResource, native: "devices: [/dev/mem]", flags: []string{"--device", "/dev/mem"}, drone: "volumes: [{name: v, path: /dev/mem}]", droneTop: "volumes: [{name: v, host: {path: /dev/mem}}]", woodstep: map[string]any{"devices": []string{"/dev/mem:/dev/mem"}}, want: "/dev/mem is not allowed"},
-		"a device by its name":     {class: pipeline.HostResource, native: "gpus: all", flags: []string{"--gpus", "all"}, want: "devices: nvidia.com/gpu=all is not allowed"},
-		"a cgroup":                 {class: pipeline.HostResource, native: "cgroup_parent: /system.slice", flags: []string{"--cgroup-parent", "/system.slice"}, want: "cgroup_parent: /system.slice is not allowed"},
-		"a variable of the host":   {class: pipeline.HostResource, native: "environment: [PATH]", want: "environment: PATH is not allowed"},
-		"a label that is an order": {class: pipeline.HostResource, native: "labels: {io.katacontainers.config.hypervisor.path: x}", flags: []string{"--label", "io.katacontainers.config.hypervisor.path=x"}, want: "labels: io.katacontainers.config.hypervisor.path=x is not allowed"},
-		"a root that stays":        {class: pipeline.HostResource, native: "keep: true", flags: []string{"--keep"}, want: "keep: true is not allowed"},
-		"all rights":               {class: pipeline.Privilege, native: "privileged: true", flags: []string{"--privileged"}, drone: "privileged: true", woodstep: map[string]any{"privileged": true}, want: "privileged: image"},
-		"a capability":             {class: pipeline.Privilege, native: "cap_add: ALL", flags: []string{"--cap-add", "ALL"}, woodstep: backend("cap_add", "ALL"), want: "cap_add: ALL is not allowed"},
-		"no filter of calls":       {class: pipeline.Privilege, native: "seccomp: unconfined", flags: []string{"--seccomp-profile", "unconfined"}, woodstep: backend("seccomp", "unconfined"), want: "seccomp: unconfined is not allowed"},
-		"no profile":               {class: pipeline.Privilege, native: "apparmor: unconfined", flags: []string{"--apparmor", "unconfined"}, woodstep: backend("apparmor", "unconfined"), want: "apparmor: unconfined is not allowed"},
-		"new privileges":           {class: pipeline.Privilege, native: "allow_new_privileges: true", flags: []string{"--allow-new-privs"}, woodstep: backend("allow_new_privileges", true), want: "allow_new_privileges: true is not allowed"},
-		"ids of other users":       {class: pipeline.Privilege, native: "uidmap: 0:0:9\n  gidmap: 0:0:9", flags: []string{"--uidmap", "0:0:9", "--gidmap", "0:0:9"}, want: "uidmap: 0:0:9 is not allowed"},
-		"a patch":                  {class: pipeline.Privilege, native: "spec_patch: {hostname: x}", want: "spec_patch: a patch of the OCI spec is not allowed"},
-		"a namespace of others":    {class: pipeline.Joins, native: "namespaces: {pid: /proc/1/ns/pid}", flags: []string{"--with-ns", "pid:/proc/1/ns/pid"}, want: "namespaces: /proc/1/ns/pid is not allowed"},
+		"a cache":                       {class: pipeline.HostPath, native: "cache: ['go:/go']", woodstep: backend("cache", []string{"go:/go"}), want: "cache: go is not allowed"},
+		"the root of the host":          {class: pipeline.HostResource, native: "image: 'rootfs:/'", want: "image: "},
+		"a layout of the host":          {class: pipeline.HostResource, native: "image: 'oci:/'", want: "image: "},
+		"the host's network":            {class: pipeline.HostResource, native: "network: host", flags: []string{"--network", "host"}, drone: "network_mode: host", woodstep: map[string]any{"network_mode": "host"}, want: "network: host is not allowed"},
+		"a port of every address":       {class: pipeline.HostResource, native: "network: private\n  ports: ['0.0.0.0:8080:80']", flags: []string{"--network", "private", "-p", "0.0.0.0:8080:80"}, want: "ports: 0.0.0.0:8080:80/tcp is not allowed"},
+		"a port of the system":          {class: pipeline.HostResource, native: "network: private\n  ports: ['22:22']", flags: []string{"--network", "private", "-p", "22:22"}, want: "ports: 127.0.0.1:22:22/tcp is not allowed", noOptions: true},
+		"a device":                      {class: pipeline.HostResource, native: "devices: [/dev/mem]", flags: []string{"--device", "/dev/mem"}, drone: "volumes: [{name: v, path: /dev/mem}]", droneTop: "volumes: [{name: v, host: {path: /dev/mem}}]", woodstep: map[string]any{"devices": []string{"/dev/mem:/dev/mem"}}, want: "/dev/mem is not allowed"},
+		"a device by its name":          {class: pipeline.HostResource, native: "gpus: all", flags: []string{"--gpus", "all"}, want: "devices: nvidia.com/gpu=all is not allowed"},
+		"a cgroup":                      {class: pipeline.HostResource, native: "cgroup_parent: /system.slice", flags: []string{"--cgroup-parent", "/system.slice"}, want: "cgroup_parent: /system.slice is not allowed"},
+		"a variable of the host":        {class: pipeline.HostResource, native: "environment: [PATH]", want: "environment: PATH is not allowed"},
+		"a label that is an order":      {class: pipeline.HostResource, native: "labels: {io.katacontainers.config.hypervisor.path: x}", flags: []string{"--label", "io.katacontainers.config.hypervisor.path=x"}, want: "labels: io.katacontainers.config.hypervisor.path=x is not allowed"},
+		"a root that stays":             {class: pipeline.HostResource, native: "keep: true", flags: []string{"--keep"}, want: "keep: true is not allowed"},
+		"all rights":                    {class: pipeline.Privilege, native: "privileged: true", flags: []string{"--privileged"}, drone: "privileged: true", woodstep: map[string]any{"privileged": true}, want: "privileged: image"},
+		"a capability":                  {class: pipeline.Privilege, native: "cap_add: ALL", flags: []string{"--cap-add", "ALL"}, woodstep: backend("cap_add", "ALL"), want: "cap_add: ALL is not allowed"},
+		"no filter of calls":            {class: pipeline.Privilege, native: "seccomp: unconfined", flags: []string{"--seccomp-profile", "unconfined"}, woodstep: backend("seccomp", "unconfined"), want: "seccomp: unconfined is not allowed"},
+		"no profile":                    {class: pipeline.Privilege, native: "apparmor: unconfined", flags: []string{"--apparmor", "unconfined"}, woodstep: backend("apparmor", "unconfined"), want: "apparmor: unconfined is not allowed"},
+		"new privileges":                {class: pipeline.Privilege, native: "allow_new_privileges: true", flags: []string{"--allow-new-privs"}, woodstep: backend("allow_new_privileges", true), want: "allow_new_privileges: true is not allowed"},
+		"the kernel's files":            {class: pipeline.Privilege, native: "unmask: true", flags: []string{"--unmask"}, woodstep: backend("unmask", true), want: "unmask: true is not allowed"},
+		"a file of the host for the id": {class: pipeline.HostPath, native: "", flags: []string{"--cidfile", file + ".id"}, noOptions: true, want: "cidfile: " + file + ".id is not allowed"},
+		"ids of other users":            {class: pipeline.Privilege, native: "uidmap: 0:0:9\n  gidmap: 0:0:9", flags: []string{"--uidmap", "0:0:9", "--gidmap", "0:0:9"}, want: "uidmap: 0:0:9 is not allowed"},
+		"a patch":                       {class: pipeline.Privilege, native: "spec_patch: {hostname: x}", want: "spec_patch: a patch of the OCI spec is not allowed"},
+		"a namespace of others":         {class: pipeline.Joins, native: "namespaces: {pid: /proc/1/ns/pid}", flags: []string{"--with-ns", "pid:/proc/1/ns/pid"}, want: "namespaces: /proc/1/ns/pid is not allowed"},
 	}
 }
 
@@ -122,10 +124,10 @@ func TestEveryWayInPassesTheGate(t *testing.T) {
 		says func(ask) bool                   // whether this way has words for it
 		try  func(t *testing.T, a ask) string // the words in which it was answered
 	}{
-		"step of a file": {func(ask) bool { return true }, func(t *testing.T, a ask) string {
+		"step of a file": {func(a ask) bool { return a.native != "" }, func(t *testing.T, a ask) string {
 			return exec(t, "run", write(t, "f.yml", "steps:\n- "+native(a)+"\n"))
 		}},
-		"service of a file": {func(ask) bool { return true }, func(t *testing.T, a ask) string {
+		"service of a file": {func(a ask) bool { return a.native != "" }, func(t *testing.T, a ask) string {
 			return exec(t, "run", write(t, "f.yml", "services:\n- "+native(a)+"\nsteps: [{name: a, image: "+image+", network: none, commands: ['true']}]\n"))
 		}},
 		"stepexec step": {func(a ask) bool { return a.flags != nil }, func(t *testing.T, a ask) string {

@@ -116,7 +116,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		root.AddCommand(asRoot(cmd))
 	}
 	root.AddCommand(newRunner(kill))
-	root.AddCommand(detachable(asRoot(newStep(kill))))
+	root.AddCommand(detachable(asRoot(newStep(kill))), detachable(asRoot(newCtrRun(kill))))
 	addCompletions(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var missing *pflag.ValueRequiredError

@@ -34,6 +34,10 @@ func plainFlagError(err error) error {
 		return err
 	}
 	flag, want := invalid.GetFlag(), ""
+	var refusal refusal
+	if errors.As(err, &refusal) {
+		return fmt.Errorf("--%s: %w", flag.Name, refusal)
+	}
 	var number *strconv.NumError
 	switch isNumber := errors.As(err, &number); {
 	case flag.Value.Type() == "duration":

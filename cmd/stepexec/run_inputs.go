@@ -29,6 +29,20 @@ func variables(flag string, list []string) ([]string, error) {
 	return out, nil
 }
 
+// envFlags are the variables of step's --env. As with docker, NAME alone is left out where the
+// environment has no such variable, which is said.
+func envFlags(list []string, say func(line string)) ([]string, error) {
+	var set []string
+	for _, item := range list {
+		if _, ok := os.LookupEnv(item); !ok && item != "" && !strings.Contains(item, "=") {
+			say(fmt.Sprintf("--env %s: left out, for the environment has no such variable", item))
+			continue
+		}
+		set = append(set, item)
+	}
+	return variables("--env", set)
+}
+
 // secretValues are the secrets of --secret-file and --secret; the latter win.
 func secretValues(files, list []string) (map[string]string, error) {
 	secrets := map[string]string{}

@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,8 +50,14 @@ type stepOptions struct {
 	noPivot     bool
 	systemd     bool
 	debug       debugFlags
+	quiet       bool
+	stopTimeout int    // seconds; 0 is engine.DefaultGrace
+	idFile      string // "" is none
 	kill        <-chan struct{}
 }
+
+// codeNotFound is the exit code of a command that is not there, as shells have it.
+const codeNotFound = 127
 
 func newStep(kill <-chan struct{}) *cobra.Command {
 	o := &stepOptions{kill: kill}
@@ -69,7 +77,11 @@ executed; 127 there is no such command; 130 interrupted; 137 out of memory.`,
   tar c . | stepexec step -i --memory 1g --network none alpine tar tv`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+			err := o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+			if err == exitError(codeNotFound) && len(args) > 2 && o.entrypoint == nil {
+				sayOnStderr(fmt.Sprintf("if %s is meant as the container's ID, as ctr has it, write stepexec ctr-run in place of stepexec step", args[1]))
+			}
+			return err
 		},
 	}
 	o.add(cmd.Flags())
@@ -110,7 +122,11 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	addSystemdCgroup(flags, &o.systemd)
 	flags.BoolVar(&o.systemd, "runc-systemd-cgroup", false, "like --systemd-cgroup")
 	addRoot(flags, &o.root)
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "do not show how the image is pulled")
+	flags.IntVar(&o.stopTimeout, "stop-timeout", 0, "`seconds` between the stop signal and the kill (default 10)")
+	flags.StringVar(&o.idFile, "cidfile", "", "`FILE` to write the id of the run to, which must not exist")
 	addNoEffect(flags)
+	o.keys.addForeign(flags)
 }
 
 // addNoEffect adds the flags that habit types, and that change nothing here or
@@ -128,6 +144,22 @@ func addNoEffect(flags *pflag.FlagSet) {
 	refuse("rdt-class", "", "classes of cache and memory bandwidth are not supported: see --cpuset-cpus, --cpus and --memory")
 	refuse("runtime-config-path", "", "a runtime has no configuration here: give --runtime a script that calls it with its options")
 	refuse("init", "", "there is no init program to put in front: use an image that has one; all processes are killed when the command ends")
+}
+
+// shimForm is containerd's name of a runtime, whose shim is not needed here.
+var shimForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^io\.containerd\.(runc|runsc|crun|youki)\.v[0-9]+$`)
+})
+
+// runtimeName is the runtime that a flag names.
+func (o *stepOptions) runtimeName() (string, error) {
+	if match := shimForm().FindStringSubmatch(o.runtime); match != nil {
+		return match[1], nil
+	}
+	if strings.HasPrefix(o.runtime, "io.containerd.") {
+		return "", fmt.Errorf("--runtime %s: the name of a shim, which stepexec does not use (give the name or path of an OCI runtime: runc, crun)", o.runtime)
+	}
+	return o.runtime, nil
 }
 
 func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []string) error {
@@ -163,6 +195,9 @@ func (o *stepOptions) plan(args []string) (*policy.Plan, pipeline.Inputs, error)
 		args = slices.Concat([]string{"rootfs:" + args[0]}, args[1:])
 	}
 	o.keys.set("IMAGE", "image", args[0])
+	if err := o.keys.settlePorts(); err != nil {
+		return nil, in, err
+	}
 	if err := o.command(args[1:]); err != nil {
 		return nil, in, err
 	}
@@ -176,7 +211,10 @@ func (o *stepOptions) plan(args []string) (*policy.Plan, pipeline.Inputs, error)
 	if o.detach && step.Stdin == pipeline.StdinInherited {
 		return nil, in, errors.New("--detach: nobody could type: leave out --interactive")
 	}
-	step.Secrets, step.Timeout, step.Advanced.PidFile = uses, o.timeout, o.pidFile
+	for _, line := range o.keys.notes {
+		sayOnStderr(line)
+	}
+	step.Secrets, step.Timeout, step.Advanced.PidFile, step.Advanced.IDFile = uses, o.timeout, o.pidFile, o.idFile
 	if step.Advanced.SpecPatch, err = o.specPatch(); err != nil {
 		return nil, in, err
 	}
@@ -226,8 +264,11 @@ func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, e
 	if in.Secrets, uses, err = stepSecrets(o.secrets); err != nil {
 		return in, nil, err
 	}
-	if o.timeout < 0 {
+	switch {
+	case o.timeout < 0:
 		return in, nil, fmt.Errorf("--timeout %s: must be positive", o.timeout)
+	case o.stopTimeout < 0:
+		return in, nil, fmt.Errorf("--stop-timeout %d: must not be negative", o.stopTimeout)
 	}
 	if in.Dir, err = os.Getwd(); err != nil {
 		return in, nil, err
@@ -241,7 +282,7 @@ func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, e
 	if err != nil {
 		return in, nil, err
 	}
-	given, err := variables("--env", o.env)
+	given, err := envFlags(o.env, sayOnStderr)
 	in.Environment = append(fromFiles, given...) // of a name that is set twice the later counts
 	return in, uses, err
 }
@@ -252,9 +293,17 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	if err != nil {
 		return 0, err
 	}
+	runtime, err := o.runtimeName()
+	if err != nil {
+		return 0, err
+	}
+	idFile := plan.Plan().Steps[0].Advanced.IDFile
+	if err := createIDFile(idFile); err != nil {
+		return 0, err
+	}
 	fetcher := &fetch.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
 	pulls := &pullView{}
-	if !o.detach {
+	if !o.detach && !o.quiet {
 		pulls = newPullView()
 		defer pulls.end()
 	}
@@ -264,13 +313,18 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 			pulls.end() // what comes next may be the command's
 		}
 	}
+	var unwritten error // the file for the run's ID
 	say := func(e event.Event) {
+		if e.Kind == event.RunStarted {
+			unwritten = writeIDFile(idFile, e.Run)
+		}
 		reports.event(e)
 		if e.Kind != event.PullFinished || !pulls.shows {
 			event.Visit(stepEvents{pulls.say}, e)
 		}
 	}
-	options := engine.Options{Stop: engine.Stop{Kill: o.kill}, Streams: engine.Streams{Stdin: os.Stdin, Terminal: usersTerminal()}}
+	stop := engine.Stop{Kill: o.kill, Grace: time.Duration(o.stopTimeout) * time.Second}
+	options := engine.Options{Stop: stop, Streams: engine.Streams{Stdin: os.Stdin, Terminal: usersTerminal()}}
 	options.Events = o.debug.lend(&options, say)
 	var endOut func() error
 	options.Streams.Stdout, endOut = reports.tee(stdout, plan.Plan().Steps[0].Name, event.Stdout)
@@ -281,11 +335,12 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 		defer func() { err = errors.Join(err, endErr()) }()
 	}
 	if o.detach { // what the command prints is in the record
-		options = engine.Options{Stop: engine.Stop{Kill: o.kill}, Events: tellStarted(say)}
+		options = engine.Options{Stop: stop, Events: tellStarted(say)}
 	}
 	machine := run.Machine{
-		Sandbox:  sandbox.Options{Root: o.root, Runtime: o.runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
+		Sandbox:  sandbox.Options{Root: o.root, Runtime: runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
 		Settings: s, Say: pulls.say,
 	}
-	return run.Execute(ctx, &run.Planned{Admitted: plan, Plan: plan.Plan(), Fetcher: fetcher}, machine, options)
+	code, err = run.Execute(ctx, &run.Planned{Admitted: plan, Plan: plan.Plan(), Fetcher: fetcher}, machine, options)
+	return code, errors.Join(err, unwritten)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -98,4 +99,30 @@ func tellStarted(next func(event.Event)) func(event.Event) {
 			_ = null.Close() // nothing was written to it
 		}
 	}
+}
+
+// createIDFile makes the file for a run's ID, empty at first, and refuses one that exists.
+func createIDFile(name string) error {
+	if name == "" {
+		return nil
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("--cidfile %s: the file exists (remove it: it may be of a run that goes on)", name)
+	}
+	if err != nil {
+		return fmt.Errorf("--cidfile: %w", err)
+	}
+	return file.Close()
+}
+
+// writeIDFile writes the ID of a run that has started.
+func writeIDFile(name, id string) error {
+	if name == "" {
+		return nil
+	}
+	if err := os.WriteFile(name, []byte(id), 0o666); err != nil {
+		return fmt.Errorf("--cidfile: %w", err)
+	}
+	return nil
 }

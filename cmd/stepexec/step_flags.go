@@ -14,7 +14,22 @@ import (
 
 // stepKeys are the flags of `stepexec step` that are keys of a step in a pipeline
 // file: package pipeline reads and checks both in one place.
-type stepKeys struct{ given []pipeline.Flag }
+type stepKeys struct {
+	given []pipeline.Flag
+	notes []string // what was left out of what the flags ask for, a line each
+}
+
+// note says that part of what a flag asks for has no effect here.
+func (k *stepKeys) note(line string) {
+	if !slices.Contains(k.notes, line) {
+		k.notes = append(k.notes, line)
+	}
+}
+
+// has reports whether a key is set.
+func (k *stepKeys) has(key string) bool {
+	return slices.ContainsFunc(k.given, func(f pipeline.Flag) bool { return f.Key == key })
+}
 
 // set notes the value of a key. The last text, number or boolean counts; lists and
 // maps grow.
@@ -43,9 +58,13 @@ func (k *stepKeys) add(flags *pflag.FlagSet) {
 		k.set("--name", "name", value)
 		return nil
 	})
+	special := map[string]func(string) error{"network": k.network, "publish": k.publish, "pull": k.pull}
 	for _, key := range pipeline.Keys() {
 		for _, f := range key.Flags {
 			put := func(value string) error { return k.put(key.Name, f, value) }
+			if special[f.Name] != nil {
+				put = special[f.Name]
+			}
 			if f.Kind == pipeline.ToggleFlag {
 				flags.BoolFuncP(f.Name, f.Short, f.Usage, put)
 			} else {
@@ -66,6 +85,9 @@ func (k *stepKeys) put(key string, f pipeline.KeyFlag, value string) error {
 			return nil
 		}
 		if f.Kind == pipeline.NumberFlag {
+			if strings.HasPrefix(value, ".") { // --cpus .5
+				value = "0" + value
+			}
 			v = pipeline.Number(value)
 		}
 	case pipeline.ToggleFlag:
@@ -118,21 +140,5 @@ func (k *stepKeys) addShorthands(flags *pflag.FlagSet) {
 		return nil
 	})
 	flags.Lookup("seccomp").NoOptDefVal = "default" // ctr's is a switch
-	flags.Func("security-opt", "docker's `OPTION`: seccomp=PROFILE, apparmor=PROFILE or no-new-privileges[:false]", k.securityOption)
-}
-
-func (k *stepKeys) securityOption(value string) error {
-	const flag = "--security-opt"
-	name, text, _ := strings.Cut(value, "=")
-	switch {
-	case name == "seccomp" && text != "", name == "apparmor" && text != "":
-		k.set(flag, name, text)
-	case value == "no-new-privileges", value == "no-new-privileges:true", value == "no-new-privileges=true":
-		k.set(flag, "allow_new_privileges", false)
-	case value == "no-new-privileges:false", value == "no-new-privileges=false":
-		k.set(flag, "allow_new_privileges", true)
-	default:
-		return fmt.Errorf("it must be seccomp=PROFILE, apparmor=PROFILE or no-new-privileges[:false]")
-	}
-	return nil
+	flags.Func("security-opt", "docker's `OPTION`: seccomp=PROFILE, apparmor=PROFILE, no-new-privileges[:false] or systempaths=unconfined", k.securityOption)
 }

@@ -16,7 +16,7 @@ import (
 var optionKeys = []string{
 	"user", "timeout", "retry", "ready", "cache", "platform",
 	"cpus", "cpu_quota", "cpu_period", "cpu_shares", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap", "pids", "io_weight", "shm_size", "ulimits",
-	"read_only", "cap_add", "cap_drop", "allow_new_privileges", "seccomp", "apparmor", "hostname",
+	"read_only", "cap_add", "cap_drop", "allow_new_privileges", "unmask", "group_add", "seccomp", "apparmor", "hostname",
 }
 
 // options adds the keys of backend_options.stepexec, in the words of a native file, and then
@@ -84,6 +84,7 @@ func merge(step, extra *pipeline.Step) {
 	s, e := &step.Security, &extra.Security
 	s.ReadOnly, s.AllowNewPrivileges = s.ReadOnly || e.ReadOnly, s.AllowNewPrivileges || e.AllowNewPrivileges
 	step.NoNewPrivileges = step.NoNewPrivileges || extra.NoNewPrivileges
+	s.Unmask, s.Groups = s.Unmask || e.Unmask, append(s.Groups, e.Groups...)
 	s.CapAdd, s.CapDrop = append(s.CapAdd, e.CapAdd...), append(s.CapDrop, e.CapDrop...)
 	s.Seccomp, s.AppArmor = cmp.Or(s.Seccomp, e.Seccomp), cmp.Or(s.AppArmor, e.AppArmor)
 }

@@ -15,14 +15,14 @@ var optionValues = map[string]string{
 	"user": `"1000"`, "timeout": `"1m"`, "retry": `{"attempts": 2}`, "ready": `{"tcp": 80}`, "cache": `["c:/cache"]`, "platform": `"linux/amd64"`,
 	"cpus": "1", "cpu_quota": "50000", "cpu_period": "100000", "cpu_shares": "512", "cpuset_cpus": `"0"`, "cpuset_mems": `"0"`, "memory": `"1g"`,
 	"memory_swap": `"2g"`, "pids": "100", "io_weight": "100", "shm_size": `"64m"`, "ulimits": `{"nofile": 1024}`,
-	"read_only": "true", "cap_add": `["ALL"]`, "cap_drop": `["CHOWN"]`, "allow_new_privileges": "true", "seccomp": `"unconfined"`, "apparmor": `"unconfined"`, "hostname": `"h"`,
+	"read_only": "true", "cap_add": `["ALL"]`, "cap_drop": `["CHOWN"]`, "allow_new_privileges": "true", "unmask": "true", "group_add": `["audio"]`, "seccomp": `"unconfined"`, "apparmor": `"unconfined"`, "hostname": `"h"`,
 }
 
 // needs is the level that keys need which are not for every repository, written out: a key
 // that changes its class must be looked at.
 var needs = map[string]string{
 	"cache":   "volumes",
-	"cap_add": "security", "seccomp": "security", "apparmor": "security",
+	"cap_add": "security", "unmask": "security", "seccomp": "security", "apparmor": "security",
 }
 
 // Every key of a native step stands in backend_options, compiled or in a file, for those that

@@ -14,6 +14,7 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // jobName is the job's container among the services.
@@ -25,6 +26,8 @@ type CreateOptions struct {
 	Env      []pipeline.Variable
 	EnvFiles []string        // files of the host with more variables
 	Aliases  []string        // host names
+	Ports    []pipeline.Port // published ports; the host's may be pipeline.FreePort
+	Volumes  []Volume        // volumes by their names
 	Ready    *pipeline.Ready // nil: by the image
 	Network  string          // "": the job's
 	Command  *string         // entrypoint; nil: not given
@@ -131,7 +134,8 @@ func (j *job) step(c *Container, name string) (*pipeline.Step, error) {
 	c.setCommand(step, options.Command)
 	step.EnvFiles = options.EnvFiles
 	c.setEnvironment(step, options.Env)
-	if err := errors.Join(c.setMounts(step), c.setPorts(step), j.login(c, step.Image)); err != nil {
+	c.UserMounts = append(c.UserMounts, options.Volumes...)
+	if err := errors.Join(c.setMounts(step), c.setPorts(step, options.Ports), j.login(c, step.Image)); err != nil {
 		return nil, err
 	}
 	return step, nil
@@ -217,27 +221,30 @@ func (v *Volume) mount() (pipeline.Mount, error) {
 	case volumeName().MatchString(v.Source):
 		m.Type, m.Source, m.Create = pipeline.MountCache, policy.ActionsVolumes+v.Source, false
 	default:
-		return m, fmt.Errorf("volume %q: must be an absolute path of the host, or the name of a volume", v.Source)
+		return m, fmt.Errorf("volume %q: must be an absolute path of the host, or the name of a volume (write ${{ github.workspace }}/… for a folder of the checkout)", v.Source)
 	}
 	return m, nil
 }
 
 // setPorts publishes ports of the job's own network. On the host's they are the host's.
-func (c *Container) setPorts(step *pipeline.Step) error {
-	ports, err := publishedPorts(c.Ports)
+func (c *Container) setPorts(step *pipeline.Step, options []pipeline.Port) error {
+	ports, err := mappedPorts(c.Ports)
 	if err != nil {
 		return err
 	}
-	if step.Network == "host" {
-		for i, port := range ports {
-			_, _, moved := strings.Cut(c.Ports[i], ":")
-			if moved && port.Host != port.Container {
-				return fmt.Errorf("port %s: on the host's network a port of a container is the same port of the host (give the job a network of its own: --network private of stepexec actions-hook)", c.Ports[i])
+	for _, port := range append(ports, options...) {
+		switch isHosts := step.Network == "host"; {
+		case isHosts && port.Host > 0 && port.Host != port.Container:
+			return fmt.Errorf("port %d:%d: on the host's network a port of a container is the same port of the host (write %d:%d, or give the job a network of its own: --network private of stepexec actions-hook)", port.Host, port.Container, port.Container, port.Container)
+		case isHosts:
+			port.Host = port.Container
+		case port.Host == pipeline.FreePort:
+			if port.Host, err = network.FreePort(port); err != nil {
+				return fmt.Errorf("port %d: %w", port.Container, err)
 			}
-			ports[i].Host = port.Container
 		}
+		step.Names.Ports = append(step.Names.Ports, port)
 	}
-	step.Names.Ports = append(step.Names.Ports, ports...)
 	return nil
 }
 
