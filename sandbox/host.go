@@ -135,7 +135,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
 		}
 	}
-	if host.networks, err = newNetworks(host.dir, o.NetworkConfig, host.rootless); err != nil {
+	if host.networks, err = newNetworks(host.dir, o.NetworkConfig, host.rootless, host.warn); err != nil {
 		return nil, errors.Join(err, host.guard.end(), os.RemoveAll(host.dir), host.lock.Close())
 	}
 	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}}

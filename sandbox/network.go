@@ -26,7 +26,7 @@ type networks struct {
 	refused error        // why there is neither; nil: there is one
 }
 
-func newNetworks(runDir, config string, isRootless bool) (*networks, error) {
+func newNetworks(runDir, config string, isRootless bool, warn func(string)) (*networks, error) {
 	run, dir := filepath.Base(runDir), filepath.Join(runDir, "private", "+network") // no step's folder has a plus sign in its name
 	if config != "" {
 		if isRootless {
@@ -38,7 +38,7 @@ func newNetworks(runDir, config string, isRootless bool) (*networks, error) {
 	if err != nil {
 		return nil, fmt.Errorf("private network: list the host's name servers: %w", err)
 	}
-	o := network.Options{Run: run, Dir: dir, Servers: servers}
+	o := network.Options{Run: run, Dir: dir, Servers: servers, Warn: warn}
 	if isRootless {
 		o.Connect = network.ConnectByProgram(dir)
 	}

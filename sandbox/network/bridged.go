@@ -38,6 +38,7 @@ type Bridged struct {
 	leave    func() error // of Options.Connect
 	resolver *resolver
 	reporter *reporter
+	watch    *firewallWatch // nil: without root
 
 	serial  int
 	next    int               // where the search for a free place begins
@@ -56,6 +57,8 @@ type Options struct {
 	Connect func(namespace string) (release func() error, err error)
 
 	Servers []string // addresses of the host's name servers
+
+	Warn func(line string) // is told what happens to the network while it is up; nil: nobody
 }
 
 // Uplink is what the device that leads out of a router is called.
@@ -98,8 +101,55 @@ func (n *Bridged) up(ctx context.Context) error {
 	if n.resolver, err = startResolver(n.router.namespace, n.router.subnet.at(placeRouter).V4, withPorts(n.o.Servers), n); err != nil {
 		return err
 	}
-	n.reporter, err = startReporter(n.router.namespace, n.receive)
+	if n.reporter, err = startReporter(n.router.namespace, n.receive); err != nil || n.uplink == nil {
+		return err
+	}
+	n.watch, err = startFirewallWatch(tablePrefix+n.o.Run, n.uplink.mark(), n.restore)
 	return err
+}
+
+// restore puts back what somebody has taken away from the host: whoever reloads
+// a firewall may flush all tables, and those of runs with them.
+func (n *Bridged) restore() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.uplink == nil || n.router == nil {
+		return
+	}
+	isBack := false
+	err := underLock(context.Background(), func(context.Context) (err error) {
+		if !n.uplink.hasTable() {
+			isBack = true
+			if err := n.remakeTable(); err != nil {
+				return err
+			}
+		}
+		return n.uplink.addHoles()
+	})
+	switch {
+	case n.o.Warn == nil:
+	case err != nil:
+		n.o.Warn(fmt.Sprintf("somebody has changed the host's firewall, and the run's private network may have lost its way out: %v", err))
+	case isBack:
+		n.o.Warn("somebody has flushed the host's firewall; the run's table " + tablePrefix + n.o.Run + " is back")
+	}
+}
+
+// remakeTable makes the run's table on the host once more, with the containers
+// that may reach the host.
+func (n *Bridged) remakeTable() (err error) {
+	if n.gates[0], n.gates[1], err = n.uplink.addTable(); err != nil {
+		return err
+	}
+	for _, e := range n.members {
+		if !e.gateway {
+			continue
+		}
+		if err := n.changeGates(n.uplink.nft.SetAddElements, e); err != nil {
+			return err
+		}
+	}
+	return n.uplink.nft.Flush()
 }
 
 func withPorts(servers []string) []string {
@@ -184,9 +234,9 @@ func (n *Bridged) takeAway() error {
 	var failed []error
 	// Those who answer need the lock: they end without it.
 	n.mu.Unlock()
-	failed = append(failed, n.resolver.close(), n.reporter.close())
+	failed = append(failed, n.watch.close(), n.resolver.close(), n.reporter.close())
 	n.mu.Lock()
-	n.resolver, n.reporter = nil, nil
+	n.resolver, n.reporter, n.watch = nil, nil, nil
 	if n.leave != nil {
 		failed = append(failed, n.leave())
 		n.leave = nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -62,6 +63,9 @@ func (u *uplink) addHoles() error {
 		if err != nil {
 			return fmt.Errorf("list rules of chain %s: %w", chain.Name, err)
 		}
+		if slices.ContainsFunc(rules, u.isOwn) {
+			continue
+		}
 		var before uint64
 		if n := len(rules); n > 0 && isFinal(rules[n-1]) {
 			before = rules[n-1].Handle
@@ -88,6 +92,14 @@ func (u *uplink) addHoles() error {
 func (u *uplink) mark() []byte {
 	comment := tablePrefix + u.run
 	return append([]byte{0, byte(len(comment) + 1)}, append([]byte(comment), 0)...)
+}
+
+func (u *uplink) isOwn(rule *nftables.Rule) bool { return bytes.Equal(rule.UserData, u.mark()) }
+
+// hasTable reports whether the run's table is there.
+func (u *uplink) hasTable() bool {
+	_, err := u.nft.ListChain(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + u.run}, "postrouting")
+	return err == nil
 }
 
 // foreignForwarding are the chains of others through which the host's forwarded
@@ -142,7 +154,7 @@ func (u *uplink) sweepHoles() error {
 			return fmt.Errorf("list rules of chain %s: %w", chain.Name, err)
 		}
 		for _, rule := range rules {
-			if !bytes.Equal(rule.UserData, u.mark()) {
+			if !u.isOwn(rule) {
 				continue
 			}
 			if err := u.nft.DelRule(rule); err != nil {

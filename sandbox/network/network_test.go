@@ -342,6 +342,61 @@ func TestRunsDoNotReachEachOther(t *testing.T) {
 	}
 }
 
+func TestAReloadOfTheHostsFirewallDoesNotCutARunOff(t *testing.T) {
+	needRoot(t)
+	outside := world(t)
+	serve(t, outside, ":80", "hello")
+	serve(t, nil, ":8080", "host")
+	warned := make(chan string, 10)
+	n := network.New(network.Options{Run: "aaaaaaaaag", Dir: filepath.Join(t.TempDir(), "network"), Warn: func(line string) { warned <- line }})
+	must(t, n.Up(t.Context()))
+	defer func() { must(t, n.Down()) }()
+	gateway, err := n.HostGateway()
+	must(t, err)
+	open := join(t, n, network.Member{Gateway: true})
+	closed := join(t, n, network.Member{})
+	reaches := func(what string) {
+		t.Helper()
+		until(t, what+": the world", func() bool { return strings.HasPrefix(closed.call("198.51.100.2:80"), "hello") })
+		until(t, what+": the host", func() bool {
+			return strings.HasPrefix(open.call(net.JoinHostPort(gateway.V4.String(), "8080")), "host")
+		})
+		if got := closed.call(net.JoinHostPort(gateway.V4.String(), "8080")); got != "refused" {
+			t.Errorf("%s: the host is open: %q", what, got)
+		}
+	}
+	reaches("at first")
+	shell(t, "nft flush ruleset")
+	if line := <-warned; !strings.Contains(line, "flushed the host's firewall") {
+		t.Errorf("warning %q", line)
+	}
+	reaches("after a flush")
+	// A firewall that comes up later, and one that is loaded anew.
+	const firewall = `printf '%s\n' 'flush ruleset' 'table inet filter {' 'chain forward {' \
+		'type filter hook forward priority 0; policy drop;' 'ct state established accept' '}' '}' | nft -f -`
+	shell(t, firewall)
+	<-warned
+	reaches("with another firewall")
+	shell(t, "nft flush chain inet filter forward")
+	reaches("after a flush of its chain")
+	shell(t, firewall)
+	<-warned
+	reaches("after its reload")
+	shell(t, "nft delete table inet filter")
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 100 {
+		if holds() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("%s: not reached", what)
+}
+
 func runShell(script string) error {
 	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
 	if err != nil {
