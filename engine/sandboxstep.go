@@ -19,7 +19,7 @@ func (r *run) sandboxStep(n *node, image *fetch.Image, mounts []sandbox.Mount) *
 		Script: step.Script, Shell: step.Shell, Entrypoint: step.Entrypoint, Args: step.Args,
 		Env: slices.Concat(n.work.inherited, step.Env, r.fromRun(n)), Directory: step.Directory, User: step.User, Network: step.Network,
 		Aliases: r.aliases(n), Peers: r.peers(), Egress: step.Egress, Refused: r.refused(n), Mounts: mounts,
-		Workspace: r.plan.WorkspaceSource, Roots: r.roots(),
+		Workspace: r.plan.WorkspaceSource, SafeDirectory: step.SafeDirectory, Roots: r.roots(),
 		Names: containerNames(step), Limits: step.Limits, Security: step.Security, Advanced: step.Advanced,
 	}
 	if step.Owner != nil {

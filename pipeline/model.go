@@ -30,6 +30,7 @@ type Pipeline struct {
 	// StopOnFailure lets no step begin that runs on success once any has failed, whether it
 	// depends on that or not; those that run after a failure do.
 	StopOnFailure bool
+	SafeDirectory bool          // the steps mount a workspace by themselves, in which git works whoever owns it
 	NewPrivileges bool          // setuid programs work in steps and services that do not say otherwise, as with docker
 	Egress        *egress.Rules // of the steps and services that name none; nil: everything may be reached
 	PullSecrets   []SecretUse   // by Name alone: each holds a docker config.json for the registries of the images

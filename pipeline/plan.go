@@ -114,6 +114,7 @@ type PlannedStep struct {
 	SecretEnv             map[string]string // those of Env whose value is a secret, to the name of that
 	Authored              []string          // names in Env that the pipeline file chooses; settings of plugins are not among them
 	Directory             string            // absolute path in the container; "" is the image's
+	SafeDirectory         bool              // git works in folders of any owner, such as the workspace
 	User                  string            // "" is the image's
 	Network               string            // "host", "none" or "private"
 	Egress                egress.Rules      // what it may reach outside the run
@@ -281,6 +282,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Args:          pl.substituteAll(s.Args, s.Position),
 		SecretFiles:   pl.secretFiles(s),
 		Directory:     pl.directory(s.Directory),
+		SafeDirectory: pl.in.Workspace != "" || pl.in.OwnFolder || pl.pipeline.SafeDirectory,
 		User:          s.User,
 		Network:       cmp.Or(s.Network, pl.in.Network, "host"),
 		Mounts:        pl.mounts(s),

@@ -29,6 +29,7 @@ func (c *check) privileged() {
 		c.deny("privileged", "image "+s.Image, "it is not an image that may be privileged", "privileged_images")
 	case !rule.asItLikes:
 		c.asItIs()
+		s.SafeDirectory = false // the author's repository says which programs git runs
 		s.Env = slices.DeleteFunc(s.Env, func(entry string) bool { return !isForPlugin(nameOf(entry)) })
 		s.FromRun = slices.DeleteFunc(slices.Clone(s.FromRun), func(v pipeline.RunVariable) bool { return !isForPlugin(v.Name) })
 	}

@@ -93,6 +93,9 @@ func (s *Sandbox) execProcess(o ExecOptions) (*specs.Process, error) {
 		process.Env = append(process.Env, "HOME="+who.Home)
 	}
 	process.Env = withPath(lastOfEach(process.Env), o.Path)
+	if s.step.SafeDirectory {
+		process.Env = withSafeDirectory(process.Env)
+	}
 	if o.TTY {
 		withTerminal(&process)
 	}

@@ -79,5 +79,8 @@ func environment(step *Step, home, hostname string) []string {
 		at[name] = len(env)
 		env = append(env, variable)
 	}
+	if step.SafeDirectory {
+		return withSafeDirectory(env)
+	}
 	return env
 }

@@ -38,6 +38,7 @@ type Step struct {
 	Instead        []string // run in place of its command, which can be a script all the same; nil: that
 	Workspace      string   // the host's directory that the steps share and write to; "": none
 	WorkspaceBelow string   // of a Workspace that OwnWorkspace has made: the folder that it began as
+	SafeDirectory  bool     // whether git works in folders of any owner, see withSafeDirectory
 	Directory      string   // absolute; "": the image's working directory; made when missing
 	User           string   // name, uid, name:group, uid:gid; "": the image's
 	Network        string   // NetworkHost, NetworkNone or NetworkPrivate; "": NetworkHost

@@ -33,3 +33,12 @@ func TestHookLetsSetuidProgramsWork(t *testing.T) {
 		t.Errorf("without a policy: %s", got.out)
 	}
 }
+
+func TestHookLetsGitWorkInTheWorkspace(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	r.prepare(t, nil)
+	const settings = `echo "$GIT_CONFIG_COUNT $GIT_CONFIG_KEY_0 $GIT_CONFIG_VALUE_0"`
+	if got := r.script(t, settings); got.out != "1 safe.directory *\n" {
+		t.Errorf("settings of git: %s", got.out)
+	}
+}

@@ -51,7 +51,7 @@ type job struct {
 
 // newJob reads what PrepareJob asks for.
 func newJob(args *Args, read ReadOptions, network string) (*job, error) {
-	j := &job{read: read, network: network, logins: map[string]pull.Login{}, pipeline: pipeline.Pipeline{Name: "job", NewPrivileges: true}}
+	j := &job{read: read, network: network, logins: map[string]pull.Login{}, pipeline: pipeline.Pipeline{Name: "job", NewPrivileges: true, SafeDirectory: true}}
 	j.response.Context.Services = []ResponseContainer{}
 	for i := range args.Services {
 		c := &args.Services[i]
