@@ -230,6 +230,7 @@ func (h *Host) Dir(step string) (string, error) {
 // Close removes all that the run has left on this machine. Sandboxes must
 // have been removed before.
 func (h *Host) Close() error {
+	defer h.networks.wait()
 	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.lock.Close())
 }
 

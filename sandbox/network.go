@@ -58,6 +58,13 @@ func (n *networks) down() (left bool, err error) {
 	return false, n.bridged.Down()
 }
 
+// wait returns once nothing works for the networks any more.
+func (n *networks) wait() {
+	if n.bridged != nil {
+		n.bridged.Wait()
+	}
+}
+
 // sweepNetworks takes away what the network of a dead run has left. Neither kind
 // needs to be known: of the other one nothing is found.
 func sweepNetworks(runDir string) (left bool, err error) {

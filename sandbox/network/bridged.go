@@ -39,6 +39,7 @@ type Bridged struct {
 	resolver *resolver
 	reporter *reporter
 	watch    *firewallWatch // nil: without root
+	closing  sync.WaitGroup // those who close the sockets of a network that was taken away
 
 	serial  int
 	next    int               // where the search for a free place begins
@@ -234,24 +235,33 @@ func (n *Bridged) takeAway() error {
 	var failed []error
 	// Those who answer need the lock: they end without it.
 	n.mu.Unlock()
-	failed = append(failed, n.watch.close(), n.resolver.close(), n.reporter.close())
+	failed = append(failed, n.watch.close(), n.resolver.close())
 	n.mu.Lock()
-	n.resolver, n.reporter, n.watch = nil, nil, nil
 	if n.leave != nil {
 		failed = append(failed, n.leave())
 		n.leave = nil
 	}
-	if n.router != nil {
-		failed = append(failed, n.router.close())
-		n.router = nil
-	}
 	if n.uplink != nil {
-		failed = append(failed, n.uplink.sweep(), n.uplink.close()) // after up has given its lock back
-		n.uplink = nil
+		failed = append(failed, n.uplink.sweep(n.router))
 	}
 	failed = append(failed, unpinNamespace(n.pin()), os.RemoveAll(n.o.Dir))
+	n.closeSockets()
+	n.watch, n.resolver, n.reporter, n.router, n.uplink = nil, nil, nil, nil, nil
 	return errors.Join(failed...)
 }
+
+// closeSockets begins to close what is still open: the kernel holds whoever
+// closes a socket of nftables until it has freed what was deleted, some 20 ms.
+func (n *Bridged) closeSockets() {
+	reporter, router, uplink := n.reporter, n.router, n.uplink
+	n.closing.Go(func() { _ = errors.Join(reporter.close(), router.close()) }) // nothing is lost with a socket
+	if uplink != nil {
+		n.closing.Go(func() { _ = uplink.close() })
+	}
+}
+
+// Wait returns once the sockets of a network that was taken away are closed.
+func (n *Bridged) Wait() { n.closing.Wait() }
 
 // Sweep takes away what the network of a run has put on the host and the file
 // that pins its router, if anything is there. It needs no record, and can be
@@ -264,23 +274,31 @@ func Sweep(run, dir string) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(u.sweep(), u.close(), unpinNamespace((&Bridged{o: Options{Dir: dir}}).pin()))
+	err = errors.Join(u.sweep(nil), u.close(), unpinNamespace((&Bridged{o: Options{Dir: dir}}).pin()))
 	if err != nil {
 		return fmt.Errorf("take the network of run %s away: %w", run, err)
 	}
 	return nil
 }
 
-// sweep deletes the run's table, its rules in chains of others and its link, for
-// whose end the kernel waits a while.
-func (u *uplink) sweep() error {
-	deleted := make(chan error, 1)
-	go func() { deleted <- deleteLink(u.link, u.name()) }()
+// sweep takes away what the run has on the host: its table, its rules in chains
+// of others and its link. A link that is deleted has the kernel wait some 40 ms.
+// One that is moved into the router's namespace is off the host at once, and the
+// kernel deletes it later, with the namespace. nil: there is no router any more.
+func (u *uplink) sweep(router *router) error {
+	removed := make(chan error, 1)
+	go func() {
+		if router != nil && moveLink(u.link, u.name(), router.namespace) == nil {
+			removed <- nil
+			return
+		}
+		removed <- deleteLink(u.link, u.name())
+	}()
 	// Lists of rules are whole only while no other run changes any.
 	err := underLock(context.Background(), func(context.Context) error {
 		return errors.Join(u.deleteTable(), u.sweepHoles())
 	})
-	return errors.Join(err, <-deleted)
+	return errors.Join(err, <-removed)
 }
 
 // Pin gives a name its addresses for the rest of the run, also before the

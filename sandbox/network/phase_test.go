@@ -36,6 +36,7 @@ func BenchmarkNetworkOfARun(b *testing.B) {
 		}
 		must(b, n.Down())
 		away = append(away, time.Since(at))
+		n.Wait()
 	}
 	b.ReportMetric(median(ready), "ready-ms")
 	b.ReportMetric(median(away), "away-ms")

@@ -176,8 +176,12 @@ func ipNet(address netip.Addr, bits int) *net.IPNet {
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, address.BitLen())}
 }
 
-// close closes the sockets. The namespace stays until it is unpinned.
+// close closes the sockets. The namespace stays until it is unpinned. nil: there
+// are none.
 func (r *router) close() error {
+	if r == nil {
+		return nil
+	}
 	var failed []error
 	if r.link != nil {
 		r.link.Close()

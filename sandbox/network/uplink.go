@@ -135,6 +135,15 @@ func setOnce(name, value string) error {
 	return setSysctl(name, value)
 }
 
+// moveLink moves a link into another network namespace.
+func moveLink(handle *netlink.Handle, name string, to *os.File) error {
+	link, err := handle.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return handle.LinkSetNsFd(link, int(to.Fd()))
+}
+
 // deleteLink deletes a link. It is no error when there is none.
 func deleteLink(handle *netlink.Handle, name string) error {
 	link, err := handle.LinkByName(name)
