@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -16,9 +17,13 @@ const maxTailLine = 4 << 10
 // a line after a "\r", as a progress bar does, it keeps the last state.
 type Tail struct {
 	Max   int    // number of lines that are kept
+	Fold  bool   // show a section that has ended as one line
 	Total int    // number of lines so far
 	open  string // stream of the last line while that line may continue; "": it has ended
 	lines []string
+
+	section string // title of the section that is open; "": none is
+	begin   int    // Total at the first line of the section
 }
 
 // Add adds a Line event.
@@ -33,10 +38,36 @@ func (t *Tail) Add(e event.Event) {
 		}
 		t.lines = append(t.lines, "")
 	}
-	t.lines[len(t.lines)-1] = shortened(overwritten(text, e.Partial))
-	t.open = ""
-	if e.Partial {
+	if t.open = ""; e.Partial {
 		t.open = e.Stream
+	}
+	mark, title := NoMark, ""
+	if !e.Partial {
+		mark, title = SectionMark(text)
+	}
+	if mark == NoMark {
+		t.lines[len(t.lines)-1] = shortened(overwritten(text, e.Partial))
+		return
+	}
+	t.mark(mark, title)
+}
+
+// mark takes note of a mark of a section, which is the last line, and is itself not shown.
+func (t *Tail) mark(mark Mark, title string) {
+	t.lines = t.lines[:len(t.lines)-1]
+	t.Total--
+	switch {
+	case mark == SectionBegin:
+		t.section, t.begin = cmp.Or(title, "section"), t.Total
+		if !t.Fold {
+			t.lines, t.Total = append(t.lines, "▾ "+t.section), t.Total+1
+		}
+	case t.section != "":
+		if inside := t.Total - t.begin; t.Fold {
+			t.lines = append(t.lines[:max(0, len(t.lines)-inside)], fmt.Sprintf("▸ %s (%s)", t.section, plural(inside, "line")))
+			t.Total = t.begin + 1
+		}
+		t.section = ""
 	}
 }
 
@@ -68,6 +99,8 @@ func shortened(line string) string {
 // Tails keeps the last lines of all steps of a run.
 type Tails struct {
 	Max   int              // number of lines that are kept of a step
+	Fold  bool             // show a section that has ended as one line
+	Keep  bool             // keep the lines of steps that did not fail until Forget
 	tails map[string]*Tail // by label
 }
 
@@ -78,16 +111,21 @@ func (t *Tails) Event(e event.Event) {
 		if t.tails == nil {
 			t.tails = map[string]*Tail{}
 		}
-		t.tails[Label(e)] = &Tail{Max: t.Max}
+		t.tails[Label(e)] = &Tail{Max: t.Max, Fold: t.Fold}
 	case event.Line:
 		if tail := t.tails[Label(e)]; tail != nil {
 			tail.Add(e)
 		}
 	case event.StepFinished:
-		if e.Result != nil && !IsFailure(e.Result) {
+		if e.Result != nil && !IsFailure(e.Result) && !t.Keep {
 			delete(t.tails, Label(e))
 		}
 	}
+}
+
+// Forget drops the lines of a step in the run of a cell.
+func (t *Tails) Forget(cell, step string) {
+	delete(t.tails, Label(event.Event{Cell: cell, Step: step}))
 }
 
 // Of returns the last lines of a step in the run of a cell; they may be empty.

@@ -78,7 +78,7 @@ func newKeptRm() *cobra.Command {
 		Use:   "rm [RUN [STEP]]",
 		Short: "Remove kept steps",
 		Long: `Remove the kept steps of a run, or one of them, or with --all every one. RUN is the
-run's id, or the beginning of it. One that is open in a shell stays.`,
+run's id, or the beginning of it, or latest: the run of which a step was kept last. One that is open in a shell stays.`,
 		Example: `  stepexec kept rm 4qpj build
   stepexec kept rm --all`,
 		Args: cobra.MaximumNArgs(2),
@@ -103,6 +103,9 @@ run's id, or the beginning of it. One that is open in a shell stays.`,
 
 // chooseKept chooses the steps of the run that begins with prefix, or one of them.
 func chooseKept(all []sandbox.Kept, prefix string, names []string) ([]sandbox.Kept, error) {
+	if prefix == latest && len(all) > 0 {
+		prefix = slices.MaxFunc(all, func(a, b sandbox.Kept) int { return a.At.Compare(b.At) }).Run
+	}
 	var runs []string
 	for _, k := range all {
 		if !slices.Contains(runs, k.Run) {

@@ -46,10 +46,10 @@ environment, user, limits and kind of network; services do not run. What is writ
 there stays. Variables that are secret are left out in both: those that are given
 again are where the step had them, and masked.
 
-RUN is the run's id, or the beginning of it. The exit code is that of COMMAND, which
+RUN is the run's id, or the beginning of it, or latest. The exit code is that of COMMAND, which
 gets standard input, also without a terminal.`,
 		Example: `  stepexec shell 4qpj build
-  stepexec shell 4qpj build -- ls -l /tmp
+  stepexec shell latest build -- ls -l /tmp
   stepexec shell 4qpj database -- psql -l
   stepexec shell 4qpj deploy --secret token -- sh -e /run/stepexec/script`,
 		Args: cobra.MinimumNArgs(2),
@@ -106,6 +106,13 @@ func (o *shellOptions) open(ctx context.Context, id, step string, command []stri
 
 // enter joins a step that runs, or opens one that was kept.
 func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.Look) (int, error) {
+	if run == latest {
+		r, err := findRecord(o.root, latest)
+		if err != nil {
+			return 0, err
+		}
+		run = r.Run
+	}
 	live, err := liveRunOf(o.root, run)
 	if err != nil {
 		return 0, err

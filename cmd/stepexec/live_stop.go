@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -20,7 +21,8 @@ func newStop() *cobra.Command {
 		Short: "Stop a run that is going on",
 		Long: `Stop a run that is going on, as SIGTERM to its process does: running steps get
 their stop signal and, after the grace, are killed; the others are cancelled.
-stop ends when the run has ended. RUN is its id, or the beginning of it.`,
+stop ends when the run has ended. RUN is its id, or the beginning of it, or latest: of
+those that go on, the one that began last.`,
 		Example: "  stepexec stop 4qpj",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,6 +52,17 @@ func stopRun(ctx context.Context, run sandbox.Live, now bool) error {
 	return run.Stop(ctx, signals...)
 }
 
+// newest is the one of several runs that began last, by its record; latest when none has one.
+func newest(root string, ids []string) string {
+	all, _ := record.List(root) // whether others can be read does not matter
+	for _, r := range all {
+		if slices.Contains(ids, r.Run) {
+			return r.Run
+		}
+	}
+	return latest
+}
+
 // findLive finds the run that is going on whose id begins with prefix.
 func findLive(root, prefix string) (sandbox.Live, error) {
 	live, err := sandbox.ListLive(root)
@@ -61,6 +74,9 @@ func findLive(root, prefix string) (sandbox.Live, error) {
 	for _, l := range live {
 		byID[l.ID] = l
 		ids = append(ids, l.ID)
+	}
+	if prefix == latest {
+		prefix = newest(root, ids)
 	}
 	id, err := record.Match(ids, prefix)
 	if errors.Is(err, record.ErrNotFound) {

@@ -86,10 +86,13 @@ func stepNames(r record.Record) []string {
 	return names
 }
 
+// latest names the run that began last.
+const latest = "latest"
+
 // findRecord finds the record of the run whose id begins with prefix.
 // With the prefix latest it is the one that began last.
 func findRecord(root, prefix string) (record.Record, error) {
-	if prefix == "latest" {
+	if prefix == latest {
 		all, err := record.List(root)
 		if len(all) > 0 {
 			return all[0], nil // whether the others can be read does not matter

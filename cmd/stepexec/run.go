@@ -127,6 +127,10 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 		return err
 	}
 	o.output.report, o.output.shared, o.output.root = reports.path(), o.debug.shell, o.root
+	o.output.again = "run --failed"
+	if len(args) > 0 {
+		o.output.again += " " + shellWord(args[0])
+	}
 	shown, err := o.output.open(stdout)
 	if err != nil {
 		return errors.Join(err, reports.close())
@@ -166,7 +170,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 		Flush: display.Flush, Limits: engine.Limits{Parallel: o.parallel},
 		Stop: engine.Stop{Kill: o.kill, Grace: o.grace}, Streams: engine.Streams{Terminal: usersTerminal(), Apart: o.output.format == "json"},
 	}
-	options.Events = o.debug.lend(&options, display.Event)
+	options.Events = o.debug.lend(&options, rooted(o.root, display.Event))
 	return run.All(ctx, jobs, options)
 }
 

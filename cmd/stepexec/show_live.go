@@ -19,6 +19,7 @@ type liveView struct {
 	view       *live.View
 	errors     console.Console // stderr, nil when that is no terminal
 	stopResize func()
+	next       *nextCommands // nil: none are shown
 }
 
 func newLiveView(file *os.File, terminal console.Console, style report.Style) *liveView {
@@ -34,10 +35,15 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style) *l
 	view := live.New(file, live.Options{
 		Size: size, Resized: resized, Style: style, Plain: !isUTF8(os.Getenv), Reflows: reflows(os.Getenv),
 	})
-	return &liveView{view, terminalOf(os.Stderr), func() { signal.Stop(resized) }}
+	return &liveView{view: view, errors: terminalOf(os.Stderr), stopResize: func() { signal.Stop(resized) }}
 }
 
-func (l *liveView) Event(e event.Event) { l.view.Event(e) }
+func (l *liveView) Event(e event.Event) {
+	if l.next != nil {
+		l.next.event(e)
+	}
+	l.view.Event(e)
+}
 
 // Hide has nothing to do: what comes is masked.
 func (l *liveView) Hide([]string) {}
@@ -53,8 +59,16 @@ func (l *liveView) Say(line string) {
 	l.view.Print("stepexec: " + logs.QuoteLines(line, "  "))
 }
 
-func (l *liveView) End(int) error {
+func (l *liveView) End(code int) error {
 	l.stopResize()
+	if l.next != nil {
+		for i, line := range l.next.lines(code) {
+			if i == 0 {
+				line = "\n" + line
+			}
+			l.view.Print(line)
+		}
+	}
 	return l.view.End()
 }
 

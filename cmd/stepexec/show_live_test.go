@@ -51,12 +51,13 @@ func TestLiveView(t *testing.T) {
 		}
 	}
 	write(t, filepath.Join(dir, "go"), "")
-	tm.see(`(?m)^✔ colours .*\nci: 3 of 5 steps done, 1 running`)
+	tm.see(`(?m)^✔ colours .*\n(?:    .*\n)+ci: 3 of 5 steps done, 1 running`)
 	write(t, filepath.Join(dir, "go-on"), "")
 	tm.see(`exit code 3\n`)
 	all := tm.run("capture-pane", "-p", "-J", "-S", "-") // with what has been scrolled away
 	if end := regexp.MustCompile(`(?s)✘ wide failed with exit code 3 after [^\n]+\n- never skipped: [^\n]+\n- db stopped after [^\n]+\n\n` +
-		`[^\n]+:\d+: step wide failed: its command ended with exit code 3; the last 20 of its 31 lines:\nwide \| 12 .*\nci: failed with exit code 3 after [^\n]+\nexit code 3\n`); !end.MatchString(all) {
+		`[^\n]+:\d+: step wide failed: its command ended with exit code 3; the last 20 of its 31 lines:\nwide \| 12 .*\nci: failed with exit code 3 after [^\n]+\n\n` +
+		`  run [a-z2-7]{10}\n  stepexec logs [a-z2-7]{10} wide --root /\S+/root\n  stepexec run --failed --root /\S+/root\nexit code 3\n`); !end.MatchString(all) {
 		t.Errorf("at the end the terminal shows\n%s", all)
 	}
 	if title := tm.run("display-message", "-p", "#{pane_title}"); strings.Contains(title, "a title") {

@@ -50,6 +50,7 @@ type outputFlags struct {
 	report       string // path of a report, for GitHub's outputs
 	shared       bool   // shells are opened on the terminal, over which nothing may be drawn
 	root         string // state root, with the records of runs
+	again        string // the command that runs what failed again; "": there is none
 }
 
 func outputFormats() []string { return []string{"tty", "plain", "json", "github", "quiet"} }
@@ -81,7 +82,9 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	switch o.formatFor(style, os.Getenv) {
 	case "tty":
 		file := w.(*os.File) // or it would be no terminal
-		return newLiveView(file, terminalOf(file), style), nil
+		view := newLiveView(file, terminalOf(file), style)
+		view.next = &nextCommands{again: o.again, root: o.root}
+		return view, nil
 	case "json":
 		return buffered{said{report.NewJSON(out)}, out}, nil
 	case "github":

@@ -325,7 +325,7 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	}
 	stop := engine.Stop{Kill: o.kill, Grace: time.Duration(o.stopTimeout) * time.Second}
 	options := engine.Options{Stop: stop, Streams: engine.Streams{Stdin: os.Stdin, Terminal: usersTerminal()}}
-	options.Events = o.debug.lend(&options, say)
+	options.Events = o.debug.lend(&options, rooted(o.root, say))
 	var endOut func() error
 	options.Streams.Stdout, endOut = reports.tee(stdout, plan.Plan().Steps[0].Name, event.Stdout)
 	defer func() { err = errors.Join(err, endOut()) }()

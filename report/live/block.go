@@ -85,7 +85,7 @@ func (s *state) entries(now time.Time, columns int) []entry {
 			continue
 		}
 		line := aligned(name+s.paint(aec.Faint, "  "+t.image), elapsed, edge)
-		all = append(all, entry{line: line, tail: s.tails.Of(t.cell, t.step).Lines()})
+		all = append(all, entry{line: line, tail: s.shown.Of(t.cell, t.step).Lines()})
 	}
 	return append(all, services...)
 }

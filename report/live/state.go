@@ -26,8 +26,9 @@ type state struct {
 	ended   int     // number of steps that have ended
 	running []*task // in the order in which they began
 	pulls   []*pull
-	tails   report.Tails
-	printed []string // whole lines that are not on the screen yet
+	tails   report.Tails // last lines of each step, for those that fail
+	shown   report.Tails // the same with sections folded, for the block and for steps that have ended
+	printed []string     // whole lines that are not on the screen yet
 	times   report.Stamps
 }
 
@@ -47,11 +48,12 @@ type pull struct {
 }
 
 func newState(o Options) *state {
-	return &state{o: o, tails: report.Tails{Max: lastLines}, times: report.Stamps{Times: o.Style.Times}}
+	return &state{o: o, tails: report.Tails{Max: lastLines}, shown: report.Tails{Max: lastLines, Fold: true, Keep: true}, times: report.Stamps{Times: o.Style.Times}}
 }
 
 func (s *state) event(e event.Event) {
 	e = report.Quoted(e)
+	s.shown.Event(e)
 	s.tails.Event(e)
 	s.times.Event(e)
 	event.Visit(s, e)
@@ -133,14 +135,42 @@ func (s *state) StepFinished(e event.Event) {
 	text := report.Label(e) + " " + report.Ended(r)
 	switch {
 	case r.Status == event.Succeeded:
-		s.say(e, s.paint(aec.GreenF, s.mark("✔", "+")), report.Label(e)+" "+report.Duration(r.Duration))
+		text := report.Label(e) + " " + report.Duration(r.Duration)
+		if r.Flaky() {
+			text = report.Label(e) + " " + strings.TrimPrefix(report.Ended(r), "succeeded after ")
+		}
+		s.say(e, s.paint(aec.GreenF, s.mark("✔", "+")), text)
+		s.keep(e)
 	case report.IsFailure(r):
 		s.say(e, s.paint(aec.RedF, s.mark("✘", "x")), s.paint(aec.RedF, text))
 	case r.Ignored:
 		s.say(e, s.paint(aec.YellowF, "!"), text)
+		s.keep(e)
 	default:
 		s.say(e, "-", s.paint(aec.Faint, text))
 	}
+}
+
+// keep prints the last lines of a step that has ended, which otherwise nobody would have seen: those of a
+// short step are all that it printed. Services print what matters only when they fail.
+func (s *state) keep(e event.Event) {
+	if e.Result.Service {
+		return
+	}
+	columns, rows := 80, 24
+	if s.o.Size != nil {
+		columns, rows = s.o.Size()
+	}
+	tail := s.shown.Of(e.Cell, e.Step)
+	lines := tail.Lines()
+	lines = lines[max(0, len(lines)-max(rows-4, 1)):]
+	if left := tail.Total - len(lines); left > 0 {
+		s.print(indent + s.paint(aec.Faint, fmt.Sprintf("(%d lines before these)", left)))
+	}
+	for _, line := range lines {
+		s.print(fit(indent+logs.Sanitize(line), columns-1))
+	}
+	s.shown.Forget(e.Cell, e.Step)
 }
 
 func (s *state) RunFinished(e event.Event) {
