@@ -60,7 +60,7 @@ func execute() int {
 	interrupts := catchInterrupts(cancel)
 	defer interrupts.stop()
 
-	err := newRoot(interrupts.again).ExecuteContext(ctx)
+	err := newRoot(interrupts.again, os.Args[1:]).ExecuteContext(ctx)
 	var exit exitError
 	switch {
 	case err == nil:
@@ -93,7 +93,8 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-func newRoot(kill <-chan struct{}) *cobra.Command {
+// newRoot is the program's command with the subcommand that args ask for, or with all of them.
+func newRoot(kill <-chan struct{}, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stepexec",
 		Short: "Run the steps of a CI pipeline in containers, without a daemon",
@@ -111,13 +112,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newActionsHook(), newValidate(), newSchema(), newExplain(), newConvert(), newLock(), newVerifyImage(), newDoctor(), newVersion(), newPs(), newStop(), newHistory(), newLogs(), newReport())
-	for _, cmd := range []*cobra.Command{newActionsRun(kill), newActionsJob(), newRun(kill), newShell(kill), newKept(), newSpec(), newPull(), newLoad(), newImages(), newRmi(), newSave(), newPrune(), newGc(), newVerify(), newDoctorContainer()} {
-		root.AddCommand(asRoot(cmd))
-	}
-	root.AddCommand(newRunner(kill))
-	root.AddCommand(detachable(asRoot(newStep(kill))), detachable(asRoot(newCtrRun(kill))))
-	addCompletions(root)
+	addSubcommands(root, kill, args)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var missing *pflag.ValueRequiredError
 		if errors.As(err, &missing) && missing.GetSpecifiedName() == "h" { // step's -h without a name of a host

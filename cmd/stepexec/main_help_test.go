@@ -28,7 +28,7 @@ func commands(t *testing.T) []*cobra.Command {
 			walk(sub)
 		}
 	}
-	walk(newRoot(nil))
+	walk(newRoot(nil, nil))
 	if len(all) < 15 {
 		t.Fatalf("found %d commands only", len(all))
 	}
@@ -62,6 +62,20 @@ func TestEveryCommandHelps(t *testing.T) {
 	}
 }
 
+func TestOnlyTheSubcommandThatIsAskedForIsMade(t *testing.T) {
+	for _, s := range subcommands(nil) {
+		if made := newRoot(nil, []string{s.name, "--help"}).Commands(); len(made) != 1 || made[0].Name() != s.name {
+			t.Errorf("%s: made %v", s.name, made)
+		}
+	}
+	all := len(subcommands(nil))
+	for _, args := range [][]string{nil, {"--help"}, {"help", "run"}, {"__complete", "ru"}, {"rum"}, {""}} {
+		if made := newRoot(nil, args).Commands(); len(made) != all {
+			t.Errorf("%q: made %d of %d", args, len(made), all)
+		}
+	}
+}
+
 // TestManPages makes the man pages, which `make man` writes to a directory:
 // a command for it would bring a Markdown renderer into the program.
 func TestManPages(t *testing.T) {
@@ -71,7 +85,7 @@ func TestManPages(t *testing.T) {
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	root := newRoot(nil)
+	root := newRoot(nil, nil)
 	root.DisableAutoGenTag = true
 	t.Setenv("HOME", "~") // and not this machine's, in default values
 	if err := doc.GenManTree(root, &doc.GenManHeader{Title: "STEPEXEC", Section: "1", Source: "stepexec", Manual: "stepexec"}, dir); err != nil {

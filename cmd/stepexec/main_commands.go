@@ -1,0 +1,72 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+// subcommand is one subcommand, made only when it is needed: to make all of them, with their
+// flags, takes longer than some of them run.
+type subcommand struct {
+	name string
+	make func() *cobra.Command
+}
+
+// subcommands are all that the program has, those that it calls itself among them. A closed
+// kill ends the rest of all grace periods.
+func subcommands(kill <-chan struct{}) []subcommand {
+	stoppable := func(make func(<-chan struct{}) *cobra.Command) func() *cobra.Command {
+		return func() *cobra.Command { return make(kill) }
+	}
+	rooted := func(make func() *cobra.Command) func() *cobra.Command {
+		return func() *cobra.Command { return asRoot(make()) }
+	}
+	return []subcommand{
+		{"actions-hook", newActionsHook},
+		{"validate", newValidate},
+		{"schema", newSchema},
+		{"explain", newExplain},
+		{"convert", newConvert},
+		{"lock", newLock},
+		{"verify-image", newVerifyImage},
+		{"doctor", newDoctor},
+		{"version", newVersion},
+		{"ps", newPs},
+		{"stop", newStop},
+		{"history", newHistory},
+		{"logs", newLogs},
+		{"report", newReport},
+		{"actions-run", rooted(stoppable(newActionsRun))},
+		{"actions-job", rooted(newActionsJob)},
+		{"run", rooted(stoppable(newRun))},
+		{"shell", rooted(stoppable(newShell))},
+		{"kept", rooted(newKept)},
+		{"spec", rooted(newSpec)},
+		{"pull", rooted(newPull)},
+		{"load", rooted(newLoad)},
+		{"images", rooted(newImages)},
+		{"rmi", rooted(newRmi)},
+		{"save", rooted(newSave)},
+		{"prune", rooted(newPrune)},
+		{"gc", rooted(newGc)},
+		{"verify", rooted(newVerify)},
+		{"doctor-container", rooted(newDoctorContainer)},
+		{"runner", stoppable(newRunner)},
+		{"step", func() *cobra.Command { return detachable(asRoot(newStep(kill))) }},
+		{"ctr-run", func() *cobra.Command { return detachable(asRoot(newCtrRun(kill))) }},
+	}
+}
+
+// addSubcommands adds the subcommand that args begin with, or all: for help, for completion, and to
+// find what somebody may have meant.
+func addSubcommands(root *cobra.Command, kill <-chan struct{}, args []string) {
+	all := subcommands(kill)
+	if i := slices.IndexFunc(all, func(s subcommand) bool { return s.name == firstOf(args) }); i >= 0 {
+		all = all[i : i+1]
+	}
+	for _, s := range all {
+		root.AddCommand(s.make())
+	}
+	addCompletions(root)
+}
