@@ -37,7 +37,7 @@ func (r *run) imagePlaces() func(path string) beneath.Path {
 	real := map[string]string{}
 	for _, n := range r.nodes {
 		ref, err := pull.ParseReference(n.step.Image)
-		if err != nil || !ref.IsLocal() || r.admitted.Confined() {
+		if err != nil || ref.Path == "" || r.admitted.Confined() {
 			continue
 		}
 		path := ref.Path

@@ -113,7 +113,10 @@ func (f *Fetcher) chosen(ctx context.Context, reference string, policy Policy) (
 // moved the tag to another image.
 func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) (*Image, error) {
 	name := ref.String()
-	if ref.IsLocal() {
+	switch {
+	case ref.IsEngines() && policy != Never:
+		policy = Always // what was built a moment ago is meant, and asking is cheap
+	case ref.IsLocal() && !ref.IsEngines():
 		return f.pull(ctx, name, name)
 	}
 	image, root, err := f.stored(ctx, name, policy)
@@ -177,7 +180,7 @@ func (f *Fetcher) Name(reference string) (string, error) {
 
 func (f *Fetcher) parse(reference string) (pull.Reference, error) {
 	ref, err := pull.ParseReference(reference)
-	if err != nil || !ref.IsLocal() || filepath.IsAbs(ref.Path) {
+	if err != nil || ref.Path == "" || filepath.IsAbs(ref.Path) {
 		return ref, err
 	}
 	ref.Path, err = filepath.Abs(filepath.Join(f.Dir, ref.Path))

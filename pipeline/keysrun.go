@@ -7,7 +7,7 @@ func runKeys() []Key {
 	return []Key{
 		{
 			Name: "image", Class: HostResource, Fields: []string{"Image"},
-			Doc:        "Image reference, or oci:DIR, oci-archive:FILE, dir:DIR, docker-archive:FILE, rootfs:DIR.",
+			Doc:        "Image reference, or oci:DIR, oci-archive:FILE, dir:DIR, docker-archive:FILE, rootfs:DIR, docker-daemon:NAME, containers-storage:NAME.",
 			Schema:     `{"type": "string", "pattern": "^[^\\s\\x00-\\x1f\\x7f]+$"}`,
 			BesideSpec: true,
 			read: func(p *parser, s *Step, v value) {

@@ -90,13 +90,19 @@ const notListed = "it is not in the list"
 // whatever the policy: rootfs:/ would be all of it, for whoever may write a pipeline.
 func (c *check) localImage() {
 	if c.origin.Way.isServer() && c.image.IsLocal() && c.image.Scheme != "" {
-		c.deny("image", c.step.Image, "it is a file of the runner's machine, which no server's pipeline may use (put it into the store: stepexec load)", "images")
+		c.deny("image", c.step.Image, "it is of the runner's machine, which no server's pipeline may use (put it into the store: stepexec load)", "images")
 	}
 }
 
 func (c *check) images() {
 	ref := c.image
 	if ref.Scheme == "" {
+		return
+	}
+	if ref.IsEngines() {
+		if !c.origin.Way.isServer() { // reported already
+			c.engine(ref)
+		}
 		return
 	}
 	if ref.IsLocal() {
@@ -112,6 +118,18 @@ func (c *check) images() {
 		c.deny("image", c.step.Image, "it is in the list of those that are denied", "images")
 	case c.rules.allowImages != nil && !slices.ContainsFunc(c.rules.allowImages, matches):
 		c.deny("image", c.step.Image, "it is not in the list of those that are allowed", "images")
+	}
+}
+
+// engine asks for the images of docker's daemon or of podman's storage. Whoever may reach their
+// socket, or folder, has all images of the machine, private ones too.
+func (c *check) engine(ref pull.Reference) {
+	place, write := pull.ContainersStorage(), false
+	if ref.Scheme == pull.SchemeDockerDaemon {
+		place, write = pull.DockerSocket(), true
+	}
+	if _, err := c.hostPath("", place, write); err != nil {
+		c.deny("image", c.step.Image, fmt.Sprintf("it comes from %s: %v", place, err), "mounts")
 	}
 }
 

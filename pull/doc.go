@@ -2,8 +2,10 @@
 // parsed configuration and one stream for each layer.
 //
 // Images come from a registry, an OCI image layout (a folder or a tar archive),
-// a folder written by skopeo or an archive written by `docker save`; [ParseReference] says how each is
-// written. Every source is reduced to the same few steps: name the roots,
+// a folder written by skopeo, an archive written by `docker save`, docker's daemon or the
+// storage of podman and buildah; [ParseReference] says how each is written. The last two are
+// asked for an archive, which is read from a temporary file. The tests of docker's daemon
+// talk to a stand-in that answers as its API does. Every source is reduced to the same few steps: name the roots,
 // choose the platform, read and verify the manifest and the configuration,
 // list the layers.
 //

@@ -23,6 +23,12 @@ func Head(ctx context.Context, reference string, o Options) (root digest.Digest,
 	if err != nil {
 		return "", nil, fmt.Errorf("pull: %w", err)
 	}
+	if ref.IsEngines() {
+		if root, err = ref.engine().id(ctx, ref.Name); err != nil {
+			return "", nil, fmt.Errorf("pull %s: %w", ref, err)
+		}
+		return root, nil, nil
+	}
 	if ref.IsLocal() {
 		return "", nil, fmt.Errorf("pull %s: programming error: only a registry can be asked for a digest", ref)
 	}

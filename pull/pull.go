@@ -146,8 +146,11 @@ func Resolve(ctx context.Context, reference string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, errSlow)
-	defer cancel()
+	if !ref.IsEngines() { // those come as a whole
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, resolveTimeout, errSlow)
+		defer cancel()
+	}
 	img, err := resolve(ctx, ref, o)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
@@ -164,6 +167,8 @@ func resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
 	switch ref.Scheme {
 	case SchemeDockerArchive:
 		return resolveDockerArchive(ref, o.place(ref.Path), want)
+	case SchemeDockerDaemon, SchemeContainersStorage:
+		return resolveEngine(ctx, ref, want)
 	case SchemeRootfs:
 		return nil, errors.New("programming error: a rootfs: folder has no layers to pull, use Reference.Path as it is")
 	}

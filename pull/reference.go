@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -22,13 +23,17 @@ const (
 	SchemeDir           Scheme = "dir"
 	SchemeDockerArchive Scheme = "docker-archive"
 	SchemeRootfs        Scheme = "rootfs"
+
+	SchemeDockerDaemon      Scheme = "docker-daemon"
+	SchemeContainersStorage Scheme = "containers-storage"
 )
 
 // Reference is a parsed image reference.
 type Reference struct {
 	Scheme Scheme
-	// Name is the repository with its registry, such as docker.io/library/golang;
-	// empty for local references.
+	// Name is the repository with its registry, such as docker.io/library/golang. Of
+	// an image of docker's daemon or podman's storage it is all of the name, as it was
+	// written. It is empty for files and folders.
 	Name string
 	// Path is the folder or file of a local reference, cleaned; empty for others.
 	Path string
@@ -39,15 +44,21 @@ type Reference struct {
 	Digest digest.Digest
 }
 
-// IsLocal reports whether the reference points to a file or folder of this machine.
+// IsLocal reports whether the image comes from this machine: from a file, from a folder, or from
+// another program that has it.
 func (r Reference) IsLocal() bool { return r.Scheme != SchemeRegistry }
+
+// IsEngines reports whether the image is one of docker's daemon or of podman's storage.
+func (r Reference) IsEngines() bool {
+	return r.Scheme == SchemeDockerDaemon || r.Scheme == SchemeContainersStorage
+}
 
 // String returns the reference in full, such as docker.io/library/golang:1.22.
 // Parsing it gives the same Reference again.
 func (r Reference) String() string {
 	s := r.Name
 	if r.IsLocal() {
-		s = string(r.Scheme) + ":" + r.Path
+		s = string(r.Scheme) + ":" + cmp.Or(r.Path, r.Name)
 	}
 	if r.Tag != "" {
 		s += ":" + r.Tag
@@ -66,6 +77,8 @@ func (r Reference) String() string {
 //	dir:DIR                                       what `skopeo copy IMAGE dir:DIR` writes
 //	docker-archive:FILE[:TAG]                     what `docker save` writes
 //	rootfs:DIR                                    a root file system as it is
+//	docker-daemon:NAME                            an image of docker's daemon, by name or sha256:ID
+//	containers-storage:NAME                       an image of podman and buildah
 //
 // DIR and FILE end at the first colon, except for dir and rootfs, where DIR is the whole
 // rest. A registry's repository that is named like a scheme is written with its
@@ -75,6 +88,10 @@ func ParseReference(s string) (Reference, error) {
 	parse := parseRegistry
 	scheme, rest, found := strings.Cut(s, ":")
 	switch Scheme(scheme) {
+	case SchemeDockerDaemon, SchemeContainersStorage:
+		if found {
+			parse = func(string) (Reference, error) { return parseEngine(Scheme(scheme), rest) }
+		}
 	case SchemeOCI, SchemeOCIArchive, SchemeDir, SchemeDockerArchive, SchemeRootfs:
 		if found {
 			parse = func(string) (Reference, error) { return parseLocal(Scheme(scheme), rest) }

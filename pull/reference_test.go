@@ -43,6 +43,11 @@ func TestParseReference(t *testing.T) {
 		{"oci:/srv/a@sha256:" + hex64, "oci:/srv/a@sha256:" + hex64,
 			pull.Reference{Scheme: pull.SchemeOCI, Path: "/srv/a", Digest: "sha256:" + hex64}},
 		{"oci-archive:a.tar", "oci-archive:a.tar", pull.Reference{Scheme: pull.SchemeOCIArchive, Path: "a.tar"}},
+		{"docker-daemon:app:1", "docker-daemon:app:1", pull.Reference{Scheme: pull.SchemeDockerDaemon, Name: "app:1"}},
+		{"docker-daemon:sha256:" + hex64, "docker-daemon:sha256:" + hex64,
+			pull.Reference{Scheme: pull.SchemeDockerDaemon, Name: "sha256:" + hex64}},
+		{"containers-storage:localhost:5000/a/app:1@sha256:" + hex64, "containers-storage:localhost:5000/a/app:1@sha256:" + hex64,
+			pull.Reference{Scheme: pull.SchemeContainersStorage, Name: "localhost:5000/a/app:1@sha256:" + hex64}},
 		{"docker-archive:a.tar:x:1", "docker-archive:a.tar:x:1",
 			pull.Reference{Scheme: pull.SchemeDockerArchive, Path: "a.tar", Tag: "x:1"}},
 		{"dir:images/a:1@x/", "dir:images/a:1@x", pull.Reference{Scheme: pull.SchemeDir, Path: "images/a:1@x"}},
@@ -59,7 +64,7 @@ func TestParseReference(t *testing.T) {
 			if got.String() != c.out {
 				t.Errorf("String() = %q, want %q", got, c.out)
 			}
-			if local := c.want.Path != ""; got.IsLocal() != local {
+			if local := c.want.Scheme != pull.SchemeRegistry; got.IsLocal() != local {
 				t.Errorf("IsLocal() = %v", got.IsLocal())
 			}
 		})
@@ -88,6 +93,11 @@ func TestParseReferenceRefuses(t *testing.T) {
 		{"oci:dir@sha256:../../etc/passwd", "sha256 digest"},
 		{"docker-archive:f@sha256:" + hex64, "no manifest digests"},
 		{"rootfs:", "path after"},
+		{"docker-daemon:", "not the name of an image"},
+		{"docker-daemon:../../containers/json", "not the name of an image"},
+		{"docker-daemon:a/../../containers/b", "not the name of an image"},
+		{"docker-daemon:a?b", "not the name of an image"},
+		{"containers-storage:--root=/x", "not the name of an image"},
 		{"dir:", "path after"},
 	} {
 		t.Run(c.in, func(t *testing.T) {

@@ -27,8 +27,8 @@ func newLock() *cobra.Command {
 		Long: `Ask the registries for the digests of all images of a pipeline file and write them
 beside it: pipeline.yml gets pipeline.lock. From then on stepexec run uses these
 images, wherever their tags move, until lock is run again. Images named by digest and
-those of this machine (oci:, oci-archive:, dir:, docker-archive:, rootfs:) are not
-locked.
+those of this machine (oci:, oci-archive:, dir:, docker-archive:, rootfs:,
+docker-daemon:, containers-storage:) are not locked.
 With --update only the images of these steps, or these images, are asked for again;
 all others stay as they are in the lock file, and new ones are added.`,
 		Example: "  stepexec lock\n  stepexec lock --update build --update golang:1.26\n  stepexec lock ci/pipeline.yml --platform linux/amd64 --platform linux/arm64",

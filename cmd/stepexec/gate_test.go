@@ -51,6 +51,8 @@ func asks(file string) map[string]ask {
 		"a cache":                       {class: pipeline.HostPath, native: "cache: ['go:/go']", woodstep: backend("cache", []string{"go:/go"}), want: "cache: go is not allowed"},
 		"the root of the host":          {class: pipeline.HostResource, native: "image: 'rootfs:/'", want: "image: "},
 		"a layout of the host":          {class: pipeline.HostResource, native: "image: 'oci:/'", want: "image: "},
+		"an image of docker's daemon":   {class: pipeline.HostResource, native: "image: 'docker-daemon:app'", want: "image: "},
+		"an image of podman":            {class: pipeline.HostResource, native: "image: 'containers-storage:app'", want: "image: "},
 		"the host's network":            {class: pipeline.HostResource, native: "network: host", flags: []string{"--network", "host"}, drone: "network_mode: host", woodstep: map[string]any{"network_mode": "host"}, want: "network: host is not allowed"},
 		"a port of every address":       {class: pipeline.HostResource, native: "network: private\n  ports: ['0.0.0.0:8080:80']", flags: []string{"--network", "private", "-p", "0.0.0.0:8080:80"}, want: "ports: 0.0.0.0:8080:80/tcp is not allowed"},
 		"a port of the system":          {class: pipeline.HostResource, native: "network: private\n  ports: ['22:22']", flags: []string{"--network", "private", "-p", "22:22"}, want: "ports: 127.0.0.1:22:22/tcp is not allowed", noOptions: true},

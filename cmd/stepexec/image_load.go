@@ -30,7 +30,7 @@ layout, compressed (gzip, zstd, xz) or not. FILE - is standard input. Without NA
 all images, under the names that the archive gives them; with NAME those alone. The
 only image of an archive that does not name it gets NAME. An archive can claim any
 name: load only what you trust.`,
-		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  docker save golang:1.26 | stepexec load -\n  stepexec load app.oci.tar registry.example.com/app:1",
+		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  docker save golang:1.26 | stepexec load -\n  stepexec load docker-daemon:golang:1.26\n  stepexec load app.oci.tar registry.example.com/app:1",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.load(cmd.Context(), cmd.OutOrStdout(), args[0], args[1:])
@@ -53,7 +53,7 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, n
 	if err != nil {
 		return err
 	}
-	file, release, err := pull.Spool(name)
+	file, release, err := o.archive(ctx, name)
 	if err != nil {
 		return fmt.Errorf("load %s: %w", name, err)
 	}
@@ -81,4 +81,12 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, n
 		}
 	}
 	return err
+}
+
+// archive returns the path of a file that is an archive of images.
+func (o *loadOptions) archive(ctx context.Context, name string) (path string, release func() error, err error) {
+	if ref, err := pull.ParseReference(name); err == nil && ref.IsEngines() {
+		return pull.Export(ctx, ref)
+	}
+	return pull.Spool(name)
 }

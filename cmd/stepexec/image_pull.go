@@ -25,8 +25,8 @@ func newPull() *cobra.Command {
 		Short: "Fetch an image into the store",
 		Long: `Fetch an image and unpack its layers into the store, so that steps which use it
 need no network. IMAGE is a registry reference (golang:1.26), oci:DIR[:TAG],
-oci-archive:FILE, dir:DIR or docker-archive:FILE. Credentials come from docker's config.json
-and its credential helpers: docker login REGISTRY.`,
+oci-archive:FILE, dir:DIR, docker-archive:FILE, docker-daemon:NAME or containers-storage:NAME.
+Credentials come from docker's config.json and its credential helpers: docker login REGISTRY.`,
 		Example: "  stepexec pull golang:1.26\n  stepexec pull --platform linux/arm64 127.0.0.1:5000/app@sha256:...",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -135,7 +135,7 @@ func addNoEffect(flags *pflag.FlagSet) {
 	flags.Bool("rm", true, "accepted: the container is always removed")
 	flags.String("fifo-dir", "", "accepted: the FIFOs are always in memory that only stepexec can read")
 	refuse := func(name, short, why string) {
-		flags.BoolFuncP(name, short, why, func(string) error { return errors.New(why) })
+		flags.BoolFuncP(name, short, why, func(string) error { return refusal{why} })
 		flags.Lookup(name).Hidden = true
 	}
 	for _, name := range []string{"snapshotter", "snapshotter-label", "remap-labels"} {

@@ -79,7 +79,7 @@ func namespaceFlags() []foreignFlag {
 			case isPath:
 				k.set(flag, "namespaces", []pipeline.Pair{{Key: kind, Value: path}})
 			default:
-				return fmt.Errorf("%q: there are no other containers to join (there are private, host and ns:PATH)", value)
+				return refusal{fmt.Sprintf("%q: there are no other containers to join (there are private, host and ns:PATH)", value)}
 			}
 			return nil
 		}
@@ -96,7 +96,10 @@ func namespaceFlags() []foreignFlag {
 // flagsWithoutEffect ask for what is so anyway, or for what has no meaning here, which is
 // noted then.
 func flagsWithoutEffect() []foreignFlag {
-	health := note("nothing waits for the health of a command (a service of a pipeline has ready)")
+	health := func(k *stepKeys, _, _ string) error {
+		k.note("--health-… has no effect: nothing waits for the health of a command (a service of a pipeline has ready)")
+		return nil
+	}
 	logged := "the command's output goes to standard output, and to the record of the run (see stepexec logs; --log-uri file:///PATH is another place)"
 	soft := note("there is no such soft limit here (--memory is the hard one)")
 	return []foreignFlag{

@@ -20,24 +20,24 @@ func (k *stepKeys) network(value string) error {
 	}
 	if isList || strings.HasPrefix(name, "alias=") {
 		if isList && !strings.HasPrefix(rest, "alias=") || strings.Contains(rest, ",") || strings.HasPrefix(name, "alias=") {
-			return fmt.Errorf("%q: of a network there can be its name and one alias (write --network NAME --network-alias ALIAS)", value)
+			return refusal{fmt.Sprintf("%q: of a network there can be its name and one alias (write --network NAME --network-alias ALIAS)", value)}
 		}
 		k.set(flag, "aliases", []string{strings.TrimPrefix(rest, "alias=")})
 	}
 	kind, of, hasOf := strings.Cut(name, ":")
 	switch {
 	case name == "":
-		return fmt.Errorf("the name of a network is missing (there are host, none and private)")
+		return refusal{"the name of a network is missing (there are host, none and private)"}
 	case name == "host", name == "none", name == "private":
 		k.set(flag, "network", name)
 	case hasOf && kind == "ns":
 		k.set(flag, "namespaces", []pipeline.Pair{{Key: "network", Value: of}})
 	case hasOf && kind == "container":
-		return fmt.Errorf("%q: there are no other containers to join (write a pipeline with services, or --with-ns network:/proc/PID/ns/net)", name)
+		return refusal{fmt.Sprintf("%q: there are no other containers to join (write a pipeline with services, or --with-ns network:/proc/PID/ns/net)", name)}
 	case kind == "bridge", kind == "default", kind == "slirp4netns", kind == "pasta", kind == "nat":
 		k.set(flag, "network", "private")
 	case hasOf:
-		return fmt.Errorf("%q is not a network (there are host, none and private)", name)
+		return refusal{fmt.Sprintf("%q is not a network (there are host, none and private)", name)}
 	default:
 		k.set(flag, "network", "private")
 		k.note(fmt.Sprintf("--network %s: the command has a private network of its own; what else is on a network of that name is not reached (for containers that reach each other write a pipeline with services)", name))
