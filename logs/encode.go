@@ -1,18 +1,19 @@
 package logs
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
+const lowerDigits, upperDigits = "0123456789abcdef", "0123456789ABCDEF"
+
 // encode appends a percent-encoding.
 func (v *percentVariant) encode(dst []byte, s string) []byte {
-	digits := "0123456789ABCDEF"
+	digits := upperDigits
 	if v.lower {
-		digits = "0123456789abcdef"
+		digits = lowerDigits
 	}
 	for i := range len(s) {
 		switch b := s[i]; {
@@ -32,9 +33,9 @@ func (v *percentVariant) encode(dst []byte, s string) []byte {
 }
 
 func appendJSON(dst []byte, s string, v jsonVariant) []byte {
-	format := `\u%04x`
+	digits := lowerDigits
 	if v == jsonAllUnicodeUp {
-		format = `\u%04X`
+		digits = upperDigits
 	}
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -43,17 +44,17 @@ func appendJSON(dst []byte, s string, v jsonVariant) []byte {
 		switch {
 		case v >= jsonAllUnicode, r >= utf8.RuneSelf && (v == jsonASCII || v == jsonASCIISlash):
 			if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
-				dst = fmt.Appendf(dst, format+format, high, low)
+				dst = appendUnicode(appendUnicode(dst, high, digits), low, digits)
 			} else {
-				dst = fmt.Appendf(dst, format, r)
+				dst = appendUnicode(dst, r, digits)
 			}
 		case r == '\u2028' || r == '\u2029':
-			dst = fmt.Appendf(dst, format, r) // as JavaScript and Go do
+			dst = appendUnicode(dst, r, digits) // as JavaScript and Go do
 		case r == utf8.RuneError && size == 1:
 			dst = append(dst, `\ufffd`...)
 		case r == '"' && v == jsonHTMLQuotes, r == '\'' && v == jsonHTMLQuotes,
 			strings.ContainsRune("<>&", r) && (v == jsonHTML || v == jsonHTMLQuotes):
-			dst = fmt.Appendf(dst, format, r)
+			dst = appendUnicode(dst, r, digits)
 		case r == '/' && (v == jsonSlash || v == jsonASCIISlash):
 			dst = append(dst, `\/`...)
 		case r == '"' || r == '\\':
@@ -61,7 +62,7 @@ func appendJSON(dst []byte, s string, v jsonVariant) []byte {
 		case r < ' ' && strings.ContainsRune("\b\f\n\r\t", r):
 			dst = append(dst, '\\', "bfnrt"[strings.IndexRune("\b\f\n\r\t", r)])
 		case r < ' ':
-			dst = fmt.Appendf(dst, format, r)
+			dst = appendUnicode(dst, r, digits)
 		default:
 			dst = append(dst, part...)
 		}
@@ -69,11 +70,16 @@ func appendJSON(dst []byte, s string, v jsonVariant) []byte {
 	return dst
 }
 
+// appendUnicode writes a UTF-16 unit as \u0061.
+func appendUnicode(dst []byte, r rune, digits string) []byte {
+	return append(dst, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+}
+
 func appendHex(dst []byte, s string, variant int, first bool) []byte {
 	v := hexVariants[variant]
-	digits := "0123456789abcdef"
+	digits := lowerDigits
 	if v.upper {
-		digits = "0123456789ABCDEF"
+		digits = upperDigits
 	}
 	for i := range len(s) {
 		if !first || i > 0 || v.between == `\x` {
@@ -136,7 +142,7 @@ func appendANSI(dst []byte, b byte) []byte {
 	case i >= 0:
 		return append(dst, '\\', names[i])
 	case b < ' ' || b == 0x7f:
-		return fmt.Appendf(dst, `\%03o`, b)
+		return append(dst, '\\', '0'+b>>6, '0'+b>>3&7, '0'+b&7)
 	}
 	return append(dst, b)
 }

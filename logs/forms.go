@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -169,15 +170,14 @@ func formsOf(secret string) []form {
 // appendPercentForms adds the percent-encodings that change a secret, one of those that change the same.
 func appendPercentForms(all []form, set byteSet) []form {
 	var escaped [len(percentVariants)]byteSet
+	kept := percentKept()
 	for i := range percentVariants {
 		v := &percentVariants[i]
 		if v.plus && !set.has(' ') {
 			continue
 		}
-		for b := range 256 {
-			if set.has(byte(b)) && !v.keeps(byte(b)) {
-				escaped[i].add(byte(b))
-			}
+		for word := range set {
+			escaped[i][word] = set[word] &^ kept[i][word]
 		}
 		isNew := escaped[i] != byteSet{}
 		for k := range i {
@@ -195,6 +195,18 @@ func appendPercentForms(all []form, set byteSet) []form {
 func (v *percentVariant) keeps(b byte) bool {
 	return isUnreserved(b) || strings.IndexByte(v.keep, b) >= 0
 }
+
+// percentKept is what each of percentVariants keeps.
+var percentKept = sync.OnceValue(func() (all [len(percentVariants)]byteSet) {
+	for i := range percentVariants {
+		for b := range 256 {
+			if percentVariants[i].keeps(byte(b)) {
+				all[i].add(byte(b))
+			}
+		}
+	}
+	return all
+})
 
 func containsAny(set byteSet, chars string) bool {
 	for i := range len(chars) {

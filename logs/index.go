@@ -46,6 +46,11 @@ type source struct {
 // newIndex returns the index of secrets.
 func newIndex(sources []source) *index {
 	x := &index{}
+	count := 0
+	for _, s := range sources {
+		count += len(s.forms)
+	}
+	x.secrets, x.anchors = make([]string, 0, len(sources)), make([]anchor, 0, count)
 	var buf []byte
 	for _, s := range sources {
 		id := uint32(len(x.secrets))
@@ -60,9 +65,7 @@ func newIndex(sources []source) *index {
 			x.anchors = append(x.anchors, a)
 		}
 	}
-	slices.SortFunc(x.anchors, func(a, b anchor) int {
-		return cmp.Or(cmp.Compare(a.word(0), b.word(0)), cmp.Compare(a.word(8), b.word(8)), cmp.Compare(a.n, b.n))
-	})
+	sortAnchors(x.anchors)
 	x.skip = newSkipTable(x.anchors)
 	x.hashHeads()
 	return x
@@ -70,12 +73,10 @@ func newIndex(sources []source) *index {
 
 // beginning appends the first bytes of a form, as a person reads them: all of it, or at least maxAnchor.
 func (f form) beginning(dst []byte, secret string) []byte {
-	const enough = 48 // bytes of a secret, unless hardly any of them shows
-	if len(secret) > 2*enough {
-		text, _ := f.encode(dst, secret[:enough], 0)
-		if text = visibleBytes(text); len(text) >= maxAnchor {
-			return text
-		}
+	const enough = 24 // bytes of a secret of which each is a character that shows: a form has no fewer
+	if len(secret) > enough && isPrintableASCII(secret[:enough]) {
+		dst, _ = f.encode(dst, secret[:enough], 0)
+		return dst
 	}
 	for from := 0; from < len(secret) && len(dst) < maxAnchor; {
 		start := len(dst)
@@ -83,6 +84,50 @@ func (f form) beginning(dst []byte, secret string) []byte {
 		dst = append(dst[:start], visibleBytes(dst[start:])...)
 	}
 	return dst
+}
+
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// sortAnchors sorts anchors by their bytes. They are spread by their first one before, for a sort
+// of few is faster for each of them.
+func sortAnchors(all []anchor) {
+	var ends [256]int
+	for i := range all {
+		ends[all[i].start[0]]++
+	}
+	end := 0
+	for b, n := range ends {
+		ends[b], end = end, end+n
+	}
+	spread := make([]anchor, len(all))
+	for _, a := range all {
+		b := a.start[0]
+		spread[ends[b]] = a
+		ends[b]++
+	}
+	copy(all, spread)
+	begin := 0
+	for _, end := range ends {
+		slices.SortFunc(all[begin:end], compareAnchors)
+		begin = end
+	}
+}
+
+func compareAnchors(a, b anchor) int {
+	if x, y := a.word(0), b.word(0); x != y {
+		return cmp.Compare(x, y)
+	}
+	if x, y := a.word(8), b.word(8); x != y {
+		return cmp.Compare(x, y)
+	}
+	return cmp.Compare(a.n, b.n)
 }
 
 // shortest is the fewest bytes of a form that are searched: fewer would be found in ordinary text.
