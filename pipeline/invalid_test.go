@@ -259,7 +259,7 @@ var invalid = []struct {
 	{"retry-no-attempts", structure, `4:12: steps[0].retry.attempts: is required`},
 	{"retry-number", structure, `4:12: steps[0].retry: must be a map, not a number`},
 	{"retry-on", structure, `4:31: steps[0].retry.on[0]: 0 is not the exit code of a failure (they go from 1 to 255)
-4:34: steps[0].retry.on[1]: must be "error", "oom" or "timeout", not "oops" (did you mean "oom"?)
+4:34: steps[0].retry.on[1]: must be "error", "oom" or "timeout", not "oops"
 4:40: steps[0].retry.on[2]: 256 is not the exit code of a failure (they go from 1 to 255)`},
 	{"retry-on-empty", structure, `4:30: steps[0].retry.on: must not be empty (give it a value or remove the key)`},
 	{"seccomp-bool", structure, `4:14: steps[0].seccomp: must be a string, not a boolean (put it in quotes)`},

@@ -125,6 +125,7 @@ type Setting struct {
 	Position
 	Name  string // "" for an item of a list
 	Value Value
+	JSON  bool // a List is JSON, whatever is in it
 	Bare  bool // Value.Text is a JSON number, boolean or null and goes into JSON without quotes
 	List  []Setting
 	Map   []Setting

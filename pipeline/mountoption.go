@@ -60,5 +60,14 @@ func checkOption(mountType, option string) error {
 		}
 		known = slices.Concat(commonOptions, tmpfsOptionNames)
 	}
-	return &Error{Message: fmt.Sprintf("unknown option %q of a %s mount", option, mountType), Hint: didYouMean(option, known)}
+	return &Error{Message: fmt.Sprintf("unknown option %q of a %s mount", option, mountType), Hint: didYouMean(optionName(option), known)}
+}
+
+// optionName is what stands in front of an option's value, with the = sign.
+func optionName(option string) string {
+	name, _, hasValue := strings.Cut(option, "=")
+	if hasValue {
+		return name + "="
+	}
+	return name
 }

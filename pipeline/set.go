@@ -24,6 +24,7 @@ type Workflow struct {
 	// Conditional says that it has conditions of its own, whether they hold or not.
 	Conditional bool
 
+	Wrong   Errors // why it cannot run, whatever others of the set can
 	LeftOut string // why its conditions keep it out of this build; "" is in
 	Cell    Cell   // of a matrix that is put into the text of the file before it is read; nil: Pipeline.Matrix says
 
@@ -36,6 +37,18 @@ type Workflow struct {
 	// Fixed are variables whose value is the same in every build, of a file that is read to be
 	// converted.
 	Fixed map[string]string
+}
+
+// Whole returns what is wrong with the pipelines, where none of the set can run.
+func (s *Set) Whole() error {
+	var wrong Errors
+	for _, w := range s.Workflows {
+		if w.Wrong == nil {
+			return nil
+		}
+		wrong = append(wrong, w.Wrong...)
+	}
+	return wrong.result()
 }
 
 // Build is what a pipeline is run for: what CI servers tell steps in their variables.

@@ -89,7 +89,7 @@ func (s Setting) text(secret func(Value, Position) string) string {
 	switch {
 	case s.scalar():
 		return secret(s.Value, s.Position)
-	case s.Map != nil:
+	case s.Map != nil || s.JSON:
 		return s.json(secret)
 	}
 	items := make([]string, len(s.List))

@@ -48,6 +48,14 @@ func (s *Source) Read(data []byte) []Node {
 // Err is an [Errors] with everything that is wrong, sorted, or nil.
 func (s *Source) Err() error { return s.errs.result() }
 
+// Take returns everything that is wrong so far, sorted, and forgets it.
+func (s *Source) Take() Errors {
+	_ = s.errs.result() // sorts the list, which is the result
+	taken := s.errs
+	s.errs = nil
+	return taken
+}
+
 // Fail notes what is wrong with the file as a whole.
 func (s *Source) Fail(message, hint string) {
 	s.errs.add(&Error{File: s.file, Message: message, Hint: hint})

@@ -11,7 +11,7 @@ const maxCandidates = 1000
 // didYouMean returns a hint that names the candidate nearest to word, or "" when
 // none is near enough to be a slip of the fingers.
 func didYouMean(word string, candidates []string) string {
-	best, nearest := "", len(word)/3+2
+	best, nearest := "", max(len(word)/3, 1)+1
 	for _, c := range candidates[:min(len(candidates), maxCandidates)] {
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < nearest && d < len(c) {
 			best, nearest = c, d

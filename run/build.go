@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -15,13 +16,26 @@ import (
 // of flags, the CI's own variables and git, and what git knows of the commit. The event
 // is that of a build on the command line when nothing says another.
 func (f *FactSource) build(ctx context.Context, dir, platform, event string) (pipeline.Build, error) {
+	replayed, err := f.replayed(cmp.Or(platform, fetch.HostPlatform()))
+	if err != nil {
+		return pipeline.Build{}, err
+	}
+	git := gitCheckout{dir}
+	if replayed != nil {
+		git.complete(ctx, replayed)
+		return *replayed, nil
+	}
 	facts, err := f.ask(ctx, dir, platform, event)
 	b := pipeline.Build{Facts: facts, Number: 1, Created: time.Now(), Started: time.Now(), System: pipeline.System{Host: facts.Instance, Proto: "https"}}
 	if err != nil {
 		return b, err
 	}
-	git := gitCheckout{dir}
 	git.fillCommit(ctx, &b)
+	if f.Author != "" {
+		if b.Author, err = person(f.Author); err != nil {
+			return b, err
+		}
+	}
 	git.fillRepository(ctx, &b.Repository)
 	owner, name, found := cutLast(facts.Repo, "/")
 	if !found {
@@ -36,6 +50,21 @@ func (f *FactSource) build(ctx context.Context, dir, platform, event string) (pi
 	}
 	b.Sender = b.Author.Login
 	return b, nil
+}
+
+// complete adds the repository to a build of Drone's, which does not say it.
+func (g gitCheckout) complete(ctx context.Context, b *pipeline.Build) {
+	b.Repository.Trusted = true // it is the user's own
+	if b.Repository.Name != "" {
+		return
+	}
+	g.fillRepository(ctx, &b.Repository)
+	b.Repo = repositoryOf(g.line(ctx, "remote", "get-url", "origin"))
+	owner, name, found := cutLast(b.Repo, "/")
+	if !found {
+		owner, name = "", b.Repo
+	}
+	b.Repository.Owner, b.Repository.Name = owner, name
 }
 
 // cutLast is strings.Cut at the last separator.

@@ -20,13 +20,15 @@ type FactSource struct {
 	Given       pipeline.Facts
 	Changed     []string // files that have changed; nil: those since Base
 	PullRequest PullRequest
+	Metadata    string // file of a CI server about one of its builds, which says all; "": the other fields do
+	Author      string // of the commit, as NAME <EMAIL> or a login; "": as git says
 	Base        string // git commit since which files have changed; "": those of the last commit
 }
 
 // facts are those that the conditions of a native pipeline are about. Nothing is asked
 // when no step has one.
 func (f *FactSource) facts(ctx context.Context, p *pipeline.Pipeline, dir, platform string) (pipeline.Facts, error) {
-	if !p.HasConditions() {
+	if !p.HasConditions() && f.Metadata == "" {
 		facts := f.Given
 		facts.Platform = cmp.Or(platform, fetch.HostPlatform())
 		return facts, f.check()
@@ -48,6 +50,12 @@ func (f *FactSource) ask(ctx context.Context, dir, platform, event string) (pipe
 	facts.Platform = cmp.Or(platform, fetch.HostPlatform())
 	if err := f.check(); err != nil {
 		return facts, err
+	}
+	if b, err := f.replayed(facts.Platform); b != nil || err != nil {
+		if err != nil {
+			return facts, err
+		}
+		return b.Facts, nil
 	}
 	if facts.Event == "" {
 		facts.Event = eventOfFlags(facts)

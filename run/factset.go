@@ -66,6 +66,8 @@ func (f *FactSource) possible(event string) error {
 		return fmt.Errorf("--ref %s: is not that of --branch %s (leave it out)", g.Ref, g.Branch)
 	case g.Cron != "" && event != "cron":
 		return impossible("cron", g.Cron)
+	case g.Deploy != "" && kind != "":
+		return impossible("deploy", g.Deploy)
 	case f.PullRequest.Number < 0:
 		return fmt.Errorf("--pull-request %d: must be a number from 1", f.PullRequest.Number)
 	case f.PullRequest.Number > 0 && kind != aboutPullRequest:

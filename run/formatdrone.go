@@ -34,7 +34,10 @@ func droneFormat() format {
 				name, value, _ := strings.Cut(entry, "=")
 				params[name] = value
 			}
-			return drone.Load(path, drone.Options{Build: in.build, Params: params, Raw: in.raw, Network: in.network})
+			return drone.Load(path, drone.Options{
+				PrivilegedImages: append(drone.DefaultPrivileged(), in.plugins...), AsDocker: in.docker,
+				Build: in.build, Params: params, Raw: in.raw, Network: in.network,
+			})
 		},
 	}
 }

@@ -35,6 +35,8 @@ type formatInputs struct {
 	build   pipeline.Build
 	environ []string // NAME=value of --env and --env-file
 	network string   // of steps that name none
+	plugins []string // that are privileged by themselves, beside the usual ones
+	docker  bool     // pipelines of other types run as those of type docker
 	raw     bool     // for convert: nothing of the build is put into the pipelines
 }
 

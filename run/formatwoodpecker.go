@@ -26,7 +26,7 @@ func woodpeckerFormat() format {
 				name, value, _ := strings.Cut(entry, "=")
 				params[name] = value
 			}
-			return woodpecker.Load(path, woodpecker.Options{Build: in.build, Params: params, Raw: in.raw, Network: in.network})
+			return woodpecker.Load(path, woodpecker.Options{PrivilegedPlugins: in.plugins, Build: in.build, Params: params, Raw: in.raw, Network: in.network})
 		},
 	}
 }

@@ -22,6 +22,7 @@ type Request struct {
 	File      string   // pipeline file or folder; "": the default one of the working directory
 	Pipelines []string // names of the pipelines to run, of a file with several; nil: those whose conditions hold
 	Matrix    []string // AXIS=VALUE that cells of the matrix must have; nil: all cells
+	AsDocker  bool     // Drone's pipelines of the types kubernetes and exec run as those of type docker
 	Raw       bool     // leave variables of the build in the text of other CI systems' files as they are
 
 	Workspace   string            // absolute folder that the steps share; "": the folder of File
@@ -42,6 +43,8 @@ type Request struct {
 	Egress     *egress.Rules       // what the steps may reach outside the run; nil: as the file says
 	FailFast   bool                // end the other steps when one has failed; false: as the file says
 	Preview    bool                // nothing will run: secrets need not be given
+
+	PrivilegedPlugins []string // images of plugins of Drone and Woodpecker that are privileged by themselves, beside the usual ones
 
 	Rules   *policy.Policy // nil: policy.Trusted
 	Machine Machine

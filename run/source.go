@@ -38,7 +38,7 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 		return s, err
 	}
 	s.Dir = f.root(file)
-	in := formatInputs{raw: r.Raw, network: cmp.Or(r.Network, foreignNetwork)}
+	in := formatInputs{raw: r.Raw, docker: r.AsDocker, plugins: r.PrivilegedPlugins, network: cmp.Or(r.Network, foreignNetwork)}
 	if in.environ, err = r.variables(); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,13 @@ func (s *Source) Choose(names []string, say func(line string)) ([]pipeline.Workf
 		}
 	}
 	if len(names) > 0 {
-		return slices.DeleteFunc(slices.Clone(all), func(w pipeline.Workflow) bool { return !slices.Contains(names, w.Name) }), nil
+		chosen := slices.DeleteFunc(slices.Clone(all), func(w pipeline.Workflow) bool { return !slices.Contains(names, w.Name) })
+		for _, w := range chosen {
+			if len(w.Steps) == 0 && w.LeftOut != "" && len(w.Wrong) == 0 {
+				return nil, fmt.Errorf("--pipeline %s: cannot run: %s", w.Name, w.LeftOut)
+			}
+		}
+		return chosen, wrongOf(chosen)
 	}
 	var chosen []pipeline.Workflow
 	for _, w := range all {
@@ -105,7 +111,22 @@ func (s *Source) Choose(names []string, say func(line string)) ([]pipeline.Workf
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("%s: no pipeline is left to run (choose one: --pipeline NAME, or say what is built: --event, --branch)", s.File)
 	}
-	return chosen, nil
+	return chosen, wrongOf(chosen)
+}
+
+// Check returns what is wrong with any pipeline of the file.
+func (s *Source) Check() error { return wrongOf(s.Set.Workflows) }
+
+// wrongOf is an Errors, or nil.
+func wrongOf(workflows []pipeline.Workflow) error {
+	var wrong pipeline.Errors
+	for _, w := range workflows {
+		wrong = append(wrong, w.Wrong...)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return wrong
 }
 
 // PipelineNames lists the names of pipelines, each once, separated by commas.

@@ -23,6 +23,7 @@ import (
 type convertOptions struct {
 	pipelines []string
 	dir       string
+	asDocker  bool
 	env       []string // NAME=value, put into the files
 }
 
@@ -47,13 +48,14 @@ that is not known is an error.`,
 		},
 	}
 	addPipelines(cmd.Flags(), &o.pipelines)
+	cmd.Flags().BoolVar(&o.asDocker, "as-docker", false, "convert Drone's pipelines of the types kubernetes and exec, too")
 	cmd.Flags().StringArrayVarP(&o.env, "env", "e", nil, "put this value into the files: `NAME=VALUE`")
 	cmd.Flags().StringVar(&o.dir, "dir", "", "write a file for each pipeline into this `directory`")
 	return cmd
 }
 
 func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []string) error {
-	from, err := (&run.Request{File: firstOf(args), Raw: true, Environment: o.env}).Load(ctx)
+	from, err := (&run.Request{File: firstOf(args), Raw: true, AsDocker: o.asDocker, Environment: o.env}).Load(ctx)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,9 @@ all others stay as they are in the lock file, and new ones are added.`,
 			if err != nil {
 				return err
 			}
+			if err := from.Check(); err != nil {
+				return err
+			}
 			s, err := flags.load()
 			if err != nil {
 				return err

@@ -32,6 +32,9 @@ for editors.`,
 			for _, warning := range from.Set.Warnings {
 				sayOnStderr("warning: " + warning.Error())
 			}
+			if err := from.Check(); err != nil {
+				return err
+			}
 			for _, w := range from.Set.Workflows {
 				if err := w.CheckNetworks(); err != nil {
 					return err

@@ -20,37 +20,39 @@ import (
 
 // runOptions are the flags of `stepexec run`.
 type runOptions struct {
-	workspace   string
-	env         []string
-	envFiles    []string
-	secrets     []string
-	secretFiles []string
-	only, skip  []string
-	matrix      []string
-	pipelines   []string
-	facts       factFlags
-	dryRun      bool
-	again       rerunFlags
-	pull        string
-	egress      string // --egress
-	network     string // --network
-	platform    string
-	locked      bool
-	settings    settingsFlags
-	policy      policyFlag
-	root        string
-	runtime     string
-	runtimeRoot string
-	systemd     bool
-	noPivot     bool
-	output      outputFlags
-	reports     reportFlags
-	timeout     time.Duration
-	grace       time.Duration
-	parallel    int
-	failFast    bool
-	debug       debugFlags
-	kill        <-chan struct{}
+	asDocker          bool
+	privilegedPlugins []string
+	workspace         string
+	env               []string
+	envFiles          []string
+	secrets           []string
+	secretFiles       []string
+	only, skip        []string
+	matrix            []string
+	pipelines         []string
+	facts             factFlags
+	dryRun            bool
+	again             rerunFlags
+	pull              string
+	egress            string // --egress
+	network           string // --network
+	platform          string
+	locked            bool
+	settings          settingsFlags
+	policy            policyFlag
+	root              string
+	runtime           string
+	runtimeRoot       string
+	systemd           bool
+	noPivot           bool
+	output            outputFlags
+	reports           reportFlags
+	timeout           time.Duration
+	grace             time.Duration
+	parallel          int
+	failFast          bool
+	debug             debugFlags
+	kill              <-chan struct{}
 }
 
 func newRun(kill <-chan struct{}) *cobra.Command {
@@ -94,6 +96,8 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 
 // addPlan adds the flags that say what the steps are, and what they run on.
 func (o *runOptions) addPlan(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.asDocker, "as-docker", false, "run Drone's pipelines of the types kubernetes and exec, too, in the images that their steps name")
+	flags.StringArrayVar(&o.privilegedPlugins, "privileged-plugin", nil, "`IMAGE` of a plugin of Drone or Woodpecker that is privileged by itself (may be repeated)")
 	flags.StringVar(&o.workspace, "workspace", "", "`directory` shared by all steps (default: the folder of FILE)")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]` for all steps; without a value, from the environment")
 	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables for all steps")
@@ -233,6 +237,7 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 // source is the part of a request that says which file is read, and how.
 func (o *runOptions) source(args []string) (*run.Request, error) {
 	r := &run.Request{
+		AsDocker: o.asDocker, PrivilegedPlugins: o.privilegedPlugins,
 		EnvFiles: o.envFiles, Platform: o.platform, Facts: o.facts.source(), Network: o.network,
 		Machine: run.Machine{Sandbox: o.sandbox(), Say: sayOnStderr},
 	}

@@ -57,7 +57,7 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 	if len(o.reports.files) > 0 {
 		return errors.New("--dry-run: there is nothing to write a --report of")
 	}
-	jobs, err := o.jobs(ctx, args, false)
+	jobs, err := o.jobs(ctx, args, true)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ type factFlags struct {
 	changed []string
 	base    string
 	pull    run.PullRequest
+
+	metadata, author string
 }
 
 func (f *factFlags) add(flags *pflag.FlagSet) {
@@ -29,10 +31,12 @@ func (f *factFlags) add(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.pull.Number, "pull-request", 0, "`number` of the pull request that when: and variables see (1 for --event pull_request)")
 	flags.StringVar(&f.pull.SourceBranch, "source-branch", "", "`branch` that a pull request comes from (default: the one that is checked out)")
 	flags.StringVar(&f.pull.Title, "title", "", "`title` of the pull request")
+	flags.StringVar(&f.author, "author", "", "`NAME <EMAIL>`, or login, of the commit's author that variables tell of (default: from git)")
+	flags.StringVar(&f.metadata, "metadata", "", "`FILE` that says what is built: Woodpecker's metadata of a workflow, or a build of Drone's API, in JSON")
 	flags.StringArrayVar(&f.changed, "changed", nil, "`FILE` that has changed, for when: path (may be repeated; default: those of the last commit)")
 	flags.StringVar(&f.base, "changed-since", "", "git `commit` since which files have changed, for when: path")
 }
 
 func (f *factFlags) source() run.FactSource {
-	return run.FactSource{Given: f.given, Changed: f.changed, PullRequest: f.pull, Base: f.base}
+	return run.FactSource{Given: f.given, Changed: f.changed, PullRequest: f.pull, Base: f.base, Metadata: f.metadata, Author: f.author}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stepexec/stepexec/fixtures"
 	"github.com/stepexec/stepexec/fixtures/registry"
@@ -165,12 +166,46 @@ func TestRunnerThatIsKilledLeavesNothing(t *testing.T) {
 	if !strings.Contains(w.out.String(), "cleared away runs of an earlier runner that died: "+runs[0].Name()) {
 		t.Error("it does not say what it cleared away")
 	}
+	if killed := w.server.Ended(id); killed.Done.GetError() != "the runner was killed" || !strings.Contains(strings.Join(killed.Step("a").Lines, "\n"), "begun\n+ sleep 1000\nstepexec: the runner was killed") {
+		t.Errorf("the workflow of the killed runner: %v, %q", killed.Done, killed.Step("a").Lines)
+	}
 	_ = again.Process.Signal(syscall.SIGTERM)
 	if err := again.Wait(); err != nil {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(filepath.Join(w.root, "runs")); err != nil || len(left) > 0 {
 		t.Errorf("%d runs are left, %v", len(left), err)
+	}
+}
+
+// The server vanishes while a step runs, the step fails, and the runner is killed before the
+// server is back: the next runner reports how the step really ended.
+func TestResultsSurviveAnOutageAndAKill(t *testing.T) {
+	w := newWoodpeckerRunner(t)
+	cmd := w.start()
+	id := w.push(w.step("a", "echo begun", "sleep 2", "echo ended", "exit 3"))
+	w.server.Until("the step to run", func() bool { return len(w.server.Get(id).Step("a").Lines) > 1 })
+	w.server.Stop()
+	isKept := func() bool {
+		files, err := filepath.Glob(filepath.Join(w.root, "runner", "*", "*.jsonl"))
+		if err != nil || len(files) != 1 {
+			return false
+		}
+		kept, err := os.ReadFile(files[0])
+		return err == nil && strings.Contains(string(kept), `"exited":true`)
+	}
+	for patience := time.Now().Add(time.Minute); !isKept(); time.Sleep(20 * time.Millisecond) { // nobody tells of it
+		if time.Now().After(patience) {
+			t.Fatal("the end of the step is not on disk")
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	w.server.Start()
+	w.start()
+	got := w.server.Ended(id)
+	if end := got.Step("a").End; end.GetExitCode() != 3 || !strings.Contains(strings.Join(got.Step("a").Lines, "\n"), "\nended") {
+		t.Errorf("%v, %q", end, got.Step("a").Lines)
 	}
 }
 

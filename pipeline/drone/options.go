@@ -17,6 +17,7 @@ type Options struct {
 	// be run for other builds, too.
 	Raw bool
 
+	AsDocker         bool     // pipelines of the types kubernetes and exec run as those of type docker
 	Untrusted        bool     // the repository may not use what touches the host
 	SecretKey        string   // of the repository, 32 bytes; "": encrypted secrets stay unknown
 	Clone            string   // image of the clone step; "": the workspace has the sources already

@@ -1,7 +1,9 @@
 package drone
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,7 +37,7 @@ func Parse(file string, data []byte, o Options) (*pipeline.Set, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	return p.set, nil
+	return p.set, p.set.Whole()
 }
 
 // parser reads a file for one build.
@@ -57,8 +59,12 @@ func (p *parser) read(stage Stage) ([]document, error) {
 	text := envsubst.Protect(p.text)
 	if !p.o.Raw {
 		var err error
-		if text, err = envsubst.Substitute(p.file, p.text, values(p.o, &stage)); err != nil {
+		known := values(p.o, &stage)
+		if text, err = envsubst.Substitute(p.file, p.text, known); err != nil {
 			return nil, err
+		}
+		if p.Source == nil {
+			p.warnOfUnset(known)
 		}
 	}
 	var nodes []pipeline.Node
@@ -91,6 +97,19 @@ func (p *parser) read(stage Stage) ([]document, error) {
 	return documents, nil
 }
 
+// warnOfUnset tells of ${NAME} that is replaced by nothing, and was meant for the shell,
+// perhaps. The server's own variables are missing where the build has no such thing.
+func (p *parser) warnOfUnset(known map[string]string) {
+	unset := envsubst.Unset(p.text, known)
+	for _, name := range slices.SortedFunc(maps.Keys(unset), func(a, b string) int { return cmp.Or(unset[a]-unset[b], strings.Compare(a, b)) }) {
+		if strings.HasPrefix(name, "DRONE_") || strings.HasPrefix(name, "CI_") {
+			continue
+		}
+		p.set.Warnings = append(p.set.Warnings, &pipeline.Error{File: p.file, Line: unset[name],
+			Message: fmt.Sprintf("${%s} is replaced by nothing: the build has no such variable", name), Hint: fmt.Sprintf("write $${%s} or $%s for the shell, or give it by --env", name, name)})
+	}
+}
+
 // pipelines translates the documents that are pipelines, and connects them.
 func (p *parser) pipelines(documents []document) {
 	var names []string
@@ -117,7 +136,14 @@ func (p *parser) pipelines(documents []document) {
 		if p.o.Stage != nil && !sameName(p.o.Stage.Name, d.name) {
 			continue
 		}
+		if err := p.Err(); err != nil {
+			return // of the file as a whole
+		}
 		p.pipeline(p.ofStage(i, d))
+		if p.o.Stage == nil {
+			w := &p.set.Workflows[len(p.set.Workflows)-1]
+			w.Wrong = append(w.Wrong, p.Take()...)
+		}
 	}
 	switch {
 	case len(names) == 0 && p.Err() == nil:

@@ -247,7 +247,7 @@ steps: [{name: x, image: x}]
 	for _, w := range set.Workflows {
 		got = append(got, w.Name+": "+strings.Join(w.DependsOn, ",")+" "+w.LeftOut)
 	}
-	want := []string{"a:  ", `b: a branch is "main", not "release/*"`, "c: a ", "d:  its type is exec, and only pipelines of type docker run in containers", "e:  its platform is windows/amd64, and only linux runs here"}
+	want := []string{"a:  ", `b: a branch is "main", not "release/*"`, "c: a ", "d:  its type is exec, and only pipelines of type docker run in containers (--as-docker runs it in the images that its steps name)", "e:  its platform is windows/amd64, and only linux runs here"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

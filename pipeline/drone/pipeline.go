@@ -17,6 +17,7 @@ type translation struct {
 	workflow pipeline.Workflow
 	stage    Stage
 	volumes  map[string]volume
+	unusable map[string]bool // names of volumes of another kind
 	services map[string]bool // those that are detached steps here are among them
 	graph    bool            // some step has depends_on
 	clones   bool            // there is a clone step
@@ -33,15 +34,15 @@ type translation struct {
 // pipeline translates a document.
 func (p *parser) pipeline(d document) {
 	t := &translation{parser: p, out: &pipeline.Pipeline{File: p.file, Name: d.name, StopOnFailure: true, NeedsUnsaid: true, NewPrivileges: true}, base: "/drone/src",
-		volumes: map[string]volume{}, services: map[string]bool{}, others: map[string]bool{}, plugins: map[string]bool{}}
+		volumes: map[string]volume{}, unusable: map[string]bool{}, services: map[string]bool{}, others: map[string]bool{}, plugins: map[string]bool{}}
 	t.stage = Stage{Name: d.name, OS: "linux", Arch: "amd64"}
 	if p.o.Stage != nil {
 		t.stage = *p.o.Stage
 		t.stage.Name = d.name
 	}
 	t.workflow = pipeline.Workflow{Pipeline: t.out}
-	if kind, given := d.Get("type"); given && kind.Raw() != "docker" && kind.Raw() != "" {
-		t.workflow.LeftOut = fmt.Sprintf("its type is %s, and only pipelines of type docker run in containers", kind.Raw())
+	if kind, given := d.Get("type"); given && kind.Raw() != "docker" && kind.Raw() != "" && !(p.o.AsDocker && isLikeDocker(kind.Raw())) {
+		t.foreign(d, kind.Raw())
 		p.set.Workflows = append(p.set.Workflows, t.workflow)
 		return
 	}
@@ -56,6 +57,29 @@ func (p *parser) pipeline(d document) {
 		t.workflow.Variables = stepVariables(p.o, t)
 	}
 	p.set.Workflows = append(p.set.Workflows, t.workflow)
+}
+
+// isLikeDocker reports whether pipelines of a type can have steps with images.
+func isLikeDocker(kind string) bool { return kind == "kubernetes" || kind == "exec" }
+
+// foreign leaves out a pipeline of another type. Only slips in its keys are told: what other
+// keys and values mean is for another runner to say.
+func (t *translation) foreign(d document, kind string) {
+	hint := ""
+	if isLikeDocker(kind) {
+		hint = " (--as-docker runs it in the images that its steps name)"
+	}
+	t.workflow.LeftOut = fmt.Sprintf("its type is %s, and only pipelines of type docker run in containers%s", kind, hint)
+	warnings := t.set.Warnings
+	t.header(d)
+	t.drafts(d, "services", true)
+	t.drafts(d, "steps", false)
+	t.set.Warnings = warnings
+	for _, e := range t.Take() {
+		if e.Message == unknownKey {
+			t.workflow.Wrong = append(t.workflow.Wrong, e)
+		}
+	}
 }
 
 // header reads what steps refer to.

@@ -36,9 +36,12 @@ func (p *parser) object(n pipeline.Node, known fields, ignored ...string) {
 	}
 }
 
+// unknownKey is the message about a slip of a key.
+const unknownKey = "unknown key"
+
 func (p *parser) unknown(e pipeline.Entry, known []string) {
 	if hint := pipeline.DidYouMean(e.Name, known); hint != "" {
-		p.Misplaced(e.Node, "unknown key", hint)
+		p.Misplaced(e.Node, unknownKey, hint)
 		return
 	}
 	p.warn(e.Node, "Drone ignores this key", "")

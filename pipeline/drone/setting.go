@@ -57,7 +57,7 @@ func plain(kind, text string, bare bool) (string, bool) {
 // Drone does: the image's own value stays.
 func (p *parser) environment(n pipeline.Node) []pipeline.Variable {
 	if n.Kind() != "map" {
-		p.WrongType(n, "a map")
+		p.Wrong(n, "must be a map, not a "+n.Kind(), "write NAME: value, not - NAME=value")
 		return nil
 	}
 	var variables []pipeline.Variable

@@ -47,8 +47,9 @@ func (t *translation) readVolumes(n pipeline.Node) {
 		case t.volumes[name] != volume{}:
 			t.Wrong(item, fmt.Sprintf("there is a volume %q already", name), "")
 			continue
-		case places != 1:
-			t.Wrong(item, fmt.Sprintf("the volume %q is neither of the host nor temporary", name), "write host: {path: …} or temp: {}")
+		case places != 1: // a claim of Kubernetes', perhaps: an error for the steps that mount it
+			t.warn(item, fmt.Sprintf("the volume %q is neither of the host nor temporary", name), "write host: {path: …} or temp: {}")
+			t.unusable[name] = true
 			continue
 		}
 		if v.host == "" && !v.memory {
@@ -85,6 +86,10 @@ func (t *translation) readHost(n pipeline.Node, v *volume) {
 	}
 }
 
+// cgroups is where containers have their own control groups. Steps with a docker of their own
+// mount the host's there, which no container may see; their own serve them as well.
+const cgroups = "/sys/fs/cgroup"
+
 // mounts reads the volumes of a step.
 func (t *translation) mounts(n pipeline.Node) []pipeline.Mount {
 	if n.Kind() != "list" {
@@ -108,6 +113,9 @@ func (t *translation) mounts(n pipeline.Node) []pipeline.Mount {
 			t.Missing(item, "path")
 		case target == "/run/drone" || strings.HasPrefix(target, "/run/drone/"):
 			t.Wrong(item, fmt.Sprintf("linter: cannot mount volume at restricted path %s", target), "")
+		case t.unusable[name]:
+			t.Wrong(item, fmt.Sprintf("the volume %q is neither of the host nor temporary", name), "write host: {path: …} or temp: {} under volumes")
+		case v.host == cgroups && path.Clean(target) == cgroups: // it has its own there
 		case !known:
 			t.Wrong(item, fmt.Sprintf("the pipeline has no volume %q", name), "declare it under volumes")
 		default:

@@ -5,13 +5,34 @@ package envsubst
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/drone/envsubst"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
+
+// Unset are the variables of a text that have no value, so that ${NAME} is replaced by nothing:
+// each with the line, counted from 1, where it is used first without a default.
+func Unset(text string, values map[string]string) map[string]int {
+	unset := map[string]int{}
+	for i, line := range strings.Split(Protect(text), "\n") {
+		for _, found := range plain().FindAllStringSubmatch(line, -1) {
+			if _, given := values[found[1]]; !given && unset[found[1]] == 0 {
+				unset[found[1]] = i + 1
+			}
+		}
+	}
+	return unset
+}
+
+// plain is a variable without a default.
+var plain = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(?:\}|[^A-Za-z0-9_}=:-]|:[^=-])`)
+})
 
 // Substitute replaces ${NAME} by its value everywhere in the text of a file, comments
 // included. It works line by line, so that positions stay right. Drone puts a value of several

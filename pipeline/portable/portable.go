@@ -142,11 +142,11 @@ var facts = map[string]pipeline.RunFact{
 	"DRONE_FAILED_STEPS": pipeline.RunFailedSteps, "CI_STEP_STARTED": pipeline.RunStarted,
 }
 
-// commands gives a step the variables of the build that its commands name. Those that are
+// commands gives a step the variables of the build that what it runs names. Those that are
 // only used with a default may be missing.
 func (c *conversion) commands(s *pipeline.Step) {
 	needed, optional := map[string]bool{}, map[string]bool{}
-	for _, command := range s.Commands {
+	for _, command := range slices.Concat(s.Commands, s.Entrypoint, s.Args) {
 		for _, found := range inCommands().FindAllStringSubmatch(command, -1) {
 			name := found[1]
 			optional[name] = found[2] != "" && (optional[name] || !needed[name])

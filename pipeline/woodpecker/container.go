@@ -3,6 +3,7 @@ package woodpecker
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,8 +67,10 @@ func (p *parser) container(n pipeline.Node, name, area string) *container {
 			read(n)
 		}
 	}
-	for _, removed := range []string{"networks", "secrets", "group"} {
-		known[removed] = func(n pipeline.Node) { p.warn(n, "Woodpecker 3 has no such key any more, and ignores it", "") }
+	for removed, hint := range map[string]string{
+		"networks": "", "group": "steps with the same depends_on run at once", "secrets": "write environment: {NAME: {from_secret: name}}",
+	} {
+		known[removed] = func(n pipeline.Node) { p.warn(n, "Woodpecker 3 has no such key any more, and ignores it", hint) }
 	}
 	p.object(n, known)
 	if n.Kind() == "map" {
@@ -200,6 +203,24 @@ func (p *parser) lint(c *container) {
 		}
 	}
 	p.lintTrust(c)
+	p.lintPlugin(c)
+}
+
+// formerlyPrivileged are the plugins that Woodpecker 2 made privileged by itself.
+var formerlyPrivileged = []string{"plugins/docker", "plugins/gcr", "plugins/ecr", "woodpeckerci/plugin-docker-buildx", "codeberg.org/woodpecker-plugins/docker-buildx"}
+
+// lintPlugin makes the plugins privileged that whoever runs the workflow names, and warns of
+// those that used to be.
+func (p *parser) lintPlugin(c *container) {
+	names := func(rule string) bool { return pipeline.IsImage(rule, c.Image) }
+	switch {
+	case !c.isPlugin() || c.Privileged:
+	case slices.ContainsFunc(p.o.PrivilegedPlugins, names):
+		c.Privileged = true
+	case slices.ContainsFunc(formerlyPrivileged, names):
+		p.warn(c.node, fmt.Sprintf("The formerly privileged plugin `%s` is no longer privileged by default, if required, add it to `WOODPECKER_PLUGINS_PRIVILEGED`", c.Image),
+			"--privileged-plugin makes it so here")
+	}
 }
 
 // lintTrust refuses what the repository is not trusted with.

@@ -71,7 +71,7 @@ func (p *parser) flag(n pipeline.Node) bool {
 // JSON.
 func (p *parser) environment(n pipeline.Node) []pipeline.Variable {
 	if n.Kind() != "map" {
-		p.WrongType(n, "a map")
+		p.Wrong(n, "must be a map, not a "+n.Kind(), "write NAME: value, not - NAME=value")
 		return nil
 	}
 	var variables []pipeline.Variable
@@ -114,6 +114,12 @@ func (p *parser) settings(n pipeline.Node) []pipeline.Setting {
 		}
 		s := p.setting(e.Node)
 		s.Name = strings.ReplaceAll(e.Name, ".", "_")
+		if s.List != nil && hasSecret(s) {
+			s.JSON = true
+			if p.o.Raw {
+				p.Wrong(e.Node, "the plugin gets this list as JSON, because a secret is in it, and a native file joins it by commas", "give the secret a setting of its own")
+			}
+		}
 		settings = append(settings, s)
 	}
 	return settings

@@ -18,7 +18,10 @@ type Options struct {
 	Params  map[string]string // further variables, that the text of the file and all steps but plugins see
 	Trust   *Trust            // nil: all of it
 	Network string            // of steps without network_mode; "" is the host's
-	Raw     bool              // nothing of the build is put into the pipelines, to convert them
+
+	PrivilegedPlugins []string // images of plugins that are privileged by themselves
+
+	Raw bool // nothing of the build is put into the pipelines, to convert them
 }
 
 // Load reads a workflow file, or all of a folder. What is wrong in the files is a
@@ -29,21 +32,22 @@ func Load(path string, o Options) (*pipeline.Set, error) {
 		return nil, fmt.Errorf("read workflows: %w", err)
 	}
 	l := &loader{o: &o, set: &pipeline.Set{}}
-	var wrong pipeline.Errors
 	for _, file := range files {
 		data, err := pipeline.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read workflow: %w", err)
 		}
-		var list pipeline.Errors
-		if err := l.file(file, string(data)); errors.As(err, &list) {
-			wrong = append(wrong, list...)
+		var wrong pipeline.Errors
+		before := len(l.set.Workflows)
+		if err := l.file(file, string(data)); errors.As(err, &wrong) {
+			workflow := pipeline.Workflow{Pipeline: &pipeline.Pipeline{File: file, Name: workflowName(file)}, Wrong: wrong}
+			l.set.Workflows = append(l.set.Workflows[:before], workflow)
 		} else if err != nil {
 			return nil, err
 		}
 	}
-	if len(wrong) > 0 {
-		return nil, wrong
+	if err := l.set.Whole(); err != nil {
+		return nil, err
 	}
 	l.connect()
 	return l.set, nil

@@ -87,7 +87,11 @@ func (p *parser) included(n pipeline.Node) []pipeline.Cell {
 		}
 		var cell pipeline.Cell
 		for _, e := range item.Entries() {
-			cell = append(cell, pipeline.AxisValue{Axis: e.Name, Value: p.Text(e.Node)})
+			value := ""
+			if e.Kind() != "null" {
+				value = p.Text(e.Node)
+			}
+			cell = append(cell, pipeline.AxisValue{Axis: e.Name, Value: value})
 		}
 		slices.SortFunc(cell, func(a, b pipeline.AxisValue) int { return strings.Compare(a.Axis, b.Axis) })
 		cells = append(cells, cell)

@@ -56,6 +56,10 @@ func (c *Config) Pipeline(d Defaults) (*Translation, error) {
 	return t.out, nil
 }
 
+// cgroups is where containers have their own control groups. Steps with a docker of their own
+// mount the host's there, which no container may see; their own serve them as well.
+const cgroups = "/sys/fs/cgroup"
+
 // pluginBase is where plugins, and all others that say nothing else, have the workspace.
 const pluginBase = "/woodpecker"
 
@@ -218,6 +222,9 @@ func aliases(s *Step) []string {
 func (t *translator) mounts(s *Step, step *pipeline.Step) {
 	taken := map[string]bool{}
 	for i, text := range slices.Concat(s.Volumes, t.defaults.Volumes) {
+		if strings.HasPrefix(text, cgroups+":"+cgroups) { // it has its own there
+			continue
+		}
 		m, err := t.mount(s, i, text)
 		if err != nil {
 			t.fail(s, pipeline.Errors{{Key: "volumes", Message: err.Error()}})

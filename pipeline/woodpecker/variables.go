@@ -3,6 +3,7 @@ package woodpecker
 import (
 	"encoding/json"
 	"maps"
+	"net/url"
 	"os"
 	"path"
 	"strconv"
@@ -37,6 +38,9 @@ func buildValues(b *pipeline.Build, workflow string) map[string]string {
 			v["CI_COMMIT_PULL_REQUEST"] = strconv.FormatInt(b.PullRequest, 10)
 		}
 	}
+	if forge, err := url.Parse(r.Link); err == nil && forge.Host != "" {
+		v["CI_FORGE_URL"], v["CI_FORGE_TYPE"] = forge.Scheme+"://"+forge.Host, forgeTypes[forge.Host]
+	}
 	if b.FilesKnown {
 		v["CI_PIPELINE_FILES"] = filesValue(b.Files)
 	}
@@ -50,7 +54,7 @@ func (p *parser) fixedValues() map[string]string {
 	if fixed == nil {
 		fixed = map[string]string{}
 	}
-	for _, name := range []string{"CI_SYSTEM_NAME", "CI_REPO", "CI_REPO_OWNER", "CI_REPO_NAME", "CI_REPO_URL", "CI_REPO_CLONE_URL", "CI_REPO_CLONE_SSH_URL", "CI_REPO_DEFAULT_BRANCH", "CI_WORKFLOW_NAME"} {
+	for _, name := range []string{"CI_SYSTEM_NAME", "CI_REPO", "CI_REPO_OWNER", "CI_REPO_NAME", "CI_REPO_URL", "CI_REPO_CLONE_URL", "CI_REPO_CLONE_SSH_URL", "CI_REPO_DEFAULT_BRANCH", "CI_WORKFLOW_NAME", "CI_FORGE_URL", "CI_FORGE_TYPE"} {
 		if _, given := fixed[name]; !given && p.values[name] != "" {
 			fixed[name] = p.values[name]
 		}
@@ -58,6 +62,9 @@ func (p *parser) fixedValues() map[string]string {
 	fixed["CI_WORKSPACE"] = p.out.Workspace
 	return fixed
 }
+
+// forgeTypes are the kinds of the well-known forges. Others do not tell what they are.
+var forgeTypes = map[string]string{"github.com": "github", "gitlab.com": "gitlab", "bitbucket.org": "bitbucket", "codeberg.org": "forgejo", "gitea.com": "gitea"}
 
 // maxFiles is how many changed files Woodpecker tells steps of.
 const maxFiles = 500

@@ -112,8 +112,22 @@ func (p *parser) top(root pipeline.Node) {
 		"concurrency": func(n pipeline.Node) { p.concurrency(n) },
 		"when":        func(n pipeline.Node) { p.whenWorkflow(n) },
 		"runs_on":     func(n pipeline.Node) { p.runsOn(n) },
+		"pipeline": func(n pipeline.Node) {
+			if !p.o.Raw {
+				p.Misplaced(n, "Woodpecker has no such key since version 2", "rename pipeline: to steps:, or see what convert makes of the file")
+			}
+		},
+		"branches": func(n pipeline.Node) {
+			p.warn(n, "Woodpecker has no such key since version 2, and ignores it", "write when: {branch: …}")
+		},
+		"platform": func(n pipeline.Node) {
+			p.warn(n, "Woodpecker has no such key since version 2, and ignores it", "write labels: {platform: …}")
+		},
 	})
-	if _, given := root.Get("steps"); !given || len(steps) == 0 && p.Err() == nil {
+	if old, given := root.Get("pipeline"); given && p.o.Raw && steps == nil {
+		steps = p.containers(old, "steps")
+	}
+	if _, given := root.Get("steps"); !given && steps == nil && p.Err() == nil || len(steps) == 0 && p.Err() == nil {
 		p.Missing(root, "steps")
 	}
 	if p.Err() == nil {

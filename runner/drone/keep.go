@@ -44,6 +44,7 @@ func (w *worker) keep(name string, first record) *journal.Entry {
 		return nil
 	}
 	entry.Add(first)
+	entry.Sync()
 	return entry
 }
 

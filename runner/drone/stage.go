@@ -134,6 +134,7 @@ func (w *worker) finish(cause error, s *stage, status string, err error, entry *
 		s.Status, s.Error = statusError, short(cause.Error())
 	}
 	entry.Add(record{Done: s})
+	entry.Sync()
 	if slices.ContainsFunc(steps, func(l *stepLog) bool { return l.stuck.Load() }) {
 		w.stats.BuildEnded(s.Status)
 		return false

@@ -104,6 +104,7 @@ func (l *stepLog) finish(end ending) {
 	defer l.mu.Unlock()
 	l.end = end
 	l.kept.Add(record{End: &keptEnd{Status: end.status, Text: end.text, Code: end.code, When: end.when}})
+	l.kept.Sync()
 	close(l.ended)
 }
 

@@ -56,6 +56,9 @@ func (f *Folder) Begin(name string) (*Entry, error) {
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep results: lock %s: %w", path, err), file.Close())
 	}
+	if err := syncFolder(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep results: %w", err), file.Close())
+	}
 	return &Entry{file: file}, nil
 }
 
@@ -87,6 +90,30 @@ func (e *Entry) write(records []any) {
 	if err != nil {
 		e.err = fmt.Errorf("keep results: %w", err)
 	}
+}
+
+// Sync waits until everything that was added survives a power loss. A failure is as one of Add.
+func (e *Entry) Sync() {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.file == nil || e.err != nil {
+		return
+	}
+	if err := e.file.Sync(); err != nil {
+		e.err = fmt.Errorf("keep results: %w", err)
+	}
+}
+
+// syncFolder makes the names in the folder of a file survive a power loss.
+func syncFolder(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Size is the length of the file, in bytes.
@@ -129,7 +156,7 @@ func (e *Entry) Replace(records ...any) {
 	e.file, e.size = file, 0
 	e.write(records)
 	if e.err == nil {
-		e.err = errors.Join(unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Rename(path+".new", path))
+		e.err = errors.Join(file.Sync(), unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Rename(path+".new", path), syncFolder(path))
 	}
 	e.err = errors.Join(e.err, old.Close())
 }

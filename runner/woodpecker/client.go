@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,10 +29,9 @@ import (
 )
 
 const (
-	callTime    = 30 * time.Second       // for an answer to a call that does not wait for something
-	firstPause  = 100 * time.Millisecond // before gRPC connects again
-	longPause   = 10 * time.Second       // longest pause before a call is made again
-	unsureTries = 5                      // of a call that the server refuses for a reason that may pass
+	callTime   = 30 * time.Second       // for an answer to a call that does not wait for something
+	firstPause = 100 * time.Millisecond // before gRPC connects again
+	longPause  = 10 * time.Second       // longest pause before a call is made again
 	// DefaultOutage is the default of Options.Outage.
 	DefaultOutage = time.Hour
 	maxMessage    = 64 << 20    // of a workflow; gRPC's own limit of 4 MiB is less than the server's
@@ -109,7 +109,7 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 // waits means that the server answers only when something happens.
 func call[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
 	var failing time.Time // time of the first failure: a call that waits may have had no answer for hours before
-	unsure, pauses := 0, runner.Backoff{Longest: longPause}
+	pauses := runner.Backoff{Longest: longPause}
 	for {
 		answer, err := attempt(ctx, c, waits, method, request)
 		if err == nil {
@@ -132,12 +132,8 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 		switch v := verdict(err); {
 		case v == refused, errors.Is(err, errForgotten), v == shut && !c.known.Load():
 			return nil, err
-		case v == shut && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
+		case (v == shut || v == unsurely) && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
 			return nil, fmt.Errorf("%w: %w", errGaveUp, err)
-		case v == unsurely:
-			if unsure++; unsure >= unsureTries {
-				return nil, err
-			}
 		default:
 			c.away(err)
 			if c.o.RetryTimeout > 0 && time.Since(failing) > c.o.RetryTimeout {
@@ -204,9 +200,19 @@ func (c *client) whileConnected(ctx context.Context) (connected context.Context,
 const (
 	away     = iota // the server cannot be reached, or not now
 	shut            // something before the server, or its door, refuses: away for Options.Outage if the server has answered before
-	unsurely        // the server has refused, for a reason that may be its own trouble
+	unsurely        // the server has failed, perhaps for a reason of its own that passes: away for Options.Outage
 	refused
 )
+
+// final are parts of what servers say when the same call will never succeed: what it is about
+// is not there, or not the agent's, or has ended.
+var final = []string{"no rows in result set", "not found", "not allowed", "illegal", "already", "invalid", "re-run", "rerun"}
+
+// isFinal reports whether an error without a code of its own is the server's last word.
+func isFinal(err error) bool {
+	text := strings.ToLower(status.Convert(err).Message())
+	return slices.ContainsFunc(final, func(part string) bool { return strings.Contains(text, part) })
+}
 
 // verdict says what a failed call means. Servers answer most errors without a code, even
 // those of their database: asking again is better than losing a result to one of them.
@@ -220,6 +226,9 @@ func verdict(err error) int {
 	case codes.PermissionDenied, codes.Unimplemented:
 		return shut
 	case codes.Unknown, codes.Internal:
+		if isFinal(err) {
+			return refused
+		}
 		return unsurely
 	}
 	return refused

@@ -35,7 +35,7 @@ func TestLostAnswersAndRefusalsThatPass(t *testing.T) {
 	b.server.Lose("Log", 2)
 	b.server.Lose("Update", 2)
 	b.server.Refuse("Update", codes.Unknown, 1) // its database is locked
-	b.server.Refuse("Done", codes.Unknown, 2)
+	b.server.Refuse("Done", codes.Unknown, 9)
 	b.server.Lose("Done", 1)
 	b.server.Refuse("ReportHealth", codes.Aborted, 1)
 	b.start(nil)

@@ -120,6 +120,7 @@ func (a *agent) keep(p *progress) *journal.Entry {
 		return nil
 	}
 	entry.Add(record{Progress: p})
+	entry.Sync()
 	return entry
 }
 
@@ -180,6 +181,7 @@ func (a *agent) deliverOne(ctx context.Context, k *kept, entry *journal.Entry) {
 		k.done = k.killed(box.put)
 	}
 	entry.Add(record{Done: k.done})
+	entry.Sync()
 	if err := box.close(); err != nil || box.stuck {
 		return
 	}

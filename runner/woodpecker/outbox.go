@@ -66,6 +66,9 @@ func (o *outbox) put(r report) {
 	}
 	o.state.note(r)
 	o.kept.Add(record{Line: r.line, Step: r.step})
+	if r.step != nil {
+		o.kept.Sync()
+	}
 	o.queue = append(o.queue, r)
 	o.bytes += len(r.line.GetData())
 	o.mu.Unlock()

@@ -58,6 +58,7 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 		state.Error = err.Error()
 	}
 	entry.Add(record{Done: state})
+	entry.Sync()
 	told = (box == nil || !box.stuck) && a.finish(a.life.Calls, id, state)
 	a.stats.BuildEnded(ended(state, failed))
 }

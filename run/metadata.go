@@ -1,0 +1,167 @@
+package run
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// woodpeckerMetadata is what Woodpecker's server offers for a workflow, to run it again with its
+// own command line.
+type woodpeckerMetadata struct {
+	Repo struct {
+		Owner, Name   string
+		ForgeURL      string `json:"forge_url"`
+		CloneURL      string `json:"clone_url"`
+		SSHURL        string `json:"clone_url_ssh"`
+		DefaultBranch string `json:"default_branch"`
+		Private       bool
+	}
+	Curr, Prev *woodpeckerPipeline
+	Sys        struct {
+		Name, Host, Version string
+		Platform            string `json:"arch"`
+	}
+}
+
+type woodpeckerPipeline struct {
+	Number, Parent, Created, Started int64
+	Event, Cron, Author, Avatar      string
+	ForgeURL                         string `json:"forge_url"`
+	Deploy                           string `json:"target"`
+	Commit                           struct {
+		SHA, Ref, Refspec, Branch, Message string
+		Author                             struct{ Name, Email, Avatar string }
+		ChangedFiles                       []string `json:"changed_files"`
+	}
+}
+
+// droneMetadata is a build as Drone's API has it.
+type droneMetadata struct {
+	Number, Parent, Created, Started                 int64
+	Event, Action, Link, Title, Message              string
+	Before, After, Ref, Source, Target, Sender, Cron string
+	Deploy                                           string `json:"deploy_to"`
+	AuthorLogin                                      string `json:"author_login"`
+	AuthorName                                       string `json:"author_name"`
+	AuthorEmail                                      string `json:"author_email"`
+	AuthorAvatar                                     string `json:"author_avatar"`
+}
+
+// readMetadata returns the build that a file of metadata describes: what Woodpecker's server
+// offers for `woodpecker-cli exec --metadata-file`, or a build of Drone's API in JSON.
+func readMetadata(file string) (*pipeline.Build, error) {
+	fail := func(err error) (*pipeline.Build, error) {
+		return nil, fmt.Errorf("--metadata %s: %w", file, err)
+	}
+	data, err := pipeline.ReadFile(file)
+	if err != nil {
+		return fail(err)
+	}
+	var w woodpeckerMetadata
+	if err := json.Unmarshal(data, &w); err != nil {
+		return fail(fmt.Errorf("not the metadata of a build: %w", err))
+	}
+	b := w.build()
+	if w.Curr == nil {
+		var d droneMetadata
+		if err := json.Unmarshal(data, &d); err != nil {
+			return fail(fmt.Errorf("not the metadata of a build: %w", err))
+		}
+		b = d.build()
+	}
+	switch kind, of := kindOf(b.Event), kindOfRef(b.Ref); {
+	case b.Event == "" || b.Commit == "":
+		return fail(errors.New("it has no event or no commit (it may be Woodpecker's metadata of a workflow, or a build of Drone's API)"))
+	case kind != "" && of != "" && kind != of:
+		return fail(fmt.Errorf("its ref %s is impossible for its event %s", b.Ref, b.Event))
+	}
+	return b, nil
+}
+
+func (w *woodpeckerMetadata) build() *pipeline.Build {
+	if w.Curr == nil {
+		return nil
+	}
+	c, r := w.Curr, &w.Repo
+	b := &pipeline.Build{
+		Number: c.Number, Parent: c.Parent, Created: time.Unix(c.Created, 0), Started: time.Unix(c.Started, 0), Sender: c.Author,
+		Commit: c.Commit.SHA, Message: c.Commit.Message, CommitLink: c.ForgeURL,
+		Author:     pipeline.Person{Login: c.Commit.Author.Name, Name: c.Commit.Author.Name, Email: c.Commit.Author.Email, Avatar: cmp.Or(c.Commit.Author.Avatar, c.Avatar)},
+		Repository: pipeline.Repository{Owner: r.Owner, Name: r.Name, Link: r.ForgeURL, CloneURL: r.CloneURL, SSHURL: r.SSHURL, DefaultBranch: r.DefaultBranch, Private: r.Private},
+		System:     pipeline.System{Name: w.Sys.Name, Host: w.Sys.Host, Proto: "https", Version: w.Sys.Version},
+	}
+	b.Event, b.Ref, b.Branch, b.Cron, b.Deploy = c.Event, c.Commit.Ref, c.Commit.Branch, c.Cron, c.Deploy
+	b.Repo, b.Instance = strings.TrimPrefix(r.Owner+"/"+r.Name, "/"), w.Sys.Host
+	b.Files, b.FilesKnown = c.Commit.ChangedFiles, c.Commit.ChangedFiles != nil
+	if w.Prev != nil {
+		b.Before = w.Prev.Commit.SHA
+	}
+	source, target, isPull := strings.Cut(c.Commit.Refspec, ":")
+	fillBranches(b, source, target, isPull)
+	return b
+}
+
+func (d *droneMetadata) build() *pipeline.Build {
+	b := &pipeline.Build{
+		Number: d.Number, Parent: d.Parent, Link: d.Link, Created: time.Unix(d.Created, 0), Started: time.Unix(d.Started, 0), Sender: d.Sender,
+		Commit: d.After, Before: d.Before, Message: d.Message, CommitLink: d.Link,
+		Author: pipeline.Person{Login: d.AuthorLogin, Name: d.AuthorName, Email: d.AuthorEmail, Avatar: d.AuthorAvatar},
+	}
+	b.Event, b.Action, b.Ref, b.Branch, b.Cron, b.Deploy = d.Event, d.Action, d.Ref, d.Target, d.Cron, d.Deploy
+	b.Instance, b.System = hostOf(d.Link), pipeline.System{Host: hostOf(d.Link), Proto: "https"}
+	if kindOf(d.Event) == aboutPullRequest {
+		b.PullRequestTitle = d.Title
+	}
+	fillBranches(b, d.Source, d.Target, true)
+	return b
+}
+
+// fillBranches adds what follows from the ref.
+func fillBranches(b *pipeline.Build, source, target string, known bool) {
+	b.SourceBranch, b.TargetBranch = b.Branch, b.Branch
+	if known {
+		b.SourceBranch, b.TargetBranch = cmp.Or(source, b.Branch), cmp.Or(target, b.Branch)
+	}
+	b.Tag = strings.TrimPrefix(b.Ref, "refs/tags/")
+	if kindOfRef(b.Ref) != aboutTag {
+		b.Tag = ""
+	}
+	b.PullRequest = numberOfRef(b.Ref)
+}
+
+// replayed is the build of --metadata on this machine; nil without.
+func (f *FactSource) replayed(platform string) (*pipeline.Build, error) {
+	if f.Metadata == "" {
+		return nil, nil
+	}
+	given := f.Given
+	if given.Event+given.Branch+given.Tag+given.Ref+given.Repo+given.Instance+given.Cron+given.Action+given.Deploy+f.Base+f.Author != "" || len(f.Changed) > 0 || f.PullRequest != (PullRequest{}) {
+		return nil, fmt.Errorf("--metadata %s: cannot be combined with flags that say what is built, such as --event (the file says it)", f.Metadata)
+	}
+	b, err := readMetadata(f.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	b.Platform = platform
+	return b, nil
+}
+
+// person reads NAME <EMAIL>, or a name alone.
+func person(text string) (pipeline.Person, error) {
+	if !strings.Contains(text, "<") {
+		return pipeline.Person{Login: text, Name: text}, nil
+	}
+	address, err := mail.ParseAddress(text)
+	if err != nil {
+		return pipeline.Person{}, fmt.Errorf("--author %s: not a name and an address (write it like 'Octo Cat <octo@example.com>')", text)
+	}
+	login, _, _ := strings.Cut(address.Address, "@")
+	return pipeline.Person{Login: login, Name: cmp.Or(address.Name, login), Email: address.Address}, nil
+}
