@@ -56,12 +56,33 @@ func TestPageInABrowser(t *testing.T) {
 	b.expect(`return document.documentElement.dataset.ready`, "yes")
 	b.expect(`return document.querySelector("h1").textContent`, "ci")
 	b.expect(`return document.querySelectorAll(".row").length`, "10")
+	b.expect(`return document.querySelectorAll("#log-3 .l").length`, "4")
+	b.expect(`return scrollY`, "0")
 	b.screenshot("light")
 	b.run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
 	b.screenshot("timeline")
 	b.run(`document.querySelector(".steps").scrollIntoView({ block: "center", behavior: "instant" })`)
 	b.screenshot("steps")
 
+	t.Run("the page leads to what failed", func(t *testing.T) {
+		b.t = t
+		b.expect(`return document.querySelector(".problems .tail").textContent.split("\n").slice(0, 2).join("|")`, "=== RUN TestAll|a very long line")
+		b.expect(`return document.querySelector(".problems .where").textContent`, "ci/pipeline.yml:17")
+		b.expect(`return [...document.querySelectorAll("details.log[open]")].map((e) => e.id).join()`, "log-3")
+		b.expect(`return [...document.querySelectorAll(".facts dd")].map((e) => e.textContent)[2]`,
+			"1 succeeded, 1 succeeded (flaky), 2 failed, 1 failed (ignored), 1 timed out, 2 cancelled, 1 skipped; 1 service")
+		b.run(`document.documentElement.style.scrollBehavior = "auto"; document.querySelector(".problems a").click()`)
+		b.expect(`const top = document.querySelector("#log-3").getBoundingClientRect().top; return top > 0 && top < 300`, "true")
+		b.run(`document.documentElement.style.scrollBehavior = ""; scrollTo({ top: 0, behavior: "instant" })`)
+	})
+	t.Run("no badge is cut off", func(t *testing.T) {
+		b.t = t
+		for _, width := range []int{1280, 390} {
+			b.resize(width, 844)
+			b.expect(`return [...document.querySelectorAll(".badge")].filter((e) => e.scrollWidth > e.clientWidth || e.parentElement.clientWidth < e.offsetWidth).map((e) => e.textContent).join()`, "")
+		}
+		b.resize(1280, 900)
+	})
 	t.Run("hostile names are text", func(t *testing.T) {
 		b.t = t
 		b.expect(`return [...document.querySelectorAll(".log .name")].filter((e) => e.textContent.startsWith("<script>alert(1)</script>|*x*")).length`, "1")
@@ -69,15 +90,13 @@ func TestPageInABrowser(t *testing.T) {
 	})
 	t.Run("logs unfold with colours and line numbers", func(t *testing.T) {
 		b.t = t
-		b.expect(`return document.querySelectorAll(".l").length`, "0")
 		b.run(`document.querySelector("#log-1 > summary").click()`)
 		b.expect(`return [...document.querySelectorAll("#log-1 .l")].map((e) => e.dataset.n + e.textContent).join("|")`, "1ok  package one|2warning: red and blue|3100%")
 		b.expect(`return document.querySelector("#log-1 .bold.f2").textContent`, "ok")
 		b.expect(`return getComputedStyle(document.querySelector("#log-1 .l span:nth-of-type(2)")).color`, "rgb(255, 135, 0)")
 		b.expect(`return document.querySelector("#log-1 .b4.f15").textContent`, "blue")
 		b.expect(`return document.querySelectorAll("#log-1 .l.e").length`, "1")
-		b.run(`document.querySelector("#log-3 > summary").click()`)
-		b.expect(`return document.querySelectorAll("#log-3 .l")[3].textContent`, "<script>alert(1)</script>|*x*_y_ `z` [l](http://e) @all </details>\ufffd&amp;]]>")
+		b.expect(`return document.querySelectorAll("#log-3 .l")[2].textContent`, "<script>alert(1)</script>|*x*_y_ `z` [l](http://e) @all </details>\ufffd\\u202e&amp;]]>")
 		b.run(`document.querySelector("#log-0 > summary").click()`)
 		b.expect(`return document.querySelector("#log-0 .note").textContent`, "It printed nothing, or nothing that was kept.")
 		b.run(`document.querySelector("#log-1").scrollIntoView({ block: "center", behavior: "instant" })`)
@@ -135,7 +154,7 @@ func TestPageInABrowser(t *testing.T) {
 	t.Run("print", func(t *testing.T) {
 		b.t = t
 		b.devtools("Emulation.setEmulatedMedia", map[string]any{"media": "print"}, nil)
-		b.expect(`return getComputedStyle(document.querySelector(".top")).display + getComputedStyle(document.querySelector("#log-1 .l")).color`, "nonergb(0, 0, 0)")
+		b.expect(`return [".top", ".logs"].map((s) => getComputedStyle(document.querySelector(s)).display).join() + getComputedStyle(document.querySelector(".problems .tail")).color`, "none,nonergb(0, 0, 0)")
 		b.screenshot("print")
 		b.devtools("Emulation.setEmulatedMedia", map[string]any{"media": ""}, nil)
 	})
@@ -149,6 +168,25 @@ func TestPageInABrowser(t *testing.T) {
 	})
 	b.t = t
 	b.checkQuiet(page)
+}
+
+func TestSectionsOfALogFold(t *testing.T) {
+	c := report.NewCollector(0)
+	c.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "r", Name: "ci"})
+	for _, text := range []string{"before", "::group::first <b>", "inside", "::endgroup::", "between", "\x1b[0Ksection_start:1:second[collapsed=true]\r\x1b[0KThe second", "needle", "\x1b[0Ksection_end:2:second\r\x1b[0K", "after"} {
+		c.Event(event.Event{Kind: event.Line, Time: start, Step: "a", Stream: event.Stdout, Text: text})
+	}
+	c.Event(event.Event{Kind: event.RunFinished, Time: start, Summary: &event.Summary{Run: "r", Name: "ci", Status: event.Succeeded, Steps: []event.StepResult{{Step: "a", Status: event.Succeeded, Started: start}}}})
+	b := openBrowser(t)
+	b.open(writePage(t, c.Report()))
+	b.run(`document.querySelector("#log-0 > summary").click()`)
+	b.expect(`return [...document.querySelectorAll("#log-0 .section > summary")].map((e) => e.textContent).join("|")`, "first <b>|The second")
+	const seen = `return [...document.querySelectorAll("#log-0 .l")].filter((e) => e.checkVisibility()).map((e) => e.dataset.n + e.textContent).join("|")`
+	b.expect(seen, "1before|5between|9after")
+	b.run(`const q = document.querySelector("#query"); q.value = "needle"; q.dispatchEvent(new Event("input")); q.focus()`)
+	b.expect(`return document.querySelector("#found").textContent`, "1 line")
+	b.press(keyEnter)
+	b.expect(`return document.querySelector(".l.current").checkVisibility()`, "true")
 }
 
 func TestPageOfOneThousandStepsAndOneHundredMegabytes(t *testing.T) {

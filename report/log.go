@@ -91,7 +91,10 @@ func (k *keeper) add(l *Log, e event.Event) {
 	if e.Partial {
 		l.stream = e.Stream
 	}
-	l.encode(e, overwritten(text, e.Partial))
+	if mark, _ := SectionMark(text); mark == NoMark { // of a mark, the part before the "\r" is what counts
+		text = overwritten(text, e.Partial)
+	}
+	l.encode(e, text)
 }
 
 // goingOn returns the text of the last line if a Line event goes on with it.

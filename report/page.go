@@ -12,6 +12,9 @@ import (
 // htmlBad bounds the failed steps at the top of a page, htmlEgress what steps have reached. The table of steps is unfolded if it
 // has no more than htmlFew.
 const (
+	htmlTails     = 5  // failed steps whose last lines are at the top of a page
+	htmlTailLines = 20 // number of those lines
+
 	htmlBad = 20
 	htmlFew = 100
 
@@ -23,6 +26,8 @@ type page struct {
 	Policy, Title, Made, Error string
 	Style                      template.CSS
 	Script                     template.JS
+	Overview                   []pageRun // of several runs, in the order of the file
+	OverviewCounts             string
 	Runs                       []pageRun
 	Data                       []pageData
 }
@@ -45,6 +50,8 @@ type pageStep struct {
 	Name, Class, Status, Exit, WaitedFor, Words, Lines          string
 	Queue, Pull, Create, Start, Ran, CPU, Memory, Image, Digest string
 	Service, Critical                                           bool
+	Where, Tail                                                 string // of a failed step: its place in the file, its last lines
+	Open                                                        bool   // its log is open from the beginning
 }
 
 // pageData is the data of the page's script. Times are milliseconds since the run began.
@@ -84,12 +91,16 @@ func pageOf(r *Report) page {
 	if len(r.Runs) > 0 {
 		p.Title = plain(r.Runs[0].Name) + ": " + string(r.Status())
 	}
-	index := 0
+	index, tails := 0, 0
 	for i, run := range r.Runs {
 		pr := pageRunOf(i, run)
 		data := pageData{Steps: []dataStep{}}
 		for _, s := range run.Steps {
 			ps := pageStepOf(index, s)
+			if s.isBad() && tails < htmlTails {
+				ps.Where, ps.Tail, ps.Open = Where(&s.StepResult), tailOf(s), tails == 0
+				tails++
+			}
 			pr.Steps = append(pr.Steps, ps)
 			if s.isBad() {
 				if len(pr.Bad) < htmlBad {
@@ -105,7 +116,19 @@ func pageOf(r *Report) page {
 		data.End = max(data.End, time.Duration(run.Duration).Milliseconds())
 		p.Runs, p.Data = append(p.Runs, pr), append(p.Data, data)
 	}
+	if len(p.Runs) > 1 {
+		p.Overview, p.OverviewCounts = p.Runs, runCounts(r.Runs)
+	}
 	return p
+}
+
+// tailOf is the last lines of a failed step. What cannot be read is not shown: the log says so.
+func tailOf(s *StepReport) string {
+	lines, err := s.Log.Tail(htmlTailLines)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(textOf(lines, markdownLineBytes), "\n")
 }
 
 // egressOf lists what the steps of a run have reached, of which a page holds a bounded number.
@@ -217,21 +240,6 @@ func class(s event.Status, ignored bool) string {
 		return "busy"
 	}
 	return "off"
-}
-
-// counts says how many steps have each status.
-func counts(steps []*StepReport) string {
-	number := map[event.Status]int{}
-	for _, s := range steps {
-		number[s.Status]++
-	}
-	var parts []string
-	for _, s := range []event.Status{event.Succeeded, event.Failed, event.TimedOut, event.Cancelled, Died, event.Running, event.Pending, event.Skipped, event.Stopped} {
-		if number[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", number[s], s))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

@@ -16,6 +16,17 @@ const overwritten = (text) => {
   return text.slice(text.lastIndexOf("\r") + 1);
 };
 const plain = (text) => seen(overwritten(text).replace(escapes, ""));
+// sectionMark tells whether a line begins or ends a section, as GitHub's runner and GitLab's mark them.
+const sectionMark = (text) => {
+  if (!text.startsWith("::") && !text.includes("section_")) return {};
+  text = text.replace(/^\x1b\[0K/, "");
+  if (text.startsWith("::group::")) return { begins: true, title: plain(text.slice(9)).trim() };
+  if (text.startsWith("::endgroup::") || text.startsWith("section_end:")) return { ends: true };
+  const start = /^section_start:\d*:([^\[\r]*)/.exec(text);
+  if (!start) return {};
+  const at = text.indexOf("\r");
+  return { begins: true, title: (at < 0 ? "" : plain(text.slice(at + 1)).trim()) || start[1] };
+};
 // sgr applies "select graphic rendition" (ECMA-48) to a style.
 const sgr = (style, parameters) => {
   const codes = parameters.split(/[;:]/).map(Number);

@@ -67,15 +67,29 @@ const viewerOf = (index) => {
     const lines = (await log.read(element.index)).split("\n");
     lines.pop();
     const style = {};
-    const drawn = lines.map((text, i) => {
+    const open = details.querySelector(".dot.bad, .dot.late"); // an error is not folded away
+    let into = element;
+    const drawn = [];
+    for (const [i, text] of lines.entries()) {
       const line = splitLine(text);
+      const mark = sectionMark(line.text);
       const e = drawLine(line.text, search.query, style);
       e.dataset.n = piece.first + i;
       e.dataset.t = "+" + (line.ms / 1000).toFixed(2) + " s";
       if (line.error) e.classList.add("e");
       if (search.query && e.textContent.toLowerCase().includes(search.query)) e.classList.add("hit");
-      return e;
-    });
+      if (mark.begins) {
+        into = make("details", "section");
+        into.open = open || search.query;
+        into.append(make("summary", "", mark.title || "section"));
+        drawn.push(into);
+      }
+      if (mark.begins || mark.ends) e.hidden = true;
+      if (into === element) drawn.push(e);
+      else into.append(e);
+      if (mark.ends) into = element;
+    }
+    if (into !== element) into.open = true; // it goes on in the next piece
     element.replaceChildren(...drawn);
     element.style.height = "";
   };
@@ -120,7 +134,10 @@ const viewerOf = (index) => {
     element.kept = true;
     await fill(element);
     element.kept = false;
-    return element.children[n - log.pieces[i].first];
+    const line = element.querySelector(`[data-n="${n}"]`);
+    const section = line && line.closest(".section");
+    if (section) section.open = true;
+    return line;
   };
   const redraw = () => {
     for (const element of elements()) {
@@ -141,8 +158,9 @@ const openLog = (index) => {
   const details = document.getElementById("log-" + index);
   details.open = true;
   return ready.then(() => {
-    details.scrollIntoView({ block: "nearest" });
-    return viewerOf(index);
+    const viewer = viewerOf(index);
+    details.scrollIntoView({ block: "start" });
+    return viewer;
   });
 };
 for (const details of document.querySelectorAll("details.log")) {
