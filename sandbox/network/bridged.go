@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -58,6 +59,10 @@ type Options struct {
 	Connect func(namespace string) (release func() error, err error)
 
 	Servers []string // addresses of the host's name servers
+
+	// Allowance is how much longer than its name server says an address may be reached
+	// that egress rules have by name; 0: 30 seconds.
+	Allowance time.Duration
 
 	Warn func(line string) // is told what happens to the network while it is up; nil: nobody
 }

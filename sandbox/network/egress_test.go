@@ -108,8 +108,12 @@ func worldWithNames(t *testing.T) *zone {
 	}}
 	nameServer(t, outside, "198.51.100.2", z)
 	nameServer(t, outside, "198.51.100.3", z)
-	for _, port := range []string{":80", ":443", ":5432"} {
+	for _, port := range []string{":80", ":443", ":853", ":5432"} {
 		serve(t, outside, port, "hello")
+	}
+	for _, address := range []string{"198.51.100.2:7000", "198.51.100.3:7000"} {
+		packets, done := echo(t, outside, address)
+		t.Cleanup(func() { packets.Close(); <-done })
 	}
 	return z
 }
@@ -256,7 +260,7 @@ func TestAuditRefusesNothingAndRecordsAll(t *testing.T) {
 	n := run(t, "baaaaaaaae", servers)
 	e, err := n.Join(network.Member{Egress: egress.Rules{Mode: egress.Audit}})
 	must(t, err)
-	c := &container{e, newNamespace(t)}
+	c := &container{Endpoint: e, namespace: newNamespace(t)}
 	must(t, e.Plug(c.namespace))
 	c.lookup(t, n, "api.example.com")
 	for _, address := range []string{"198.51.100.2:443", "198.51.100.3:80", "198.51.100.2:443", "[2001:db8::2]:80"} {
@@ -307,7 +311,7 @@ func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
 	packets, done := echo(t, service.namespace, ":7")
 	e, err := n.Join(network.Member{Names: []string{"step"}, Gateway: true, Egress: egress.Rules{Mode: egress.Deny}})
 	must(t, err)
-	step := &container{e, newNamespace(t)}
+	step := &container{Endpoint: e, namespace: newNamespace(t)}
 	must(t, e.Plug(step.namespace))
 	gateway, err := n.HostGateway()
 	must(t, err)

@@ -94,13 +94,14 @@ func traces(t *testing.T, id string) string {
 type container struct {
 	*network.Endpoint
 	namespace *os.File
+	router    string // address of the run's name server, where a test asks it
 }
 
 func join(t *testing.T, n *network.Bridged, m network.Member) *container {
 	t.Helper()
 	e, err := n.Join(m)
 	must(t, err)
-	c := &container{e, newNamespace(t)}
+	c := &container{Endpoint: e, namespace: newNamespace(t)}
 	must(t, e.Plug(c.namespace))
 	t.Cleanup(func() { must(t, e.Leave()) })
 	return c

@@ -23,9 +23,9 @@ const (
 	maxBelowLength = 120   // bytes of such a name: more is a message to whoever runs the name server
 )
 
-// allowance is how much longer than its name server says an address may be
-// reached: programs resolve a name, and connect a while later.
-const allowance = 30 * time.Second
+// defaultAllowance is how much longer than its name server says an address may
+// be reached: programs resolve a name, and connect a while later.
+const defaultAllowance = 30 * time.Second
 
 // Refusal is what egress rules have refused.
 type Refusal struct {
@@ -167,7 +167,7 @@ func (e *Endpoint) learn(name string, rules egress.List, answer *dns.Msg) error 
 	if e.rules == nil {
 		return nil // the container has left
 	}
-	return e.rules.allow(rules, addresses, time.Duration(min(ttl, 24*3600))*time.Second+allowance)
+	return e.rules.allow(rules, addresses, time.Duration(min(ttl, 24*3600))*time.Second+cmp.Or(e.network.o.Allowance, defaultAllowance))
 }
 
 func (r *record) note(name string, addresses []netip.Addr) {
