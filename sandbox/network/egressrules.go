@@ -310,8 +310,9 @@ type traffic struct {
 	sent, got uint64
 }
 
-// counted reads, and forgets, what a container has sent and got.
-func (s *stepRules) counted() ([]traffic, error) {
+// counted reads what a container has sent and got so far. Whoever has ended is
+// forgotten: its address will be another's.
+func (s *stepRules) counted(forget bool) ([]traffic, error) {
 	type destination struct {
 		to       netip.AddrPort
 		protocol byte
@@ -332,6 +333,9 @@ func (s *stepRules) counted() ([]traffic, error) {
 				all[key] = &traffic{to: to, protocol: number}
 			}
 			*bytes(all[key]) += e.Counter.Bytes
+			if !forget {
+				continue
+			}
 			if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: e.Key}}); err != nil {
 				return err
 			}
@@ -356,8 +360,8 @@ func (s *stepRules) counted() ([]traffic, error) {
 	for _, t := range all {
 		list = append(list, *t)
 	}
-	if len(list) == 0 {
-		return nil, nil
+	if len(list) == 0 || !forget {
+		return list, nil
 	}
 	return list, s.router.nft.Flush()
 }

@@ -98,7 +98,7 @@ func (e *Endpoint) Plug(namespace *os.File) error {
 	if err := inside(namespace, func() error { return e.setUp(n.router.subnet.at(placeRouter)) }); err != nil {
 		return fmt.Errorf("set up the container's network: %w", err)
 	}
-	return nil
+	return settle(n.router.link, e.link, bridgeName)
 }
 
 // admit lets the bridge take packets from the container, and the router those
@@ -177,7 +177,7 @@ func (e *Endpoint) Leave() error {
 	}
 	var failed []error
 	if e.rules != nil {
-		failed = append(failed, e.count(), e.rules.remove())
+		failed = append(failed, e.count(true), e.rules.remove())
 		e.rules = nil
 	}
 	if err := n.changeAdmitted(n.router.nft.SetDeleteElements, e); err != nil {

@@ -301,6 +301,25 @@ func TestWorldIsReachedByTheHostsAddress(t *testing.T) {
 	}))
 }
 
+// Neighbours are asked for once here: whoever loses that packet reaches nobody.
+func TestTheFirstPacketOfAContainerIsNotLost(t *testing.T) {
+	needRoot(t)
+	outside := world(t)
+	serve(t, outside, ":80", "hello")
+	n := run(t, "aaaaaaaaah")
+	service := join(t, n, network.Member{})
+	serve(t, service.namespace, ":80", "hello")
+	for range 10 {
+		for _, address := range []string{net.JoinHostPort(service.V4.String(), "80"), "198.51.100.2:80"} {
+			c := join(t, n, network.Member{})
+			must(t, in(c.namespace, func() error { return os.WriteFile("/proc/sys/net/ipv4/neigh/eth0/mcast_solicit", []byte("1"), 0) }))
+			if got := c.call(address); !strings.HasPrefix(got, "hello") {
+				t.Errorf("%s: %q", address, got)
+			}
+		}
+	}
+}
+
 func TestHostIsClosedUnlessAskedFor(t *testing.T) {
 	needRoot(t)
 	world(t)

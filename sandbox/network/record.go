@@ -255,14 +255,14 @@ func (r *record) tell(refusal Refusal, key string) {
 	}
 }
 
-// count adds the bytes of the container's connections to what is known of them.
-func (e *Endpoint) count() error {
-	list, err := e.rules.counted()
+// count notes the bytes of the container's connections so far.
+func (e *Endpoint) count(forget bool) error {
+	list, err := e.rules.counted(forget)
 	e.record.mu.Lock()
 	defer e.record.mu.Unlock()
 	for _, t := range list {
 		if c := e.record.connections[destination{t.to, t.protocol, false}]; c != nil {
-			c.Sent, c.Got = c.Sent+t.sent, c.Got+t.got
+			c.Sent, c.Got = t.sent, t.got
 		}
 	}
 	return err
@@ -275,7 +275,7 @@ func (e *Endpoint) Connections() ([]Connection, error) {
 	var err error
 	e.network.mu.Lock()
 	if e.rules != nil && e.network.router != nil {
-		err = e.count()
+		err = e.count(false)
 	}
 	e.network.mu.Unlock()
 	e.record.mu.Lock()

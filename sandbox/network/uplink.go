@@ -69,7 +69,10 @@ func (u *uplink) add(r *router) error {
 	if err := errors.Join(r.addAddresses(there, u.subnet.onUplink(placeUplink), uplinkBits, 64), r.link.LinkSetUp(there)); err != nil {
 		return err
 	}
-	return addDefaultRoutes(r.link, there.Attrs().Index, u.subnet.onUplink(placeHost))
+	if err := addDefaultRoutes(r.link, there.Attrs().Index, u.subnet.onUplink(placeHost)); err != nil {
+		return err
+	}
+	return errors.Join(settle(u.link, u.name()), settle(r.link, uplinkName))
 }
 
 func (u *uplink) addHostSide(link netlink.Link) error {
