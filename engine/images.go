@@ -14,9 +14,8 @@ import (
 
 // newImages returns the images of a run, whose fetches end with ctx.
 func (r *run) newImages(ctx context.Context) *fetch.Images {
-	fetcher := *r.o.Fetcher
 	r.places = r.imagePlaces()
-	fetcher.Options.Place = r.places
+	fetcher := r.fetcher()
 	also := fetcher.Events
 	fetcher.Events = func(e event.Event) {
 		r.emit(e)
@@ -25,9 +24,17 @@ func (r *run) newImages(ctx context.Context) *fetch.Images {
 			also(e)
 		}
 	}
-	return fetch.NewImages(ctx, &fetcher, func(text string) {
+	return fetch.NewImages(ctx, fetcher, func(text string) {
 		r.emit(event.Event{Kind: event.Warning, Text: text})
 	})
+}
+
+// fetcher returns the run's own fetcher: it opens images of this machine where the policy lets it,
+// and asks for the signatures that the policy wants.
+func (r *run) fetcher() *fetch.Fetcher {
+	fetcher := *r.o.Fetcher
+	fetcher.Options.Place, fetcher.Verify = r.places, r.admitted.Signatures()
+	return &fetcher
 }
 
 // imagePlaces returns where the images are that are files of this machine. In a trusted
@@ -79,7 +86,7 @@ func (r *run) image(ctx context.Context, n *node) (*fetch.Image, error) {
 	if n.extra == nil || n.extra.Keychain == nil {
 		return r.images.Get(ctx, wanted(n.step))
 	}
-	fetcher := r.o.Fetcher.For(n.step.Platform)
-	fetcher.Options.Keychain, fetcher.Options.Place = n.extra.Keychain, r.places
+	fetcher := r.fetcher().For(n.step.Platform)
+	fetcher.Options.Keychain = n.extra.Keychain
 	return fetcher.Fetch(ctx, n.step.Image, fetch.Policy(n.step.Pull))
 }

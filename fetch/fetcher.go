@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"time"
 
@@ -33,7 +34,7 @@ type Image struct {
 	Lowerdirs []string // layer directories, lowest first
 	Pulled    bool     // whether a source was asked for it now; otherwise an earlier pull has stored it
 	Warning   string   // warning for the user, or ""
-	SignedBy  string   // key that signed it, where a rule asks for a signature; "" otherwise
+	SignedBy  string   // keys that signed it, where rules ask for signatures; "" otherwise
 }
 
 // Fetcher puts images into the store. Its fields must not change once it is in use.
@@ -42,6 +43,7 @@ type Fetcher struct {
 	Dir      string // base of relative oci:, docker-archive: and rootfs: paths; "" is the working directory
 	Platform string // "" is this machine's
 	Options  pull.Options
+	Verify   signature.Rules                       // which images must be signed, beside the rules of the settings
 	Unsaid   Policy                                // of images that are asked for with the empty policy; "" is Missing
 	Progress func(image string, p unpack.Progress) // called as layers arrive; may be nil
 	Events   func(event.Event)                     // called for each pull event, by the goroutine that fetches; may be nil
@@ -224,7 +226,7 @@ func (f *Fetcher) stored(ctx context.Context, name string, policy Policy) (image
 	if err != nil {
 		return nil, "", err
 	}
-	if key != "" && len(record.Signatures) == 0 { // it was pulled before there was such a rule
+	if !reflect.DeepEqual(evidence, record.Signatures) { // what was kept did not satisfy the rules of today
 		record.Signatures = evidence
 		if err := f.Store.SaveImage(ctx, record); err != nil {
 			return nil, "", err

@@ -30,6 +30,9 @@ type Foreseen struct {
 	Digest   digest.Digest // of the manifest; "" when it is not known
 	Locked   bool          // whether Digest comes from the lock file
 	Supply   Supply
+	// Signature says which rules ask for a signature and, for a stored image, which keys satisfy
+	// them; "" when no rule does.
+	Signature string
 }
 
 // Foresee says what Fetch would do with the store at root. It uses no network,
@@ -56,6 +59,7 @@ func (f *Fetcher) Foresee(root, reference string, policy Policy) (Foreseen, erro
 	if err == nil {
 		seen.Digest = record.Manifest
 	}
+	seen.Signature = f.rulesOf(seen.Name).foresee(seen.Name, record)
 	switch {
 	case whole && (policy != Always || ref.Digest != "" || seen.Locked):
 		seen.Supply = FromStore

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/signature"
 )
 
 // Way is how a step came in. Some rules differ by it: a CI server's pipeline cannot use an
@@ -160,6 +161,13 @@ func (p *Plan) Mask() *logs.Mask { return p.mask() }
 // resolved, at the moment when it is opened. The workspace is always one beside them. It
 // is nil where everything is allowed.
 func (p *Plan) Roots() []string { return slices.Clone(p.roots) }
+
+// Signatures are the rules about which images must be signed. They count beside those of the
+// settings.
+func (p *Policy) Signatures() signature.Rules { return p.rules.verifyImages }
+
+// Signatures are those of the plan's policy.
+func (p *Plan) Signatures() signature.Rules { return p.rules.Signatures() }
 
 // Confined reports whether host paths outside Roots and the workspace are refused at the
 // time of use.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/moby/sys/capability"
 	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/signature"
 )
 
 // maxFileSize is far more than any policy needs.
@@ -45,6 +47,7 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 		"mounts":               r.mounts,
 		"privileged_images":    list(r, &rules.privilegedImages, parseImage),
 		"images":               r.images,
+		"verify_images":        r.verifyImages,
 		"pull":                 r.pull,
 		"ports":                list(r, &rules.ports, parsePorts),
 		"labels":               list(r, &rules.labels, labelPrefix),
@@ -167,6 +170,11 @@ func (r *reader) images(key string, n *yaml.Node) {
 		"deny":  list(r, &r.policy.rules.denyImages, parseImage),
 	})
 	r.policy.at[key] = at
+}
+
+// verifyImages reads which images must be signed. Files of keys are relative to the policy's.
+func (r *reader) verifyImages(key string, n *yaml.Node) {
+	r.policy.rules.verifyImages = signature.ReadRules(r.policy.name, n, func(at *yaml.Node, message string) { r.fail(at, key, message, "") })
 }
 
 func (r *reader) pull(key string, n *yaml.Node) {

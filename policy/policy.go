@@ -1,6 +1,9 @@
 package policy
 
-import "github.com/stepexec/stepexec/egress"
+import (
+	"github.com/stepexec/stepexec/egress"
+	"github.com/stepexec/stepexec/signature"
+)
 
 // Policy is what pipelines may ask for. The zero value allows nothing of the
 // host, and no network.
@@ -14,33 +17,34 @@ type Policy struct {
 // rules are the keys of a policy file. A key that is left out allows nothing, unless its
 // comment says otherwise.
 type rules struct {
-	mounts             []hostPath    // mounts
-	privilegedImages   []image       // privileged_images
-	allowImages        []image       // images: allow; nil allows every image of a registry
-	denyImages         []image       // images: deny
-	pull               string        // pull policy of every image; "" leaves it to the step
-	networks           []string      // networks
-	egress             *egress.Rules // egress; nil leaves it to the step
-	ports              []portRange   // ports: addresses of the host, with ranges of ports
-	labels             []string      // labels: prefixes among those that runtimes obey
-	devices            []string      // devices: paths of the host, kinds and names of CDI devices
-	capabilities       []string      // capabilities, without CAP_
-	hostEnvironment    []string      // host_environment
-	cgroupParents      []string      // cgroup_parents
-	seccomp            bool          // seccomp: another profile than the default, or none
-	apparmor           bool          // apparmor: another profile than the default, or none
-	allowNewPrivileges bool          // allow_new_privileges
-	unmask             bool          // unmask: the hidden files of /proc and /sys
-	userNamespaces     bool          // user_namespaces: uidmap and gidmap
-	spec               bool          // spec: a raw OCI spec, or a patch of the generated one
-	keep               bool          // keep: root file systems that stay after the run
-	namespaces         bool          // namespaces: joining those of other processes
-	stdin              bool          // stdin: the standard input of stepexec itself
-	noMknod            bool          // no_mknod: steps cannot make device nodes
-	nosuid             bool          // nosuid: set-user-ID files in the workspace have no effect
-	limits             ceilings      // limits; 0 is no ceiling
-	ofRunner           []string      // sources of mounts that the runner itself gives to every step
-	volumes            string        // beginning of the names of caches that are always allowed; "": none
+	mounts             []hostPath      // mounts
+	privilegedImages   []image         // privileged_images
+	allowImages        []image         // images: allow; nil allows every image of a registry
+	denyImages         []image         // images: deny
+	verifyImages       signature.Rules // verify_images: which images must be signed, and by whom
+	pull               string          // pull policy of every image; "" leaves it to the step
+	networks           []string        // networks
+	egress             *egress.Rules   // egress; nil leaves it to the step
+	ports              []portRange     // ports: addresses of the host, with ranges of ports
+	labels             []string        // labels: prefixes among those that runtimes obey
+	devices            []string        // devices: paths of the host, kinds and names of CDI devices
+	capabilities       []string        // capabilities, without CAP_
+	hostEnvironment    []string        // host_environment
+	cgroupParents      []string        // cgroup_parents
+	seccomp            bool            // seccomp: another profile than the default, or none
+	apparmor           bool            // apparmor: another profile than the default, or none
+	allowNewPrivileges bool            // allow_new_privileges
+	unmask             bool            // unmask: the hidden files of /proc and /sys
+	userNamespaces     bool            // user_namespaces: uidmap and gidmap
+	spec               bool            // spec: a raw OCI spec, or a patch of the generated one
+	keep               bool            // keep: root file systems that stay after the run
+	namespaces         bool            // namespaces: joining those of other processes
+	stdin              bool            // stdin: the standard input of stepexec itself
+	noMknod            bool            // no_mknod: steps cannot make device nodes
+	nosuid             bool            // nosuid: set-user-ID files in the workspace have no effect
+	limits             ceilings        // limits; 0 is no ceiling
+	ofRunner           []string        // sources of mounts that the runner itself gives to every step
+	volumes            string          // beginning of the names of caches that are always allowed; "": none
 }
 
 // hostPath is a directory or file of the host that steps may use, with all that

@@ -323,6 +323,8 @@ func TestParseSaysWhereAFileIsWrong(t *testing.T) {
 		"mounts: [relative]\n":                       `p.yml:1:10: mounts: "relative" is not an absolute path without .. in it`,
 		"mounts: [/a/../b]\n":                        `"/a/../b" is not an absolute path without .. in it`,
 		"mounts: [{write: true}]\n":                  "p.yml:1:10: mounts: has no path",
+		"verify_images: {}\n":                        "p.yml:1:16: verify_images: want a list of rules",
+		"verify_images: [{images: a/*}]\n":           "p.yml:1:17: verify_images: the rule needs either keys or unsigned: true",
 		"mounts: [{path: /x, writable: true}]\n":     `unknown key "writable" (the keys are path, write)`,
 		"capabilities: [SYS_ADMIM]\n":                `p.yml:1:16: capabilities: "SYS_ADMIM" is not a capability`,
 		"devices: [kvm]\n":                           "neither an absolute path nor a CDI device",

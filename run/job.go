@@ -81,7 +81,7 @@ func (j *Job) plan() (*Planned, error) {
 		return nil, fmt.Errorf("image_pull_secrets: %w", err)
 	}
 	fetcher := &fetch.Fetcher{
-		Dir: j.in.Dir, Platform: r.Platform,
+		Dir: j.in.Dir, Platform: r.Platform, Verify: admitted.Signatures(),
 		Options: pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}
 	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)

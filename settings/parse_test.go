@@ -215,12 +215,12 @@ func TestVerifyImages(t *testing.T) {
 	}
 	file := filepath.Join(dir, "s.yml")
 	for yaml, want := range map[string]string{
-		"verify_images: {a: 1}":                                            ":1:16: want a list of rules, not a map",
+		"verify_images: {a: 1}":                                            ":1:16: want a list of rules",
 		"verify_images: [{keys: [team.pub]}]":                              ":1:17: the rule needs images",
 		"verify_images: [{images: a.example/*}]":                           ":1:17: the rule needs either keys or unsigned: true",
 		"verify_images: [{images: a.example/*, keys: [x.pub]}]":            ":1:46: key: open ",
 		"verify_images: [{images: a.example/*, keys: []}]":                 ":1:45: want a list of files",
-		"verify_images: [{images: \"a b\", unsigned: true}]":               ":1:26: pattern \"a b\": it is not a repository",
+		"verify_images: [{images: \"a b\", unsigned: true}]":               ":1:26: the pattern of images: it is not a repository",
 		"verify_images: [{images: a/*, kyes: [team.pub]}]":                 ":1:31: unknown key \"kyes\"",
 		"verify_images: [{images: a/*, unsigned: true, keys: [team.pub]}]": ":1:17: the rule needs either",
 	} {

@@ -1,8 +1,6 @@
 package settings
 
 import (
-	"fmt"
-
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pull"
@@ -50,56 +48,8 @@ func (p *parser) host(key, value *yaml.Node) (h pull.Host) {
 }
 
 // verifyImages reads the list of rules about signatures.
-func (p *parser) verifyImages(n *yaml.Node) (rules signature.Rules) {
-	if n.Kind != yaml.SequenceNode || n.ShortTag() != "!!seq" {
-		p.fail(n, "want a list of rules, not %s", kindOf(n))
-		return nil
-	}
-	for _, item := range n.Content {
-		rules = append(rules, p.verifyRule(item))
-	}
-	return rules
-}
-
-func (p *parser) verifyRule(n *yaml.Node) signature.Rule {
-	rule := signature.Rule{Place: fmt.Sprintf("%s:%d", p.file, n.Line)}
-	p.object(n, fields{
-		"images": func(n *yaml.Node) {
-			rule.Images = p.text(n)
-			if err := signature.CheckPattern(rule.Images); err != nil && rule.Images != "" {
-				p.fail(n, "pattern %s: %v", quoted(rule.Images), err)
-			}
-		},
-		"keys":     func(n *yaml.Node) { rule.Keys = p.keys(n) },
-		"unsigned": func(n *yaml.Node) { rule.Unsigned = p.boolean(n) },
-	})
-	switch {
-	case rule.Images == "":
-		p.fail(n, "the rule needs images: a pattern such as registry.example.com/team/**")
-	case rule.Unsigned && len(rule.Keys) > 0, !rule.Unsigned && len(rule.Keys) == 0:
-		p.fail(n, "the rule needs either keys or unsigned: true")
-	}
-	return rule
-}
-
-func (p *parser) keys(n *yaml.Node) (keys []signature.Key) {
-	if n.Kind != yaml.SequenceNode || n.ShortTag() != "!!seq" || len(n.Content) == 0 {
-		p.fail(n, "want a list of files of public keys, not %s", kindOf(n))
-		return nil
-	}
-	for _, item := range n.Content {
-		file := p.path(item)
-		if file == "" {
-			continue
-		}
-		key, err := signature.ReadKey(file)
-		if err != nil {
-			p.fail(item, "key: %v", err)
-			continue
-		}
-		keys = append(keys, key)
-	}
-	return keys
+func (p *parser) verifyImages(n *yaml.Node) signature.Rules {
+	return signature.ReadRules(p.file, n, func(at *yaml.Node, message string) { p.fail(at, "%s", message) })
 }
 
 // targets reads true, false or a list of hosts, addresses and networks.

@@ -55,7 +55,7 @@ reached outside it, and the list to paste into the file. RUN may be latest.`,
 				if err != nil {
 					return err
 				}
-				if err := explain(cmd.OutOrStdout(), job, planned, step); err != nil {
+				if err := explain(cmd.OutOrStdout(), job, planned, o.root, step); err != nil {
 					return run.Masked(err, job.Secrets)
 				}
 			}
@@ -70,7 +70,7 @@ reached outside it, and the list to paste into the file. RUN may be latest.`,
 	return cmd
 }
 
-func explain(w io.Writer, j *run.Job, p *run.Planned, step string) (err error) {
+func explain(w io.Writer, j *run.Job, p *run.Planned, root, step string) (err error) {
 	plan := p.Plan
 	var text strings.Builder
 	if plan.Cell != "" {
@@ -79,7 +79,7 @@ func explain(w io.Writer, j *run.Job, p *run.Planned, step string) (err error) {
 	if step == "" {
 		err = explainAll(&text, j, plan)
 	} else {
-		err = explainStep(&text, plan, step)
+		err = explainStep(&text, p, root, step)
 	}
 	if err != nil {
 		return err

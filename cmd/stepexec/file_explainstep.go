@@ -12,11 +12,14 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/run"
 )
 
 // explainStep writes a planned step, or service, as YAML.
-func explainStep(w io.Writer, plan *pipeline.Plan, name string) error {
+func explainStep(w io.Writer, p *run.Planned, root, name string) error {
+	plan := p.Plan
 	for _, s := range plan.LeftOut {
 		if s.Name == name {
 			_, err := fmt.Fprintf(w, "name: %s\nruns: no\nbecause: %s\n", s.Name, s.Reason)
@@ -36,12 +39,19 @@ func explainStep(w io.Writer, plan *pipeline.Plan, name string) error {
 	for i := range s.SecretFiles {
 		s.SecretFiles[i].Value = []byte("***") // a short one is not masked
 	}
-	root := &yaml.Node{Kind: yaml.MappingNode}
-	addPair(root, "runs", scalarNode(runsOn(s.RunOn)))
-	addFields(root, "", reflect.ValueOf(s))
+	top := &yaml.Node{Kind: yaml.MappingNode}
+	addPair(top, "runs", scalarNode(runsOn(s.RunOn)))
+	addFields(top, "", reflect.ValueOf(s))
+	image, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, fetch.Policy(s.Pull))
+	if err != nil {
+		return fmt.Errorf("explain %s: image %s: %w", name, s.Image, err)
+	}
+	if image.Signature != "" {
+		addPair(top, "signature", scalarNode(image.Signature))
+	}
 	encoder := yaml.NewEncoder(w)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(root); err != nil {
+	if err := encoder.Encode(top); err != nil {
 		return fmt.Errorf("explain %s: %w", name, err)
 	}
 	return encoder.Close()

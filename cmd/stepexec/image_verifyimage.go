@@ -13,13 +13,14 @@ import (
 
 func newVerifyImage() *cobra.Command {
 	var flags settingsFlags
+	var rules policyFlag
 	var platform string
 	cmd := &cobra.Command{
 		Use:   "verify-image IMAGE",
 		Short: "Check the signature of an image",
 		Long: `Ask the registry for an image and its signatures, and check them by the rule that
-verify_images in the settings has for it, as run and pull do. The image's digest and
-the key that signed it are printed. It fails when the signature is missing or wrong,
+verify_images in the settings has for it, as run and pull do, and with --policy by
+that of the policy, too. The image's digest and the key that signed it are printed. It fails when the signature is missing or wrong,
 and when no rule asks for one. Nothing is stored.`,
 		Example: "  stepexec verify-image registry.example.com/team/app:1",
 		Args:    cobra.ExactArgs(1),
@@ -28,11 +29,16 @@ and when no rule asks for one. Nothing is stored.`,
 			if err != nil {
 				return err
 			}
-			fetcher := &fetch.Fetcher{Platform: platform, Options: pull.Options{Registries: s.Registries}}
+			policy, err := rules.load()
+			if err != nil {
+				return err
+			}
+			fetcher := &fetch.Fetcher{Platform: platform, Verify: policy.Signatures(), Options: pull.Options{Registries: s.Registries}}
 			return verifyImage(cmd.Context(), cmd.OutOrStdout(), fetcher, args[0])
 		},
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
+	rules.add(cmd.Flags())
 	flags.add(cmd.Flags())
 	flags.addRegistries(cmd.Flags())
 	return cmd
@@ -44,7 +50,7 @@ func verifyImage(ctx context.Context, stdout io.Writer, fetcher *fetch.Fetcher, 
 		return err
 	}
 	if key == "" {
-		return fmt.Errorf("image %s: no rule of verify_images asks for a signature (write one in the settings)", image)
+		return fmt.Errorf("image %s: no rule of verify_images asks for a signature (write one in the settings or the policy)", image)
 	}
 	_, err = fmt.Fprintf(stdout, "%s\nsigned by %s\n", d, key)
 	return err

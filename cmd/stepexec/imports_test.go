@@ -27,7 +27,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"unpack/gunzip":          {},
 		"unpack/erofs":           {},
 		"archive":                {"unpack"},
-		"policy":                 {"beneath", "container", "egress", "logs", "pipeline", "pull"},
+		"policy":                 {"beneath", "container", "egress", "logs", "pipeline", "pull", "signature"},
 		"lockfile":               {},
 		"sandbox":                {"beneath", "container", "egress", "rootless", "sandbox/guardwait", "sandbox/network", "unpack/erofs"},
 		"sandbox/guardwait":      {},

@@ -47,6 +47,8 @@ type dryStep struct {
 	Locked   bool          `json:"locked,omitempty"` // the digest is from the lock file
 	Supply   fetch.Supply  `json:"supply,omitempty"`
 	Because  string        `json:"because,omitempty"`
+	// Signature says which rules ask for one, and which keys satisfy them
+	Signature string `json:"signature,omitempty"`
 }
 
 // showDryRun plans as run does, and shows the plans.
@@ -100,6 +102,7 @@ func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
 			return fmt.Errorf("step %s: image %s: %w", s.Name, s.Image, err)
 		}
 		step.Platform, step.Digest, step.Locked, step.Supply = seen.Platform, seen.Digest, seen.Locked, seen.Supply
+		step.Signature = seen.Signature
 		r.Steps = append(r.Steps, step)
 		return nil
 	}
