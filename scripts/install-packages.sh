@@ -18,6 +18,8 @@ need docker-registry /usr/bin/docker-registry
 need debootstrap /usr/sbin/debootstrap
 need umoci /usr/bin/umoci
 need skopeo /usr/bin/skopeo # folders of images
+need buildah /usr/bin/buildah
+need skopeo /usr/bin/skopeo
 need containerd /usr/bin/containerd /usr/bin/ctr
 need containernetworking-plugins /usr/lib/cni/bridge
 need iptables /usr/sbin/iptables

@@ -24,7 +24,7 @@ const tryTime = time.Minute
 // doctorOptions are the flags of `stepexec doctor`.
 type doctorOptions struct {
 	root, runtime, settings, output string
-	noPivot                         bool
+	noPivot, build                  bool
 }
 
 func newDoctor() *cobra.Command {
@@ -37,7 +37,7 @@ steps takes, start a container that does nothing, and say what works, what does 
 and the command that mends it. Nothing is changed.
 
 The exit code is 0 when run would work for this user, and 1 when it would not.`,
-		Example: "  stepexec doctor\n  stepexec doctor --output json",
+		Example: "  stepexec doctor\n  stepexec doctor --build\n  stepexec doctor --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout())
@@ -45,6 +45,7 @@ The exit code is 0 when run would work for this user, and 1 when it would not.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.output, "output", "plain", "how to show the checks: plain or json")
+	flags.BoolVar(&o.build, "build", false, "say also which ways of building images in steps work here")
 	flags.StringVar(&o.settings, "settings", "", "settings `FILE` (default: $"+settings.Variable+", or the machine's or user's)")
 	o.add(cmd)
 	return cmd
@@ -72,6 +73,9 @@ func (o *doctorOptions) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	results := machine.Examine(ctx)
+	if o.build {
+		results = append(results, machine.Builds(results)...)
+	}
 	if err := show(stdout, results); err != nil {
 		return err
 	}

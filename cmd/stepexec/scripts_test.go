@@ -118,6 +118,9 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 		image.Docker = true
 	case "other-platform":
 		image.Platform = v1.Platform{OS: "linux", Architecture: "s390x"}
+	case "builders":
+		image, err = fixtures.BuildersImage()
+		check(ts, err)
 	case "configured":
 		image.Config.User = "builder"
 		image.Config.WorkingDir = "/home/builder"
