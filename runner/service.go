@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -16,11 +17,12 @@ const GoodbyeTime = 15 * time.Second
 // Service is a runner seen from outside: how it is told to end, where it answers questions
 // about its health, and where it writes its log.
 type Service struct {
-	Kill          <-chan struct{}   // closed: builds are cancelled, and the runner ends GoodbyeTime later at the latest
-	HealthAddress string            // for /healthz and /metrics, such as :3000; "": none
-	Listening     func(net.Addr)    // receives the address of HealthAddress; nil: nobody
-	Health        health.Runner     // answers there
-	Say           func(line string) // writes a line to the runner's own log
+	Kill            <-chan struct{}   // closed: builds are cancelled, and the runner ends GoodbyeTime later at the latest
+	HealthByDefault bool              // nobody has asked for HealthAddress: a warning where it cannot be had
+	HealthAddress   string            // for /healthz and /metrics, such as :3000; "": none
+	Listening       func(net.Addr)    // receives the address of HealthAddress; nil: nobody
+	Health          health.Runner     // answers there
+	Say             func(line string) // writes a line to the runner's own log
 }
 
 // Life is a runner at work.
@@ -52,7 +54,9 @@ func (s *Service) Run(ctx context.Context, work func(*Life) error) error {
 	others.Go(func() { s.sayGoodbye(background, endCalls) })
 	if s.HealthAddress != "" {
 		others.Go(func() {
-			if err := health.Serve(background, s.HealthAddress, s.Health, s.Listening); err != nil {
+			if err := health.Serve(background, s.HealthAddress, s.Health, s.Listening); err != nil && s.HealthByDefault {
+				s.Say(fmt.Sprintf("warning: no /healthz and /metrics: %v", err))
+			} else if err != nil {
 				l.Fail(err)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/runner/health"
 )
 
@@ -23,12 +24,16 @@ type Stats struct {
 	running int
 	builds  map[string]float64 // that have ended, by status
 	steps   map[string]float64
+	spent   map[string]float64 // seconds of builds that have ended, by status
+	phases  map[string]float64 // seconds of steps that have ended: queue, pull, start and run
+	kinds   map[string]float64 // steps that have ended: step, service or detached
 }
 
 // NewStats is for a runner that runs up to capacity builds at once. It counts as sick when
 // its server has not answered for the time silence.
 func NewStats(unit string, capacity int, silence time.Duration) *Stats {
-	return &Stats{unit: unit, capacity: capacity, silence: silence, began: time.Now(), builds: map[string]float64{}, steps: map[string]float64{}}
+	return &Stats{unit: unit, capacity: capacity, silence: silence, began: time.Now(), builds: map[string]float64{}, steps: map[string]float64{},
+		spent: map[string]float64{}, phases: map[string]float64{}, kinds: map[string]float64{}}
 }
 
 // Answered notes that the server has answered now.
@@ -50,6 +55,30 @@ func (s *Stats) BuildEnded(status string) { s.count(s.builds, status) }
 
 // StepEnded counts a step by how it ended.
 func (s *Stats) StepEnded(status string) { s.count(s.steps, status) }
+
+// BuildTook adds the time that a build took, by how it ended.
+func (s *Stats) BuildTook(status string, time time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spent[status] += time.Seconds()
+}
+
+// StepTook adds the phases of a step, and counts it by its kind.
+func (s *Stats) StepTook(result *event.StepResult) {
+	kind := "step"
+	switch {
+	case result.Service:
+		kind = "service"
+	case result.Detached:
+		kind = "detached"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kinds[kind]++
+	for phase, took := range map[string]event.Millis{"queue": result.Queue, "pull": result.Pull, "start": result.Start, "run": result.Duration} {
+		s.phases[phase] += time.Duration(took).Seconds()
+	}
+}
 
 func (s *Stats) count(ends map[string]float64, status string) {
 	s.mu.Lock()
@@ -82,15 +111,21 @@ func (s *Stats) Metrics(more ...health.Metric) []health.Metric {
 	defer s.mu.Unlock()
 	units := s.unit + "s"
 	title := strings.ToUpper(units[:1]) + units[1:]
+	labelled := func(label, name, help string, values map[string]float64) health.Metric {
+		return health.Metric{Name: name, Help: help, Kind: health.Counter, Label: label, Values: maps.Clone(values)}
+	}
 	by := func(name, help string, values map[string]float64) health.Metric {
-		return health.Metric{Name: name, Help: help, Kind: health.Counter, Label: "status", Values: maps.Clone(values)}
+		return labelled("status", name, help, values)
 	}
 	all := []health.Metric{
 		health.One("stepexec_runner_capacity", title+" that may run at once.", health.Gauge, float64(s.capacity)),
 		health.One("stepexec_runner_running", title+" that run now.", health.Gauge, float64(s.running)),
 		health.One("stepexec_runner_last_contact_seconds", "Time of the server's last answer, in Unix seconds.", health.Gauge, float64(s.contact.Load())/1e9),
 		by("stepexec_runner_"+units+"_total", title+" that have ended, by status.", s.builds),
+		by("stepexec_runner_"+s.unit+"_seconds_total", "Time of "+units+" that have ended, by status.", s.spent),
 		by("stepexec_runner_steps_total", "Steps that have ended, by status.", s.steps),
+		labelled("kind", "stepexec_runner_step_kinds_total", "Steps that have ended, by kind.", s.kinds),
+		labelled("phase", "stepexec_runner_step_seconds_total", "Time of steps that have ended, by phase.", s.phases),
 	}
 	return append(append(all, more...), health.Memory())
 }

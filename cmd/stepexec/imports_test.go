@@ -42,7 +42,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pipeline/envsubst":      {"pipeline"},
 		"pipeline/portable":      {"pipeline", "pipeline/envsubst"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
-		"runner":                 {"crash", "runner/health", "run"},
+		"runner":                 {"crash", "event", "runner/health", "run"},
 		"runner/actions":         {"run", "runner", "policy", "event", "engine", "pipeline", "pull", "sandbox", "beneath"},
 		"runner/health":          {},
 		"runner/journal":         {},

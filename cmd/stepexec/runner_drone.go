@@ -33,7 +33,7 @@ variables that Drone's own runner has (docs/runner-drone.md has all of them):
   DRONE_RUNNER_LABELS    NAME:VALUE,... that node in a pipeline must equal
   DRONE_LIMIT_REPOS, DRONE_LIMIT_EVENTS, DRONE_LIMIT_TRUSTED
                          whose pipelines it runs
-  DRONE_HTTP_BIND        where /healthz and /metrics are, such as :3000 (nowhere)`,
+  DRONE_HTTP_BIND        where /healthz and /metrics are, or none (:3000)`,
 		Example: "  DRONE_RPC_HOST=drone.example.com DRONE_RPC_PROTO=https DRONE_RPC_SECRET=... stepexec runner drone",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,7 +70,7 @@ func (e *environ) droneOptions() drone.Options {
 	host, _ := os.Hostname()
 	o := drone.Options{
 		Secret:   e.secret("DRONE_RPC_SECRET"),
-		Name:     cmp.Or(e.text("DRONE_RUNNER_NAME"), host),
+		Name:     cmp.Or(e.text("DRONE_RUNNER_NAME", "DRONE_MACHINE"), host),
 		Capacity: int(e.number(2, "DRONE_RUNNER_CAPACITY")),
 		OS:       cmp.Or(e.text("DRONE_PLATFORM_OS"), runtime.GOOS), Arch: cmp.Or(e.text("DRONE_PLATFORM_ARCH"), runtime.GOARCH),
 		Variant: e.text("DRONE_PLATFORM_VARIANT"), Kernel: e.text("DRONE_PLATFORM_KERNEL"),
@@ -83,10 +83,17 @@ func (e *environ) droneOptions() drone.Options {
 		Limits: pipeline.Limits{
 			Memory: e.number(0, "DRONE_MEMORY_LIMIT"), MemorySwap: e.number(0, "DRONE_MEMORY_SWAP_LIMIT"),
 			CPUQuota: e.number(0, "DRONE_CPU_QUOTA"), CPUPeriod: e.number(0, "DRONE_CPU_PERIOD"),
-			CPUShares: e.number(0, "DRONE_CPU_SHARES"), CpusetCPUs: e.text("DRONE_CPU_SET"),
+			CPUShares: e.number(0, "DRONE_CPU_SHARES"), CpusetCPUs: e.text("DRONE_CPU_SET"), ShmSize: e.number(0, "DRONE_SHM_SIZE"),
 		},
 		HealthAddress: e.text("DRONE_HTTP_BIND"),
 	}
+	switch o.HealthAddress {
+	case "":
+		o.HealthAddress, o.HealthByDefault = defaultHealth, true
+	case "none":
+		o.HealthAddress = ""
+	}
+	o.Environ = e.envFile("DRONE_RUNNER_ENV_FILE")
 	if o.Limits.MemorySwap > 0 && o.Limits.Memory == 0 {
 		e.fail("DRONE_MEMORY_SWAP_LIMIT", e.text("DRONE_MEMORY_SWAP_LIMIT"), "of use without DRONE_MEMORY_LIMIT")
 	}
@@ -114,6 +121,19 @@ func (e *environ) droneOptions() drone.Options {
 		o.RegistryConfig = data
 	}
 	return o
+}
+
+// envFile are the variables of the dotenv file that a variable names.
+func (e *environ) envFile(name string) []string {
+	file := e.text(name)
+	if file == "" {
+		return nil
+	}
+	entries, err := pipeline.ReadEnvFile(file, nil)
+	if err != nil {
+		e.failed = append(e.failed, fmt.Errorf("$%s: %w", name, err))
+	}
+	return entries
 }
 
 // proxies are the runner's own variables about proxies, which steps get in both cases.

@@ -13,15 +13,15 @@ import (
 // environ reads settings from environment variables and keeps what is wrong with them.
 type environ struct {
 	failed []error
-	asked  map[string]bool // variables that have been looked at
+	asked  map[string]string // variables that have been looked at, and which each is the same as: itself, or another
 }
 
 // ask returns a variable's value, and notes that it has an effect.
 func (e *environ) ask(name string) string {
 	if e.asked == nil {
-		e.asked = map[string]bool{}
+		e.asked = map[string]string{}
 	}
-	e.asked[name] = true
+	e.asked[name] = name
 	return os.Getenv(name)
 }
 
@@ -36,6 +36,7 @@ func (e *environ) text(names ...string) string {
 	first := ""
 	for _, name := range names {
 		first = cmp.Or(first, e.ask(name))
+		e.asked[name] = names[0]
 	}
 	return first
 }

@@ -12,7 +12,7 @@ func (e *environ) unused(prefix string) []string {
 	var names []string
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, prefix) && value != "" && !e.asked[name] {
+		if strings.HasPrefix(name, prefix) && value != "" && e.asked[name] == "" {
 			names = append(names, name)
 		}
 	}
@@ -24,6 +24,53 @@ func (e *environ) unused(prefix string) []string {
 // administrator would count on them.
 func (e *environ) warnUnused(say func(string), prefix, doc string) {
 	for _, name := range e.unused(prefix) {
+		if why := meaningless()[name]; why != "" {
+			say(fmt.Sprintf("warning: $%s has no effect with stepexec: %s", name, why))
+			continue
+		}
 		say(fmt.Sprintf("warning: $%s has no effect with stepexec (%s has the variables that it knows)", name, doc))
+	}
+}
+
+// meaningless are the variables of the servers' own runners that have no counterpart here, and
+// why. The tables in docs/runner-*.md have them, too.
+func meaningless() map[string]string {
+	const (
+		docker = "there is no docker"
+		logs   = "what the runner says is on stderr, each line with its time"
+		other  = "the backend is stepexec's own"
+	)
+	return map[string]string{
+		"WOODPECKER_LOG_LEVEL": logs, "WOODPECKER_LOG_FILE": logs, "WOODPECKER_DEBUG_PRETTY": logs, "WOODPECKER_DEBUG_NOCOLOR": logs,
+		"WOODPECKER_BACKEND":                    other,
+		"WOODPECKER_BACKEND_ENGINE":             other,
+		"WOODPECKER_BACKEND_HTTP_PROXY":         "proxies of steps are variables of the pipeline or of the server",
+		"WOODPECKER_BACKEND_HTTPS_PROXY":        "proxies of steps are variables of the pipeline or of the server",
+		"WOODPECKER_BACKEND_NO_PROXY":           "proxies of steps are variables of the pipeline or of the server",
+		"WOODPECKER_BACKEND_DOCKER_HOST":        docker,
+		"WOODPECKER_BACKEND_DOCKER_TLS_VERIFY":  docker,
+		"WOODPECKER_BACKEND_DOCKER_CERT_PATH":   docker,
+		"WOODPECKER_BACKEND_DOCKER_API_VERSION": docker,
+		"WOODPECKER_BACKEND_DOCKER_ENABLE_IPV6": "private networks have IPv6 anyway",
+		"WOODPECKER_BACKEND_DOCKER_NETWORK":     docker + " whose networks a step could join",
+		"DRONE_DEBUG":                           logs,
+		"DRONE_TRACE":                           logs,
+		"DRONE_LOG_FILE":                        logs,
+		"DRONE_RUNNER_NETWORKS":                 docker + " whose networks a step could join",
+		"DRONE_RUNNER_NETWORK_OPTS":             docker + " whose networks have options",
+		"DRONE_RUNNER_DEVICES":                  "a pipeline asks for devices, and the policy allows them",
+		"DRONE_DOCKER_STREAM_PULL":              docker,
+		"DRONE_DEFER_TAIL_LOG":                  "logs are complete anyway",
+		"DRONE_SECRET_PLUGIN_ENDPOINT":          "plugins of a runner are not asked",
+		"DRONE_SECRET_PLUGIN_TOKEN":             "plugins of a runner are not asked",
+		"DRONE_REGISTRY_PLUGIN_ENDPOINT":        "plugins of a runner are not asked",
+		"DRONE_REGISTRY_PLUGIN_TOKEN":           "plugins of a runner are not asked",
+		"DRONE_ENV_PLUGIN_ENDPOINT":             "plugins of a runner are not asked",
+		"DRONE_ENV_PLUGIN_TOKEN":                "plugins of a runner are not asked",
+		"DRONE_HTTP_HOST":                       "health checks have no host of their own",
+		"DRONE_HTTP_PROTO":                      "health checks are plain HTTP",
+		"DRONE_UI_DISABLE":                      "there is no page of the runner",
+		"DRONE_UI_USERNAME":                     "there is no page of the runner",
+		"DRONE_UI_PASSWORD":                     "there is no page of the runner",
 	}
 }

@@ -63,6 +63,9 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 	return woodpecker.Run(ctx, options)
 }
 
+// defaultHealth is where runners of both servers tell how they are, unless told otherwise.
+const defaultHealth = ":3000"
+
 // woodpeckerOptions are what the environment says.
 func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 	host, _ := os.Hostname()
@@ -86,8 +89,14 @@ func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 	if file, given := os.LookupEnv("WOODPECKER_AGENT_CONFIG_FILE"); given {
 		o.AgentFile = file
 	}
-	if healthy := e.flag("WOODPECKER_HEALTHCHECK", false); healthy && o.HealthAddress == "" {
-		o.HealthAddress = ":3000"
+	if o.HealthAddress == "" && os.Getenv("WOODPECKER_HEALTHCHECK") == "" {
+		o.HealthAddress, o.HealthByDefault = defaultHealth, true
+	}
+	switch {
+	case !e.flag("WOODPECKER_HEALTHCHECK", true):
+		o.HealthAddress = ""
+	case o.HealthAddress == "":
+		o.HealthAddress = defaultHealth
 	}
 	skip := e.flag("WOODPECKER_GRPC_SKIP_VERIFY", false)
 	if e.flag("WOODPECKER_GRPC_SECURE", false) {

@@ -39,14 +39,15 @@ type Options struct {
 	Network          string            // of steps that name none
 	RegistryConfig   []byte            // docker config.json for images; nil: the user's own
 
-	HealthAddress string         // for /healthz and /metrics; "": none
-	Listening     func(net.Addr) // receives the address of HealthAddress; nil: nobody
-	Execute       runner.Execute
-	Say           func(line string) // writes a line to the runner's own log
-	Kill          <-chan struct{}   // closed: everything ends at once
-	RetryPause    time.Duration     // longest pause before a call is made again; 0: 10 s
-	State         string            // folder below which results are kept until the server has them; "": they wait in memory only
-	Outage        time.Duration     // time for which refusals of a server that has answered before count as its absence; 0: DefaultOutage
+	HealthByDefault bool           // nobody has asked for HealthAddress: a warning where it cannot be had
+	HealthAddress   string         // for /healthz and /metrics; "": none
+	Listening       func(net.Addr) // receives the address of HealthAddress; nil: nobody
+	Execute         runner.Execute
+	Say             func(line string) // writes a line to the runner's own log
+	Kill            <-chan struct{}   // closed: everything ends at once
+	RetryPause      time.Duration     // longest pause before a call is made again; 0: 10 s
+	State           string            // folder below which results are kept until the server has them; "": they wait in memory only
+	Outage          time.Duration     // time for which refusals of a server that has answered before count as its absence; 0: DefaultOutage
 }
 
 func (o *Options) check() error {

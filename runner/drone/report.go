@@ -157,6 +157,7 @@ func (r *reporter) finish(log *stepLog, result *event.StepResult, when time.Time
 	}
 	log.finish(end)
 	r.w.stats.StepEnded(end.status)
+	r.w.stats.StepTook(result)
 	if !began {
 		r.send(log)
 	}

@@ -42,7 +42,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	service := runner.Service{
-		Kill: o.Kill, HealthAddress: o.HealthAddress, Listening: o.Listening, Say: o.Say,
+		Kill: o.Kill, HealthAddress: o.HealthAddress, HealthByDefault: o.HealthByDefault, Listening: o.Listening, Say: o.Say,
 		Health: health.Runner{Healthy: w.healthy, Metrics: func() []health.Metric { return stats.Metrics() }},
 	}
 	return service.Run(ctx, w.run)

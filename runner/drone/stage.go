@@ -44,6 +44,7 @@ func (w *worker) runStage(offered *stage) {
 	}
 	s.Version = max(s.Version, d.Stage.Version)
 	defer w.stats.BuildBegan()()
+	w.o.Say(fmt.Sprintf("stage %d: runs %q of build %d of %q", s.ID, s.Name, d.Build.Number, d.Repo.Slug))
 	b.Watch(func(ctx context.Context) { w.watch(ctx, b, d.Build.ID) })
 	kill := make(chan struct{})
 	b.Watch(func(ctx context.Context) {
@@ -53,6 +54,17 @@ func (w *worker) runStage(offered *stage) {
 		}
 	})
 	w.execute(b, kill, s, d, entry)
+}
+
+// ended counts a stage that has ended, and tells the operator.
+func (w *worker) ended(s *stage, status string) {
+	took := time.Since(time.Unix(s.Started, 0)).Round(time.Second)
+	if s.Started == 0 {
+		took = 0
+	}
+	w.stats.BuildEnded(status)
+	w.stats.BuildTook(status, took)
+	w.o.Say(fmt.Sprintf("stage %d: %s after %v", s.ID, status, took))
 }
 
 // watch cancels a build once the server says that it is over: before this stage has ended,
@@ -136,20 +148,20 @@ func (w *worker) finish(cause error, s *stage, status string, err error, entry *
 	entry.Add(record{Done: s})
 	entry.Sync()
 	if slices.ContainsFunc(steps, func(l *stepLog) bool { return l.stuck.Load() }) {
-		w.stats.BuildEnded(s.Status)
+		w.ended(s, s.Status)
 		return false
 	}
 	result := s.Status
 	err = w.client.updateStage(w.life.Calls, s)
 	if undelivered(w.life.Calls, err) {
-		w.stats.BuildEnded(result)
+		w.ended(s, result)
 		return false
 	}
 	cancelled := cause == runner.ErrCancelled && errors.Is(err, errConflict)
 	if err != nil && !cancelled {
 		w.o.Say(fmt.Sprintf("warning: stage %d: the server rejected the stage's result (%s): %v", s.ID, s.Status, err))
 	}
-	w.stats.BuildEnded(s.Status)
+	w.ended(s, s.Status)
 	return true
 }
 

@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	service := runner.Service{
-		Kill: o.Kill, HealthAddress: o.HealthAddress, Listening: o.Listening, Say: o.Say,
+		Kill: o.Kill, HealthAddress: o.HealthAddress, HealthByDefault: o.HealthByDefault, Listening: o.Listening, Say: o.Say,
 		Health: health.Runner{Healthy: s.Healthy, Metrics: s.metrics},
 	}
 	return service.Run(ctx, a.run)

@@ -34,8 +34,9 @@ type Options struct {
 	KeepaliveTime    time.Duration // silence after which the agent tests the connection; 0: never. Servers refuse less than their own setting
 	KeepaliveTimeout time.Duration // time for the answer to such a test; 0: 20 s
 
-	HealthAddress string         // for /healthz and /metrics; "": none
-	Listening     func(net.Addr) // receives the address of HealthAddress; nil: nobody
+	HealthByDefault bool           // nobody has asked for HealthAddress: a warning where it cannot be had
+	HealthAddress   string         // for /healthz and /metrics; "": none
+	Listening       func(net.Addr) // receives the address of HealthAddress; nil: nobody
 
 	Defaults workflows.Defaults // of steps
 	Execute  runner.Execute

@@ -135,6 +135,7 @@ func (r *reporter) end(step *stepReport, result *event.StepResult, at time.Time)
 	}
 	step.ended = true
 	r.stats.StepEnded(string(result.Status))
+	r.stats.StepTook(result)
 	state := &wire.StepState{StepUuid: step.UUID, Started: seconds(step.started), Finished: at.Unix(), Exited: true, ExitCode: int32(result.ExitCode)}
 	switch result.Status {
 	case event.Succeeded, event.Stopped:

@@ -36,6 +36,8 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 		told = !undelivered(a.life.Calls, err)
 		return
 	}
+	began := time.Now()
+	a.o.Say(fmt.Sprintf("workflow %s: runs", id))
 	p.Begun = true
 	entry.Add(record{Begun: true})
 	b := a.life.Begin("workflow " + id)
@@ -60,7 +62,10 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 	entry.Add(record{Done: state})
 	entry.Sync()
 	told = (box == nil || !box.stuck) && a.finish(a.life.Calls, id, state)
-	a.stats.BuildEnded(ended(state, failed))
+	status, took := ended(state, failed), time.Since(began)
+	a.stats.BuildEnded(status)
+	a.stats.BuildTook(status, took)
+	a.o.Say(fmt.Sprintf("workflow %s: %s after %v", id, status, took.Round(time.Second)))
 }
 
 func ended(state *wire.WorkflowState, failed bool) string {
