@@ -16,6 +16,10 @@ func (r *run) mounts(n *node) ([]sandbox.Mount, error) {
 		var err error
 		switch m.Type {
 		case pipeline.MountVolume:
+			if m.Source == "" { // the step's own
+				mounts = append(mounts, m)
+				continue
+			}
 			m.Source, err = r.o.Host.Volume(m.Source)
 		case pipeline.MountCache:
 			m.Source, err = r.cache(m.Source)

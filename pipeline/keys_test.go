@@ -20,6 +20,7 @@ var derived = map[string]pipeline.Class{
 	"Reason":           pipeline.Free,
 	"Exports":          pipeline.Free,
 	"Masks":            pipeline.Free,
+	"SafeDirectory":    pipeline.Free,
 	"Advanced.PidFile": pipeline.HostPath, // --pid-file
 	"Advanced.IDFile":  pipeline.HostPath, // --cidfile
 }

@@ -124,10 +124,10 @@ func runKeys() []Key {
 		},
 		{
 			Name: "volumes", Class: HostPath, Fields: []string{"Mounts"},
-			Doc:    "Bind mounts as src:dst or src:dst:options, such as ro.",
-			Schema: `{"type": "array", "items": {"type": "string", "pattern": "^[^:]+:/[^:]*(:(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent)(,(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent))*)?$"}}`,
+			Doc:    "Bind mounts as src:dst or src:dst:options, such as ro; dst alone is a volume of the step's own.",
+			Schema: `{"type": "array", "items": {"type": "string", "pattern": "^([^:]+:)?/[^:]*(:(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent)(,(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent))*)?$"}}`,
 			Flags: []KeyFlag{
-				{Name: "volume", Short: "v", Kind: ListFlag, Usage: "bind mount `SRC:DST[:ro]`"},
+				{Name: "volume", Short: "v", Kind: ListFlag, Usage: "bind mount `SRC:DST[:ro]`; NAME:DST is a volume that stays, a cache, and DST one that goes with the step"},
 			},
 			read: func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.volume)...) },
 		},
@@ -142,7 +142,7 @@ func runKeys() []Key {
 		},
 		{
 			Name: "cache", Class: HostPath, Fields: []string{"Mounts"},
-			Doc:    "Folders that survive runs, as NAME:PATH or a map.",
+			Doc:    "Folders that survive runs, as NAME:PATH, NAME:PATH:ro or a map.",
 			Schema: `{"type": "array", "items": {"$ref": "#/$defs/cache"}}`,
 			read:   func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.cache)...) },
 			write:  func(_ *writer, s *Step) *yaml.Node { return cachesNode(s.Mounts) },

@@ -99,9 +99,12 @@ func splitOptions(text string) []string {
 }
 
 // ParseVolume reads a bind mount in docker's short form: src:dst, and then options between
-// commas behind another colon. The error is an [Error] without position.
+// commas behind another colon. A path alone is a volume of the step's own. The error is an [Error] without position.
 func ParseVolume(text string) (Mount, error) {
 	parts := strings.Split(text, ":")
+	if len(parts) == 1 && path.IsAbs(text) {
+		return checkedMount(Mount{Type: MountVolume, Destination: text})
+	}
 	if len(parts) != 2 && len(parts) != 3 {
 		return Mount{}, &Error{Message: fmt.Sprintf("%q is not a volume", text), Hint: "write it like /etc:/host-etc or /etc:/host-etc:ro"}
 	}
@@ -170,8 +173,12 @@ func checkMountSource(m Mount) error {
 		return &Error{Message: "a tmpfs has no source to create", Hint: "remove create"}
 	case m.Type == "tmpfs":
 		return nil
+	case m.Type == MountVolume && m.Source == "" && !m.Create:
+		return nil
+	case m.Type == MountVolume:
+		return &Error{Message: "a volume in this form has no name", Hint: "write volumes: [NAME:PATH] and NAME in the volumes of the pipeline, or cache: [NAME:PATH]; with stepexec step, -v NAME:PATH"}
 	case m.Type != "bind":
-		return &Error{Message: fmt.Sprintf("the type of a mount must be bind or tmpfs, not %q", m.Type), Hint: didYouMean(m.Type, []string{"bind", "tmpfs"})}
+		return &Error{Message: fmt.Sprintf("the type of a mount must be bind, tmpfs or volume, not %q", m.Type), Hint: didYouMean(m.Type, []string{"bind", "tmpfs", MountVolume})}
 	case m.Source == "":
 		return &Error{Message: "the mount has no source", Hint: mountHint}
 	case m.Source == "~" || strings.HasPrefix(m.Source, "~/"):

@@ -11,7 +11,7 @@ import (
 
 // Types of mounts whose source is a name in place of a path.
 const (
-	MountVolume = "volume" // a folder that the steps of one run share
+	MountVolume = "volume" // a folder that the steps of one run share; without a name it is the step's own, and begins with what the image has there
 	MountCache  = "cache"  // a folder that survives runs
 )
 
@@ -25,6 +25,9 @@ var (
 )
 
 func isVolumeName(text string) bool { return len(text) <= maxName && volumeForm().MatchString(text) }
+
+// IsVolumeName reports whether a text is the name of a volume, and not a path.
+func IsVolumeName(text string) bool { return isVolumeName(text) }
 
 func (p *parser) volumeName(v value) string {
 	text := p.word(v)
@@ -84,6 +87,9 @@ func (p *parser) cache(v value) (Mount, error) {
 		}
 		if m.Source, m.Destination, given = strings.Cut(text, ":"); !given || !isVolumeName(m.Source) {
 			return Mount{}, &Error{Message: fmt.Sprintf("%q is not a cache", text), Hint: "write it like go-mod:/go/pkg/mod; a name has " + volumeRule}
+		}
+		if destination, readOnly := strings.CutSuffix(m.Destination, ":ro"); readOnly {
+			m.Destination, m.Options[1] = destination, "ro"
 		}
 	}
 	if err := checkDestination(m.Destination); err != nil {

@@ -68,6 +68,8 @@ func mountsNode(all []Mount) *yaml.Node {
 		n := newMapping()
 		if mount.Type == "tmpfs" {
 			n.text("type", "tmpfs")
+		} else if mount.Type == MountVolume && mount.Source == "" {
+			n.text("type", MountVolume)
 		} else {
 			n.text("source", mount.Source)
 		}
@@ -81,6 +83,9 @@ func mountsNode(all []Mount) *yaml.Node {
 func cachesNode(all []Mount) *yaml.Node {
 	caches := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type != MountCache })
 	return list(caches, func(mount *Mount) *yaml.Node {
+		if slices.Contains(mount.Options, "ro") {
+			return textNode(mount.Source + ":" + mount.Destination + ":ro")
+		}
 		n := newMapping()
 		n.text("name", mount.Source)
 		n.text("path", mount.Destination)

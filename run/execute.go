@@ -35,11 +35,16 @@ func (m *Machine) Origin(way policy.Way) (policy.Origin, error) {
 }
 
 // Execute runs a plan to its end with a host and a store that it opens, keeps a record of the
-// run and returns its exit code. Host, Fetcher, Done and Limits.Output of the options are
+// run and returns its exit code. Without a Cache of the options there is one. Host, Fetcher, Done and Limits.Output of the options are
 // set here. A panic of stepexec on the way is an error; its details are said.
 func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code int, err error) {
 	defer func() { m.tellCrash(err, p.Admitted.Mask()) }()
 	defer crash.Recover(&err)
+	if o.Cache == nil {
+		caches := newCaches(m.Sandbox.Root)
+		defer func() { err = errors.Join(err, caches.close()) }()
+		o.Cache = caches.folder
+	}
 	err = OnHost(ctx, p, m, o, func(o engine.Options) error {
 		o, finish := keepRecord(m, p, o)
 		defer finish()

@@ -3,7 +3,6 @@ package run
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -62,10 +61,9 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 		return fmt.Errorf("image_pull_secrets: %w", err)
 	}
 	fetcher := &fetch.Fetcher{Dir: work.Inputs.Dir, Unsaid: b.Pull, Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
-	caches := newCaches(m.Sandbox.Root)
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
-		Events: work.Events, Serve: work.Serve, Cache: caches.folder,
+		Events: work.Events, Serve: work.Serve,
 		Stop: engine.Stop{Kill: work.Kill, Grace: b.Grace}, Limits: engine.Limits{Slots: b.Slots},
 	})
-	return errors.Join(err, caches.close())
+	return err
 }

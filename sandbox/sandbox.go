@@ -71,6 +71,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err != nil {
 		return nil, err
 	}
+	step = s.step // with the folders of its volumes
 	endpoint, leaveNetwork, err := h.joinNetwork(ctx, step)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	return s, s.plug()
 }
 
-// mountRoot makes the step's folder and mounts its root file system there.
+// mountRoot makes the step's folder and mounts its root file system there, and makes the volumes.
 func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, err error) {
 	own, err := h.Dir(s.step.ID)
 	if err != nil {
@@ -134,7 +135,7 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 		return "", "", err
 	}
 	s.release = append(s.release, unmount)
-	return dir, rootfs, nil
+	return dir, rootfs, s.makeVolumes(ctx, h, rootfs)
 }
 
 // specFor checks the image and the places of mounts, and builds the spec.

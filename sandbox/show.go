@@ -25,5 +25,5 @@ func (h *Host) Spec(ctx context.Context, step *Step) (_ *specs.Spec, err error) 
 	if err != nil {
 		return nil, err
 	}
-	return h.specFor(step, dir, rootfs, nil)
+	return h.specFor(s.step, dir, rootfs, nil)
 }

@@ -130,6 +130,12 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 	case "healthy": // with a healthcheck, which go-containerregistry's configuration has a field for
 		image.Config.Cmd = []string{"sh", "-c", "sleep 0.3; echo warm; touch /tmp/warm; exec sleep 1000"}
 		image.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD-SHELL", "test -e /tmp/warm"}, Interval: time.Hour}
+	case "declares": // volumes, some of which nobody may mount anything at
+		image.Config.Volumes = map[string]struct{}{"/data": {}, "/missing/dir": {}, "/link": {}, "/sys/fs/cgroup": {}, "/": {}, "/run/secrets": {}}
+		dir, file := fixtures.Dir("data", 0o750), fixtures.File("data/file", 0o600, "content\n")
+		dir.Uid, dir.Gid, file.Uid = 1000, 1000, 1000
+		image.Layers = append(image.Layers, fixtures.Tar(dir, file, fixtures.Dir("target", 0o755), fixtures.File("target/file", 0o644, "of the target\n"),
+			fixtures.Symlink("link", "/target"), fixtures.File("etc/issue", 0o644, "an image\n")))
 	case "unhealthy":
 		image.Config.Cmd = []string{"sleep", "1000"}
 		image.Config.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "cat", "/no/such/file"}}
