@@ -208,7 +208,7 @@ var invalid = []struct {
 	{"namespace-and-network", semantics, `5:5: steps[0].namespaces: joins a network, and network names another (remove one of the two)`},
 	{"namespace-relative", structure, `4:27: steps[0].namespaces.network: "ns/net" is not an absolute path (write it like /proc/1234/ns/net)`},
 	{"namespace-unknown", structure, `4:18: steps[0].namespaces.net: unknown type of namespace (it is "network", "ipc", "pid", "uts", "mount", "user" or "cgroup")`},
-	{"network-bridge", structure, `4:14: steps[0].network: must be "host", "none" or "private", not "bridge"`},
+	{"network-bridge", structure, `4:14: steps[0].network: must be "host", "none" or "private", not "bridge" (docker's bridge is called private here)`},
 	{"no-steps", structure, `1:1: steps: is required`},
 	{"not-utf8", syntax, `2:12: the file is not UTF-8 text (save it as UTF-8)`},
 	{"not-yaml-one-line", syntax, `1: not valid YAML: did not find expected node content`},
@@ -257,7 +257,7 @@ var invalid = []struct {
 	{"ready-word", structure, `1:35: services.db.ready: must be "none" or "healthcheck", not "soon"`},
 	{"retry-attempts", structure, `4:23: steps[0].retry.attempts: must be a whole number from 1 to 100, not 101`},
 	{"retry-no-attempts", structure, `4:12: steps[0].retry.attempts: is required`},
-	{"retry-number", structure, `4:12: steps[0].retry: must be a map, not a number`},
+	{"retry-number", structure, `4:12: steps[0].retry: must be a map, not a number (write retry: {attempts: 3})`},
 	{"retry-on", structure, `4:31: steps[0].retry.on[0]: 0 is not the exit code of a failure (they go from 1 to 255)
 4:34: steps[0].retry.on[1]: must be "error", "oom" or "timeout", not "oops"
 4:40: steps[0].retry.on[2]: 256 is not the exit code of a failure (they go from 1 to 255)`},

@@ -134,7 +134,7 @@ func (r *reader) object(v value, fields fields) {
 
 func (r *reader) unknownKey(v value, name string, fields fields) {
 	if !r.errs.full() {
-		r.misplaced(v, "unknown key", didYouMean(name, slices.Sorted(maps.Keys(fields))))
+		r.misplaced(v, "unknown key", hintOf(name, slices.Sorted(maps.Keys(fields))))
 	}
 }
 
@@ -222,7 +222,7 @@ func (r *reader) oneOf(v value, words ...string) string {
 		return ""
 	}
 	if !slices.Contains(words, v.text) {
-		r.wrong(v, fmt.Sprintf("must be %s, not %q", quotedList(words), v.text), didYouMean(v.text, words))
+		r.wrong(v, fmt.Sprintf("must be %s, not %q", quotedList(words), v.text), hintOfWord(v.text, words))
 		return ""
 	}
 	return v.text

@@ -44,6 +44,10 @@ func (r Retry) Pause(attempt int) time.Duration {
 }
 
 func (p *parser) retry(v value) Retry {
+	if v.kind != mapKind && v.scalar() && v.kind != nullKind { // as other systems write it
+		p.wrong(v, "must be a map, not "+article(v.kind), "write retry: {attempts: 3}")
+		return Retry{}
+	}
 	var r Retry
 	p.object(v, fields{
 		"attempts": func(v value) { r.Attempts = int(p.whole(v, 1, maxAttempts)) },

@@ -97,7 +97,7 @@ func formatOf(path string) (*format, error) {
 	content, err := pipeline.ReadFile(path)
 	isFolder := errors.Is(err, syscall.EISDIR)
 	if err != nil && !isFolder {
-		return nil, fmt.Errorf("read pipeline file: %w", err)
+		return nil, noFile(path, fmt.Errorf("read pipeline file: %w", err))
 	}
 	all := formats()
 	at := slices.IndexFunc(all, func(f format) bool { return f.named(path, isFolder) })
@@ -109,6 +109,9 @@ func formatOf(path string) (*format, error) {
 		return &all[at], nil
 	case isFolder:
 		return nil, fmt.Errorf("read pipeline file: %s is a directory (name a file in it)", path)
+	}
+	if system := otherSystem(path, content); system != "" {
+		return nil, fmt.Errorf("%s is a file of %s, which stepexec does not read (write its steps in a pipeline.yml, as docs/pipeline.md says; files of Drone and Woodpecker run as they are)", path, system)
 	}
 	return nil, nil
 }

@@ -118,7 +118,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		if errors.As(err, &missing) && missing.GetSpecifiedName() == "h" { // step's -h without a name of a host
 			return pflag.ErrHelp
 		}
-		return fmt.Errorf("%w (see %s --help)", plainFlagError(err), cmd.CommandPath())
+		return fmt.Errorf("%w (%ssee %s --help)", plainFlagError(err), similarFlag(cmd, err), cmd.CommandPath())
 	})
 	return root
 }

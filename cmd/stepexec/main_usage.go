@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/stepexec/stepexec/pipeline"
 )
 
 // knownCommand refuses arguments where a command is wanted, and says which may have
@@ -18,12 +20,34 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	}
 	cmd.SuggestionsMinimumDistance = 2 // letters, as cobra has it elsewhere
 	hint := ""
-	if similar := cmd.SuggestionsFor(args[0]); len(similar) == 1 {
+	similar := cmd.SuggestionsFor(args[0])
+	if near := pipeline.DidYouMean(args[0], similar); near != "" { // a slip of the fingers means the nearest one
+		hint = strings.ReplaceAll(near, `"`, "") + " "
+	} else if len(similar) == 1 {
 		hint = "did you mean " + similar[0] + "? "
 	} else if len(similar) > 1 {
 		hint = "did you mean " + inWords(similar) + "? "
 	}
 	return fmt.Errorf("unknown command %q for %q (%ssee %s --help)", args[0], cmd.CommandPath(), hint, cmd.CommandPath())
+}
+
+// similarFlag is a hint at the flag that is meant by one that does not exist.
+func similarFlag(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	hint := pipeline.DidYouMean(unknown.GetSpecifiedName(), names)
+	if hint == "" {
+		return ""
+	}
+	return strings.Replace(strings.ReplaceAll(hint, `"`, ""), "mean ", "mean --", 1) + " "
 }
 
 // plainFlagError is the error of a flag whose value is no number, duration or bool in

@@ -1,0 +1,28 @@
+package pipeline_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+func TestKeysOfOtherSystemsNameTheNativeOne(t *testing.T) {
+	for line, want := range map[string]string{
+		"env: {A: b}":             `steps[0].env: unknown key (the key is called "environment" here)`,
+		"run: echo":               `steps[0].run: unknown key (the key is called "commands" here)`,
+		"script: [echo]":          `steps[0].script: unknown key (the key is called "commands" here)`,
+		"needs: [b]":              `steps[0].needs: unknown key (the key is called "depends_on" here)`,
+		"working-directory: x":    `steps[0].working-directory: unknown key (the key is called "directory" here)`,
+		"continue-on-error: true": `steps[0].continue-on-error: unknown key (the key is called "failure" here)`,
+		"retry: 3":                `steps[0].retry: must be a map, not a number (write retry: {attempts: 3})`,
+		"network: bridge":         `steps[0].network: must be "host", "none" or "private", not "bridge" (docker's bridge is called private here)`,
+		"comands: [echo]":         `steps[0].comands: unknown key (did you mean "commands"?)`,
+		"zzz: 1":                  `steps[0].zzz: unknown key`,
+	} {
+		_, err := pipeline.Parse("p.yml", []byte("steps:\n  - name: a\n    image: x\n    "+line+"\n"))
+		if err == nil || !strings.HasSuffix(strings.Split(err.Error(), "\n")[0], want) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// otherSystem tells whose pipeline file it is that stepexec does not read: "" for none. The name decides
+// where it tells, and otherwise the keys at the top. A file with steps at the top is taken for a native one
+// unless keys of another system are beside them.
+func otherSystem(path string, content []byte) string {
+	slashed := filepath.ToSlash(path)
+	if abs, err := filepath.Abs(path); err == nil {
+		slashed = filepath.ToSlash(abs)
+	}
+	base := filepath.Base(slashed)
+	switch {
+	case strings.Contains(slashed, "/.github/workflows/"):
+		return "GitHub Actions"
+	case base == ".gitlab-ci.yml" || base == ".gitlab-ci.yaml":
+		return "GitLab CI"
+	case strings.HasSuffix(slashed, "/.circleci/config.yml"):
+		return "CircleCI"
+	case base == "bitbucket-pipelines.yml":
+		return "Bitbucket Pipelines"
+	case base == "azure-pipelines.yml" || base == "azure-pipelines.yaml":
+		return "Azure Pipelines"
+	}
+	return systemOfKeys(topKeys(content))
+}
+
+func systemOfKeys(keys []string) string {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(keys, name) })
+	}
+	switch {
+	case has("pool") && has("steps", "jobs", "stages"), has("trigger") && has("jobs", "stages", "steps"):
+		return "Azure Pipelines"
+	case has("steps"):
+		return ""
+	case has("on") && has("jobs"):
+		return "GitHub Actions"
+	case has("version") && has("jobs", "workflows"):
+		return "CircleCI"
+	case has("pipelines"):
+		return "Bitbucket Pipelines"
+	case has("stages", "before_script"):
+		return "GitLab CI"
+	}
+	return ""
+}
+
+// topKeys are the keys at the top of a YAML file, as far as they are at the beginning of a line.
+func topKeys(content []byte) (keys []string) {
+	for _, match := range regexp.MustCompile(`(?m)^["']?([A-Za-z_][A-Za-z_-]*)["']?[ \t]*:(?:[ \t\r]|$)`).FindAllSubmatch(content, 100) {
+		keys = append(keys, string(match[1]))
+	}
+	return keys
+}
+
+// noFile makes the error of a pipeline file that cannot be read: who names a step instead means it.
+func noFile(name string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, file := range nativeFiles() {
+		p, parseErr := ParseFile(file)
+		if parseErr != nil {
+			continue
+		}
+		if slices.ContainsFunc(p.Steps, func(s pipeline.Step) bool { return s.Name == name }) {
+			return fmt.Errorf("%w (%s has a step of that name: stepexec run --only %s)", err, file, name)
+		}
+		break
+	}
+	return err
+}
