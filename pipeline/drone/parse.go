@@ -84,6 +84,10 @@ func (p *parser) read(stage Stage) ([]document, error) {
 			continue
 		}
 		kind, given := node.Get("kind")
+		if old, isOld := node.Get("pipeline"); !given && isOld {
+			p.Misplaced(old, "this is a file of Drone 0.8, which only its server converts", "write kind: pipeline, and the steps as a list: steps: [{name: …, image: …}]")
+			continue
+		}
 		if !given {
 			p.Missing(node, "kind")
 			continue
