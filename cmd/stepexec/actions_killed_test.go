@@ -91,6 +91,7 @@ func TestHookEndsAJobWhoseKeeperIsStopped(t *testing.T) {
 			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // it may be gone
 			stopped++
 		}
 	}

@@ -137,13 +137,12 @@ func (a *agent) rejoin(ctx context.Context, err error) bool {
 	a.mu.Lock()
 	registered := a.registered
 	a.mu.Unlock()
-	if a.client.token.id() == registered {
-		if !isForgotten(err) {
-			return false
-		}
-		a.client.token.forget()
+	if a.client.token.id() == registered && !isForgotten(err) {
+		return false
 	}
-	if err := a.register(ctx); err != nil {
+	joining, joined := a.client.token.join(ctx, registered)
+	defer joined()
+	if err := a.register(joining); err != nil {
 		a.o.Say("warning: " + err.Error())
 		return false
 	}

@@ -119,7 +119,7 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if errors.Is(err, errGoAway) {
+		if errors.Is(err, errGoAway) || errors.Is(err, errJoining) {
 			if !runner.Pause(ctx, pauses.Next()) {
 				return nil, context.Cause(ctx)
 			}

@@ -2,6 +2,7 @@ package woodpecker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -29,13 +30,23 @@ type token struct {
 	value   string
 	got     time.Time
 	valid   bool // the secret was accepted once
+	joining bool // the agent registers anew; see join
 }
+
+// errJoining ends a call that may only be made once the agent has registered anew.
+var errJoining = errors.New("the agent registers anew")
+
+// joiner marks the context of the calls that register the agent.
+type joiner struct{}
 
 // get returns the token. The error is a status of gRPC: PermissionDenied when the secret
 // was never accepted, and otherwise one that is worth trying again.
 func (t *token) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.joining && ctx.Value(joiner{}) == nil {
+		return "", errJoining
+	}
 	if t.value != "" && time.Since(t.got) < tokenTime {
 		return t.value, nil
 	}
@@ -66,11 +77,21 @@ func isForgotten(err error) bool {
 	return strings.Contains(text, "no rows in result set") || strings.Contains(text, "AgentID not found")
 }
 
-// forget makes the next call that of a new agent.
-func (t *token) forget() {
+// join lets only the calls with the returned context through until joined is called, so that
+// no work is asked for by an agent that has not registered. While the agent's number is the
+// forgotten one, the first of these calls is that of a new agent.
+func (t *token) join(ctx context.Context, forgotten int64) (joining context.Context, joined func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.agentID, t.value = newAgent, ""
+	if t.agentID == forgotten {
+		t.agentID, t.value = newAgent, ""
+	}
+	t.joining = true
+	return context.WithValue(ctx, joiner{}, true), func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.joining = false
+	}
 }
 
 // id is the number of the agent.

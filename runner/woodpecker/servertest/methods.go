@@ -21,7 +21,8 @@ func (s *Server) Auth(_ context.Context, r *wire.AuthRequest) (*wire.AuthRespons
 	}
 	id := r.GetAgentId()
 	if id == -1 {
-		id = int64(len(s.agents) + 1)
+		s.lastAgent++ // numbers of deleted agents are not given again
+		id = s.lastAgent
 		s.agents[id] = &Agent{ID: id}
 	}
 	if s.agents[id] == nil {

@@ -39,6 +39,7 @@ type Server struct {
 	answers    int              // of the proxy
 	tokens     map[string]int64 // to agents
 	agents     map[int64]*Agent
+	lastAgent  int64
 	workflows  []*Workflow
 	faults     map[string][]fault
 	calls      map[string]int
