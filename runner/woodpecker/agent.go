@@ -130,13 +130,15 @@ func (a *agent) register(ctx context.Context) error {
 
 // rejoin registers anew after an answer to a call that concerns no more than the agent, if the
 // server does not know the agent any more, and reports whether it did: somebody has deleted it
-// from the server's list.
-func (a *agent) rejoin(ctx context.Context, err error) bool {
+// from the server's list. The call was made while the agent was registered under the number; if
+// it has another one by now, somebody else's call has already led to that.
+func (a *agent) rejoin(ctx context.Context, number int64, err error) bool {
 	a.joining.Lock()
 	defer a.joining.Unlock()
-	a.mu.Lock()
-	registered := a.registered
-	a.mu.Unlock()
+	registered, _ := a.membership()
+	if registered != number {
+		return true
+	}
 	if a.client.token.id() == registered && !isForgotten(err) {
 		return false
 	}
@@ -147,6 +149,14 @@ func (a *agent) rejoin(ctx context.Context, err error) bool {
 		return false
 	}
 	return true
+}
+
+// membership returns the number under which the server knows the agent, and a context that ends
+// when the agent gets another one.
+func (a *agent) membership() (number int64, member context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.registered, a.member
 }
 
 // unregister takes an agent without a file off the server's list.
@@ -167,8 +177,9 @@ func (a *agent) sayAlive(ctx context.Context) {
 	ticker := time.NewTicker(alivePeriod)
 	defer ticker.Stop()
 	for {
+		number, _ := a.membership()
 		_, err := call(ctx, a.client, false, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
-		if err != nil && ctx.Err() == nil && a.rejoin(ctx, err) {
+		if err != nil && ctx.Err() == nil && a.rejoin(ctx, number, err) {
 			continue
 		}
 		if err != nil && ctx.Err() == nil {
@@ -185,9 +196,7 @@ func (a *agent) sayAlive(ctx context.Context) {
 // poll asks for workflows and runs them, one after the other, until ctx ends.
 func (a *agent) poll(ctx context.Context) {
 	for ctx.Err() == nil {
-		a.mu.Lock()
-		member := a.member
-		a.mu.Unlock()
+		number, member := a.membership()
 		answer, err := call(member, a.client, true, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
 		switch {
 		case ctx.Err() != nil:
@@ -197,7 +206,7 @@ func (a *agent) poll(ctx context.Context) {
 		case errors.Is(err, errGaveUp):
 			a.life.Fail(err)
 			return
-		case err != nil && a.rejoin(ctx, err):
+		case err != nil && a.rejoin(ctx, number, err):
 			continue
 		case err != nil:
 			a.o.Say("warning: the server gives no work: " + err.Error())
