@@ -71,6 +71,7 @@ type Host struct {
 	guard        *guardProcess // nil: none
 	layers       layers
 	networks     *networks
+	hostNetwork  hostNetwork
 	capabilities []string
 	cdiDirs      []string
 	cgroups      []hierarchy
@@ -231,6 +232,9 @@ func (h *Host) Dir(step string) (string, error) {
 // have been removed before.
 func (h *Host) Close() error {
 	defer h.networks.wait()
+	if left := h.hostNetwork.left(); left != "" {
+		h.warn(left)
+	}
 	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.lock.Close())
 }
 

@@ -72,6 +72,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 		return nil, err
 	}
 	step = s.step // with the folders of its volumes
+	h.hostNetwork.note(h, step)
 	endpoint, leaveNetwork, err := h.joinNetwork(ctx, step)
 	if err != nil {
 		return nil, err

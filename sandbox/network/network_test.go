@@ -405,6 +405,24 @@ func TestAReloadOfTheHostsFirewallDoesNotCutARunOff(t *testing.T) {
 	shell(t, "nft delete table inet filter")
 }
 
+// Docker and ufw have iptables drop whatever they do not know.
+func TestARunGoesThroughAFirewallThatDropsByPolicy(t *testing.T) {
+	needRoot(t)
+	outside := world(t)
+	serve(t, outside, ":80", "hello")
+	if runShell("iptables-nft -P FORWARD DROP && iptables-nft -A FORWARD -s 192.0.2.0/24 -j ACCEPT") != nil {
+		t.Skip("this machine has no iptables-nft")
+	}
+	defer shell(t, "iptables-nft -P FORWARD ACCEPT; iptables-nft -F FORWARD")
+	n := run(t, "aaaaaaaaai")
+	c := join(t, n, network.Member{})
+	if got := c.call("198.51.100.2:80"); !strings.HasPrefix(got, "hello") {
+		t.Errorf("with a policy of drop: %q", got)
+	}
+	shell(t, "iptables-nft -F FORWARD")
+	until(t, "after a flush", func() bool { return strings.HasPrefix(c.call("198.51.100.2:80"), "hello") })
+}
+
 // until waits for a condition.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
