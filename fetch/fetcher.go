@@ -35,6 +35,8 @@ type Image struct {
 	Pulled    bool     // whether a source was asked for it now; otherwise an earlier pull has stored it
 	Warning   string   // warning for the user, or ""
 	SignedBy  string   // keys that signed it, where rules ask for signatures; "" otherwise
+
+	private bool // it was pulled with credentials
 }
 
 // Fetcher puts images into the store. Its fields must not change once it is in use.
@@ -47,6 +49,10 @@ type Fetcher struct {
 	Unsaid   Policy                                // of images that are asked for with the empty policy; "" is Missing
 	Progress func(image string, p unpack.Progress) // called as layers arrive; may be nil
 	Events   func(event.Event)                     // called for each pull event, by the goroutine that fetches; may be nil
+	// AccessDir is a folder that notes which credentials get which images. Stored images that were
+	// pulled with credentials are then used only if the registry gives them to those of Options;
+	// "": whatever is stored is used.
+	AccessDir string
 	// Locked returns the digest that the lock file has for an image, as named by
 	// LockName, or "" when it has none. A nil Locked means that there is no lock file.
 	Locked func(image, platform string) digest.Digest
@@ -126,7 +132,7 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) 
 	case err != nil:
 		return nil, err
 	case image != nil && (policy != Always || ref.Digest != ""):
-		return image, nil
+		return image, f.allow(ctx, image, name)
 	case policy == Never:
 		return nil, fmt.Errorf("image %s: %w (pull it first: stepexec pull %s)", ref, ErrNotPulled, ref)
 	case image != nil && root != "":
@@ -148,8 +154,11 @@ func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked di
 	tag := ref.String()
 	if policy != Always {
 		image, _, err := f.stored(ctx, tag, policy)
-		if err != nil || image != nil && image.Digest == locked {
-			return image, err
+		if err != nil {
+			return nil, err
+		}
+		if image != nil && image.Digest == locked {
+			return image, f.allow(ctx, image, tag)
 		}
 	}
 	ref.Digest = locked
@@ -232,7 +241,7 @@ func (f *Fetcher) stored(ctx context.Context, name string, policy Policy) (image
 			return nil, "", err
 		}
 	}
-	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, RawConfig: record.Config, Lowerdirs: lowerdirs, SignedBy: key}
+	image = &Image{Name: name, Digest: record.Manifest, Platform: record.Platform, RawConfig: record.Config, Lowerdirs: lowerdirs, SignedBy: key, private: record.Private}
 	if err := json.Unmarshal(record.Config, &image.Config); err != nil {
 		return nil, "", fmt.Errorf("read the stored configuration of %s: %w", name, err)
 	}
@@ -264,7 +273,7 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string, evi
 	}
 	record := unpack.ImageRecord{
 		Reference: name, Platform: platform(f.Platform), Root: source.Root, Manifest: source.Digest,
-		Config: source.RawConfig, Pulled: time.Now().UTC(), Signatures: evidence,
+		Config: source.RawConfig, Pulled: time.Now().UTC(), Signatures: evidence, Private: source.Private,
 	}
 	var layers []unpack.Layer
 	for _, layer := range source.Layers {
@@ -281,6 +290,9 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string, evi
 	}
 	if err := f.Store.SaveImage(ctx, record); err != nil {
 		return nil, fmt.Errorf("pull %s: %w", name, err)
+	}
+	if source.Private {
+		f.remember(ctx, name)
 	}
 	image := &Image{
 		Name: name, Digest: source.Digest, Platform: source.Platform,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -70,6 +71,7 @@ type Image struct {
 	// docker-archive is the image's entry of its manifest.json.
 	RawConfig, RawManifest []byte
 	Layers                 []Layer // lowest first; the same layer may be there twice
+	Private                bool    // there were credentials for its registry, or for a mirror: others may not get it
 
 	close    func() error
 	warnings func() []string // nil: there are none
@@ -233,6 +235,7 @@ func resolveFrom(ctx context.Context, p place, ref Reference, want ocispec.Platf
 	r, _ := p.(*registry)
 	if r != nil {
 		img.warnings = r.warnings
+		img.Private = slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { return e.credentials.found.Load() })
 	}
 	for i, d := range found.manifest.Layers {
 		var again func() bool

@@ -96,6 +96,9 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	return err
 }
 
+// accessDir notes which credentials get which images of the store.
+func accessDir(root string) string { return filepath.Join(root, "access") }
+
 // OpenStore opens the store of a state root and has it unpack layers as the settings say.
 func OpenStore(root string, s settings.Settings) (*unpack.Store, error) {
 	store, err := unpack.OpenStore(root)

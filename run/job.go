@@ -11,6 +11,7 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/pull"
+	"github.com/stepexec/stepexec/settings"
 )
 
 // Job is one run of a request: a pipeline, in one cell of its matrix.
@@ -83,6 +84,9 @@ func (j *Job) plan() (*Planned, error) {
 	fetcher := &fetch.Fetcher{
 		Dir: j.in.Dir, Platform: r.Platform, Verify: admitted.Signatures(),
 		Options: pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
+	}
+	if r.Machine.Settings.PullCredentials == settings.VerifyCredentials {
+		fetcher.AccessDir = accessDir(r.Machine.Sandbox.Root)
 	}
 	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)
 }

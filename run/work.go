@@ -61,6 +61,9 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 		return fmt.Errorf("image_pull_secrets: %w", err)
 	}
 	fetcher := &fetch.Fetcher{Dir: work.Inputs.Dir, Unsaid: b.Pull, Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
+	if m.Settings.PullCredentials != settings.SharedCredentials {
+		fetcher.AccessDir = accessDir(m.Sandbox.Root)
+	}
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve,
 		Stop: engine.Stop{Kill: work.Kill, Grace: b.Grace}, Limits: engine.Limits{Slots: b.Slots},

@@ -36,6 +36,7 @@ func TestParse(t *testing.T) {
 		}},
 		{"output", "output_limit: 200MB", settings.Settings{OutputLimit: 200e6}},
 		{"the runtime's calls", "runtime_calls: true", settings.Settings{RuntimeCalls: true}},
+		{"credentials", "pull_credentials: shared", settings.Settings{PullCredentials: settings.SharedCredentials}},
 		{"history", "history: {keep: 20, max_age: 7d, max_size: 200MB}", settings.Settings{
 			History: settings.History{Keep: 20, MaxAge: 7 * 24 * time.Hour, MaxSize: 200e6},
 		}},
@@ -94,7 +95,8 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"too large", strings.Repeat("#", 1<<20+1), "s.yml:1:1: the file is larger than 1048576 bytes"},
 		{"a list", "- a", "s.yml:1:1: want a map, not a list"},
 		{"a string", "registries", `s.yml:1:1: want a map, not "registries"`},
-		{"unknown key", "colour: red", `s.yml:1:1: unknown key "colour" (want history, layer_format, limits, output_limit, registries, runtime_calls, store_limit, verify_images)`},
+		{"credentials of nobody", "pull_credentials: none", `s.yml:1:19: "none" must be verify or shared`},
+		{"unknown key", "colour: red", `s.yml:1:1: unknown key "colour" (want history, layer_format, limits, output_limit, pull_credentials, registries, runtime_calls, store_limit, verify_images)`},
 		{"a letter that is missing", "limits: {}\nregistres: {}", `s.yml:2:1: unknown key "registres" (did you mean "registries"?)`},
 		{"a letter too many", "llimits: {}", `s.yml:1:1: unknown key "llimits" (did you mean "limits"?)`},
 		{"a wrong letter", "store-limit: 1GB", `s.yml:1:1: unknown key "store-limit" (did you mean "store_limit"?)`},

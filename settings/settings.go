@@ -1,6 +1,8 @@
 package settings
 
 import (
+	"fmt"
+
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pull"
@@ -18,6 +20,25 @@ type Settings struct {
 	OutputLimit int64            // bytes of a step's output that are shown and recorded; 0: nothing is said
 
 	RuntimeCalls bool // the runtime itself starts and deletes every container
+	// PullCredentials says who may use a stored image that was pulled with credentials; "": nothing is said.
+	PullCredentials PullCredentials
+}
+
+// PullCredentials says who may use a stored image that was pulled with credentials.
+type PullCredentials string
+
+// Who may use such an image.
+const (
+	VerifyCredentials PullCredentials = "verify" // those to whose credentials its registry gives it
+	SharedCredentials PullCredentials = "shared" // everyone who uses the store
+)
+
+func parsePullCredentials(text string) (PullCredentials, error) {
+	switch c := PullCredentials(text); c {
+	case VerifyCredentials, SharedCredentials:
+		return c, nil
+	}
+	return "", fmt.Errorf("%q must be %s or %s", text, VerifyCredentials, SharedCredentials)
 }
 
 // Parse reads settings. File names in them are relative to the folder of file, which is not read itself; the keys of
@@ -29,14 +50,15 @@ func Parse(file string, data []byte) (Settings, error) {
 	if root := p.document(data); root != nil {
 		var verify signature.Rules
 		p.object(root, fields{
-			"verify_images": func(n *yaml.Node) { verify = p.verifyImages(n) },
-			"registries":    func(n *yaml.Node) { s.Registries = p.registries(n) },
-			"store_limit":   func(n *yaml.Node) { s.StoreLimit = parsed(p, n, ParseStoreLimit) },
-			"layer_format":  func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
-			"limits":        func(n *yaml.Node) { s.Limits = p.limits(n) },
-			"history":       func(n *yaml.Node) { s.History = p.history(n) },
-			"runtime_calls": func(n *yaml.Node) { s.RuntimeCalls = p.boolean(n) },
-			"output_limit":  func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
+			"verify_images":    func(n *yaml.Node) { verify = p.verifyImages(n) },
+			"registries":       func(n *yaml.Node) { s.Registries = p.registries(n) },
+			"store_limit":      func(n *yaml.Node) { s.StoreLimit = parsed(p, n, ParseStoreLimit) },
+			"layer_format":     func(n *yaml.Node) { s.LayerFormat = parsed(p, n, unpack.ParseFormat) },
+			"limits":           func(n *yaml.Node) { s.Limits = p.limits(n) },
+			"history":          func(n *yaml.Node) { s.History = p.history(n) },
+			"runtime_calls":    func(n *yaml.Node) { s.RuntimeCalls = p.boolean(n) },
+			"output_limit":     func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
+			"pull_credentials": func(n *yaml.Node) { s.PullCredentials = parsed(p, n, parsePullCredentials) },
 		})
 		if verify != nil {
 			if s.Registries == nil {

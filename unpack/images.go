@@ -35,6 +35,7 @@ type ImageRecord struct {
 	Config    []byte        `json:"config"` // the image's configuration, byte by byte: its digest is the image's id
 	Layers    []RecordLayer `json:"layers"` // lowest first
 	Pulled    time.Time     `json:"pulled"`
+	Private   bool          `json:"private,omitempty"` // it was pulled with credentials, and may not be for everyone
 	// Signatures are those that the image was taken with. They are kept to be verified again,
 	// by the rules of that day, and are proof of nothing by themselves.
 	Signatures []signature.Evidence `json:"signatures,omitempty"`

@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -107,5 +109,65 @@ func TestHookPullsForEveryJob(t *testing.T) {
 	r.flags = flags + " --pull sometimes"
 	if got := r.call(t, "prepare_job", r.example(t, "prepare_job")); got.code != 125 || !strings.Contains(got.out, "--pull sometimes: must be always, missing or never") {
 		t.Errorf("--pull sometimes: %d, %s", got.code, got.out)
+	}
+}
+
+// An image that one job's credentials have pulled is no other job's.
+func TestHookKeepsPrivateImagesPrivate(t *testing.T) {
+	reg := registry.Start(t, registry.Options{Users: map[string]string{"octocat": "hunter2"}})
+	push(t, reg, "private:1", "mine")
+	proxy := askedOf(t, reg)
+	r := newHookRunner(t, proxy.host)
+	r.image = proxy.host + "/private:1"
+	flags := r.flags
+	prepare := func(pull, password string) hookResult {
+		t.Helper()
+		r.flags = flags + " --pull " + pull
+		args := r.example(t, "prepare_job")
+		delete(args, "services")
+		container := args["container"].(map[string]any)
+		delete(container, "portMappings")
+		container["registry"] = nil
+		if password != "" {
+			container["registry"] = map[string]any{"username": "octocat", "password": password, "serverUrl": proxy.host}
+		}
+		return r.call(t, "prepare_job", args)
+	}
+	if got := prepare("always", "hunter2"); got.code != 0 {
+		t.Fatalf("its owner: %d, %s", got.code, got.out)
+	}
+	for _, pull := range []string{"always", "missing", "never"} {
+		for _, password := range []string{"", "guessed"} {
+			if got := prepare(pull, password); got.code != 125 || !strings.Contains(got.out, "private:1") || strings.Contains(got.out, "guessed") {
+				t.Errorf("--pull %s with password %q: %d, %s", pull, password, got.code, got.out)
+			}
+		}
+	}
+	proxy.manifests()
+	if got := prepare("missing", "hunter2"); got.code != 0 {
+		t.Errorf("its owner again: %d, %s", got.code, got.out)
+	}
+	if got := proxy.manifests(); len(got) != 0 {
+		t.Errorf("within the hour the registry was asked again: %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(r.root, "access")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(r.root, "access")); err != nil { // the hour is over
+		t.Fatal(err)
+	}
+	if got := prepare("missing", "hunter2"); got.code != 0 {
+		t.Errorf("its owner after the hour: %d, %s", got.code, got.out)
+	}
+	if got := proxy.manifests(); len(got) == 0 || got[len(got)-1] != "HEAD /v2/private/manifests/1" {
+		t.Errorf("after the hour the registry was asked %q; want HEAD", got)
+	}
+	shared := filepath.Join(t.TempDir(), "settings.yml")
+	if err := os.WriteFile(shared, []byte("pull_credentials: shared\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	flags += " --settings " + shared
+	if got := prepare("missing", ""); got.code != 0 {
+		t.Errorf("shared by the settings: %d, %s", got.code, got.out)
 	}
 }

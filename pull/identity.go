@@ -1,0 +1,44 @@
+package pull
+
+import (
+	"context"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// identityRounds make it slow to guess a password from what Identity returns.
+const identityRounds = 20_000
+
+// Identity returns a word for an image together with the credentials by which Resolve would ask
+// its registry. It is equal for equal credentials, and tells nobody what they are.
+func Identity(ctx context.Context, reference string, o Options) (string, error) {
+	ref, err := ParseReference(reference)
+	if err != nil {
+		return "", fmt.Errorf("pull: %w", err)
+	}
+	repository, err := name.NewRepository(ref.Name)
+	if err != nil {
+		return "", fmt.Errorf("pull %s: %w", ref, err)
+	}
+	keychain := o.Keychain
+	if keychain == nil {
+		keychain = machineKeychain(defaultHelperTimeout)
+	}
+	auth, err := (&credentials{keychain: keychain}).ResolveContext(ctx, repository)
+	if err != nil {
+		return "", fmt.Errorf("pull %s: %w", ref, err)
+	}
+	config, err := authn.Authorization(ctx, auth)
+	if err != nil {
+		return "", credentialsRefusal(repository, err)
+	}
+	text := strings.Join([]string{config.Username, config.Password, config.Auth, config.IdentityToken, config.RegistryToken}, "\x00")
+	key, err := pbkdf2.Key(sha256.New, text, []byte(ref.String()), identityRounds, sha256.Size)
+	return hex.EncodeToString(key), err
+}
