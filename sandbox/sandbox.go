@@ -87,7 +87,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if step.Instead != nil {
 		spec.Process.Args, spec.Process.Terminal = step.Instead, step.Advanced.TTY
 	}
-	unstage, err := h.stageSources(step, spec.Mounts)
+	unstage, err := h.stageSources(step, spec.Process.User, spec.Mounts)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,8 +25,11 @@ import (
 //
 // A missing source is an error: docker makes it, as root and often by a typing
 // error; here it is asked for.
-func (h *Host) stageSources(step *Step, list []specs.Mount) (release func() error, err error) {
+func (h *Host) stageSources(step *Step, user specs.User, list []specs.Mount) (release func() error, err error) {
 	stage := staging{dir: filepath.Join(h.dir, "sources", step.ID)}
+	if !h.rootless && !hasUserNamespace(&step.Security) {
+		stage.user, stage.warn = &user, h.warn
+	}
 	for _, m := range step.Mounts {
 		if m.Type != "bind" {
 			continue
@@ -50,11 +54,16 @@ func (h *Host) stageSources(step *Step, list []specs.Mount) (release func() erro
 type staging struct {
 	dir   string
 	paths []string
+	user  *specs.User // who gets mounts that are Owned; nil: nobody can
+	warn  func(line string)
 }
 
 // source returns the path by which the runtime is to mount the source of m.
 func (s *staging) source(step *Step, m Mount) (string, error) {
 	source := step.at(m.Source)
+	if m.Owned && s.user != nil && s.user.UID != 0 {
+		return s.owned(source, m)
+	}
 	if source.Root() == "" || source.IsRoot() {
 		if m.Create {
 			return m.Source, os.MkdirAll(m.Source, 0o755)
@@ -71,6 +80,56 @@ func (s *staging) source(step *Step, m Mount) (string, error) {
 	}
 	defer file.Close()
 	return s.mount(file)
+}
+
+// owned mounts a source so that it belongs to the step's user.
+func (s *staging) owned(source beneath.Path, m Mount) (string, error) {
+	file, err := source.Open(0)
+	if errors.Is(err, os.ErrNotExist) && m.Create {
+		file, err = source.MakeDir(0o755)
+	}
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return "", err
+	}
+	namespace, err := newUserNamespace(&Security{UIDMap: exchanged(stat.Uid, s.user.UID), GIDMap: exchanged(stat.Gid, s.user.GID)})
+	if err != nil {
+		return "", err
+	}
+	defer namespace.Close()
+	target, err := s.place(file)
+	if err != nil {
+		return "", err
+	}
+	if err = beneath.MountMapped(file, target, namespace); err == nil {
+		return target, nil
+	}
+	s.warn(fmt.Sprintf("user %d cannot be given %s, and may not be able to write there: %v (this needs a file system that can be mounted with other ids, such as ext4, xfs or btrfs)", s.user.UID, m.Source, err))
+	return target, beneath.Mount(file, target)
+}
+
+// exchanged maps two ids to each other, and all others to themselves.
+func exchanged(a, b uint32) []IDMap {
+	a, b = min(a, b), max(a, b)
+	if a == b {
+		return []IDMap{{Size: math.MaxUint32}}
+	}
+	var maps []IDMap
+	add := func(from, to, size uint32) {
+		if size > 0 {
+			maps = append(maps, IDMap{Container: from, Host: to, Size: size})
+		}
+	}
+	add(0, 0, a)
+	add(a, b, 1)
+	add(a+1, a+1, b-a-1)
+	add(b, a, 1)
+	add(b+1, b+1, math.MaxUint32-b-1)
+	return maps
 }
 
 // mount mounts an open file or directory in a place of its own.
