@@ -144,3 +144,46 @@ func TestHookHeedsTheImagesHealthcheckWithAnyEntrypoint(t *testing.T) {
 		t.Errorf("the job began before its service was healthy: %v", err)
 	}
 }
+
+// Each name of a service leads to it from the job's container, from a container step and from
+// other services.
+func TestHookKnowsServicesByAllTheirNames(t *testing.T) {
+	host := hookImages(t)
+	r := newHookRunner(t, host)
+	web := func(image, contextName, says, options string) any {
+		s := r.serviceOf("echo "+says+" > /tmp/says; exec httpd -f -p 8080 -h /tmp", options)
+		s["image"] = host + image
+		if contextName != "" {
+			s["contextName"] = contextName
+		}
+		return s
+	}
+	for _, network := range []string{"", "--network host"} {
+		r.flags = network
+		services := []any{
+			web("/busybox", "", "first", "--name by-name --network-alias by_alias --hostname by-hostname"),
+			web("/alpine", "my_service", "second", ""),
+			web("/alpine", "", "third", ""), web("/alpine", "", "fourth", ""),
+		}
+		if network != "" { // there they would share a port
+			services = services[:1]
+		}
+		if got := r.call(t, "prepare_job", r.withServices(t, services...)); got.code != 0 {
+			t.Fatalf("%d, %s", got.code, got.out)
+		}
+		look := "for n in service-1 by-name by_alias by-hostname busybox; do wget -qO- http://$n:8080/says; done"
+		want := strings.Repeat("first\n", 5)
+		if network == "" {
+			look += "; wget -qO- http://my_service:8080/says; wget -qO- http://service-4:8080/says; ! wget -qO- http://alpine:8080/says 2> /dev/null"
+			want += "second\nfourth\n"
+		}
+		if got := r.script(t, look); got.code != 0 || got.out != want {
+			t.Errorf("%q: a script: %d, %q; want %q", network, got.code, got.out, want)
+		}
+		step := r.example(t, "run_container_step")
+		step["entryPoint"], step["entryPointArgs"] = "sh", []string{"-c", `"` + look + `"`}
+		if got := r.call(t, "run_container_step", step); got.code != 0 || got.out != want {
+			t.Errorf("%q: a container step: %d, %q; want %q", network, got.code, got.out, want)
+		}
+	}
+}

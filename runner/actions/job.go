@@ -66,13 +66,11 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 		if step.Ready == nil {
 			step.Ready = &pipeline.Ready{Health: &pipeline.Health{}}
 		}
-		if c.ContextName == "" {
-			j.nameByImage(step)
-		}
 		j.pipeline.Services = append(j.pipeline.Services, *step)
 		j.response.Context.Services = append(j.response.Context.Services, ResponseContainer{Image: c.Image, Ports: portContext(step.Names.Ports)})
 	}
 	if args.Job == nil {
+		j.addNames(args.Services)
 		return j, nil
 	}
 	step, err := j.step(args.Job, jobName)
@@ -84,20 +82,9 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 	}
 	step.Ready = &pipeline.Ready{None: true}
 	j.pipeline.Services = append(j.pipeline.Services, *step)
+	j.addNames(args.Services)
 	j.response.Context.Container = &ResponseContainer{Image: args.Job.Image, Ports: portContext(step.Names.Ports)}
 	return j, nil
-}
-
-// nameByImage has a service whose name the runner does not tell be known by its image too, as
-// most services are called: redis for docker.io/library/redis:8.
-func (j *job) nameByImage(step *pipeline.Step) {
-	name := path.Base(step.Image)
-	name, _, _ = strings.Cut(name, "@")
-	name, _, _ = strings.Cut(name, ":")
-	isTaken := func(other pipeline.Step) bool { return slices.Contains(other.Names.Aliases, name) }
-	if pipeline.IsPeerName(name) && !slices.ContainsFunc(j.pipeline.Services, isTaken) {
-		step.Names.Aliases = append(step.Names.Aliases, name)
-	}
 }
 
 // step makes a step of a container.
