@@ -166,11 +166,12 @@ type run struct {
 	removing  chan struct{}  // has an element for each step that is being removed
 	removals  sync.WaitGroup // removals of ended steps
 
-	mu     sync.Mutex // guards the rest
-	first  *outcome   // outcome of the first step that made the run fail; nil: none
-	failed []string   // names of the steps that made the run fail
-	halted string     // why no further step begins; "": steps may begin
-	err    error      // what could not be cleared away or written, and other errors of stepexec itself
+	mu     sync.Mutex         // guards the rest
+	added  []event.StepResult // ends of steps that were added while the run lasted
+	first  *outcome           // outcome of the first step that made the run fail; nil: none
+	failed []string           // names of the steps that made the run fail
+	halted string             // why no further step begins; "": steps may begin
+	err    error              // what could not be cleared away or written, and other errors of stepexec itself
 }
 
 func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
@@ -46,13 +47,37 @@ func (s *Serving) Plan() *policy.Plan { return s.run.admitted }
 func (s *Serving) ID() string { return s.run.o.Host.ID() }
 
 // Exec runs one more program in a service's container, as Sandbox.Exec does. It fails if
-// the service has ended.
-func (s *Serving) Exec(ctx context.Context, service *policy.Joined, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {
+// the service has ended. name names the program among the steps of the run's Summary.
+func (s *Serving) Exec(ctx context.Context, service *policy.Joined, name string, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {
+	result := event.StepResult{Step: name, Started: time.Now()}
+	s.run.emit(event.Event{Kind: event.StepStarted, Step: name})
 	err = s.in(service.Service(), func(box *sandbox.Sandbox) error {
+		result.Image = box.Image()
 		exit, err = box.Exec(ctx, o)
 		return err
 	})
+	end := outcomeOf(ctx, exit, err, nil)
+	if end.status == event.Failed && exit.OOM {
+		end.code = exit.Code
+	}
+	result.Duration, result.OOM, result.Usage = event.Millis(time.Since(result.Started)), exit.OOM, usageOf(exit.Usage)
+	s.run.add(result, end)
 	return exit, err
+}
+
+// add records the end of a step that was added while the run lasted.
+func (r *run) add(result event.StepResult, end outcome) {
+	result.Status, result.ExitCode = end.status, end.code
+	if end.err != nil {
+		result.Error = r.mask.String(end.err.Error())
+	}
+	r.mu.Lock()
+	r.added = append(r.added, result)
+	if result.FailsRun() && r.first == nil {
+		r.first = &end
+	}
+	r.mu.Unlock()
+	r.emit(event.Event{Kind: event.StepFinished, Step: result.Step, Result: &result})
 }
 
 // ReadFile reads a small file of a service's root file system, as Sandbox.ReadFile does.
@@ -117,8 +142,7 @@ type Extra struct {
 }
 
 // Run runs one more step, which shares the run's services, network, volumes and secrets.
-// It is stopped when ctx or the run ends. It is not part of the run's Summary, and its
-// failure makes nothing else fail.
+// It is stopped when ctx or the run ends. Its failure makes nothing else fail, but the run.
 func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -136,5 +160,6 @@ func (s *Serving) Run(ctx context.Context, e Extra) event.StepResult {
 	if end.err != nil {
 		n.result.Error = s.run.mask.String(end.err.Error())
 	}
+	s.run.add(n.result, end)
 	return n.result
 }

@@ -27,6 +27,7 @@ func (r *run) summary(ctx context.Context, took time.Duration) event.Summary {
 	for i, step := range r.leftOut() {
 		s.Steps = slices.Insert(s.Steps, len(r.services)+r.plan.LeftOut[i].Before+i, step)
 	}
+	s.Steps = append(s.Steps, r.added...)
 	if r.first != nil {
 		s.Status, s.ExitCode = r.first.status, r.first.code
 	}

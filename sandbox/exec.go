@@ -27,8 +27,8 @@ type ExecOptions struct {
 	Dir  string   // absolute
 	Path []string // directories in front of those in PATH
 
-	// Grace is the time between SIGTERM for the program's process group and SIGKILL when
-	// the context ends; 0: it is killed at once.
+	// Grace is the time between SIGTERM and SIGKILL when the context ends, for the program and all
+	// that it has started, also in sessions of their own; 0: its process group is killed at once.
 	Grace time.Duration
 	Kill  <-chan struct{} // closed: the rest of that time is over; may be nil
 
@@ -41,7 +41,7 @@ type ExecOptions struct {
 
 // Exec runs one more program in a sandbox that has been started, with the
 // step's user, capabilities and limits, and says how it ended. When ctx ends
-// first, the program and what it has left in its process group are ended. A
+// first, the program and what it has started are ended, see ExecOptions.Grace. A
 // *CommandError says that the program cannot be executed. Exec must have
 // returned before Remove is called.
 func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
@@ -57,13 +57,15 @@ func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 		return Exit{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	kills := s.cgroup.oomKills()
 	running, terminal, err := s.startExec(ctx, dir, process, o)
 	defer func() { err = errors.Join(err, terminal.close()) }()
 	if err != nil {
 		return Exit{}, err
 	}
 	name := ""
-	exit, err := waitExec(ctx, running, o, func() { name = processName(running.Pid) })
+	exit, err := s.waitExec(ctx, running, o, func() { name = processName(running.Pid) })
+	err = errors.Join(err, exit.addKills(s.cgroup, kills))
 	if name == s.waiting && err == nil && exit.Signal == 0 {
 		err = s.notExecuted(name, process.Args[0], diagnose(fmt.Sprintf("/proc/%d/root", s.init.Pid), process))
 	}
@@ -216,37 +218,51 @@ func (s *Sandbox) execError(log, command string, err error) error {
 
 // waitExec waits for a program to end, or ends it. It calls atEnd between the program's end and
 // the collection of its exit status.
-func waitExec(ctx context.Context, running *os.Process, o ExecOptions, atEnd func()) (Exit, error) {
+func (s *Sandbox) waitExec(ctx context.Context, running *os.Process, o ExecOptions, atEnd func()) (Exit, error) {
 	ended := make(chan struct{})
 	go func() { // it ends with the program
 		defer close(ended)
 		_ = running.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
 	}()
+	var endErr error
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		if o.Grace > 0 {
-			_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it is no leader
-			timer := time.NewTimer(o.Grace)
-			defer timer.Stop()
-			select {
-			case <-ended:
-			case <-timer.C:
-			case <-o.Kill:
-			}
-		}
-		killLeader(running)
+		endErr = s.endExec(running, o, ended)
 	}
-	<-ended
 	atEnd()
 	state, err := running.Wait()
 	if err != nil {
-		return Exit{}, fmt.Errorf("wait for the program: %w", err)
+		return Exit{}, errors.Join(fmt.Errorf("wait for the program: %w", err), endErr)
 	}
 	if ctx.Err() != nil {
-		return exitOf(state), context.Cause(ctx)
+		return exitOf(state), errors.Join(context.Cause(ctx), endErr)
 	}
 	return exitOf(state), nil
+}
+
+// endExec ends a program and what it has started. It returns once the program has ended, which
+// must not have been waited for.
+func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struct{}) error {
+	if o.Grace <= 0 {
+		killLeader(running)
+		<-ended
+		return nil
+	}
+	family := s.familyOf(running.Pid)
+	_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it is no leader
+	_, err := family.signal(unix.SIGTERM)
+	timer := time.NewTimer(o.Grace)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-o.Kill:
+	}
+	err = errors.Join(err, family.kill())
+	killLeader(running)
+	<-ended
+	return errors.Join(err, family.kill()) // what it has started meanwhile
 }
 
 // killLeader kills a program, and what else is in its process group, which the

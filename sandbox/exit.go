@@ -41,3 +41,16 @@ func (e *Exit) addCgroup(group cgroup) error {
 	e.OutOfMemory, err = group.outOfMemory()
 	return err
 }
+
+// addKills notes that the kernel has killed processes for want of memory since before.
+func (e *Exit) addKills(group cgroup, before int64) error {
+	kills := group.oomKills() - before
+	if kills <= 0 {
+		return nil
+	}
+	var err error
+	e.OOM, e.Usage.OOMKills = true, kills
+	e.OutOfMemory, err = group.outOfMemory()
+	e.OutOfMemory.Kills = kills
+	return err
+}

@@ -71,6 +71,13 @@ func (c cgroup) outOfMemory() (OutOfMemory, error) {
 	return oom, nil
 }
 
+// oomKills counts the processes of the step that the kernel has killed for want of memory; 0 also
+// where it does not tell.
+func (c cgroup) oomKills() int64 {
+	r := &counters{}
+	return r.keyed(c.file("memory", "memory.oom_control", "memory.events"))["oom_kill"]
+}
+
 // lookAbove goes up to the tree's root, which has no limit: that is
 // /sys/fs/cgroup, or, in v1, the memory controller's directory there.
 func (r *counters) lookAbove(group string, v1 bool, oom *OutOfMemory) {

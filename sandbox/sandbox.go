@@ -239,6 +239,9 @@ func (s *Sandbox) ReadFile(name string) ([]byte, error) {
 	return readInRootfs(filepath.Join(s.bundle, "rootfs"), strings.TrimPrefix(name, "/"))
 }
 
+// Image is the step's image, as the user wrote it.
+func (s *Sandbox) Image() string { return s.step.Image }
+
 // Terminal is the step's terminal, nil when it has none.
 func (s *Sandbox) Terminal() *Terminal { return s.term }
 

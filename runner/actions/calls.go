@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 
@@ -93,7 +94,7 @@ func (s *server) script(ctx context.Context, serving *engine.Serving, c *Contain
 	if serving.Ended(jobName) != nil {
 		return failed(errors.New(s.diary.ended(jobName)))
 	}
-	exit, err := serving.Exec(ctx, joined, o)
+	exit, err := serving.Exec(ctx, joined, s.nameOf(c, "script"), o)
 	var command *sandbox.CommandError
 	switch {
 	case errors.As(err, &command):
@@ -101,7 +102,24 @@ func (s *server) script(ctx context.Context, serving *engine.Serving, c *Contain
 	case err != nil:
 		return failed(err)
 	}
-	return answer{Code: exit.Code}
+	a := answer{Code: exit.Code}
+	switch oom := "out of memory: " + exit.OutOfMemory.String(); {
+	case exit.OOM && exit.Code != 0:
+		a.Error = oom
+	case exit.OOM:
+		a.Warnings = []string{oom + ", although the step succeeded"}
+	}
+	return a
+}
+
+// nameOf names a call in the job's record: the number of the call, and the step as the runner
+// knows it, such as __run_2 (the variable GITHUB_ACTION).
+func (s *server) nameOf(c *Container, kind string) string {
+	name := fmt.Sprintf("%s-%d", kind, s.count.Add(1))
+	if id := c.Environment["GITHUB_ACTION"]; id != "" {
+		name += " (" + id + ")"
+	}
+	return name
 }
 
 // container runs a container beside those of the job.
@@ -130,7 +148,7 @@ func (s *server) admitContainer(serving *engine.Serving, c *Container) (*job, *p
 		return nil, nil, err
 	}
 	c.Ports = nil // the runner's own hook does not publish them either
-	step, err := j.step(c, "container")
+	step, err := j.step(c, fmt.Sprintf("container-%d", s.count.Add(1)))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stepexec/stepexec/beneath"
@@ -112,6 +113,7 @@ type server struct {
 	kill     chan struct{}           // closed: what runs is killed without grace
 	ending   context.Context         // ends when the job shall end
 	end      context.CancelCauseFunc // ends it
+	count    atomic.Int64            // calls that run something
 	calls    sync.WaitGroup          // those that use serving
 
 	mu      sync.Mutex

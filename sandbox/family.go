@@ -1,0 +1,110 @@
+package sandbox
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// kin is what /proc says of a process (proc_pid_stat(5)).
+type kin struct {
+	parent, session int
+	started         uint64 // clock ticks after the boot
+}
+
+// kinOf reads what is known of a process; false: it has ended.
+func kinOf(pid int) (kin, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return kin{}, false
+	}
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:]) // the name may have spaces
+	if len(fields) < 20 {
+		return kin{}, false
+	}
+	var k kin
+	k.parent, _ = strconv.Atoi(string(fields[1]))
+	k.session, _ = strconv.Atoi(string(fields[3]))
+	k.started, _ = strconv.ParseUint(string(fields[19]), 10, 64)
+	return k, true
+}
+
+// family finds the processes that a program executed in a sandbox has started, also those in
+// sessions of their own and those whose parents have ended.
+type family struct {
+	box    *Sandbox
+	leader int
+	since  uint64 // when the leader was started
+}
+
+func (s *Sandbox) familyOf(leader int) family {
+	k, _ := kinOf(leader) // of one that has ended, nothing is left to be found by its start
+	return family{box: s, leader: leader, since: k.started}
+}
+
+// members are the living processes of the family but the leader. A process whose parents have
+// ended belongs to it if it was started after the leader and is not in the session of the
+// sandbox's own command, which may start workers at any time.
+func (f *family) members() ([]int, error) {
+	pids, err := f.box.pids()
+	if err != nil {
+		return nil, err
+	}
+	init := f.box.init.Pid
+	all := map[int]kin{}
+	for pid := range pids {
+		if k, ok := kinOf(pid); ok {
+			all[pid] = k
+		}
+	}
+	own := all[init].session
+	belongs := func(pid int) bool {
+		for range len(all) { // parents form no circle, but the pictures of two moments may
+			k, known := all[pid]
+			switch {
+			case pid == f.leader || known && k.session == f.leader:
+				return true
+			case !known || pid == init:
+				return false
+			case k.parent == init || k.parent == 0 || k.parent == 1:
+				return f.since > 0 && k.started >= f.since && k.session != own
+			}
+			pid = k.parent
+		}
+		return false
+	}
+	var members []int
+	for pid := range all {
+		if pid != f.leader && pid != init && belongs(pid) {
+			members = append(members, pid)
+		}
+	}
+	return members, nil
+}
+
+// mostRounds bounds how often end looks for processes that others have started meanwhile.
+const mostRounds = 5
+
+// signal sends a signal to the members.
+func (f *family) signal(sig unix.Signal) (found bool, err error) {
+	members, err := f.members()
+	if err != nil || len(members) == 0 {
+		return false, err
+	}
+	held, err := f.box.signalSome(members, sig)
+	closeFDs(held)
+	return true, err
+}
+
+// kill kills the members, and those that they start meanwhile.
+func (f *family) kill() error {
+	for range mostRounds {
+		if found, err := f.signal(unix.SIGKILL); err != nil || !found {
+			return err
+		}
+	}
+	return nil
+}
