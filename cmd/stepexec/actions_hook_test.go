@@ -331,7 +331,7 @@ func TestHookRefusesWhatItCannotDo(t *testing.T) {
 		{"image that is missing", "prepare_job", service("image", r.image+":none"), 125, "busybox:none"},
 		{"image of this machine", "prepare_job", service("image", "rootfs:/"), 125, "rootfs:/"},
 		{"neither image nor Dockerfile", "run_container_step", map[string]any{}, 125, "neither an image nor a Dockerfile"},
-		{"Dockerfile", "run_container_step", map[string]any{"dockerfile": "/x/Dockerfile"}, 125, "stepexec builds no images"},
+		{"Dockerfile that is not there", "run_container_step", map[string]any{"dockerfile": "/x/Dockerfile"}, 125, "/x/Dockerfile"},
 		{"option that is unknown", "prepare_job", service("createOptions", "--cpus 1 --blink"), 125, "unknown flag: --blink"},
 		{"option with a bad value", "prepare_job", service("createOptions", "--memory lots"), 125, "--memory"},
 		{"word that is no option", "prepare_job", service("createOptions", "--cpus 1 more"), 125, `"more" is no option`},

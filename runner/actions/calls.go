@@ -50,6 +50,14 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 			if err := s.diary.writeLogs(streams[0]); err != nil {
 				a = failed(err)
 			}
+		case c.Load != nil:
+			stored, err := serving.Load(ctx, c.Load.Name, c.Load.File)
+			switch {
+			case err != nil:
+				a = failed(err)
+			case !stored:
+				a.Code = 1
+			}
 		case c.Script != nil:
 			a = s.script(ctx, serving, c.Script, streams)
 		case c.Container != nil:

@@ -1,6 +1,7 @@
 package actions
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -91,8 +92,10 @@ func newJob(args *Args, read ReadOptions, network string) (*job, error) {
 func (j *job) step(c *Container, name string) (*pipeline.Step, error) {
 	switch {
 	case c.Dockerfile != "":
-		return nil, fmt.Errorf("it is to be built from %s, and stepexec builds no images (build it in a workflow of its own, push it to a registry and name it: image: docker://REGISTRY/NAME)", c.Dockerfile)
-	case c.Image == "":
+		return nil, fmt.Errorf("it is to be built from %s: only actions are built, not the containers of a job", c.Dockerfile)
+	case strings.Contains(c.Image, builtName):
+		return nil, fmt.Errorf("image %s: what was built for an action is for that action alone", c.Image)
+	case c.Image == "" && c.Built == "":
 		return nil, errors.New("the runner names neither an image nor a Dockerfile")
 	}
 	words, err := splitOptions(c.CreateOptions)
@@ -105,10 +108,13 @@ func (j *job) step(c *Container, name string) (*pipeline.Step, error) {
 	}
 	j.warnings = append(j.warnings, options.Warnings...)
 	step, err := pipeline.ParseStep(append([]pipeline.Flag{
-		{Name: "image", Key: "image", Value: strings.TrimPrefix(c.Image, "docker://")}, {Name: "name", Key: "name", Value: name},
+		{Name: "image", Key: "image", Value: cmp.Or(c.Built, strings.TrimPrefix(c.Image, "docker://"))}, {Name: "name", Key: "name", Value: name},
 	}, options.Flags...))
 	if err != nil {
 		return nil, err
+	}
+	if c.Built != "" {
+		step.Pull = pipeline.PullNever
 	}
 	step.Ready = options.Ready
 	if step.Network == "" {

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// writeAction writes the files of an action as the runner keeps it, and returns its Dockerfile.
+func (r *hookRunner) writeAction(t *testing.T, name string, files map[string]string) string {
+	t.Helper()
+	dir := filepath.Join(r.dir, "work/_actions", name)
+	for file, text := range files {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "Dockerfile")
+}
+
+// insecure lets buildah ask a test's registry without TLS.
+func insecure(t *testing.T, host string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "registries.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "[[registry]]\nlocation = %q\ninsecure = true\n", host), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", file)
+}
+
+func TestHookBuildsActions(t *testing.T) {
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Skip("no buildah: apt-get install buildah")
+	}
+	host := hookImages(t)
+	insecure(t, host)
+	r := newHookRunner(t, host)
+	hello := r.writeAction(t, "octo/hello/v1", map[string]string{
+		"Dockerfile":    "FROM " + r.image + "\nCOPY entrypoint.sh /entrypoint.sh\nENTRYPOINT [\"/entrypoint.sh\"]\n",
+		"entrypoint.sh": "#!/bin/sh -l\necho \"Hello $1\"\necho \"time=$INPUT_WHO\" >> $GITHUB_OUTPUT\n",
+	})
+	stages := r.writeAction(t, "octo/stages/v2", map[string]string{
+		"Dockerfile":  "FROM " + r.image + " AS build\nWORKDIR /src\nCOPY src/ .\nRUN mkdir /out && cat part-* > /out/tool && echo ::error::not-for-the-runner\nFROM " + r.image + "\nCOPY --from=build /out/tool /usr/local/bin/tool\nUSER 1000\nENTRYPOINT [\"sh\", \"/usr/local/bin/tool\"]\n",
+		"src/part-1":  "id -u\n",
+		"src/part-2":  "echo built in stages\n",
+		"cleanup.sh":  "echo post\n",
+		".dockerfile": "",
+	})
+	args := r.writeAction(t, "octo/args/v3", map[string]string{
+		"Dockerfile": "ARG BASE=" + r.image + "\nFROM $BASE\nARG VERSION=1.2\nENV TOOL_VERSION=$VERSION\nCOPY post.sh /\nCMD [\"sh\", \"-c\", \"echo version $TOOL_VERSION\"]\n",
+		"post.sh":    "echo cleaned up\n",
+	})
+	output := filepath.Join(r.dir, "work/_temp/output")
+	run := func(dockerfile string, change map[string]any) hookResult {
+		t.Helper()
+		step := r.example(t, "run_container_step")
+		for _, key := range []string{"image", "entryPoint", "entryPointArgs"} {
+			delete(step, key)
+		}
+		step["dockerfile"] = dockerfile
+		step["systemMountVolumes"] = []any{map[string]any{"sourceVolumePath": filepath.Join(r.dir, "work/_temp"), "targetVolumePath": "/github/file_commands"}}
+		step["environmentVariables"] = map[string]any{"GITHUB_OUTPUT": "/github/file_commands/output", "INPUT_WHO": "now"}
+		for key, value := range change {
+			step[key] = value
+		}
+		return r.call(t, "run_container_step", step)
+	}
+	for _, job := range []string{"of a job without containers", "of a job"} {
+		if job == "of a job" {
+			r.prepare(t, nil)
+		}
+		got := run(hello, map[string]any{"entryPointArgs": []string{`"Mona`, `Lisa"`}})
+		if got.code != 0 || !strings.HasPrefix(got.out, "::group::build "+hello+"\n::stop-commands::") || !strings.HasSuffix(got.out, "::endgroup::\nHello Mona Lisa\n") {
+			t.Errorf("%s: FROM and COPY: %d, %s", job, got.code, got.out)
+		}
+		if data, err := os.ReadFile(output); err != nil || !strings.Contains(string(data), "time=now\n") {
+			t.Errorf("%s: $GITHUB_OUTPUT: %v, %q", job, err, data)
+		}
+		if got := run(stages, nil); got.code != 0 || !strings.HasSuffix(got.out, "::endgroup::\n1000\nbuilt in stages\n") {
+			t.Errorf("%s: several stages: %d, %s", job, got.code, got.out)
+		}
+		if got := run(args, nil); got.code != 0 || !strings.HasSuffix(got.out, "::endgroup::\nversion 1.2\n") {
+			t.Errorf("%s: ARG: %d, %s", job, got.code, got.out)
+		}
+		if got := run(args, map[string]any{"entryPoint": "sh", "entryPointArgs": []string{"/post.sh"}}); got.code != 0 || !strings.HasSuffix(got.out, "::endgroup::\ncleaned up\n") {
+			t.Errorf("%s: the action's post entrypoint: %d, %s", job, got.code, got.out)
+		}
+	}
+	r.writeAction(t, "octo/hello/v1", map[string]string{"entrypoint.sh": "#!/bin/sh\necho changed\n"})
+	if got := run(hello, nil); got.code != 0 || !strings.HasSuffix(got.out, "::endgroup::\nchanged\n") {
+		t.Errorf("a changed context: %d, %s", got.code, got.out)
+	}
+	broken := r.writeAction(t, "octo/broken/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN exit 3\n"})
+	if got := run(broken, nil); got.code != 125 || !strings.Contains(got.out, "::error::stepexec: build the action's image from "+broken) {
+		t.Errorf("a build that fails: %d, %s", got.code, got.out)
+	}
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.Mkdir(outside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(outside, "Dockerfile"), []byte("FROM "+r.image+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(r.dir, "work/repo/repo/link")); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(filepath.Join(r.dir, "work/repo/repo/link/Dockerfile"), nil); got.code != 125 || !strings.Contains(got.out, "outside of the runner's work folder") {
+		t.Errorf("a link out of the work folder: %d, %s", got.code, got.out)
+	}
+}
+
+func TestHookSaysThatThereIsNothingToBuildActionsWith(t *testing.T) {
+	r := newHookRunner(t, "127.0.0.1:1")
+	dockerfile := r.writeAction(t, "octo/hello/v1", map[string]string{"Dockerfile": "FROM scratch\n"})
+	bin := t.TempDir()
+	for _, program := range []string{"bash", "sh", "runc", "newuidmap", "newgidmap"} {
+		if path, err := exec.LookPath(program); err == nil {
+			if err := os.Symlink(path, filepath.Join(bin, program)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stepexec := os.Getenv("STEPEXEC")
+	t.Setenv("PATH", bin+":"+filepath.Dir(stepexec))
+	if got := r.call(t, "run_container_step", map[string]any{"dockerfile": dockerfile}); got.code != 125 || !strings.Contains(got.out, "there is no buildah to build it (apt-get install buildah;") {
+		t.Errorf("%d, %s", got.code, got.out)
+	}
+}

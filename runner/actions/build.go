@@ -1,0 +1,156 @@
+package actions
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// builtName is in front of the names of images that the hook has built. No registry has the host.
+const builtName = "actions.stepexec.invalid/built:"
+
+// buildGrace is the time that a build has to end after a cancel.
+const buildGrace = 3 * time.Second
+
+// builder builds the image of an action with a Dockerfile. buildah builds it, as the user who
+// runs the runner, and keeps each of its layers by the content of the context and of the base.
+type builder struct {
+	program string
+	dir     string // buildah's own storage, of this state root
+	hook    *Hook
+}
+
+func (h *Hook) builder(dockerfile string) (*builder, error) {
+	program, err := exec.LookPath("buildah")
+	if err != nil {
+		return nil, fmt.Errorf("the action's image is to be built from %s, and there is no buildah to build it (apt-get install buildah; or build it in a workflow of its own, push it to a registry and name it: image: docker://REGISTRY/NAME)", dockerfile)
+	}
+	return &builder{program: program, dir: filepath.Join(h.Root, "buildah"), hook: h}, nil
+}
+
+// context checks where a Dockerfile is. A job writes to the work folder: a link in it must not
+// make the files of the machine, or of other jobs, a part of an image.
+func (b *builder) context(dockerfile string, f *folders) (string, error) {
+	if f.Work == "" {
+		return "", errors.New("the runner's work folder is not known")
+	}
+	work, err := filepath.EvalSymlinks(f.Work)
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(dockerfile))
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Lstat(filepath.Join(dir, filepath.Base(dockerfile)))
+	switch {
+	case err != nil:
+		return "", err
+	case !isBelow(dir, work):
+		return "", errors.New("it is outside of the runner's work folder")
+	case !info.Mode().IsRegular():
+		return "", errors.New("it is not a regular file")
+	}
+	return dir, nil
+}
+
+// build builds an image and returns its ID. The runner's log has what buildah prints in a fold.
+func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id string, err error) {
+	dir, err := b.context(dockerfile, f)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return "", err
+	}
+	out, err := os.CreateTemp(b.dir, "id-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, out.Close(), os.Remove(out.Name())) }()
+	token := rand.Text()
+	fmt.Fprintf(b.hook.Stdout, "::group::build %s\n::stop-commands::%s\n", escaped(dockerfile), token)
+	err = b.run(ctx, b.hook.Stdout, "build", "--layers", "--pull", "--iidfile", out.Name(), "--file", filepath.Join(dir, filepath.Base(dockerfile)), dir)
+	fmt.Fprintf(b.hook.Stdout, "::%s::\n::endgroup::\n", token)
+	if err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(out.Name())
+	id = strings.TrimPrefix(strings.TrimSpace(string(data)), "sha256:")
+	if err == nil && id == "" {
+		err = errors.New("buildah does not say what it has built")
+	}
+	return id, err
+}
+
+// save writes an image as an OCI archive.
+func (b *builder) save(ctx context.Context, id, file string) error {
+	var said bytes.Buffer
+	if err := b.run(ctx, &said, "push", "--quiet", id, "oci-archive:"+file); err != nil {
+		return fmt.Errorf("save what was built: %w: %s", err, strings.TrimSpace(said.String()))
+	}
+	return nil
+}
+
+func (b *builder) run(ctx context.Context, out interface{ Write([]byte) (int, error) }, args ...string) error {
+	cmd := exec.CommandContext(ctx, b.program, append([]string{"--root", filepath.Join(b.dir, "storage"), "--runroot", filepath.Join(b.dir, "run")}, args...)...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = buildGrace
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("buildah %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// built has an image built for a container that has a Dockerfile, and the job's store take it.
+func (h *Hook) built(ctx context.Context, folder string, c *Container) error {
+	dockerfile := c.Dockerfile
+	b, err := h.builder(dockerfile)
+	if err != nil {
+		return err
+	}
+	f := foldersOf(h.Env, c)
+	id, err := b.build(ctx, dockerfile, &f)
+	if err != nil {
+		return fmt.Errorf("build the action's image from %s: %w", dockerfile, err)
+	}
+	name, file := builtName+id, filepath.Join(folder, "built-"+id+".tar")
+	isStored, err := h.ask(ctx, folder, &call{Load: &load{Name: name}})
+	if err != nil || isStored {
+		c.Dockerfile, c.Built = "", name
+		return err
+	}
+	defer os.Remove(file)
+	if err := b.save(ctx, id, file); err != nil {
+		return err
+	}
+	_, err = h.ask(ctx, folder, &call{Load: &load{Name: name, File: file}})
+	c.Dockerfile, c.Built = "", name
+	return err
+}
+
+// ask has a keeper do something that prints nothing; true: it did.
+func (h *Hook) ask(ctx context.Context, folder string, what *call) (bool, error) {
+	conn, err := dial(folder)
+	if err != nil {
+		return false, jobGone(err)
+	}
+	defer conn.Close()
+	a, err := h.relayed(func(stdout, stderr *os.File) (answer, error) { return what.request(ctx, conn, stdout, stderr) })
+	if err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+	}
+	return a.Code == 0, err
+}
