@@ -31,7 +31,22 @@ func newActionsRun(kill <-chan struct{}) *cobra.Command {
 			if err != nil {
 				return tellGitHub(err)
 			}
-			return run.RunE(run, run.Flags().Args())
+			err = run.RunE(run, run.Flags().Args())
+			if !isDryRun(run) {
+				return err
+			}
+			shown, openErr := (&outputFlags{format: "github"}).open(os.Stdout) // the plan is shown already
+			if openErr != nil {
+				return errors.Join(err, openErr)
+			}
+			code, exit := event.CodeError, exitError(0)
+			switch {
+			case err == nil:
+				code = 0
+			case errors.As(err, &exit):
+				code = int(exit)
+			}
+			return errors.Join(err, shown.End(code))
 		},
 	}
 }

@@ -62,6 +62,7 @@ jobs:
         continue-on-error: true
         with:
           file: pipeline.yml
+          report: junit.xml
           root: %[1]s
           binary: %[2]s
           env: |
@@ -255,5 +256,27 @@ func TestActionSaysWhatIsWrongBeforeAnythingRuns(t *testing.T) {
 				t.Errorf("%v, outputs %q", err, data)
 			}
 		})
+	}
+}
+
+// The program becomes the step of the action, whose variables are the inputs.
+func TestActionShowsADryRun(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "good.yml"), []byte("steps: [{name: build, image: 'oci:nowhere', commands: ['true']}]\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "bad.yml"), []byte("stages: []\n"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string][]string{"good.yml": {"build", "exit-code=0\nstatus=success\n"}, "bad.yml": {"bad.yml:1:1", "exit-code=125\nstatus=error\n"}} {
+		output := filepath.Join(t.TempDir(), "output")
+		cmd := exec.Command("stepexec", "actions-run")
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "INPUT_FILE="+file, "INPUT_DRY_RUN=true", "INPUT_REPORT=r.md", "RUNNER_TEMP="+dir, "GITHUB_OUTPUT="+output, "GITHUB_ACTIONS=true", "STEPEXEC_SETTINGS=/dev/null")
+		out, err := cmd.CombinedOutput()
+		outputs, readErr := os.ReadFile(output)
+		if (err == nil) != (file == "good.yml") || readErr != nil || !strings.Contains(string(out), want[0]) || !strings.HasPrefix(string(outputs), want[1]) {
+			t.Errorf("%s: %v: %s\noutputs: %v, %s", file, err, out, readErr, outputs)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,14 +120,15 @@ func (r reported) End(code int) error {
 	return errors.Join(err, r.display.End(code))
 }
 
-// path is that of the first report, "" without any.
+// path is that of the first report in JSON, for programs, or of the first at all; "" without any.
 func (r *reports) path() string {
 	if len(r.files) == 0 {
 		return ""
 	}
-	path, err := filepath.Abs(r.files[0].name)
+	file := r.files[max(0, slices.IndexFunc(r.files, func(f *reportFile) bool { return f.kind == report.KindJSON }))]
+	path, err := filepath.Abs(file.name)
 	if err != nil {
-		return r.files[0].name
+		return file.name
 	}
 	return path
 }

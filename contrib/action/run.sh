@@ -2,6 +2,7 @@
 # runner's signals. The inputs are in INPUT_*, which stepexec reads by itself: what is
 # secret among them must not get into a command line.
 set -euo pipefail
+STEPEXEC_ACTION=${GITHUB_ACTION_PATH:?this is run by action.yml}
 
 fail() {
 	echo "::error title=stepexec::$1"

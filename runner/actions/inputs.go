@@ -15,21 +15,31 @@ const graceOfCancel = "5s"
 // not become a command line, which every user of the machine may read. No error
 // holds a value of env or secrets.
 func RunArguments(input func(name string) string) ([]string, error) {
-	r := &reader{input: input, args: []string{"--output=github", "--grace=" + graceOfCancel}}
+	r := &reader{input: input}
+	isDry := r.isTrue("DRY_RUN")
+	if isDry { // nothing runs: there are no groups of steps, and there is nothing to report
+		r.args = append(r.args, "--dry-run")
+	} else {
+		r.args = append(r.args, "--output=github")
+	}
+	r.args = append(r.args, "--grace="+graceOfCancel)
 	r.each("only", "STEPS")
+	r.each("only", "INCLUDE")
 	r.each("skip", "EXCLUDE")
 	r.each("pipeline", "PIPELINE")
 	r.variables("env", "env")
 	r.variables("secret", "secrets")
-	for _, flag := range []string{"pull", "platform", "timeout", "root"} {
+	for _, flag := range []string{"pull", "platform", "network", "timeout", "root"} {
 		if value := strings.TrimSpace(r.value(strings.ToUpper(flag))); value != "" {
 			r.add(flag, value)
 		}
 	}
+	r.cacheDir()
 	r.truth("fail-fast", "FAIL_FAST")
-	r.truth("dry-run", "DRY_RUN")
-	r.truth("github-step-commands", "STEP_COMMANDS")
-	r.reports()
+	if !isDry {
+		r.truth("github-step-commands", "STEP_COMMANDS")
+		r.reports()
+	}
 	r.args = append(r.args, lines(r.value("ARGS"))...)
 	if file := strings.TrimSpace(r.value("FILE")); file != "" {
 		r.args = append(r.args, "--", file)
@@ -67,12 +77,31 @@ func (r *reader) each(flag, name string) {
 
 // truth adds a flag when its input is true.
 func (r *reader) truth(flag, name string) {
+	if r.isTrue(name) {
+		r.args = append(r.args, "--"+flag)
+	}
+}
+
+func (r *reader) isTrue(name string) bool {
 	switch value := strings.TrimSpace(r.value(name)); value {
 	case "", "false":
 	case "true":
-		r.args = append(r.args, "--"+flag)
+		return true
 	default:
 		r.fail("input %s: %q must be true or false", strings.ToLower(strings.ReplaceAll(name, "_", "-")), value)
+	}
+	return false
+}
+
+// cacheDir is the input root by the name that other actions have for what is kept between jobs.
+func (r *reader) cacheDir() {
+	dir, root := strings.TrimSpace(r.value("CACHE_DIR")), strings.TrimSpace(r.value("ROOT"))
+	switch {
+	case dir == "" || dir == root:
+	case root == "":
+		r.add("root", dir)
+	default:
+		r.fail("inputs root and cache-dir: they are the same folder, and two are given (leave one out)")
 	}
 }
 

@@ -29,6 +29,8 @@ func TestInputsBecomeArguments(t *testing.T) {
 			[]string{"--pull=never", "--platform=linux/arm64", "--timeout=10m", "--root=/x y"}},
 		{"switches", map[string]string{"FAIL_FAST": "true", "DRY_RUN": "false", "STEP_COMMANDS": "true"},
 			[]string{"--fail-fast", "--github-step-commands"}},
+		{"the words of other actions", map[string]string{"INCLUDE": "build", "NETWORK": "private", "CACHE_DIR": "/cache"},
+			[]string{"--only=build", "--network=private", "--root=/cache"}},
 		{"a JSON report where there is none", map[string]string{"REPORT": "out/junit.xml", "RUNNER_TEMP": "/t", "STEPEXEC_ACTION_ID": "7"},
 			[]string{"--report=out/junit.xml", "--report=/t/stepexec-report-7.json"}},
 		{"a JSON report of one's own", map[string]string{"REPORT": "r.json", "RUNNER_TEMP": "/t"}, []string{"--report=r.json"}},
@@ -43,6 +45,13 @@ func TestInputsBecomeArguments(t *testing.T) {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
+	}
+}
+
+func TestADryRunHasNeitherGroupsNorReports(t *testing.T) {
+	got, err := actions.RunArguments(environment(map[string]string{"DRY_RUN": "true", "REPORT": "r.md", "RUNNER_TEMP": "/t", "STEP_COMMANDS": "true"}))
+	if want := []string{"--dry-run", "--grace=5s"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %q; want %q", err, got, want)
 	}
 }
 
