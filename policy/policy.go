@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/stepexec/stepexec/egress"
 	"github.com/stepexec/stepexec/signature"
 )
@@ -134,24 +136,34 @@ func FromServer(t Trust) (*Policy, error) {
 const ActionsVolumes = "github."
 
 // Actions is for the jobs of GitHub Actions: what [Untrusted] allows, setuid programs, named volumes, which are
-// caches apart from all others, and the runner's own folders, some for writing and some for
-// reading. No folder may be one that a job could replace by a link: name the folder above it.
+// caches apart from all others. The runner's own folders are added with Allowing.
 // hostNetwork is for a runner that puts jobs on the host's network.
-func Actions(write, read []string, hostNetwork bool) *Policy {
+func Actions(hostNetwork bool) *Policy {
 	p := Untrusted()
 	if hostNetwork {
 		p.rules.networks = append(p.rules.networks, "host")
 	}
 	p.name, p.rules.volumes = "actions", ActionsVolumes
 	p.rules.allowNewPrivileges = true // which every container has, as with docker
-	for _, folder := range write {
-		p.rules.mounts = append(p.rules.mounts, hostPath{folder, true})
-	}
-	for _, folder := range read {
-		p.rules.mounts = append(p.rules.mounts, hostPath{folder, false})
-	}
 	p.rules.ports = []portRange{{address: loopback, first: 1, last: 65535}}
 	return p
+}
+
+// Allowing is the policy with folders of the host that steps may also mount, some for writing and
+// some for reading: those of whoever hands out the work, which mounts them by itself.
+func (p *Policy) Allowing(write, read []string) *Policy {
+	if p.all {
+		return p
+	}
+	more := *p
+	more.rules.mounts = slices.Clone(p.rules.mounts)
+	for _, folder := range write {
+		more.rules.mounts = append(more.rules.mounts, hostPath{folder, true})
+	}
+	for _, folder := range read {
+		more.rules.mounts = append(more.rules.mounts, hostPath{folder, false})
+	}
+	return &more
 }
 
 // roots are the host directories that the policy lets steps use, links resolved.

@@ -20,11 +20,16 @@ type Work struct {
 	Pipeline *pipeline.Pipeline
 	Inputs   pipeline.Inputs
 	Default  *policy.Policy                               // what it may ask for where the runner's administrator says nothing; nil: policy.Untrusted
+	Own      Folders                                      // of the runner that the work comes from
 	Logins   map[string]pull.Login                        // at registries, by their hosts
 	Events   func(event.Event)                            // listener, called one event at a time; nil: nobody listens
 	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
 	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 }
+
+// Folders are folders of this machine that a server's runner mounts by itself, whatever the
+// administrator's policy says of other folders.
+type Folders struct{ Write, Read []string }
 
 // Bench is what a runner runs work with.
 type Bench struct {
@@ -47,7 +52,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return err
 	}
-	rules := cmp.Or(b.Rules, work.Default, policy.Untrusted())
+	rules := cmp.Or(b.Rules, work.Default, policy.Untrusted()).Allowing(work.Own.Write, work.Own.Read)
 	admitted, err := rules.Plan(work.Pipeline, work.Inputs, origin)
 	if err != nil {
 		return err

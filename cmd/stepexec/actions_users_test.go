@@ -69,3 +69,43 @@ func TestHookGivesTheWorkFoldersToTheContainersUser(t *testing.T) {
 		})
 	}
 }
+
+// The runner's own folders are mounted under any policy; what a workflow adds is not.
+func TestHookKeepsToAPolicyFile(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	for file, text := range map[string]string{"sample": "", "strict": "networks: [private]\nports: [\"127.0.0.1:1-65535\"]\n"} {
+		path := filepath.Join(t.TempDir(), "policy.yml")
+		if file == "sample" {
+			data, err := os.ReadFile("../../contrib/policy-hook.yml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = string(data)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.flags = "--policy " + path
+		args := r.withServices(t, r.serviceOf("exec sleep 1000", ""))
+		delete(args["container"].(map[string]any), "userMountVolumes")
+		if got := r.call(t, "prepare_job", args); got.code != 0 {
+			t.Errorf("%s: a job: %d, %s", file, got.code, got.out)
+		}
+		if got := r.script(t, ": > /__w/repo/repo/file && echo written"); got.out != "written\n" {
+			t.Errorf("%s: a script: %d, %s", file, got.code, got.out)
+		}
+		args["container"].(map[string]any)["userMountVolumes"] = []any{map[string]any{"sourceVolumePath": "/etc", "targetVolumePath": "/x"}}
+		if got := r.call(t, "prepare_job", args); got.code != 125 || !strings.Contains(got.out, "/etc") {
+			t.Errorf("%s: a mount of /etc: %d, %s", file, got.code, got.out)
+		}
+	}
+}
+
+func TestHookSaysWhatIsWrongWithTheRunnersFolder(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	cmd := r.command(t, map[string]any{"command": "prepare_job", "args": r.withServices(t)})
+	cmd.Env = append(cmd.Env, "RUNNER_TEMP="+filepath.Join(r.dir, "work"))
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "a runner's is WORK/_temp") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -77,7 +77,11 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	defer func() { err = errors.Join(err, out.Close(), os.Remove(out.Name())) }()
 	token := rand.Text()
 	fmt.Fprintf(b.hook.Stdout, "::group::build %s\n::stop-commands::%s\n", escaped(dockerfile), token)
-	err = b.run(ctx, b.hook.Stdout, "build", "--layers", "--pull", "--iidfile", out.Name(), "--file", filepath.Join(dir, filepath.Base(dockerfile)), dir)
+	args := []string{"build", "--layers", "--pull", "--iidfile", out.Name()}
+	if runc, err := exec.LookPath("runc"); err == nil { // buildah's own choice may not know this machine's cgroups
+		args = append(args, "--runtime", runc)
+	}
+	err = b.run(ctx, b.hook.Stdout, append(args, "--file", filepath.Join(dir, filepath.Base(dockerfile)), dir)...)
 	fmt.Fprintf(b.hook.Stdout, "::%s::\n::endgroup::\n", token)
 	if err != nil {
 		return "", err

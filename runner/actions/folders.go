@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/run"
 )
 
 // The names of folders that every runner has.
@@ -15,7 +15,7 @@ const (
 	externalsAt   = "/__e"      // where the runner mounts them
 )
 
-// folders are the runner's own folders, which a job may use under the policy of the hook. None
+// folders are the runner's own folders, which a job may use under any policy. None
 // of them lies in a folder that a job may write into: a job could put a link in its place, and
 // the next job would mount what the link names.
 type folders struct {
@@ -50,16 +50,15 @@ func foldersOf(env func(string) string, containers ...*Container) folders {
 	return f
 }
 
-// policy is what a job may ask for where the administrator has named no other policy.
-// hostNetwork says that the administrator has put jobs on the host's network.
-func (f *folders) policy(hostNetwork bool) *policy.Policy {
-	var write []string
+// own are the folders that a job may use under any policy: the runner mounts them by itself.
+func (f *folders) own() run.Folders {
+	own := run.Folders{Read: f.Read}
 	for _, folder := range []string{f.Work, f.Tools} {
 		if folder != "" {
-			write = append(write, folder)
+			own.Write = append(own.Write, folder)
 		}
 	}
-	return policy.Actions(write, f.Read, hostNetwork)
+	return own
 }
 
 // clean is an absolute path in its shortest form; "" for any other path and for the root.

@@ -18,6 +18,7 @@ import (
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/sandbox"
@@ -90,8 +91,11 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	})()
 	err = k.Execute(ctx, run.Work{
 		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.event, Serve: s.serve,
-		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/", LookupEnv: os.LookupEnv}, Default: o.Folders.policy(o.Network == sandbox.NetworkHost),
+		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/", LookupEnv: os.LookupEnv}, Own: o.Folders.own(), Default: policy.Actions(o.Network == sandbox.NetworkHost),
 	})
+	if err != nil && o.Folders.Work == "" {
+		err = fmt.Errorf("%w (RUNNER_TEMP is %q: a runner's is WORK/_temp, with GITHUB_WORKSPACE below WORK; without such a work folder no folder of this machine may be mounted)", err, o.Temp)
+	}
 	if cause := context.Cause(ending); cause != nil && !s.start.isReady() {
 		return errors.Join(cause, err)
 	}
