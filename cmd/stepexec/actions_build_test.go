@@ -101,6 +101,9 @@ func TestHookBuildsActions(t *testing.T) {
 	if got := run(broken, nil); got.code != 125 || !strings.Contains(got.out, "::error::stepexec: build the action's image from "+broken) {
 		t.Errorf("a build that fails: %d, %s", got.code, got.out)
 	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
+		t.Errorf("a build that failed has left mounts: %v", err)
+	}
 	outside := filepath.Join(t.TempDir(), "secret")
 	if err := os.Mkdir(outside, 0o755); err != nil {
 		t.Fatal(err)

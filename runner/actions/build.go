@@ -67,7 +67,7 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+	if err := b.clear(ctx); err != nil { // a build that was killed
 		return "", err
 	}
 	out, err := os.CreateTemp(b.dir, "id-")
@@ -84,7 +84,7 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	err = b.run(ctx, b.hook.Stdout, append(args, "--file", filepath.Join(dir, filepath.Base(dockerfile)), dir)...)
 	fmt.Fprintf(b.hook.Stdout, "::%s::\n::endgroup::\n", token)
 	if err != nil {
-		return "", err
+		return "", errors.Join(err, b.clear(context.WithoutCancel(ctx)))
 	}
 	data, err := os.ReadFile(out.Name())
 	id = strings.TrimPrefix(strings.TrimSpace(string(data)), "sha256:")
@@ -92,6 +92,15 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 		err = errors.New("buildah does not say what it has built")
 	}
 	return id, err
+}
+
+// clear removes the containers, and their mounts, that a build has left. Nobody else may build.
+func (b *builder) clear(ctx context.Context) error {
+	var said bytes.Buffer
+	if err := b.run(ctx, &said, "rm", "--all"); err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
+	}
+	return nil
 }
 
 // save writes an image as an OCI archive.
@@ -125,6 +134,14 @@ func (h *Hook) built(ctx context.Context, folder string, c *Container) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := lockFolder(ctx, b.dir) // one build at a time: see clear
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	f := foldersOf(h.Env, c)
 	id, err := b.build(ctx, dockerfile, &f)
 	if err != nil {
