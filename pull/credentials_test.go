@@ -162,7 +162,7 @@ func TestDockerAuthConfig(t *testing.T) {
 }
 
 func TestACredentialHelperThatHangsIsNamed(t *testing.T) {
-	dockerConfig(t, `{"credsStore": "test"}`, "sleep 1000")
+	dockerConfig(t, `{"credsStore": "test"}`, "exec sleep 1000")
 	err := resolveError(t, "127.0.0.1:1/x:1", pull.Options{Platform: "linux/amd64", HelperTimeout: 100 * time.Millisecond})
 	wantText(t, err, "credential helper docker-credential-test gave no answer within 100ms")
 }
