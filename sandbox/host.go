@@ -75,11 +75,12 @@ type Host struct {
 	capabilities []string
 	cdiDirs      []string
 	cgroups      []hierarchy
-	cgroup2      bool  // the machine has cgroup v2 alone
-	systemd      bool  // makes the steps' cgroups
-	noPivot      bool  // see Options
-	direct       bool  // starts and deletes containers without the runtime, see isDirect
-	leftovers    error // see Leftovers
+	cgroup2      bool          // the machine has cgroup v2 alone
+	systemd      bool          // makes the steps' cgroups
+	noPivot      bool          // see Options
+	preparing    chan struct{} // see newPlaces
+	direct       bool          // starts and deletes containers without the runtime, see isDirect
+	leftovers    error         // see Leftovers
 
 	rootless     bool        // this process is in a user namespace: its root is some user of the machine
 	delegated    []hierarchy // trees in which steps have groups, when rootless
@@ -123,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, fmt.Errorf("become the reaper of steps: %w", err)
 	}
 	host := &Host{runtime: runtime, capabilities: granted, cdiDirs: o.CDIDirs, cgroup2: hasOnlyCgroup2(), cgroups: trees, systemd: o.SystemdCgroup, noPivot: o.NoPivot,
-		rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn}
+		preparing: newPlaces(), rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn}
 	if host.warn == nil {
 		host.warn = func(string) {}
 	}

@@ -61,6 +61,12 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	select {
+	case h.preparing <- struct{}{}:
+		defer func() { <-h.preparing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	s := &Sandbox{host: h, step: step, id: h.containerID(step), cgroups: h.cgroups, noPivot: h.noPivot}
 	defer func() {
 		if err != nil {
