@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // parts are pieces of a layer that are fetched at once and handed over in order.
@@ -70,6 +72,7 @@ func (p *parts) begin(sources []*endpoint, memory []byte) {
 	d.part, d.limit = true, one.end()
 	p.running.Go(func() {
 		defer close(one.done)
+		defer crash.Recover(&one.err)
 		one.err = one.fetch(d)
 		one.sources = d.sources
 	})

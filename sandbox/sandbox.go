@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/stepexec/stepexec/beneath"
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
@@ -261,6 +262,7 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer crash.Recover(&waitErr)
 		_ = s.init.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
 		name = processName(s.init.Pid)
 		state, waitErr = s.init.Wait() // a pidfd wait: no polling, no pid reuse
@@ -333,9 +335,12 @@ func (s *Sandbox) deleteContainer() error {
 	}
 	s.deleted = make(chan error, 1)
 	go func() { // ends with awaitDelete
+		var err error
+		defer func() { s.deleted <- err }()
+		defer crash.Recover(&err)
 		ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
 		defer cancel()
-		s.deleted <- s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true})
+		err = s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true})
 	}()
 	if s.init == nil || s.hasLastHooks {
 		return s.awaitDelete()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // A pipeline runs the stages of a layer's stream at the same time, each one that reads ahead in a goroutine of
@@ -83,8 +85,10 @@ func (a *readAhead) run(r io.Reader, size int) {
 	}
 }
 
-// fill reads until p is full or the stream ends, with the reader's own error, or the pipeline does.
+// fill reads until p is full or the stream ends, with the reader's own error, or the pipeline does. A
+// panic of the reader is an error, too.
 func (a *readAhead) fill(r io.Reader, p []byte) (n int, err error) {
+	defer crash.Recover(&err)
 	const mostEmpty = 100 // reads in a row that bring nothing, as in package bufio
 	for empty := 0; n < len(p) && err == nil; {
 		select {

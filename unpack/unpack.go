@@ -12,6 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // A State is where a layer is on its way into the store.
@@ -68,7 +70,10 @@ func (s *Store) Unpack(ctx context.Context, layers []Layer, progress func(Progre
 			continue
 		}
 		started[l.DiffID] = true
-		group.Go(func() error { return s.unpackLayer(groupCtx, l, report) })
+		group.Go(func() (err error) {
+			defer crash.Recover(&err)
+			return s.unpackLayer(groupCtx, l, report)
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 const (
@@ -108,7 +110,7 @@ func (w *writers) start() {
 	for range min(runtime.GOMAXPROCS(0), maxWriters) {
 		w.ended.Go(func() {
 			for b := range w.queue {
-				w.write(b)
+				w.writeOrFail(b)
 				w.free <- b
 			}
 		})
@@ -125,6 +127,22 @@ func (w *writers) flush() {
 		w.queue <- w.batch // never blocks: there are no more batches than places
 		w.batch = nil
 	}
+}
+
+// writeOrFail writes all parts. A panic is the failure of the batch's first file.
+func (w *writers) writeOrFail(b *batch) {
+	if len(b.parts) == 0 {
+		return
+	}
+	first := b.parts[0].file
+	var panicked error
+	defer func() {
+		if panicked != nil {
+			w.fail(first, panicked)
+		}
+	}()
+	defer crash.Recover(&panicked)
+	w.write(b)
 }
 
 // write writes all parts, also after an error: they hold descriptors.
