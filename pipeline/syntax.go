@@ -71,6 +71,8 @@ func syntaxError(message string, data []byte) *Error {
 		e.Hint = "put a & anchor of that name before it, or quotes around it"
 	case strings.Contains(message, "tab character"), strings.Contains(message, "cannot start any token"):
 		e.tabIndent(data)
+	default:
+		e.bracket(data)
 	}
 	return e
 }
@@ -88,6 +90,20 @@ func aliasPosition(name string, data []byte) (line, column int) {
 	}
 	before := data[:at[2]]
 	return 1 + bytes.Count(before, []byte("\n")), utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
+}
+
+// bracket explains a command such as "- [[ -f x ]] || y", which YAML takes for a list with something
+// behind it, on the error's line or the one before.
+func (e *Error) bracket(data []byte) {
+	form := regexp.MustCompile(`^\s*-\s+(\[.*\]\s+\S.*?)\s*$`)
+	lines := bytes.Split(data, []byte("\n"))
+	for i := e.Line - 1; i >= 0 && i >= e.Line-2 && i < len(lines); i-- {
+		if match := form.FindSubmatch(lines[i]); match != nil {
+			e.Line, e.Column = i+1, 1+utf8.RuneCount(lines[i][:bytes.IndexByte(lines[i], '[')])
+			e.Hint = "a [ begins a list in YAML; put the command in quotes: - " + inQuotes(string(match[1]))
+			return
+		}
+	}
 }
 
 // tabIndent moves the error to the first line, from its own on, that is indented

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	// Imported here and in write*.go: the maintained twin, go.yaml.in/yaml/v3, is a change
 	// of these lines.
@@ -40,12 +41,13 @@ type loader struct {
 	cost int                  // of merge keys so far, which copy pairs
 	bomb bool                 // the limit is passed and reported
 
-	splices bool // an item <<: *LIST of a list stands for the items of that list
+	lines   [][]byte // of the file
+	splices bool     // an item <<: *LIST of a list stands for the items of that list
 }
 
 // load returns the root of the file's only document.
 func load(file string, data []byte) (*node, Errors) {
-	l := &loader{file: file, done: map[*yaml.Node]*node{}}
+	l := &loader{file: file, done: map[*yaml.Node]*node{}, lines: bytes.Split(data, []byte("\n"))}
 	document := l.document(data)
 	if document == nil {
 		return nil, l.errs
@@ -63,7 +65,7 @@ func (l *loader) fail(line, column int, message, hint string) {
 
 // loadAll returns the roots of the documents of a file.
 func loadAll(file string, data []byte, splices bool) ([]*node, Errors) {
-	l := &loader{file: file, done: map[*yaml.Node]*node{}, splices: splices}
+	l := &loader{file: file, done: map[*yaml.Node]*node{}, lines: bytes.Split(data, []byte("\n")), splices: splices}
 	if !l.checked(data) {
 		return nil, l.errs
 	}
@@ -173,6 +175,10 @@ func resolve(y *yaml.Node) *yaml.Node {
 
 func (l *loader) scalar(n *node, y *yaml.Node) {
 	n.kind, n.text, n.plain = nullKind, y.Value, y.Style == 0
+	if l.losesBang(y) {
+		l.fail(y.Line, y.Column, "the ! is a tag for YAML, and the value would lose it", "put it in quotes: "+inQuotes("! "+y.Value))
+		return
+	}
 	switch y.ShortTag() {
 	case "!!str", "!!timestamp", "!!merge":
 		n.kind = textKind
@@ -185,6 +191,19 @@ func (l *loader) scalar(n *node, y *yaml.Node) {
 		l.fail(y.Line, y.Column, fmt.Sprintf("tag %q is not supported", y.Tag), "remove it")
 	}
 }
+
+// losesBang reports whether a lone ! stands in front of a value, as in "- ! grep -q x file". It is
+// YAML's non-specific tag, which the library drops: the command would mean its opposite.
+func (l *loader) losesBang(y *yaml.Node) bool {
+	if y.Line < 1 || y.Line > len(l.lines) || y.Column < 1 {
+		return false
+	}
+	text := []rune(string(l.lines[y.Line-1]))
+	return y.Column < len(text) && text[y.Column-1] == '!' && (text[y.Column] == ' ' || text[y.Column] == '\t')
+}
+
+// inQuotes is a text as YAML has it in single quotes.
+func inQuotes(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func (l *loader) list(n *node, y *yaml.Node) {
 	for _, item := range y.Content {

@@ -43,6 +43,9 @@ func diagnose(root string, process *specs.Process) *programFault {
 				name, len(variable)-len(name)-1, maxString-2-len(name))
 		}
 	}
+	if fault := diagnoseTotal(process); fault != nil {
+		return fault
+	}
 	for i, argument := range process.Args {
 		if len(argument)+1 > maxString {
 			return unfit("its argument %d has %d bytes, and the kernel passes at most %d (pass it in a file)", i, len(argument), maxString-1)
@@ -53,6 +56,31 @@ func diagnose(root string, process *specs.Process) *programFault {
 		return nil
 	}
 	return diagnoseFile(root, process.Cwd, name, maxInterpreters)
+}
+
+// maxTotal is what the kernel takes of arguments and variables together, each with a zero byte and a
+// pointer: a quarter of the limit of the stack, which is 8 MiB nearly everywhere, and never more than
+// three quarters of 8 MiB (execve(2)).
+const maxTotal = 2 << 20
+
+// diagnoseTotal finds arguments and variables that are too long together.
+func diagnoseTotal(process *specs.Process) *programFault {
+	const pointer = 8
+	total, longest, name := 0, 0, ""
+	for _, argument := range process.Args {
+		total += len(argument) + 1 + pointer
+	}
+	for _, variable := range process.Env {
+		total += len(variable) + 1 + pointer
+		if len(variable) > longest {
+			longest = len(variable)
+			name, _, _ = strings.Cut(variable, "=")
+		}
+	}
+	if total <= maxTotal {
+		return nil
+	}
+	return unfit("its arguments and variables have %d bytes together, and the kernel passes about %d (the longest variable is %s with %d bytes: pass it as a file)", total, maxTotal, name, longest)
 }
 
 // findProgram looks a command up as execvp(3) does; "" means that it is not there.
