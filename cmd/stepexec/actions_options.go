@@ -104,30 +104,38 @@ func optionPorts(keys *stepKeys) (ports []pipeline.Port, err error) {
 	return ports, nil
 }
 
-// optionVolumes takes the volumes that have a name in place of a path of the host.
-func optionVolumes(keys *stepKeys) (named []actions.Volume, err error) {
+// optionVolumes takes the volumes that have a name in place of a path of the host, and those
+// without either.
+func optionVolumes(keys *stepKeys) (volumes []actions.Volume, err error) {
 	var paths []string
 	for _, flag := range keys.given {
-		if flag.Key != "volumes" {
-			continue
-		}
-		for _, text := range flag.Value.([]string) {
-			m, err := pipeline.ParseVolume(text)
-			switch {
-			case err != nil || filepath.IsAbs(m.Source):
-				paths = append(paths, text) // package pipeline says what is wrong
-			case strings.ContainsAny(m.Source, "/"), m.Source == ".", m.Source == "..":
-				return nil, fmt.Errorf("--volume %s: %q is a relative path, and a container has no directory that it is relative to (write ${{ github.workspace }}/%s, or a name without / for a volume)", text, m.Source, strings.TrimPrefix(path.Clean(m.Source), "../"))
-			default:
-				named = append(named, actions.Volume{Source: m.Source, Target: m.Destination, ReadOnly: slices.Contains(m.Options, "ro")})
+		switch flag.Key {
+		case "cache": // what --volume NAME:PATH is for stepexec step
+			for _, text := range flag.Value.([]string) {
+				name, place, _ := strings.Cut(text, ":")
+				place, readOnly := strings.CutSuffix(place, ":ro")
+				volumes = append(volumes, actions.Volume{Source: name, Target: place, ReadOnly: readOnly})
+			}
+		case "volumes":
+			for _, text := range flag.Value.([]string) {
+				m, err := pipeline.ParseVolume(text)
+				switch {
+				case err != nil || filepath.IsAbs(m.Source):
+					paths = append(paths, text) // package pipeline says what is wrong
+				case m.Source == "":
+					volumes = append(volumes, actions.Volume{Target: m.Destination})
+				default:
+					return nil, fmt.Errorf("--volume %s: %q is a relative path, and a container has no directory that it is relative to (write ${{ github.workspace }}/%s, or a name without / for a volume)", text, m.Source, strings.TrimPrefix(path.Clean(m.Source), "../"))
+				}
 			}
 		}
 	}
+	keys.unset("cache")
 	keys.unset("volumes")
 	if len(paths) > 0 {
 		keys.set("--volume", "volumes", paths)
 	}
-	return named, nil
+	return volumes, nil
 }
 
 // aliases takes the container's name for one more name of its host.

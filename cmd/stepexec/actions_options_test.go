@@ -26,16 +26,18 @@ func TestOptionsOfAContainerAreReadAsDockerDoes(t *testing.T) {
 		return pipeline.Port{HostIP: ip, Host: host, Container: container, Protocol: "tcp"}
 	}
 	for line, want := range map[string]actions.CreateOptions{
-		"-p 127.0.0.1:16500:80":    {Ports: []pipeline.Port{tcp("127.0.0.1", 16500, 80)}},
-		"-p 16501-16502:81-82":     {Ports: []pipeline.Port{tcp("", 16501, 81), tcp("", 16502, 82)}},
-		"--publish 53:53/udp":      {Ports: []pipeline.Port{{Host: 53, Container: 53, Protocol: "udp"}}},
-		"-v data:/var/lib/data":    {Volumes: []actions.Volume{{Source: "data", Target: "/var/lib/data"}}},
-		"-v data:/d:ro,z":          {Volumes: []actions.Volume{{Source: "data", Target: "/d", ReadOnly: true}}},
-		"-v /srv/a:/a:cached":      {Flags: []pipeline.Flag{{Name: "--volume", Key: "volumes", Value: []string{"/srv/a:/a:cached"}}}},
-		"--cpus=.5":                {Flags: []pipeline.Flag{{Name: "--cpus", Key: "cpus", Value: pipeline.Number("0.5")}}},
-		"--net bridge":             {Flags: []pipeline.Flag{{Name: "--network", Key: "network", Value: "private"}}},
-		"--ipc host":               {Flags: []pipeline.Flag{{Name: "--ipc", Key: "namespaces", Value: []pipeline.Pair{{Key: "ipc", Value: "/proc/self/ns/ipc"}}}}},
-		"--restart=no --expose 80": {},
+		"-p 127.0.0.1:16500:80":                        {Ports: []pipeline.Port{tcp("127.0.0.1", 16500, 80)}},
+		"-p 16501-16502:81-82":                         {Ports: []pipeline.Port{tcp("", 16501, 81), tcp("", 16502, 82)}},
+		"--publish 53:53/udp":                          {Ports: []pipeline.Port{{Host: 53, Container: 53, Protocol: "udp"}}},
+		"-v data:/var/lib/data":                        {Volumes: []actions.Volume{{Source: "data", Target: "/var/lib/data"}}},
+		"-v data:/d:ro,z":                              {Volumes: []actions.Volume{{Source: "data", Target: "/d", ReadOnly: true}}},
+		"-v /scratch":                                  {Volumes: []actions.Volume{{Target: "/scratch"}}},
+		"--mount type=volume,src=data,dst=/d,readonly": {Volumes: []actions.Volume{{Source: "data", Target: "/d", ReadOnly: true}}},
+		"-v /srv/a:/a:cached":                          {Flags: []pipeline.Flag{{Name: "--volume", Key: "volumes", Value: []string{"/srv/a:/a:cached"}}}},
+		"--cpus=.5":                                    {Flags: []pipeline.Flag{{Name: "--cpus", Key: "cpus", Value: pipeline.Number("0.5")}}},
+		"--net bridge":                                 {Flags: []pipeline.Flag{{Name: "--network", Key: "network", Value: "private"}}},
+		"--ipc host":                                   {Flags: []pipeline.Flag{{Name: "--ipc", Key: "namespaces", Value: []pipeline.Pair{{Key: "ipc", Value: "/proc/self/ns/ipc"}}}}},
+		"--restart=no --expose 80":                     {},
 		"--security-opt label=disable --security-opt systempaths=unconfined": {Flags: []pipeline.Flag{{Name: "--security-opt", Key: "unmask", Value: true}}},
 		"--log-driver none --stop-timeout 5": {Warnings: []string{
 			"options: --log-driver has no effect: the command's output goes to standard output, and to the record of the run (see stepexec logs; --log-uri file:///PATH is another place)",

@@ -58,7 +58,7 @@ func (k *stepKeys) add(flags *pflag.FlagSet) {
 		k.set("--name", "name", value)
 		return nil
 	})
-	special := map[string]func(string) error{"network": k.network, "publish": k.publish, "pull": k.pull, "volume": k.volume}
+	special := map[string]func(string) error{"network": k.network, "publish": k.publish, "pull": k.pull, "volume": k.volume, "mount": k.mount}
 	for _, key := range pipeline.Keys() {
 		for _, f := range key.Flags {
 			put := func(value string) error { return k.put(key.Name, f, value) }
