@@ -150,6 +150,11 @@ func lossesOf(w *pipeline.Workflow, text []byte) []string {
 	if used = slices.Compact(used); len(used) > 0 {
 		losses = append(losses, "a run needs variables that the CI server sets: --env "+strings.Join(used, ", --env "))
 	}
+	if slices.ContainsFunc(w.Steps, func(s pipeline.Step) bool {
+		return slices.ContainsFunc(s.When, func(c pipeline.Condition) bool { return len(c.Event.Include)+len(c.Event.Exclude) > 0 })
+	}) {
+		losses = append(losses, "conditions are about the event, which is manual unless a run says another (--event push)")
+	}
 	var plugins []string
 	for _, s := range slices.Concat(w.Services, w.Steps) {
 		if len(s.Settings) > 0 {
