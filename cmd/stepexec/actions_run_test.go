@@ -264,11 +264,11 @@ func TestActionShowsADryRun(t *testing.T) {
 	dir := t.TempDir()
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "good.yml"), []byte("steps: [{name: build, image: 'oci:nowhere', commands: ['true']}]\n"), 0o644),
-		os.WriteFile(filepath.Join(dir, "bad.yml"), []byte("stages: []\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "bad.yml"), []byte("steps: 7\n"), 0o644),
 	); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string][]string{"good.yml": {"build", "exit-code=0\nstatus=success\n"}, "bad.yml": {"bad.yml:1:1", "exit-code=125\nstatus=error\n"}} {
+	for file, want := range map[string][]string{"good.yml": {"build", "exit-code=0\nstatus=success\n"}, "bad.yml": {"bad.yml:1:", "exit-code=125\nstatus=error\n"}} {
 		output := filepath.Join(t.TempDir(), "output")
 		cmd := exec.Command("stepexec", "actions-run")
 		cmd.Dir = dir

@@ -43,7 +43,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pipeline/portable":      {"pipeline", "pipeline/envsubst"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
 		"runner":                 {"crash", "event", "runner/health", "run"},
-		"runner/actions":         {"run", "runner", "policy", "event", "engine", "pipeline", "pull", "sandbox", "beneath"},
+		"runner/actions":         {"run", "runner", "policy", "event", "engine", "pipeline", "pull", "sandbox", "sandbox/network", "beneath"},
 		"runner/health":          {},
 		"runner/journal":         {},
 		"runner/drone":           {"crash", "run", "runner", "runner/health", "runner/journal", "policy", "event", "pipeline", "pipeline/drone"},
@@ -54,7 +54,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"beneath", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "unpack"},
-		"cmd/stepexec":           {"archive", "egress", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
+		"cmd/stepexec":           {"archive", "egress", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
