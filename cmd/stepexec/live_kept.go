@@ -78,7 +78,8 @@ func newKeptRm() *cobra.Command {
 		Use:   "rm [RUN [STEP]]",
 		Short: "Remove kept steps",
 		Long: `Remove the kept steps of a run, or one of them, or with --all every one. RUN is the
-run's id, or the beginning of it, or latest: the run of which a step was kept last. One that is open in a shell stays.`,
+run's id, or the beginning of it, or latest: the run of which a step was kept last. A step that
+is open in a shell stays.`,
 		Example: `  stepexec kept rm 4qpj build
   stepexec kept rm --all`,
 		Args: cobra.MaximumNArgs(2),
