@@ -8,20 +8,20 @@ import (
 	"github.com/stepexec/stepexec/crash"
 )
 
-// A pipeline runs the stages of a layer's stream at the same time, each one that reads ahead in a goroutine of
-// its own. The stages of a small layer run in the caller's goroutine instead.
+// A pipeline runs the stages of a layer's stream concurrently: each stage that reads ahead has its
+// own goroutine. The stages of a small layer run in the caller's goroutine instead.
 type pipeline struct {
 	small   bool
 	quit    chan struct{}
 	stages  sync.WaitGroup
-	decoder io.Closer // to be closed when no stage uses it; may be nil
+	decoder io.Closer // closed once no stage uses it; may be nil
 	stop    func() error
 }
 
 var errStopped = errors.New("reading was stopped")
 
-// newPipeline returns a pipeline without stages. Its stop ends them all, waits for them, also for a Read of
-// the source that is going on, and closes the decoder; it may be called again.
+// newPipeline returns a pipeline without stages. stop ends all stages, waits for them (including a
+// Read of the source in progress) and closes the decoder. It may be called more than once.
 func newPipeline(small bool) *pipeline {
 	p := &pipeline{small: small, quit: make(chan struct{})}
 	p.stop = sync.OnceValue(func() error {
@@ -35,14 +35,15 @@ func newPipeline(small bool) *pipeline {
 	return p
 }
 
-// ahead adds a stage: it reads r from now on, at most depth blocks of size bytes ahead of who reads the result.
+// ahead adds a stage that starts reading r at once and stays at most depth blocks of size bytes
+// ahead of the returned reader.
 func (p *pipeline) ahead(r io.Reader, depth, size int) io.Reader {
 	if p.small {
 		return r
 	}
 	a := &readAhead{full: make(chan block, depth), free: make(chan []byte, depth), quit: p.quit}
 	for range depth {
-		a.free <- nil // made when it is needed
+		a.free <- nil // the block is allocated when it is first needed
 	}
 	p.stages.Go(func() { a.run(r, size) })
 	return a
@@ -51,16 +52,16 @@ func (p *pipeline) ahead(r io.Reader, depth, size int) io.Reader {
 // A readAhead is a ring of blocks between two stages. (io.Pipe, which hands over every single Read, is slower
 // than no pipe.)
 type readAhead struct {
-	full chan block  // read and not yet consumed
-	free chan []byte // to be filled
+	full chan block  // filled, not yet consumed
+	free chan []byte // empty, ready to be filled
 	quit chan struct{}
 
-	buf  []byte // the block that Read is in
-	rest []byte // what is left of it
-	err  error  // what comes after it
+	buf  []byte // block that Read is consuming
+	rest []byte // unread part of buf
+	err  error  // error that follows rest
 }
 
-// A block is a piece of a stream, and the error that came with its end.
+// A block is a piece of a stream with the error, if any, that ended the stream.
 type block struct {
 	data []byte
 	err  error
@@ -85,11 +86,11 @@ func (a *readAhead) run(r io.Reader, size int) {
 	}
 }
 
-// fill reads until p is full or the stream ends, with the reader's own error, or the pipeline does. A
-// panic of the reader is an error, too.
+// fill reads until p is full, the stream ends (with the reader's error), or the pipeline stops. A
+// panic in the reader becomes an error too.
 func (a *readAhead) fill(r io.Reader, p []byte) (n int, err error) {
 	defer crash.Recover(&err)
-	const mostEmpty = 100 // reads in a row that bring nothing, as in package bufio
+	const mostEmpty = 100 // consecutive empty reads, as in package bufio
 	for empty := 0; n < len(p) && err == nil; {
 		select {
 		case <-a.quit:

@@ -16,9 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteTar writes the uncompressed tar of a layer, as it was unpacked, and verifies it meanwhile: the error is or wraps a
-// *DigestError when files of the layer are not what they were. It is ErrNotFound for a layer that is not in the store,
-// and ErrNoRecipe for the rare one whose tar cannot be made again.
+// WriteTar writes the uncompressed tar of an unpacked layer and verifies it at the same time. It
+// returns an error that is or wraps a *DigestError when files of the layer have changed,
+// ErrNotFound for a layer that is not in the store, and ErrNoRecipe for the rare layer whose tar
+// cannot be rebuilt.
 func (s *Store) WriteTar(ctx context.Context, diffID digest.Digest, w io.Writer) error {
 	if err := s.writeTar(ctx, diffID, w); err != nil {
 		return fmt.Errorf("put layer %s together: %w", diffID, err)
@@ -53,7 +54,7 @@ func (s *Store) writeTar(ctx context.Context, diffID digest.Digest, w io.Writer)
 	return nil
 }
 
-// assemble follows the recipe with the files below root.
+// assemble rebuilds the tar from the recipe and the files below root.
 func assemble(ctx context.Context, recipe string, root int, w io.Writer) error {
 	f, err := os.Open(recipe)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,7 +88,8 @@ func assemble(ctx context.Context, recipe string, root int, w io.Writer) error {
 	}
 }
 
-// copyPiece copies what a piece has as it is, and returns what follows it.
+// copyPiece copies the literal bytes of a piece and returns the path and size of the content that
+// follows.
 func copyPiece(w io.Writer, r *bufio.Reader) (path string, size int64, err error) {
 	literal, err := binary.ReadUvarint(r)
 	if err == nil {
@@ -109,7 +111,7 @@ func copyPiece(w io.Writer, r *bufio.Reader) (path string, size int64, err error
 	return string(name), int64(content), err
 }
 
-// copyContent copies a file of the layer, which must have the size.
+// copyContent copies a file of the layer, which must have the given size.
 func copyContent(w io.Writer, root int, path string, size int64) error {
 	fd, err := unix.Openat2(root, path, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC,

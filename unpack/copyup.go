@@ -15,7 +15,7 @@ type sourceFile struct {
 	stat   unix.Stat_t
 }
 
-// An inode tells whether two names are one file.
+// An inode identifies a file: two names with the same inode are one file.
 type inode struct{ dev, ino uint64 }
 
 // openSource opens the directory of the file. Release it with close.
@@ -41,7 +41,7 @@ func (f sourceFile) close() { _ = unix.Close(f.parent) } // O_PATH: nothing to f
 
 func (f sourceFile) inode() inode { return inode{f.stat.Dev, f.stat.Ino} }
 
-// copyUp makes a copy of the file, content and metadata, at path.
+// copyUp copies the file, content and metadata, to path.
 func (t *tree) copyUp(path string, f sourceFile) error {
 	switch kind := f.stat.Mode & unix.S_IFMT; kind {
 	case unix.S_IFREG:
@@ -78,8 +78,8 @@ func statMetadata(st unix.Stat_t) metadata {
 	return metadata{mode: st.Mode & 0o7777, uid: int(st.Uid), gid: int(st.Gid), mtime: st.Mtim}
 }
 
-// fileMetadata reads the metadata of an open file. Overlay xattrs stay behind: they describe the layer that
-// the file is in.
+// fileMetadata reads the metadata of an open file. It skips overlay xattrs, which describe the
+// layer that the file is in.
 func fileMetadata(fd int) (metadata, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

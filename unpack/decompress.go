@@ -12,12 +12,13 @@ import (
 	"github.com/stepexec/stepexec/unpack/gunzip"
 )
 
-// maxWindow bounds a zstd decoder's memory. 128 MiB is what `zstd --ultra -22` asks for; RFC 8878 recommends
-// that decoders accept 8 MiB.
+// maxWindow bounds a zstd decoder's memory. `zstd --ultra -22` needs 128 MiB; RFC 8878 recommends
+// that decoders accept at least 8 MiB.
 const maxWindow = 128 << 20
 
-// decompress returns the uncompressed stream of r. The first bytes decide, not a media type: manifests that
-// name the wrong one exist, and the digest of the result decides anyway. Release it with Close.
+// decompress returns the uncompressed stream of r. It detects the format from the first bytes
+// rather than the media type: some manifests name the wrong one, and the digest of the result is
+// checked anyway. Release it with Close.
 func decompress(r *bufio.Reader) (io.ReadCloser, error) {
 	magic, err := r.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -42,7 +43,7 @@ func decompress(r *bufio.Reader) (io.ReadCloser, error) {
 	}
 }
 
-// isZstd knows frames and skippable frames, RFC 8878 section 3.1.
+// isZstd recognises frames and skippable frames (RFC 8878 section 3.1).
 func isZstd(magic []byte) bool {
 	return bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
 		len(magic) == 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:], []byte{0x2a, 0x4d, 0x18})

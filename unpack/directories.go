@@ -13,26 +13,28 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// directories is the sink that writes files into a directory that nobody else uses. Every system call names a
-// single component relative to the descriptor of its parent, and openBeneath is the only way to a parent.
+// directories is the sink that writes files into a directory that no other process uses. Every
+// system call names a single component relative to the descriptor of its parent, and openBeneath is
+// the only way to reach a parent.
 //
-// Directories are 0700 and ours until finishDir: a setgid bit or a default ACL that a layer gives a directory
-// must not leak into the files made in it.
+// Directories have mode 0700 and belong to this process until finishDir: a setgid bit or a default
+// ACL that a layer gives a directory must not leak into the files made in it.
 type directories struct {
 	layer  digest.Digest // for errors
 	root   int
 	open   *openDirs
 	budget *budget
 	warn   warner
-	umask  uint32 // permissions that a new file does not get
-	uid    int    // owner of the files this process makes
+	umask  uint32 // permission bits removed from new files
+	uid    int    // owner of the files that this process makes
 	gid    int
 	buf    []byte // see buffer
 
-	writers writers // of the files' content
+	writers writers // write the files' content
 }
 
-// newDirectories writes into path, a new directory; the files of a small layer without goroutines.
+// newDirectories writes into the new directory path. The files of a small layer are written without
+// goroutines.
 func newDirectories(layer digest.Digest, path string, b *budget, small bool, warn warner) (*directories, error) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, err
@@ -46,7 +48,8 @@ func newDirectories(layer digest.Digest, path string, b *budget, small bool, war
 		umask: processUmask(), uid: os.Geteuid(), gid: os.Getegid(),
 	}
 	d.writers = writers{sink: d, inline: small}
-	// A store below a setgid directory inherited its group, and its ACLs below one with a default ACL.
+	// A store below a setgid directory inherits its group, and below a directory with a default ACL
+	// its ACLs.
 	err = errors.Join(unix.Fchown(root, d.uid, d.gid), removeACLs(root), unix.Fchmod(root, 0o700))
 	if err != nil {
 		d.close()
@@ -56,7 +59,7 @@ func newDirectories(layer digest.Digest, path string, b *budget, small bool, war
 }
 
 func (d *directories) close() {
-	_ = d.writers.wait() // after an error: the tree has waited already, and knows of theirs
+	_ = d.writers.wait() // after an error: the tree has already waited and has the writers' error
 	d.open.close()
 	_ = unix.Close(d.root) // a directory has nothing to flush
 }
@@ -75,8 +78,8 @@ func removeACLs(fd int) error {
 	return nil
 }
 
-// processUmask returns the umask of this process, or all permissions when it cannot be read; it cannot be asked for
-// without changing it.
+// processUmask returns the umask of this process, or all permission bits when it cannot be read.
+// The system call that returns the umask also changes it.
 func processUmask() uint32 {
 	const all = 0o777
 	status, err := os.ReadFile("/proc/self/status")
@@ -92,7 +95,7 @@ func processUmask() uint32 {
 	return uint32(mask)
 }
 
-// buffer returns memory for content that is written at once.
+// buffer returns memory for content that is written immediately.
 func (d *directories) buffer() []byte {
 	if d.buf == nil {
 		d.buf = make([]byte, 256<<10)
@@ -100,7 +103,8 @@ func (d *directories) buffer() []byte {
 	return d.buf
 }
 
-// dir returns a descriptor of the directory. It stays the sink's and is good until two more have been asked for.
+// dir returns a descriptor of the directory. The sink owns it, and it stays valid until dir has
+// been called twice more.
 func (d *directories) dir(path string) (int, error) {
 	if path == "" {
 		return d.root, nil

@@ -10,7 +10,7 @@ import (
 var (
 	// ErrNotFound says that the store has no record of the image.
 	ErrNotFound = errors.New("image is not in the store")
-	// ErrTooLarge says that a layer goes beyond one of the Limits.
+	// ErrTooLarge says that a layer exceeds one of the Limits.
 	ErrTooLarge = errors.New("layer is too large")
 
 	errInodes     = errors.New("no free inodes")
@@ -21,7 +21,7 @@ var (
 	errLinkTarget = errors.New("neither this layer nor one below has the target of the hard link")
 )
 
-// A DigestError says that a stream is not the one that was asked for.
+// A DigestError says that a stream does not have the expected digest.
 type DigestError struct {
 	What      string // "layer" for the compressed stream, "diffID" for the tar in it
 	Want, Got digest.Digest
@@ -31,10 +31,11 @@ func (e *DigestError) Error() string {
 	return fmt.Sprintf("wrong %s digest: want %s, got %s: the source is corrupt or was tampered with", e.What, e.Want, e.Got)
 }
 
-// A SizeError says that a compressed stream is longer or shorter than announced. Sizes are bytes.
+// A SizeError says that a compressed stream is longer or shorter than announced. Sizes are in
+// bytes.
 type SizeError struct {
 	Want int64
-	Got  int64 // what was read; reading stops soon after Want
+	Got  int64 // bytes read; reading stops soon after Want
 }
 
 func (e *SizeError) Error() string {
@@ -47,7 +48,7 @@ func (e *SizeError) Error() string {
 // An EntryError says which entry of which layer could not be unpacked, and why.
 type EntryError struct {
 	Layer digest.Digest // diffID
-	Name  string        // as the tar has it; printed escaped and at most 300 bytes of it
+	Name  string        // name in the tar; printed escaped, at most 300 bytes
 	Op    string        // what was being done: "create", "link", "chown", ...
 	Err   error
 }
@@ -66,7 +67,8 @@ type opError struct {
 func (e *opError) Error() string { return e.op + ": " + e.err.Error() }
 func (e *opError) Unwrap() error { return e.err }
 
-// failed wraps the error of a system call with what it was to do; nil stays nil, and so does what says more already.
+// failed wraps the error of a system call with the operation. It returns nil, and errors that
+// already say more, unchanged.
 func failed(op string, err error) error {
 	if known := (*opError)(nil); err == nil || errors.As(err, &known) {
 		return err

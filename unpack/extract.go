@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// extract writes all entries of the tar and then what depends on all of them.
+// extract writes all entries of the tar, and then everything that depends on all of them.
 func (t *tree) extract(tr *tar.Reader) error {
 	err := t.addAll(tr)
-	// A writer's error is of an entry before the one that the tar's reader has come to.
+	// The error of a writer belongs to an entry before the one that the tar reader has reached.
 	if err := t.sink.wait(); err != nil {
 		return err
 	}
@@ -36,8 +36,8 @@ func (t *tree) addAll(tr *tar.Reader) error {
 		if err != nil {
 			return fmt.Errorf("read tar: %w", err)
 		}
-		// Headers for "all later entries" are of no use in a layer, and one that sets a path would let the
-		// files seen here differ from those that other tools see.
+		// Headers for "all later entries" have no use in a layer, and one that sets a path would
+		// make the files seen here differ from those that other tools see.
 		if hdr.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
@@ -50,7 +50,7 @@ func (t *tree) addAll(tr *tar.Reader) error {
 
 func (t *tree) entryError(name string, err error) error { return entryError(t.layer, name, err) }
 
-// entryError names the entry in an error.
+// entryError adds the entry's name to an error.
 func entryError(layer digest.Digest, name string, err error) error {
 	op := "unpack"
 	if known := (*opError)(nil); errors.As(err, &known) {
@@ -103,7 +103,7 @@ func (t *tree) add(hdr *tar.Header, content io.Reader) error {
 	}
 }
 
-// addDir makes a directory or gives an existing one new metadata.
+// addDir makes a directory, or gives an existing one new metadata.
 func (t *tree) addDir(path string, m metadata) error {
 	m, err := t.keepMetadata(m)
 	if err != nil {
@@ -120,7 +120,7 @@ func (t *tree) addDir(path string, m metadata) error {
 	}
 	err = t.sink.mkdir(path)
 	if errors.Is(err, unix.EEXIST) {
-		// The file that was here has replaced a lower directory, and this one starts empty.
+		// The file that was here has replaced a lower directory, so this directory starts empty.
 		fresh = true
 		if err := t.remove(path); err != nil {
 			return failed("replace", err)
@@ -158,7 +158,8 @@ func (t *tree) addNode(path string, m metadata, hdr *tar.Header) error {
 		if hdr.Typeflag == tar.TypeChar {
 			kind = unix.S_IFCHR
 		}
-		// The kernel's dev_t has 12 and 20 bits; a larger number would name another device.
+		// The kernel's dev_t has 12 bits for the major and 20 for the minor number; a larger number
+		// would name another device.
 		if hdr.Devmajor < 0 || hdr.Devmajor >= 1<<12 || hdr.Devminor < 0 || hdr.Devminor >= 1<<20 {
 			return fmt.Errorf("device number %d:%d is out of range", hdr.Devmajor, hdr.Devminor)
 		}

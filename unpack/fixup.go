@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lowerdirs returns the directories to mount as overlay lowerdirs for the layers, lowest first, or false when
-// something of it, the fix-up layer included, is not in the store. They are held until Close.
+// Lowerdirs returns the directories to mount as overlay lowerdirs for the layers, lowest first. It
+// returns false when a layer, or the fix-up layer, is not in the store. The directories are held
+// until Close.
 func (s *Store) Lowerdirs(diffIDs []digest.Digest) ([]string, bool) {
 	for _, d := range diffIDs {
 		if validate(d) != nil {
@@ -81,21 +82,21 @@ func (s *Store) fixUp(ctx context.Context, diffIDs []digest.Digest) ([]string, e
 // A fixPlan says what the fix-up layer of a stack holds.
 type fixPlan struct {
 	dirs  []string  // directories whose merged metadata is wrong, or whose whiteouts would be listed
-	links []fixLink // in the order of the layers
+	links []fixLink // in the order of their layers
 }
 
 // A fixLink is a hard link across layers.
 type fixLink struct {
 	name   string
-	source place // the file it leads to
+	source place // the file that it links to
 }
 
 func (p fixPlan) empty() bool { return len(p.dirs) == 0 && len(p.links) == 0 }
 
-// plan looks at all notes of the stack.
+// plan reads the notes of all layers of the stack.
 func (st *stack) plan() (fixPlan, error) {
 	var plan fixPlan
-	dirs := map[string]bool{} // true: goes into the plan, false: looked at and right
+	dirs := map[string]bool{} // true: part of the plan; false: checked and already right
 	for i, l := range st.layers {
 		for _, path := range l.notes.ImplicitDirs {
 			if _, seen := dirs[string(path)]; seen {
@@ -149,8 +150,9 @@ func (st *stack) planLinks(plan *fixPlan, i int) error {
 	return nil
 }
 
-// fix writes the fix-up layer. It is mounted on top, so every directory in it, those on the way too, must have
-// the metadata that the merged one is to have, and no file may be in it that is not meant to be seen.
+// fix writes the fix-up layer. It is mounted on top, so every directory in it, including parents of
+// the changed ones, must have the metadata of the merged directory, and it must hold no file that
+// should not be visible.
 func (st *stack) fix(ctx context.Context, t *tree, plan fixPlan) error {
 	for _, path := range plan.dirs {
 		if err := t.ensure(path); err != nil {
@@ -177,7 +179,7 @@ func (st *stack) fix(ctx context.Context, t *tree, plan fixPlan) error {
 	return nil
 }
 
-// fixDir copies the metadata that the merged directory is to have.
+// fixDir copies the metadata that the merged directory should have.
 func (st *stack) fixDir(t *tree, path string) error {
 	m, err := st.shownMetadata(path)
 	if err != nil {
@@ -186,7 +188,7 @@ func (st *stack) fixDir(t *tree, path string) error {
 	return t.sink.finishDir(path, m, false)
 }
 
-// shownMetadata is the metadata that the merged directory is to have.
+// shownMetadata returns the metadata that the merged directory should have.
 func (st *stack) shownMetadata(path string) (metadata, error) {
 	_, source, err := st.directory(path)
 	if err != nil {
@@ -202,8 +204,8 @@ func (st *stack) shownMetadata(path string) (metadata, error) {
 	return dirMetadata(root, path)
 }
 
-// fixLink copies the target of a link up, once, and links all its names that are in the plan, and the target
-// itself where it is still to be seen, to the copy.
+// fixLink copies the target of a link up, once, and links to the copy all names in the plan, and
+// the target's own name if it is still visible.
 func (st *stack) fixLink(t *tree, link fixLink, copies map[inode]string) error {
 	source, err := st.openSource(link.source)
 	if err != nil {
@@ -226,7 +228,7 @@ func (st *stack) fixLink(t *tree, link fixLink, copies map[inode]string) error {
 	return t.addLink(link.source.path, link.name)
 }
 
-// isSeen reports whether no higher layer hides the file.
+// isSeen reports whether the file is visible: no higher layer hides it.
 func (st *stack) isSeen(file place) (bool, error) {
 	at, s, err := st.find(file.path, len(st.layers))
 	return err == nil && s.found && at == file, err

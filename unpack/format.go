@@ -13,19 +13,19 @@ import (
 	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
-// A Format says how the store keeps the layers that it unpacks from now on.
+// A Format is the way the store keeps the layers that it unpacks from now on.
 type Format string
 
-// The formats. Layers that are there are used in whatever format they have.
+// The formats. Layers that are already in the store are used in whatever format they have.
 const (
-	FormatAuto        Format = "auto"        // what suits this machine best
+	FormatAuto        Format = "auto"        // the best one for this machine
 	FormatDirectories Format = "directories" // a layer is a directory of files
 	FormatErofs       Format = "erofs"       // a layer is one EROFS image, mounted by the kernel (Linux 6.12, root)
 )
 
 var errFormat = errors.New("must be auto, directories or erofs")
 
-// ParseFormat returns the format of that name; "" is FormatAuto.
+// ParseFormat returns the format with that name; "" is FormatAuto.
 func ParseFormat(name string) (Format, error) {
 	switch f := Format(name); f {
 	case "":
@@ -36,7 +36,7 @@ func ParseFormat(name string) (Format, error) {
 	return "", fmt.Errorf("layer format %q: %w", name, errFormat)
 }
 
-// format is that of the next layer.
+// format returns the format of the next layer.
 func (s *Store) format() (Format, error) {
 	if s.Format != FormatErofs {
 		return FormatDirectories, nil
@@ -47,7 +47,7 @@ func (s *Store) format() (Format, error) {
 	return FormatErofs, nil
 }
 
-// lowerdir returns what of a layer is mounted: its directory, or its image.
+// lowerdir returns the path that is mounted for a layer: its directory or its image.
 func lowerdir(dir string) string {
 	path := filepath.Join(dir, imageFile)
 	if _, err := os.Lstat(path); err == nil {
@@ -58,7 +58,8 @@ func lowerdir(dir string) string {
 
 func isImage(lowerdir string) bool { return strings.HasSuffix(lowerdir, "/"+imageFile) }
 
-// openLower opens the root directory of a layer. An image is mounted, but nowhere: the mount ends with the descriptor.
+// openLower opens the root directory of a layer. For an image it makes a detached mount, which ends
+// when the descriptor is closed.
 func openLower(lowerdir string) (fd int, err error) {
 	if isImage(lowerdir) {
 		return erofs.Mount(lowerdir)
@@ -70,7 +71,8 @@ func openLower(lowerdir string) (fd int, err error) {
 	return fd, nil
 }
 
-// check reads the image at path in full, unless there is none.
+// check reads the whole image at path and compares it with the sum. A nil sum has no image to
+// check.
 func (sum *imageSum) check(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) && sum == nil {

@@ -11,20 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Store holds what it hands out: a shared file lock (flock(2)) on the directory of every layer that Unpack or
-// Lowerdirs returned, and on the lock file of every image that Use named, until Close or the end of the process.
-// Who removes one needs the exclusive lock and does without when it is not to be had. So a layer is either held
-// before it is called present, or gone.
+// A Store holds everything that it hands out: until Close, or the end of the process, it keeps a
+// shared file lock (flock(2)) on the directory of every layer that Unpack or Lowerdirs returned,
+// and on the lock file of every image passed to Use. A process that removes one needs the exclusive
+// lock, and leaves it alone when it cannot get that lock. So a layer is either held before it is
+// reported as present, or gone.
 
-// Use says that the image is used now, for the order in which Prune removes images, and keeps its record from being
-// removed until Close. The record need not be there yet.
+// Use marks the image as used now, which decides the order in which Prune removes images, and
+// protects its record from removal until Close. The record need not exist yet.
 func (s *Store) Use(reference, platform string) error {
 	wrap := func(err error) error { return fmt.Errorf("use image %s: %w", reference, err) }
 	key := imageLock(reference, platform)
 	if err := s.holdLock(key); err != nil {
 		return wrap(err)
 	}
-	// The time of the file, and not a field in it: two processes that write the record would lose one's change.
+	// The time is the file's modification time and not a field: of two processes that rewrite the
+	// record, one would lose the other's change.
 	now := time.Now()
 	err := os.Chtimes(s.imagePath(reference, platform), now, now)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -43,7 +45,7 @@ func (s *Store) holdLock(key string) error {
 	if err != nil {
 		return err
 	}
-	// Who has the exclusive lock removes a record, a matter of microseconds.
+	// The holder of the exclusive lock is removing a record, which takes microseconds.
 	if err := flock(f, unix.LOCK_SH); err != nil {
 		return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 	}
@@ -51,7 +53,8 @@ func (s *Store) holdLock(key string) error {
 	return nil
 }
 
-// hold reports whether the directory is a finished layer, and if so keeps it from being removed until Close.
+// hold reports whether the directory is a finished layer, and if so protects it from removal until
+// Close.
 func (s *Store) hold(dir string) (ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,11 +73,13 @@ func (s *Store) hold(dir string) (ok bool, err error) {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	// Who has the exclusive lock is about to rename the directory and lets go at once.
+	// The holder of the exclusive lock is about to rename the directory and releases the lock right
+	// after.
 	if err := flock(f, unix.LOCK_SH); err != nil {
 		return false, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	// The lock is on the directory that was opened. It counts only if that still has the name.
+	// The lock is on the directory that was opened. It counts only if the path still leads to that
+	// directory.
 	same, err := isAt(f, dir)
 	if err != nil || !same || !s.trusted(dir) {
 		return false, err
@@ -96,8 +101,8 @@ func isAt(f *os.File, path string) (bool, error) {
 	return err == nil && os.SameFile(open, there), err
 }
 
-// Close lets go of all that the Store handed out. Call it when nothing of it is mounted any more; the Store is of
-// no use afterwards.
+// Close releases everything that the Store handed out. Call it when none of it is mounted any more;
+// the Store cannot be used afterwards.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,9 +114,9 @@ func (s *Store) Close() error {
 	return errors.Join(failed...)
 }
 
-// A directory is a layer, or the fix-up layer of an image, as the store keeps it.
+// A directory is a layer, or the fix-up layer of an image, in the store.
 type directory struct {
-	key  string // of its lock, and its name in tmp
+	key  string // names its lock and its place in tmp
 	path string
 }
 

@@ -13,11 +13,11 @@ import (
 	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
-// imageFile is the EROFS image of a layer, in place of the directory fsDir.
+// imageFile is the EROFS image of a layer; the layer then has no fsDir.
 const imageFile = "fs.erofs"
 
-// image is the sink that writes one EROFS image. Contents go to the disk as they come; names and metadata stay in
-// memory until commit: about 300 bytes a file, bounded by Limits.Memory.
+// image is the sink that writes one EROFS image. Content goes to disk as it arrives; names and
+// metadata stay in memory until commit: about 300 bytes a file, bounded by Limits.Memory.
 type image struct {
 	out    *os.File
 	writer *erofs.Writer
@@ -47,7 +47,7 @@ func (i *image) wait() error  { return nil }
 func (i *image) failed() bool { return false }
 func (i *image) close()       { _ = i.out.Close() } // after an error; commit closes it too
 
-// commit writes the metadata. The file is whole then, but not yet on disk.
+// commit writes the metadata. The file is then complete, but not yet on disk.
 func (i *image) commit(n *notes) error {
 	if err := i.writer.Finish(i.dirs[""]); err != nil {
 		return failed("write erofs image", err)
@@ -56,7 +56,7 @@ func (i *image) commit(n *notes) error {
 	return i.out.Close()
 }
 
-// add puts a new file at path.
+// add adds a new file at path.
 func (i *image) add(path string, inode *erofs.Inode) error {
 	dir, base := split(path)
 	base, err := i.budget.keep(base)
@@ -89,7 +89,7 @@ func (i *image) file(path string, m metadata, content io.Reader, size int64, spa
 	if i.lookup(path) != nil {
 		return unix.EEXIST
 	}
-	hole := int64(0) // that comes before what is read next
+	hole := int64(0) // bytes of hole before the next data
 	for left := size; left > 0; {
 		n := int64(len(i.buf))
 		if sparse {
@@ -115,7 +115,7 @@ func (i *image) file(path string, m metadata, content io.Reader, size int64, spa
 	return i.addInode(path, unix.S_IFREG, m, erofs.Inode{Content: i.writer.EndFile()})
 }
 
-// append adds a hole and what follows it to the content of the current file.
+// append adds a hole, and the data after it, to the content of the current file.
 func (i *image) append(hole int64, p []byte) error {
 	if hole > 0 {
 		if err := i.writer.Hole(hole); err != nil {
@@ -133,7 +133,7 @@ func (i *image) symlink(path string, m metadata, target string) error {
 	case i.lookup(path) != nil:
 		return unix.EEXIST
 	case target == "":
-		return unix.ENOENT // as symlink(2) has it
+		return unix.ENOENT // as symlink(2) does
 	case len(target) >= pathMax:
 		return unix.ENAMETOOLONG
 	}
@@ -141,7 +141,7 @@ func (i *image) symlink(path string, m metadata, target string) error {
 	if err != nil {
 		return err
 	}
-	m.mode = 0o777 // symlink(7): the kernel gives all of them this
+	m.mode = 0o777 // symlink(7): the kernel gives every link this mode
 	return i.addInode(path, unix.S_IFLNK, m, erofs.Inode{Target: target})
 }
 
@@ -177,7 +177,8 @@ func (i *image) names(path string) ([]string, error) {
 	return slices.Collect(maps.Keys(i.dirs[path].Entries)), nil
 }
 
-// remove leaves the content of a file in the image: it was written as it came.
+// remove removes the name of a file. Its content stays in the image, because it was written as it
+// arrived.
 func (i *image) remove(path string, dir bool) error {
 	if dir {
 		delete(i.dirs, path)
@@ -215,7 +216,8 @@ func (i *image) apply(path string, inode *erofs.Inode, kind uint32, m metadata) 
 	for name, value := range m.xattrs {
 		err := checkXattr(kind, name, value)
 		if err != nil && name == capability {
-			// A program without its capability fails in a way that nobody traces back to here.
+			// Without its capability a program would fail later, and nobody would trace that
+			// failure back to here.
 			return failed("set xattr "+strconv.Quote(name), err)
 		}
 		if err != nil {
@@ -232,7 +234,7 @@ func (i *image) apply(path string, inode *erofs.Inode, kind uint32, m metadata) 
 	return nil
 }
 
-// checkXattr refuses what the format or the kernel cannot keep.
+// checkXattr refuses attributes that the format or the kernel cannot store.
 func checkXattr(kind uint32, name, value string) error {
 	if strings.HasPrefix(name, "user.") && kind != unix.S_IFREG && kind != unix.S_IFDIR {
 		return unix.EPERM // xattr(7)
@@ -243,7 +245,8 @@ func checkXattr(kind uint32, name, value string) error {
 	return erofs.CheckXattr(name, value)
 }
 
-// isCapability knows the revisions of struct vfs_cap_data by their sizes, capability.h: other file systems ask the kernel.
+// isCapability recognises the revisions of struct vfs_cap_data (capability.h) by their sizes. For
+// other file systems the kernel checks this.
 func isCapability(value string) bool {
 	sizes := map[byte]int{1: 12, 2: 20, 3: 24}
 	return len(value) >= 4 && len(value) == sizes[value[3]]

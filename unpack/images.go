@@ -21,23 +21,23 @@ import (
 )
 
 const (
-	imagesLock = "images" // key of the lock that everyone takes who changes a record
-	newSuffix  = ".new"   // of a record that is being written
+	imagesLock = "images" // key of the lock that every change of a record takes
+	newSuffix  = ".new"   // suffix of a record that is being written
 )
 
-// An ImageRecord says which layers a pulled image has, so that it needs no network the next time. It does not
-// say that they are in the store: ask Store.Lowerdirs.
+// An ImageRecord lists the layers of a pulled image, so that its next use needs no network. It does
+// not say that they are in the store: ask Store.Lowerdirs.
 type ImageRecord struct {
-	Reference string        `json:"reference"`      // as resolved, such as docker.io/library/golang:1.26
+	Reference string        `json:"reference"`      // resolved, such as docker.io/library/golang:1.26
 	Platform  string        `json:"platform"`       // such as linux/amd64
 	Root      digest.Digest `json:"root,omitempty"` // of what the reference names, an index maybe; "" when unknown
 	Manifest  digest.Digest `json:"manifest"`
-	Config    []byte        `json:"config"` // the image's configuration, byte by byte: its digest is the image's id
+	Config    []byte        `json:"config"` // the image's configuration, byte for byte: its digest is the image's id
 	Layers    []RecordLayer `json:"layers"` // lowest first
 	Pulled    time.Time     `json:"pulled"`
-	Private   bool          `json:"private,omitempty"` // it was pulled with credentials, and may not be for everyone
-	// Signatures are those that the image was taken with. They are kept to be verified again,
-	// by the rules of that day, and are proof of nothing by themselves.
+	Private   bool          `json:"private,omitempty"` // pulled with credentials, so possibly not for everyone
+	// Signatures are the signatures that the image was accepted with. They are stored so that they
+	// can be verified again under the rules of a later day; they prove nothing by themselves.
 	Signatures []signature.Evidence `json:"signatures,omitempty"`
 }
 
@@ -48,15 +48,16 @@ type RecordLayer struct {
 	Size   int64         `json:"size"`             // compressed bytes, -1 when unknown
 }
 
-// SaveImage stores the record in place of an earlier one of the same reference and platform. A reader sees
-// the old record or the new one, never a part. It waits, until ctx ends, for who removes images.
+// SaveImage stores the record in place of an earlier one with the same reference and platform. A
+// reader sees the old record or the new one, never a part of it. SaveImage waits, until ctx ends,
+// for a process that removes images.
 func (s *Store) SaveImage(ctx context.Context, record ImageRecord) (err error) {
 	wrap := func(err error) error { return fmt.Errorf("save record of image %s: %w", record.Reference, err) }
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
 		return wrap(err)
 	}
-	// The lock lets the temporary file have a fixed name, so that a killed process leaves at most one.
+	// The lock allows a fixed name for the temporary file, so a killed process leaves at most one.
 	unlock, err := s.lock(ctx, imagesLock)
 	if err != nil {
 		return wrap(err)
@@ -68,7 +69,7 @@ func (s *Store) SaveImage(ctx context.Context, record ImageRecord) (err error) {
 		if err := os.Chtimes(path, now, now); err != nil {
 			return wrap(err)
 		}
-		return nil // an image in a folder is looked at by every run: to write this anew costs 4 ms and more
+		return nil // every run looks at an image in a folder, and writing an unchanged record costs 4 ms or more
 	}
 	if err := writeSynced(path+newSuffix, data); err != nil {
 		return wrap(err)
@@ -79,7 +80,7 @@ func (s *Store) SaveImage(ctx context.Context, record ImageRecord) (err error) {
 	return nil
 }
 
-// sameImage reports whether two records differ at most in the time of their pull.
+// sameImage reports whether two records differ at most in their pull time.
 func sameImage(a, b ImageRecord) bool {
 	a.Pulled = b.Pulled
 	return reflect.DeepEqual(a, b)
@@ -97,7 +98,7 @@ func (s *Store) Image(reference, platform string) (ImageRecord, error) {
 	return record, nil
 }
 
-// A storedImage is a record and when it was last used.
+// A storedImage is a record with the time of its last use.
 type storedImage struct {
 	ImageRecord
 	used time.Time
@@ -133,7 +134,7 @@ func (s *Store) storedImages() ([]storedImage, error) {
 	return images, nil
 }
 
-// DiffIDs returns those of the layers, lowest first.
+// DiffIDs returns the diffIDs of the layers, lowest first.
 func (r ImageRecord) DiffIDs() []digest.Digest {
 	var diffIDs []digest.Digest
 	for _, layer := range r.Layers {
@@ -142,7 +143,8 @@ func (r ImageRecord) DiffIDs() []digest.Digest {
 	return diffIDs
 }
 
-// imageDirectories returns where the image's layers and its fix-up layer are, or would be, each once.
+// imageDirectories returns the directories where the image's layers and its fix-up layer are, or
+// would be, each once.
 func (s *Store) imageDirectories(r ImageRecord) []directory {
 	var all []directory
 	seen := map[digest.Digest]bool{}
@@ -159,12 +161,12 @@ func (s *Store) imageDirectories(r ImageRecord) []directory {
 	return all
 }
 
-// imagePath hashes the reference: it comes from a pipeline file and must not choose a path.
+// imagePath hashes the reference, which comes from a pipeline file and must not choose a path.
 func (s *Store) imagePath(reference, platform string) string {
 	return filepath.Join(s.root, "images", imageKey(reference, platform)+".json")
 }
 
-// imageLock is the key of the lock that keeps an image's record from being removed.
+// imageLock returns the key of the lock that protects an image's record from removal.
 func imageLock(reference, platform string) string { return "image-" + imageKey(reference, platform) }
 
 func imageKey(reference, platform string) string {
@@ -201,8 +203,9 @@ func writeSynced(path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// Peek returns the record of an image in the store at root, and whether all of its layers are there, or
-// ErrNotFound, also where there is no store. It makes nothing and holds nothing: the image may be gone at once.
+// Peek returns the record of an image in the store at root, and whether all of its layers are
+// there. It returns ErrNotFound when the image or the store does not exist. It creates nothing and
+// holds nothing, so the image may be removed at any time.
 func Peek(root, reference, platform string) (_ ImageRecord, whole bool, err error) {
 	s := &Store{root: root, mountable: func() error { return nil }}
 	record, err := s.Image(reference, platform)

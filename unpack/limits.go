@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits bound what one layer may cost, so that a decompression bomb ends in ErrTooLarge and not in a full
-// disk or a killed process. A zero field means its default.
+// Limits bound the cost of one layer, so that a decompression bomb ends in ErrTooLarge rather than
+// in a full disk or a killed process. A zero field means its default.
 type Limits struct {
-	Bytes   int64 // of the uncompressed tar, and of all files in it together, holes included; default 256 GiB
-	Entries int64 // entries and the directories they imply; default 5 million
-	Depth   int   // components of a path; default 1024
-	Ratio   int64 // uncompressed bytes for each compressed one, of what goes beyond 64 MiB; default 1100: gzip reaches 1032
+	Bytes   int64 // size of the uncompressed tar, and total size of its files including holes; default 256 GiB
+	Entries int64 // entries plus the directories that they imply; default 5 million
+	Depth   int   // components in a path; default 1024
+	Ratio   int64 // uncompressed bytes per compressed byte beyond the first 64 MiB; default 1100 (gzip reaches 1032)
 	Memory  int64 // bytes of names and xattrs kept in memory until the layer's end; default 256 MiB
 }
 
@@ -38,24 +38,25 @@ func (l Limits) withDefaults() Limits {
 }
 
 const (
-	spaceMargin   = 256 << 20 // bytes that stay free on the store's disk, or 5 % of a small one
-	inodeMargin   = 10_000    // inodes that stay free, or 5 % of a small disk's
-	bytesPerCheck = 16 << 20  // written between two looks at the free space
-	filesPerCheck = 1024      // made between two looks
+	spaceMargin   = 256 << 20 // bytes kept free on the store's disk, or 5 % of a small disk
+	inodeMargin   = 10_000    // inodes kept free, or 5 % of a small disk's
+	bytesPerCheck = 16 << 20  // bytes written between two checks of the free space
+	filesPerCheck = 1024      // files made between two checks of the free space
 )
 
-// A budget counts what one layer uses up.
+// A budget counts what one layer consumes.
 type budget struct {
 	limits  Limits
 	fd      int // a directory on the store's disk
 	entries int64
 	bytes   int64
 	memory  int64
-	written int64 // since the last look at the free space
+	written int64 // bytes since the last check of the free space
 	made    int64 // entries since then
 }
 
-// newBudget returns the budget of a layer that is unpacked into dir; ENOSPC when the disk is full already. Release it with close.
+// newBudget returns the budget of a layer that is unpacked into dir, or ENOSPC when the disk is
+// already full. Release it with close.
 func newBudget(limits Limits, dir string) (*budget, error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -84,10 +85,10 @@ func (b *budget) entry() error {
 	return b.checkSpace(0)
 }
 
-// keep counts a string that stays in memory until the layer's end, and returns a copy: one that is part of a
-// header would keep all of that, up to 1 MiB, in memory.
+// keep counts a string that stays in memory until the layer's end, and returns a copy: a substring
+// of a header would keep the whole header, up to 1 MiB, in memory.
 func (b *budget) keep(s string) (string, error) {
-	const overhead = 64 // of a map entry
+	const overhead = 64 // bytes of a map entry
 	b.memory += int64(len(s)) + overhead
 	if b.memory > b.limits.Memory {
 		return "", fmt.Errorf("%w: names and attributes of more than %d bytes", ErrTooLarge, b.limits.Memory)
@@ -95,7 +96,7 @@ func (b *budget) keep(s string) (string, error) {
 	return strings.Clone(s), nil
 }
 
-// file admits a file of so many bytes. Holes count for Bytes, but not as space on the disk.
+// file admits a file of size bytes. Holes count towards Bytes, but not as space on the disk.
 func (b *budget) file(size int64, sparse bool) error {
 	if size < 0 || size > b.limits.Bytes-b.bytes {
 		return fmt.Errorf("%w: its files are more than %d bytes", ErrTooLarge, b.limits.Bytes)
@@ -107,7 +108,7 @@ func (b *budget) file(size int64, sparse bool) error {
 	return b.checkSpace(size)
 }
 
-// wrote counts bytes written to the disk.
+// wrote counts n bytes written to the disk.
 func (b *budget) wrote(n int) error {
 	b.written += int64(n)
 	if b.written < bytesPerCheck {
@@ -116,7 +117,8 @@ func (b *budget) wrote(n int) error {
 	return b.checkSpace(0)
 }
 
-// checkSpace returns an error that is ENOSPC when writing need more bytes would eat into the margin.
+// checkSpace returns an error that wraps ENOSPC when writing need more bytes would eat into the
+// margin.
 func (b *budget) checkSpace(need int64) error {
 	b.written, b.made = 0, 0
 	var st unix.Statfs_t

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addLink makes a hard link. The entry's metadata is ignored: it is that of the target, and applying it would
-// change a file through its other name.
+// addLink makes a hard link. It ignores the entry's metadata: a link has its target's, and applying
+// another would change a file through its other name.
 func (t *tree) addLink(path, linkname string) error {
 	op := fmt.Sprintf("link to %.300q", linkname)
 	target, err := cleanName(linkname, t.budget.limits.Depth)
@@ -21,8 +21,8 @@ func (t *tree) addLink(path, linkname string) error {
 	if target, err = t.through(target); err != nil {
 		return failed(op, err)
 	}
-	// A name above its target would be removed to make room for the link, and the target with it; a target
-	// above the name is a directory.
+	// A name above its target would be removed to make room for the link, and the target with it; a
+	// target above the name is a directory.
 	if t.dirs[target] != nil || strings.HasPrefix(target, path+"/") || strings.HasPrefix(path, target+"/") {
 		return failed(op, unix.EISDIR)
 	}
@@ -33,7 +33,7 @@ func (t *tree) addLink(path, linkname string) error {
 	switch {
 	case err != nil:
 		return failed(op, err)
-	case path == target && exists: // how tar stores a name that it was given twice
+	case path == target && exists: // this is how tar stores a name that it was given twice
 		return nil
 	case path == target:
 		return failed(op, errLinkTarget)
@@ -43,8 +43,9 @@ func (t *tree) addLink(path, linkname string) error {
 	return failed(op, t.replace(path, func() error { return t.sink.link(path, target) }))
 }
 
-// exists reports whether the layer has a file at path. It is an error when it has something above path that
-// is no directory, for then no lower layer can have a file there either.
+// exists reports whether the layer has a file at path. It returns an error when the layer has
+// something other than a directory above path, because then no lower layer can have a visible file
+// there either.
 func (t *tree) exists(path string) (bool, error) {
 	dir, _ := split(path)
 	if t.dirs[dir] == nil {
@@ -61,8 +62,8 @@ func (t *tree) exists(path string) (bool, error) {
 	return err == nil, err
 }
 
-// linkBelow notes a hard link to a file that this layer does not have. An empty file holds the place until
-// finish, so that later entries of the same name meet something.
+// linkBelow notes a hard link to a file that this layer does not have. An empty file holds the
+// place until finish, so that later entries of the same name find something there.
 func (t *tree) linkBelow(path, target string) error {
 	path, err := t.budget.keep(path)
 	if err != nil {
@@ -79,8 +80,8 @@ func (t *tree) linkBelow(path, target string) error {
 	return nil
 }
 
-// noteLinks ends the placeholders. A whiteout takes their place: what lower layers have there must not merge
-// with a directory that a higher layer has. The link itself comes with the fix-up layer.
+// noteLinks replaces the placeholders with whiteouts: whatever lower layers have there must not
+// merge with a directory of a higher layer. The fix-up layer adds the link itself.
 func (t *tree) noteLinks() error {
 	for _, path := range slices.Sorted(maps.Keys(t.links)) {
 		err := t.sink.remove(path, false)

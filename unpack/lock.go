@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the file lock of key, which belongs to whoever unpacks it, in this process or another; it waits
-// until ctx ends. Lock files stay: removing one would let two processes hold "the" lock.
+// lock takes the file lock of key, which belongs to whoever unpacks it, in this process or another.
+// It waits until ctx ends. Lock files stay: if one were removed, two processes could both hold
+// "the" lock.
 func (s *Store) lock(ctx context.Context, key string) (unlock func() error, err error) {
 	f, err := s.openLock(key)
 	if err != nil {
@@ -20,8 +21,8 @@ func (s *Store) lock(ctx context.Context, key string) (unlock func() error, err 
 	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err == nil {
 		return f.Close, nil
 	}
-	// flock cannot be interrupted, so a goroutine waits in it. When ctx ends first, the goroutine lives until
-	// the holder lets go or dies, and then gives the lock back.
+	// flock cannot be interrupted, so a goroutine waits for it. When ctx ends first, the goroutine
+	// lives until the holder releases the lock or dies, and then releases it again.
 	locked := make(chan error, 1)
 	go func() { locked <- flock(f, unix.LOCK_EX) }()
 	select {
@@ -31,7 +32,7 @@ func (s *Store) lock(ctx context.Context, key string) (unlock func() error, err 
 		}
 		return f.Close, nil
 	case <-ctx.Done():
-		go func() { <-locked; _ = f.Close() }() // nobody is left to hear of it
+		go func() { <-locked; _ = f.Close() }() // nobody is left to report an error to
 		return nil, context.Cause(ctx)
 	}
 }
@@ -64,7 +65,7 @@ func tryFlock(f *os.File) (ok bool, err error) {
 func (s *Store) openLock(key string) (*os.File, error) {
 	path := filepath.Join(s.root, "locks", key)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if errors.Is(err, unix.EROFS) { // a read-only store can still be looked at
+	if errors.Is(err, unix.EROFS) { // a read-only store can still be read
 		return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	}
 	return f, err

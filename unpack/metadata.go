@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// metadata is what a file has beside its content.
+// metadata is everything about a file except its content.
 type metadata struct {
 	mode     uint32 // 07777
 	uid, gid int
@@ -20,8 +20,8 @@ type metadata struct {
 	xattrs   map[string]string
 }
 
-// implicitMetadata is that of a directory no layer declares. Its time is fixed so that a layer unpacks the
-// same way everywhere.
+// implicitMetadata is the metadata of a directory that no layer declares. Its time is fixed so that
+// a layer unpacks the same way everywhere.
 var implicitMetadata = metadata{mode: 0o755}
 
 const (
@@ -30,7 +30,7 @@ const (
 )
 
 func (t *tree) metadata(hdr *tar.Header) (metadata, error) {
-	// -1 tells chown to keep the owner: root's, in whose name the file was just made.
+	// noID (-1) tells chown to keep the owner, which is root for a file that was just made.
 	const noID = 1<<32 - 1
 	if hdr.Uid < 0 || int64(hdr.Uid) >= noID || hdr.Gid < 0 || int64(hdr.Gid) >= noID {
 		return metadata{}, fmt.Errorf("owner %d:%d is out of range", hdr.Uid, hdr.Gid)
@@ -57,7 +57,7 @@ func (t *tree) metadata(hdr *tar.Header) (metadata, error) {
 	return m, nil
 }
 
-// keepMetadata copies what stays in memory until the layer's end.
+// keepMetadata copies the metadata that stays in memory until the layer's end.
 func (t *tree) keepMetadata(m metadata) (metadata, error) {
 	kept := make(map[string]string, len(m.xattrs))
 	for name, value := range m.xattrs {
@@ -73,9 +73,10 @@ func (t *tree) keepMetadata(m metadata) (metadata, error) {
 	return m, nil
 }
 
-// keepXattr decides by the name. overlay.* attributes would let a layer redirect overlayfs to files it must
-// not show; other trusted.* ones speak to the host's root; security.* ones beside file capabilities (SELinux,
-// IMA, EVM) carry the policy of the machine that built the image.
+// keepXattr decides by name. overlay.* attributes would let a layer redirect overlayfs to files
+// that it must not show; other trusted.* attributes concern the host's root; security.* attributes
+// other than file capabilities (SELinux, IMA, EVM) carry the policy of the machine that built the
+// image.
 func keepXattr(name string) bool {
 	switch {
 	case strings.HasPrefix(name, "user.overlay."), strings.HasPrefix(name, "trusted."):
@@ -87,7 +88,7 @@ func keepXattr(name string) bool {
 	}
 }
 
-// chownError says what EINVAL means here: an id that this user namespace does not have.
+// chownError explains EINVAL from chown: the user namespace does not map that id.
 func chownError(m metadata, err error) error {
 	if errors.Is(err, unix.EINVAL) {
 		err = fmt.Errorf("this user namespace has no uid %d or no gid %d (give the user more subordinate ids in /etc/subuid and /etc/subgid)", m.uid, m.gid)
@@ -95,7 +96,7 @@ func chownError(m metadata, err error) error {
 	return failed("chown", err)
 }
 
-// applyFd gives an open file or directory its metadata except the times, in the order that keeps it: chown
+// applyFd gives an open file or directory its metadata except the times. The order matters: chown
 // clears setuid bits and capabilities.
 func (d *directories) applyFd(fd int, path string, m metadata) error {
 	if m.uid != d.uid || m.gid != d.gid {
@@ -111,7 +112,8 @@ func (d *directories) applyFd(fd int, path string, m metadata) error {
 	})
 }
 
-// applyFile does the same for a regular file without xattrs, where it is not so already, and sets the times.
+// applyFile gives a regular file without xattrs the metadata that it does not have yet, and sets
+// the times.
 func (d *directories) applyFile(f *output) error {
 	if f.meta.uid != d.uid || f.meta.gid != d.gid {
 		if err := unix.Fchown(f.fd, f.meta.uid, f.meta.gid); err != nil {
@@ -126,8 +128,8 @@ func (d *directories) applyFile(f *output) error {
 	return f.meta.setTimesOf(f.fd)
 }
 
-// applyAt does the same for what cannot be opened, and sets the times. Nobody but this process can reach the
-// tree, so the name still is the file that was just made.
+// applyAt gives metadata and times to a file that cannot be opened. Only this process can reach the
+// tree, so the name still leads to the file that was just made.
 func (d *directories) applyAt(path string, m metadata, chmod bool) error {
 	parent, base, err := d.parent(path)
 	if err != nil {
@@ -152,8 +154,9 @@ func (d *directories) applyAt(path string, m metadata, chmod bool) error {
 	return m.setTimes(parent, base)
 }
 
-// chmodNode changes the mode of a device or FIFO without opening it, which could block or start the device.
-// fchmodat cannot refuse symbolic links before Linux 6.6; a link in /proc to an O_PATH descriptor can.
+// chmodNode changes the mode of a device or FIFO without opening it, since that could block or
+// start the device. fchmodat cannot refuse symbolic links before Linux 6.6; going through the
+// O_PATH descriptor's link in /proc can.
 func chmodNode(parent int, base string, mode uint32) error {
 	fd, err := unix.Openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -171,7 +174,8 @@ func (d *directories) setXattrs(path string, xattrs map[string]string, set func(
 		if err == nil {
 			continue
 		}
-		// A program without its capability fails in a way that nobody traces back to here.
+		// Without its capability a program would fail later, and nobody would trace that failure
+		// back to here.
 		if name == capability || !tolerated(err) {
 			return failed("set xattr "+strconv.Quote(name), err)
 		}
@@ -180,8 +184,9 @@ func (d *directories) setXattrs(path string, xattrs map[string]string, set func(
 	return nil
 }
 
-// tolerated says whether the file system just does not take such an attribute: not at all, not on this type
-// of file (user.* on a symbolic link), or not so large (ENOSPC is ext4's word for that).
+// tolerated reports whether the error means that the file system does not store such an attribute:
+// not at all, not on this type of file (user.* on a symbolic link), or not of this size (ENOSPC on
+// ext4).
 func tolerated(err error) bool {
 	for _, no := range []error{unix.ENOTSUP, unix.EPERM, unix.E2BIG, unix.ERANGE, unix.ENOSPC} {
 		if errors.Is(err, no) {
@@ -191,14 +196,14 @@ func tolerated(err error) bool {
 	return false
 }
 
-// setTimes comes last, for everything else changes them. The access time is the modification time: tars
-// rarely have one, and the moment of unpacking says nothing.
+// setTimes comes last, because every other change alters the times. The access time is set to the
+// modification time: tars rarely have one, and the moment of unpacking means nothing.
 func (m metadata) setTimes(parent int, base string) error {
 	times := []unix.Timespec{m.mtime, m.mtime}
 	return failed("set times", unix.UtimesNanoAt(parent, base, times, unix.AT_SYMLINK_NOFOLLOW))
 }
 
-// setTimesOf does it for an open file. (An empty path needs Linux 5.8.)
+// setTimesOf sets the times of an open file. (An empty path needs Linux 5.8.)
 func (m metadata) setTimesOf(fd int) error {
 	times := []unix.Timespec{m.mtime, m.mtime}
 	return failed("set times", unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH))

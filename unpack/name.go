@@ -11,9 +11,10 @@ const (
 	nameMax = 255  // NAME_MAX
 )
 
-// cleanName returns the path of a tar name inside the layer: no leading slash, no ".", no "..", and ""
-// for the root. A name that climbs above the root is refused, because its author meant a file outside.
-// Other ".." are resolved by the letters of the name, before symbolic links, as docker and containerd do.
+// cleanName returns the path inside the layer that a tar name stands for: no leading slash, no ".",
+// no "..", and "" for the root. It refuses a name that climbs above the root, because its author
+// meant a file outside. Any other ".." is resolved lexically, before symbolic links, as docker and
+// containerd do.
 func cleanName(name string, maxDepth int) (string, error) {
 	if name == "" {
 		return "", errNameless

@@ -8,38 +8,40 @@ import (
 	"strconv"
 )
 
-// notes are what a layer cannot put right alone. They decide, with those of the other layers of an image,
-// what its fix-up layer holds.
+// notes are the things that a layer cannot get right alone. The notes of all layers of an image
+// decide what its fix-up layer holds.
 type notes struct {
-	// ImplicitDirs were made because an entry lies in them; their metadata is that of the layers below. The
-	// root of the layer, "", is one unless the tar has an entry for it.
+	// ImplicitDirs are directories that exist only because an entry lies in them; the layers below
+	// have their metadata. The root of the layer, "", is one of them unless the tar has an entry
+	// for it.
 	ImplicitDirs []layerPath `json:"implicitDirs,omitempty"`
 	// WhiteoutDirs hold overlay whiteouts.
 	WhiteoutDirs []layerPath `json:"whiteoutDirs,omitempty"`
 	// Links are hard links to files of a layer below, sorted by name.
 	Links []lowerLink `json:"links,omitempty"`
-	// OpaqueRoot says that nothing of the layers below is to be seen. Overlayfs ignores the xattr on a root.
+	// OpaqueRoot means that nothing of the layers below is visible. Overlayfs ignores the xattr on
+	// a root.
 	OpaqueRoot bool `json:"opaqueRoot,omitempty"`
 	// Image is set for a layer that is an EROFS image.
 	Image *imageSum `json:"image,omitempty"`
-	// Warnings are for people.
+	// Warnings are messages for people.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// An imageSum is what Verify compares an image with.
+// An imageSum is the size and checksum that Verify compares an image with.
 type imageSum struct {
 	Size  int64  `json:"size"`
 	CRC32 uint32 `json:"crc32c"`
 }
 
-// A lowerLink is a hard link of a layer to a file that it does not have itself.
+// A lowerLink is a hard link whose target is not in its own layer.
 type lowerLink struct {
 	Name   layerPath `json:"name"`
 	Target layerPath `json:"target"`
 }
 
-// A layerPath is a clean path inside a layer. In JSON it is a quoted Go string, because file names are bytes
-// and JSON would replace those that are not UTF-8.
+// A layerPath is a clean path inside a layer. JSON has it as a quoted Go string, because file names
+// are arbitrary bytes and JSON would replace those that are not UTF-8.
 type layerPath string
 
 // MarshalText implements encoding.TextMarshaler.

@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openBeneath opens a directory by its path below root. The kernel refuses every symbolic link and every way
-// out of root, so whatever a layer has planted, no later entry of it is written through a link to the host.
+// openBeneath opens a directory by its path below root. The kernel refuses every symbolic link and
+// every way out of root, so no entry is written through a link to the host, whatever an earlier
+// entry planted.
 func openBeneath(root int, path string, flags int) (int, error) {
 	if path == "" {
 		path = "."
@@ -25,7 +26,8 @@ func openBeneath(root int, path string, flags int) (int, error) {
 	}
 }
 
-// maxOpenDirs bounds the descriptors of one layer. Tars list a directory's files together, so few are enough.
+// maxOpenDirs bounds the open descriptors of one layer. Tars list a directory's files together, so
+// few are enough.
 const maxOpenDirs = 64
 
 // openDirs keeps the most recently used directories of a layer open. At least the last two it returned stay
@@ -53,7 +55,7 @@ func (o *openDirs) get(path string) (fd int, ok bool) {
 	return e.Value.(openDir).fd, true
 }
 
-// put takes the descriptor over.
+// put stores the descriptor and takes ownership of it.
 func (o *openDirs) put(path string, fd int) {
 	o.byPath[path] = o.order.PushFront(openDir{path, fd})
 	if o.order.Len() > maxOpenDirs {

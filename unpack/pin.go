@@ -13,8 +13,9 @@ import (
 // A pin keeps layers in the store that no process holds: ROOT/pins/NAME has their keys, one a line. What is pinned
 // counts as needed, as by one more image.
 
-// Pin keeps the layers that Unpack or Lowerdirs returned, which this Store still holds, until Unpin. Directories
-// that are no layers of the store are passed over. It waits, until ctx ends, for who removes images.
+// Pin protects the layers that Unpack or Lowerdirs returned, and that this Store still holds, from
+// removal until Unpin. It skips directories that are not layers of the store. It waits, until ctx
+// ends, for a process that removes images.
 func (s *Store) Pin(ctx context.Context, name string, lowerdirs []string) (err error) {
 	wrap := func(err error) error { return fmt.Errorf("pin layers for %s: %w", name, err) }
 	if !filepath.IsLocal(name) || filepath.Base(name) != name {
@@ -40,7 +41,7 @@ func (s *Store) Pin(ctx context.Context, name string, lowerdirs []string) (err e
 	return nil
 }
 
-// Unpin ends Pin: the layers stay until a Prune. It is no error when there is no such pin.
+// Unpin ends Pin: the layers stay until a Prune. A pin that does not exist is not an error.
 func (s *Store) Unpin(name string) error {
 	err := os.Remove(filepath.Join(s.pins(), filepath.Base(name)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -62,8 +63,8 @@ func (s *Store) Pins() ([]string, error) {
 	return names, nil
 }
 
-// Hold keeps layers that are in the store, as pinned ones are, from being removed until Close, and reports whether
-// all of them are there.
+// Hold protects layers in the store, such as pinned ones, from removal until Close, and reports
+// whether all of them are there.
 func (s *Store) Hold(lowerdirs []string) (ok bool, err error) {
 	for _, dir := range lowerdirs {
 		if s.keyOf(dir) == "" {
@@ -78,7 +79,8 @@ func (s *Store) Hold(lowerdirs []string) (ok bool, err error) {
 
 func (s *Store) pins() string { return filepath.Join(s.root, "pins") }
 
-// keyOf is the key of the layer, or fix-up layer, that a lower directory or an image of it belongs to; "": none.
+// keyOf returns the key of the layer, or fix-up layer, that the lower directory or image belongs
+// to, or "" for any other path.
 func (s *Store) keyOf(lowerdir string) string {
 	dir := filepath.Dir(lowerdir)
 	switch filepath.Dir(dir) {
@@ -90,7 +92,7 @@ func (s *Store) keyOf(lowerdir string) string {
 	return ""
 }
 
-// pinned counts what pins need.
+// pinned counts the layers that pins need.
 func (r *removal) pinned() error {
 	names, err := r.store.Pins()
 	if err != nil {
@@ -99,7 +101,7 @@ func (r *removal) pinned() error {
 	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(r.store.pins(), name))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // unpinned just now
+			continue // unpinned in the meantime
 		}
 		if err != nil {
 			return err

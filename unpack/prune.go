@@ -8,27 +8,28 @@ import (
 	"time"
 )
 
-// ErrInUse says that a process that lives uses the image.
+// ErrInUse says that a running process uses the image.
 var ErrInUse = errors.New("image is in use")
 
 // PruneOptions say which images Prune removes. The zero value removes none.
 type PruneOptions struct {
 	All       bool          // all images
-	OlderThan time.Duration // those not used for so long; 0: none
-	KeepBytes int64         // least recently used ones until the store takes up no more than this; 0: none
+	OlderThan time.Duration // images not used for this long; 0: none
+	KeepBytes int64         // least recently used images until the store is no larger than this; 0: none
 }
 
-// Freed says what was removed from the store.
+// Freed reports what was removed from the store.
 type Freed struct {
 	Images []ImageRecord
-	InUse  []ImageRecord // were to be removed, and are used by a process that lives
-	Layers int           // fix-up layers included
-	Bytes  int64         // of the layers, on disk
+	InUse  []ImageRecord // selected for removal, but used by a running process
+	Layers int           // number of layers, including fix-up layers
+	Bytes  int64         // size of the layers on disk
 }
 
-// Prune removes images as the options say, the least recently used first, and then every layer, fix-up layer and
-// temporary file that no image needs. What a process that lives uses, or is just unpacking, stays. When Prune
-// returns early or is killed, what it had begun to remove counts as gone, and the next OpenStore removes the rest.
+// Prune removes images as the options say, least recently used first, and then every layer, fix-up
+// layer and temporary file that no image needs. Anything that a running process uses or is
+// unpacking stays. When Prune returns early or is killed, whatever it had begun to remove counts as
+// gone, and the next OpenStore removes the rest.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) (Freed, error) {
 	wrap := func(err error) error { return fmt.Errorf("prune layer store %s: %w", s.root, err) }
 	total, err := s.totalUsage()
@@ -58,8 +59,8 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Freed, error) {
 	return freed, nil
 }
 
-// Shrink removes images, the least recently used first, when the store takes up more bytes than that, and does nothing
-// else: see Prune.
+// Shrink removes the least recently used images while the store is larger than bytes, and otherwise
+// does nothing: see Prune.
 func (s *Store) Shrink(ctx context.Context, bytes int64) (Freed, error) {
 	total, err := s.totalUsage()
 	if err != nil {
@@ -71,8 +72,8 @@ func (s *Store) Shrink(ctx context.Context, bytes int64) (Freed, error) {
 	return s.Prune(ctx, PruneOptions{KeepBytes: bytes})
 }
 
-// totalUsage returns the bytes that all layers and fix-up layers take up on disk. It is asked without any lock:
-// the first time it takes long.
+// totalUsage returns the bytes that all layers and fix-up layers take up on disk. Call it without
+// holding a lock: the first call takes long.
 func (s *Store) totalUsage() (int64, error) {
 	all, err := s.directories()
 	if err != nil {
@@ -89,9 +90,9 @@ func (s *Store) totalUsage() (int64, error) {
 	return total, nil
 }
 
-// RemoveImage removes the records of the reference, of all platforms when platform is "", and those of their
-// layers that no other image needs and no process uses. It returns ErrNotFound, or ErrInUse when a process that
-// lives uses the image, which then stays.
+// RemoveImage removes the records of the reference (of all platforms when platform is ""), and
+// those of their layers that no other image needs and no process uses. It returns ErrNotFound, or
+// ErrInUse when a running process uses the image, which then stays.
 func (s *Store) RemoveImage(ctx context.Context, reference, platform string) (Freed, error) {
 	freed, err := s.remove(ctx, func(r *removal) error {
 		found := slices.DeleteFunc(slices.Clone(r.images), func(i storedImage) bool {

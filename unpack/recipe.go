@@ -10,34 +10,36 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A recipe says how the tar of a layer is put together again, byte by byte, from the layer's files: what lies between
-// the contents of files, headers and padding, and whose content follows. It makes a layer that is kept as files
-// verifiable, and an image that can be saved.
+// A recipe says how to rebuild the tar of a layer, byte for byte, from the layer's files: it has
+// the bytes between the contents of files (headers and padding), and names the file whose content
+// follows. It makes it possible to verify a layer that is stored as files, and to save an image.
 //
-// It is a zstd stream of pieces. A piece is a length and so many bytes as they are; then the size of the content that
-// follows in the tar, and if that is not 0 the length of a path and the path of the file that has it. Numbers are uvarints.
+// It is a zstd stream of pieces. A piece is a length and that many literal bytes; then the size of
+// the content that follows in the tar and, if that is not 0, the length of a path and the path of
+// the file with that content. Numbers are uvarints.
 const recipeFile = "recipe"
 
-// ErrNoRecipe says that the tar of a layer cannot be put together again.
+// ErrNoRecipe says that the tar of a layer cannot be rebuilt.
 var ErrNoRecipe = errors.New("the layer has a file twice, of which the store keeps the last: its tar cannot be made again")
 
-// A recorder writes the recipe of a tar while that is read.
+// A recorder writes the recipe of a tar while the tar is read.
 type recorder struct {
 	file    *os.File
 	zip     *zstd.Encoder
-	literal []byte // what was read and is not written yet
-	muted   bool   // while the content of a file is read
+	literal []byte // bytes read and not yet written
+	muted   bool   // true while the content of a file is read
 	lost    bool   // a content that the recipe needs was replaced
-	err     error  // of the first write
+	err     error  // of the first write that failed
 }
 
-// newRecorder makes the recipe's file in dir. Release it with close.
+// newRecorder creates the recipe's file in dir. Release it with close.
 func newRecorder(dir string) (*recorder, error) {
 	f, err := os.OpenFile(filepath.Join(dir, recipeFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	// Headers are zeros for the most part: the fastest level and a window of a few dozen headers make 3 % of them.
+	// Headers are mostly zeros: the fastest level and a window of a few dozen headers shrink them
+	// to 3 %.
 	zip, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(64<<10), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(true))
 	if err != nil {
@@ -46,7 +48,7 @@ func newRecorder(dir string) (*recorder, error) {
 	return &recorder{file: f, zip: zip}, nil
 }
 
-// tar returns the reader that the tar is to be read from.
+// tar returns the reader through which the tar must be read.
 func (r *recorder) tar(from io.Reader) io.Reader { return recorded{r, from} }
 
 type recorded struct {
@@ -85,7 +87,7 @@ func (m muted) Read(p []byte) (int, error) {
 	return m.from.Read(p)
 }
 
-// piece writes what was read up to here.
+// piece writes the bytes read so far.
 func (r *recorder) piece(path string, size int64) {
 	r.write(binary.AppendUvarint(nil, uint64(len(r.literal))))
 	r.write(r.literal)
@@ -103,7 +105,7 @@ func (r *recorder) write(p []byte) {
 	}
 }
 
-// finish ends the recipe, once all of the tar was read, or removes it when it would be of no use.
+// finish ends the recipe once the whole tar was read, or removes it when it would be useless.
 func (r *recorder) finish() error {
 	r.piece("", 0)
 	err := errors.Join(r.err, r.zip.Close(), r.file.Close())
@@ -116,7 +118,7 @@ func (r *recorder) finish() error {
 	return nil
 }
 
-// close releases the recorder, also before finish.
+// close releases the recorder; it may be called before finish.
 func (r *recorder) close() {
 	_ = r.zip.Close()
 	_ = r.file.Close()

@@ -11,25 +11,26 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// A removal takes images and layers out of the store. It holds the lock of the records meanwhile: an image that
-// is being pulled holds its layers until its record is saved, which takes that lock. So every layer is needed
-// by a record that the removal sees, or held, or needed by nobody.
+// A removal takes images and layers out of the store. It holds the lock of the records throughout.
+// An image that is being pulled holds its layers until its record is saved, which takes the same
+// lock. So every layer is either needed by a record that the removal sees, or held, or not needed.
 type removal struct {
 	store  *Store
 	images []storedImage
-	needs  map[string]int // how many records need a directory, by key
+	needs  map[string]int // number of records that need a directory, by key
 	freed  Freed
 	rest   []leftover
 }
 
-// A leftover was renamed into tmp and waits to be removed; its lock keeps it from being unpacked again meanwhile.
+// A leftover was renamed into tmp and waits to be removed; its lock prevents anyone from unpacking
+// it again until then.
 type leftover struct {
 	tmp    string
 	unlock func() error
 }
 
-// remove lets choose take things out of the store, and then removes their files, which may take long, without the
-// lock of the records.
+// remove lets choose take things out of the store. It then removes their files, which may take
+// long, without the lock of the records.
 func (s *Store) remove(ctx context.Context, choose func(*removal) error) (Freed, error) {
 	r := &removal{store: s, needs: map[string]int{}}
 	unlock, err := s.lock(ctx, imagesLock)
@@ -54,7 +55,7 @@ func (r *removal) look() (err error) {
 	return r.pinned()
 }
 
-// image removes a record, and the layers that no other one needs.
+// image removes a record, and the layers that no other record needs.
 func (r *removal) image(image storedImage) error {
 	s := r.store
 	unlock, free, err := s.tryLock(imageLock(image.Reference, image.Platform))
@@ -81,7 +82,7 @@ func (r *removal) image(image storedImage) error {
 	return nil
 }
 
-// unneeded removes what no record needs: layers, and records that were never finished.
+// unneeded removes everything that no record needs: layers, and records that were never finished.
 func (r *removal) unneeded() error {
 	all, err := r.store.directories()
 	if err != nil {
@@ -132,8 +133,8 @@ func (r *removal) directory(d directory) error {
 	return nil
 }
 
-// take renames a directory that nobody holds. The caller has the lock of its key, so what is at tmp is what a
-// dead process left.
+// take renames a directory that nobody holds. The caller has the lock of its key, so anything at
+// tmp was left by a dead process.
 func take(path, tmp string) (taken bool, err error) {
 	dir, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -142,7 +143,7 @@ func take(path, tmp string) (taken bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }() // lets those in hold find out that it is gone
+	defer func() { err = errors.Join(err, dir.Close()) }() // tells those who wait in hold that it is gone
 	free, err := tryFlock(dir)
 	if err != nil || !free {
 		return false, err
@@ -156,8 +157,8 @@ func take(path, tmp string) (taken bool, err error) {
 	return true, nil
 }
 
-// clear removes the files of what was taken. The renames are on disk before the first file goes: half a layer
-// must not be back at its place after a power loss.
+// clear removes the files of everything that was taken. The renames reach the disk before the first
+// file is removed: half a layer must not be back in its place after a power loss.
 func (r *removal) clear(ctx context.Context) error {
 	if len(r.rest) == 0 {
 		return nil

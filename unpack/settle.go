@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Settle writes the store's file system to disk, once, and from then on the layers that were complete when it
-// was called are trusted after a power loss too. Without it they are unpacked anew after the next boot.
-// Call it when nothing urgent waits: it may take seconds.
+// Settle writes the store's file system to disk, once. From then on, the layers that were complete
+// when it was called are trusted even after a power loss; without it they are unpacked again after
+// the next boot. Call it when nothing urgent waits: it may take seconds.
 func (s *Store) Settle() error {
-	// The list comes before the sync: a layer in it was complete, so the sync covers all of it.
+	// The list comes before the sync: every layer in it was complete, so the sync covers all of it.
 	markers, err := s.unsettled()
 	if err != nil {
 		return fmt.Errorf("settle layer store %s: %w", s.root, err)
@@ -34,7 +34,8 @@ func (s *Store) Settle() error {
 	return nil
 }
 
-// unsettled returns the markers of this boot; those of an earlier one stay, for their layers are lost.
+// unsettled returns the markers of this boot. Those of an earlier boot stay, because their layers
+// are lost.
 func (s *Store) unsettled() ([]string, error) {
 	var markers []string
 	for _, parent := range []string{"layers/sha256", "fixups"} {

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A stack looks at the layers of an image as overlayfs will merge them, without mounting them.
+// A stack shows the layers of an image as overlayfs will merge them, without mounting them.
 type stack struct {
 	layers []*stackLayer // lowest first
 }
 
 type stackLayer struct {
 	diffID   digest.Digest
-	path     string // of its lower directory or image
-	fd       int    // see root; -1 until it is asked for
+	path     string // path of its lower directory or image
+	fd       int    // descriptor of its root; -1 until root is called
 	notes    notes
 	implicit map[string]bool
 	links    map[string]string
@@ -29,9 +29,9 @@ type place struct {
 	path  string
 }
 
-// openStack opens the layers that are to be mounted. A layer that comes twice counts where it is last:
-// everything in it is shown from there, and overlayfs refuses a directory given twice. Layers below one
-// with an opaque root are left out. Release it with close.
+// openStack opens the layers that will be mounted. A layer that occurs twice counts only at its
+// last position: everything in it is visible from there, and overlayfs refuses a directory given
+// twice. Layers below one with an opaque root are left out. Release it with close.
 func (s *Store) openStack(diffIDs []digest.Digest) (*stack, error) {
 	st := &stack{}
 	seen := map[digest.Digest]bool{}
@@ -73,8 +73,8 @@ func (s *Store) openLayer(diffID digest.Digest) (*stackLayer, error) {
 	return l, nil
 }
 
-// root is a descriptor of the layer's root directory, which stays the layer's. An image is mounted for it, where nobody
-// else sees it.
+// root returns a descriptor of the layer's root directory, which the layer owns. An image is
+// mounted for it, detached, so that nobody else sees it.
 func (l *stackLayer) root() (int, error) {
 	if l.fd >= 0 {
 		return l.fd, nil
@@ -90,7 +90,7 @@ func (l *stackLayer) root() (int, error) {
 func (st *stack) close() {
 	for _, l := range st.layers {
 		if l.fd >= 0 {
-			_ = unix.Close(l.fd) // only read
+			_ = unix.Close(l.fd) // opened for reading only
 		}
 	}
 }
@@ -103,12 +103,12 @@ func (st *stack) paths() []string {
 	return paths
 }
 
-// A sight is what one layer has at a path.
+// A sight describes what one layer has at a path.
 type sight struct {
 	found  bool // the layer has a file there, or notes a hard link to a lower one
 	isDir  bool
 	opaque bool // a directory that hides the content of lower ones
-	last   bool // lower layers do not show through at this very path
+	last   bool // lower layers do not show through at this path
 }
 
 // look walks to path inside one layer, component by component.
@@ -144,7 +144,7 @@ func (l *stackLayer) look(path string) (sight, error) {
 			s.last = s.last || last
 			return s, nil
 		}
-		_ = unix.Close(dir) // only read
+		_ = unix.Close(dir) // opened for reading only
 		dir = next
 	}
 	opaque, err := isOpaque(dir)
@@ -191,7 +191,7 @@ func first(path string) (name, rest string) {
 	return path, ""
 }
 
-// find returns what is seen at path in the layers below the given index, and where it is.
+// find returns the file that is visible at path in the layers below the given index, and its place.
 func (st *stack) find(path string, below int) (place, sight, error) {
 	for i := below - 1; i >= 0; i-- {
 		s, err := st.layers[i].look(path)
@@ -223,8 +223,9 @@ func (st *stack) linkSource(i int, name string) (place, error) {
 	}
 }
 
-// directory returns the topmost layer of the merged directory, whose metadata overlayfs shows, and the layer
-// whose metadata it is to have: the topmost one that declares it. When none does, both are the same.
+// directory returns the topmost layer of the merged directory, whose metadata overlayfs shows, and
+// the topmost layer that declares the directory, whose metadata it should have. When no layer
+// declares it, both are the same.
 func (st *stack) directory(path string) (top, source int, err error) {
 	top = -1
 	for i := len(st.layers) - 1; i >= 0; i-- {
@@ -234,7 +235,7 @@ func (st *stack) directory(path string) (top, source int, err error) {
 			return 0, 0, err
 		}
 		if s.found && !s.isDir {
-			break // hides the directory, or lies below it and is hidden by it
+			break // hides the directory, or lies below one that hides it
 		}
 		if s.found && top < 0 {
 			top = i
@@ -249,8 +250,8 @@ func (st *stack) directory(path string) (top, source int, err error) {
 	return top, top, nil
 }
 
-// unmerged reports whether the directory is seen and layer i alone makes it up. Overlayfs shows such a
-// directory as it is, with its whiteouts; in a merged one they are not listed.
+// unmerged reports whether the directory is visible and comes from layer i alone. Overlayfs lists
+// the whiteouts of such a directory, but not those of a merged one.
 func (st *stack) unmerged(path string, i int) (bool, error) {
 	var parts []int
 	for k := len(st.layers) - 1; k >= 0; k-- {

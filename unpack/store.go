@@ -33,15 +33,16 @@ type Store struct {
 
 const (
 	fsDir         = "fs"         // the overlay lower directory
-	notesFile     = "layer.json" // written last: a directory without it is no layer
-	unsettledFile = "unsettled"  // holds the boot id while the layer may be in the page cache only
-	sizeFile      = "size"       // its bytes on disk, once somebody asked
+	notesFile     = "layer.json" // written last: a directory without it is not a finished layer
+	unsettledFile = "unsettled"  // holds the boot id while the layer may be only in the page cache
+	sizeFile      = "size"       // size on disk in bytes, written when first asked for
 
-	fixupPrefix = "fixup-" // of the keys of fix-up layers; those of layers have none
+	fixupPrefix = "fixup-" // prefix of the keys of fix-up layers; keys of layers have none
 )
 
-// OpenStore opens the store at root and creates what is missing of it, private to the user (0700): layers hold
-// setuid files that other users of the machine must not reach. Work that dead processes left is removed.
+// OpenStore opens the store at root and creates whatever is missing, private to the user (0700):
+// layers hold setuid files that other users of the machine must not reach. It removes the
+// unfinished work of dead processes.
 func OpenStore(root string) (*Store, error) {
 	abs, err := filepath.Abs(root)
 	if err != nil {
@@ -67,8 +68,8 @@ func OpenStore(root string) (*Store, error) {
 	return s, nil
 }
 
-// privateDir makes sure that path is a directory of this user with mode 0700. A directory that someone else
-// owns, or a link to one, would let them exchange verified files.
+// privateDir makes sure that path is a directory of this user with mode 0700. A directory that
+// someone else owns, or a link to one, would let them replace verified files.
 func privateDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -113,7 +114,7 @@ func (s *Store) sweep() error {
 		}
 		err = beneath.RemoveAll(filepath.Join(s.root, "tmp", e.Name()))
 		if errors.Is(err, unix.EROFS) {
-			err = nil // a read-only store can still be looked at
+			err = nil // a read-only store can still be read
 		}
 		if err := errors.Join(err, unlock()); err != nil {
 			return err
@@ -127,7 +128,8 @@ func (s *Store) Has(diffID digest.Digest) bool {
 	return validate(diffID) == nil && s.trusted(s.layerDir(diffID))
 }
 
-// Warnings returns what of the layer could not be kept, such as xattrs that the store's file system refuses.
+// Warnings lists what the store could not keep of the layer, such as xattrs that its file system
+// refuses.
 func (s *Store) Warnings(diffID digest.Digest) ([]string, error) {
 	if err := validate(diffID); err != nil {
 		return nil, err
@@ -136,8 +138,8 @@ func (s *Store) Warnings(diffID digest.Digest) ([]string, error) {
 	return n.Warnings, err
 }
 
-// validate accepts well-formed sha256 digests only. A digest becomes part of a path: "sha256:../../etc" must
-// not get that far.
+// validate accepts only well-formed sha256 digests. A digest becomes part of a path:
+// "sha256:../../etc" must not get that far.
 func validate(d digest.Digest) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", string(d), err)
@@ -156,8 +158,8 @@ func (s *Store) fixupDir(chainID digest.Digest) string {
 	return filepath.Join(s.root, "fixups", chainID.Encoded())
 }
 
-// trusted reports whether dir is a finished layer that can be used. One whose marker is from another boot may have lost data
-// with the power, and so may one whose marker cannot be read.
+// trusted reports whether dir is a finished layer that can be used. A layer whose marker is from
+// another boot may have lost data in a power loss, and so may one whose marker cannot be read.
 func (s *Store) trusted(dir string) bool {
 	if _, err := os.Lstat(filepath.Join(dir, notesFile)); err != nil {
 		return false
@@ -172,8 +174,9 @@ func (s *Store) trusted(dir string) bool {
 	return err == nil && string(marker) == s.bootID
 }
 
-// build makes the layer directory final: fill writes it under a temporary name, then it is renamed. One
-// process does the work; whoever comes meanwhile waits, and finds it. The directory is held afterwards.
+// build creates the layer directory: fill writes it under a temporary name, and then it is renamed.
+// One process does the work; others that come in the meantime wait and then find it. The directory
+// is held afterwards.
 func (s *Store) build(ctx context.Context, key, final string, fill func(tmp string) error) (built bool, err error) {
 	if held, err := s.hold(final); held || err != nil {
 		return false, err
@@ -209,12 +212,13 @@ func (s *Store) build(ctx context.Context, key, final string, fill func(tmp stri
 		return false, err
 	}
 	committed = true
-	// Nobody can have removed it: that takes the lock which is still held here.
+	// Nobody can have removed it: that would take the lock that is still held here.
 	_, err = s.hold(final)
 	return true, err
 }
 
-// discard removes what a dead process left in tmp, and a directory final that is not trusted.
+// discard removes whatever a dead process left in tmp, and the directory final if it is not
+// trusted.
 func discard(tmp, final string) error {
 	if err := beneath.RemoveAll(tmp); err != nil {
 		return err

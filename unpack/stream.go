@@ -16,22 +16,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Layer is one layer of an image and the way to its content.
+// A Layer is one layer of an image and the source of its content.
 type Layer struct {
 	DiffID digest.Digest // sha256 of the uncompressed tar
 	Digest digest.Digest // sha256 of the compressed stream; "" when unknown (docker-archive)
-	Size   int64         // of the compressed stream in bytes; -1 when unknown. Another length is a SizeError
+	Size   int64         // bytes of the compressed stream; -1 when unknown. Any other length is a SizeError
 
-	// Open starts the compressed stream: gzip, zstd or plain tar. It is not called for a layer that is there.
-	// Unpack closes the stream, also to cancel a read that hangs.
+	// Open starts the compressed stream: gzip, zstd or plain tar. It is not called for a layer that
+	// is already in the store. Unpack closes the stream, also to cancel a read that hangs.
 	Open func(ctx context.Context) (io.ReadCloser, error)
-	// Again reports, after a stream with a wrong digest, whether Open has another source for the layer. Nil is
-	// for layers with a single source: Open is then called once at most.
+	// Again reports, after a stream with a wrong digest, whether Open has another source for the
+	// layer. Nil means that there is a single source: Open is then called at most once.
 	Again func() bool
 }
 
-// What a layer holds in memory while it streams, beside its decoder: the two rings and the writers' batches. A
-// larger ring gains nothing, and blocks of 1 MiB fall out of the processor's cache between two stages.
+// The memory that a layer needs while it streams, besides its decoder: the two rings and the
+// writers' batches. A larger ring gains nothing, and blocks of 1 MiB fall out of the processor's
+// cache between two stages.
 const (
 	smallLayer   = 256 << 10 // compressed bytes up to which goroutines cost more than they gain
 	sourceBlocks = 4
@@ -40,26 +41,26 @@ const (
 	tarBlock     = 256 << 10
 )
 
-// stream reads the whole layer once, in stages that work at the same time: one hashes what the source sends,
-// one decompresses, and the caller's hashes the tar and hands every entry to t. It returns nil only when size
-// and digests are the announced ones.
+// stream reads the whole layer once, in concurrent stages: one hashes the bytes from the source,
+// one decompresses them, and the caller's goroutine hashes the tar and hands every entry to t. It
+// returns nil only when the size and both digests are the announced ones.
 func (l Layer) stream(ctx context.Context, t *tree, progress func(bytes int64)) (err error) {
 	body, err := l.Open(ctx)
 	if err != nil {
 		return err
 	}
 	closeBody := sync.OnceValue(body.Close)
-	stop := context.AfterFunc(ctx, func() { _ = closeBody() }) // unblocks Read; its error is ctx's
+	stop := context.AfterFunc(ctx, func() { _ = closeBody() }) // unblocks Read, whose error is then ctx's
 	defer stop()
 	stages := newPipeline(l.small())
-	// For a panic: what is returned comes from below.
+	// This is for a panic; the returned error comes from below.
 	defer func() { _, _ = closeBody(), stages.stop() }()
 
 	src := &compressed{ctx: ctx, r: body, hash: digest.SHA256.Hash(), want: l.Size, progress: progress}
 	err = l.extract(src, t, stages)
 	diagnose := err != nil && l.worthReading(err)
 	if err != nil && !diagnose {
-		_ = closeBody() // a stage may hang in its Read; there is an error already
+		_ = closeBody() // a stage may hang in its Read, and there is already an error
 	}
 	if stopErr := stages.stop(); err == nil {
 		err = stopErr
@@ -79,14 +80,14 @@ func (l Layer) stream(ctx context.Context, t *tree, progress func(bytes int64)) 
 
 func (l Layer) small() bool { return l.Size >= 0 && l.Size <= smallLayer }
 
-// worthReading says whether the rest of the stream can tell more about the error.
+// worthReading reports whether the rest of the stream can tell more about the error.
 func (l Layer) worthReading(err error) bool {
 	ours := errors.Is(err, ErrTooLarge) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 	return l.Size >= 0 && !ours
 }
 
-// diagnose finds the cause of an error. A corrupt stream shows itself as anything, a broken name or a missing
-// directory; so the rest is read to tell whether the stream is the right one.
+// diagnose finds the cause of an error. A corrupt stream can look like anything, such as a broken
+// name or a missing directory, so the rest is read to find out whether the stream is the right one.
 func (l Layer) diagnose(src *compressed, err error) error {
 	if src.err == nil {
 		if _, drainErr := io.Copy(io.Discard, src); drainErr == nil {
@@ -110,8 +111,8 @@ func (l Layer) extract(src *compressed, t *tree, stages *pipeline) error {
 	if err := t.extract(tar.NewReader(recorded)); err != nil {
 		return err
 	}
-	// Padding after the tar's end belongs to the diffID, and whatever follows the last compressed byte to the
-	// digest. The end of content is the end of the stage that reads buffered.
+	// Padding after the tar's end belongs to the diffID, and everything after the last compressed
+	// byte belongs to the digest. When content ends, the stage that reads buffered has ended too.
 	if _, err := io.Copy(io.Discard, recorded); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (l Layer) extract(src *compressed, t *tree, stages *pipeline) error {
 	return nil
 }
 
-// checkDigest compares size and digest of a stream that was read to its end.
+// checkDigest checks the size and digest of a stream that was read to its end.
 func (l Layer) checkDigest(src *compressed) error {
 	if l.Size >= 0 && src.n.Load() != l.Size {
 		return &SizeError{Want: l.Size, Got: src.n.Load()}
@@ -143,9 +144,9 @@ type compressed struct {
 	ctx      context.Context
 	r        io.Reader
 	hash     hash.Hash
-	n        atomic.Int64 // read up to now
+	n        atomic.Int64 // bytes read so far
 	want     int64        // -1 unknown
-	err      error        // the source's own, not io.EOF
+	err      error        // the source's own error, never io.EOF
 	progress func(bytes int64)
 }
 
@@ -166,16 +167,16 @@ func (c *compressed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// uncompressed hashes the tar and ends a decompression bomb.
+// uncompressed hashes the tar and stops a decompression bomb.
 type uncompressed struct {
 	r      io.Reader
 	hash   hash.Hash
-	n      int64 // read up to now
+	n      int64 // bytes read so far
 	limits Limits
 	from   *compressed
 }
 
-// ratioFree is what any layer may have: a small one of zeros is no bomb.
+// ratioFree is the number of bytes that any layer may have: a small layer of zeros is not a bomb.
 const ratioFree = 64 << 20
 
 func (u *uncompressed) Read(p []byte) (int, error) {
@@ -185,7 +186,7 @@ func (u *uncompressed) Read(p []byte) (int, error) {
 	if u.n > u.limits.Bytes {
 		return n, fmt.Errorf("%w: its tar is more than %d bytes", ErrTooLarge, u.limits.Bytes)
 	}
-	// What was read of the source is ahead of what came out of it, so this errs for the layer.
+	// The source is read ahead of what has been decompressed, so this errs in the layer's favour.
 	if (u.n-ratioFree)/u.limits.Ratio > u.from.n.Load() {
 		return n, fmt.Errorf("%w: it grows to more than %d times its compressed size", ErrTooLarge, u.limits.Ratio)
 	}

@@ -8,18 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links may lie in a path, as in the kernel (path_resolution(7)).
+// maxLinks is the number of symbolic links that a path may contain, as in the kernel
+// (path_resolution(7)).
 const maxLinks = 40
 
-// through returns the path that an entry's name leads to when symbolic links of this layer lie
-// on the way: after lib -> usr/lib, the entry lib/m is usr/lib/m. The last component is not
-// followed: an entry replaces a link of its own name.
+// through returns the path that an entry's name leads to when symbolic links of this layer lie on
+// the way: after lib -> usr/lib, the entry lib/m is usr/lib/m. The last component is not followed:
+// an entry replaces a link of its own name.
 //
-// Other extractors let the kernel follow links beneath a root of their own. Here it is done by
-// names, on what the layer has so far. The result goes through openBeneath, which follows no
-// link, so that no entry is ever written outside, whatever a link says. An absolute target begins
-// at the layer's root, and .. ends there. Links of lower layers are not followed: layers are
-// unpacked side by side, and a directory hides a lower link, as docker and podman have it.
+// Other extractors let the kernel follow links beneath their own root. Here links are resolved by
+// name, from what the layer has so far. The result goes through openBeneath, which follows no
+// links, so no entry is ever written outside, whatever a link says. An absolute target begins at
+// the layer's root, and .. stops there. Links of lower layers are not followed: layers are unpacked
+// independently, and a directory hides a lower link, as in docker and podman.
 func (t *tree) through(path string) (string, error) {
 	parent, base := split(path)
 	if t.dirs[parent] != nil {
@@ -55,7 +56,7 @@ func (t *tree) through(path string) (string, error) {
 	return cleanName(join(at, base), t.budget.limits.Depth)
 }
 
-// linkAt returns the target of a symbolic link that the layer has in a directory.
+// linkAt returns the target of the symbolic link name in the directory dir of this layer.
 func (t *tree) linkAt(dir, name string) (target string, isLink bool, err error) {
 	path := join(dir, name)
 	if t.dirs[dir] == nil || t.dirs[path] != nil {

@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tree turns the entries of one layer into files of a sink: which name wins, what a whiteout hides, which directories
-// are implied, what is left to the fix-up layer.
+// A tree turns the entries of one layer into files of a sink. It decides which name wins, what a
+// whiteout hides, which directories are implied, and what is left to the fix-up layer.
 type tree struct {
 	layer  digest.Digest
 	sink   sink
 	budget *budget
-	recipe *recorder // nil for a layer that comes from no tar
+	recipe *recorder // nil for a layer that does not come from a tar
 
 	dirs      map[string]*dirState // every directory, the root as ""
-	links     map[string]string    // hard links into lower layers; a placeholder file holds their place
+	links     map[string]string    // hard links into lower layers, each held by a placeholder file
 	whiteouts map[string]bool      // paths that .wh. files name
 	opaque    map[string]bool      // directories with an opaque marker
 	notes     notes                // complete after finish
@@ -28,11 +28,11 @@ type tree struct {
 type dirState struct {
 	declared *metadata // nil: implied by an entry in it
 	opaque   bool      // hides the content of lower layers
-	fresh    bool      // has nothing to do with a lower directory of its name: it does not get its metadata
+	fresh    bool      // unrelated to a lower directory of its name, whose metadata it does not get
 }
 
-// newTree returns an empty tree that writes into dir, a directory of the store's, in the format; a small one without
-// goroutines. Release it with close.
+// newTree returns an empty tree that writes into dir, a directory of the store, in the given
+// format; a small layer is written without goroutines. Release it with close.
 func (s *Store) newTree(layer digest.Digest, dir string, format Format, small bool) (_ *tree, err error) {
 	t := &tree{
 		layer: layer,
@@ -63,7 +63,7 @@ func (t *tree) close() {
 	}
 }
 
-// ensure makes the directory, and those above it, when the layer has none there.
+// ensure makes the directory and its parents, where the layer does not have them.
 func (t *tree) ensure(path string) error {
 	if t.dirs[path] != nil {
 		return nil
@@ -89,8 +89,8 @@ func (t *tree) ensure(path string) error {
 	return nil
 }
 
-// replace calls create, which must not overwrite, and when something is in the way removes that first: the
-// last entry of a name wins.
+// replace calls create, which must not overwrite. When something is in the way, replace removes it
+// and calls create again: the last entry of a name wins.
 func (t *tree) replace(path string, create func() error) error {
 	parent, _ := split(path)
 	if err := t.ensure(parent); err != nil {
@@ -106,7 +106,7 @@ func (t *tree) replace(path string, create func() error) error {
 	return create()
 }
 
-// remove removes path with everything below it.
+// remove removes path and everything below it.
 func (t *tree) remove(path string) error {
 	if t.dirs[path] == nil {
 		return t.removeFile(path)
@@ -139,7 +139,8 @@ func (t *tree) removeFile(path string) error {
 // A warner records what could not be kept of a layer.
 type warner func(format string, args ...any)
 
-// warn is the tree's warner. The number is bounded: a layer of a million odd files is one problem.
+// warn is the tree's warner. The number of warnings is bounded: a layer of a million odd files is
+// one problem.
 func (t *tree) warn(format string, args ...any) {
 	const most = 20
 	if len(t.notes.Warnings) < most {

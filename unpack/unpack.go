@@ -21,35 +21,39 @@ type State string
 
 // The states of a layer. A layer starts with Waiting or Present and ends with Present or Done.
 const (
-	Waiting   State = "waiting"   // another goroutine or process may be at it
-	Unpacking State = "unpacking" // Bytes of Total are read
+	Waiting   State = "waiting"   // another goroutine or process may be working on it
+	Unpacking State = "unpacking" // Bytes of Total have been read
 	Done      State = "done"      // verified and in the store
-	Present   State = "present"   // was there, or another process brought it
+	Present   State = "present"   // already there, or brought by another process
 )
 
-// Progress tells how far a layer is.
+// Progress reports the state of one layer.
 type Progress struct {
 	Layer digest.Digest // diffID
 	Bytes int64         // compressed bytes read
-	Total int64         // compressed bytes, -1 unknown
+	Total int64         // compressed bytes; -1 when unknown
 	State State
 }
 
-// maxLayers bounds the layers that are unpacked at once, and with them memory: see the package comment.
+// maxLayers bounds the number of layers that are unpacked at once, and thereby memory: see the
+// package comment.
 const maxLayers = 16
 
-// progressStep is the number of compressed bytes between two reports of one layer: on a link of 300 kB/s there are
-// still several a second, and on a fast one they cost nothing beside the unpacking.
+// progressStep is the number of compressed bytes between two reports of one layer. At 300 kB/s
+// there are still several reports a second, and on a fast link they cost nothing next to the
+// unpacking.
 const progressStep = 64 << 10
 
-// Unpack makes all layers of an image present, in parallel, and returns the directories to mount as overlay
-// lowerdirs, lowest first; a layer that comes twice is mounted once, and the fix-up layer, when there is one,
-// is the last. A step's own upper directory covers the root of them all: give it the metadata of the last one's.
-// The layers are listed lowest first. The calls of progress, which may be nil, do not overlap; the first ones tell
-// of every layer that is not there, so that the whole is known from the start.
+// Unpack makes all layers of an image present, in parallel, and returns the directories to mount as
+// overlay lowerdirs, lowest first. A layer that occurs twice is mounted once; the fix-up layer, if
+// there is one, comes last. A step's own upper directory covers the root of all of them: give it
+// the metadata of the last one's root. layers is in order, lowest first. The calls of progress,
+// which may be nil, do not overlap. The first calls report every layer that is missing, so that the
+// total is known from the start.
 //
-// After an error, which ends all of it, layers that were complete stay and nothing else does. The error is or
-// wraps a *DigestError, *SizeError, *EntryError, ErrTooLarge, ENOSPC, the context's, or one of a layer's Open.
+// An error ends all of the work. Layers that were complete by then stay; nothing else does. The
+// error is or wraps a *DigestError, a *SizeError, an *EntryError, ErrTooLarge, ENOSPC, the
+// context's error, or an error of a layer's Open.
 func (s *Store) Unpack(ctx context.Context, layers []Layer, progress func(Progress)) ([]string, error) {
 	diffIDs := make([]digest.Digest, len(layers))
 	for i, l := range layers {
@@ -81,7 +85,7 @@ func (s *Store) Unpack(ctx context.Context, layers []Layer, progress func(Progre
 	return s.fixUp(ctx, diffIDs)
 }
 
-// missing are the layers that the store lacks, each once.
+// missing returns the layers that the store lacks, each once.
 func missing(s *Store, layers []Layer) []Layer {
 	var all []Layer
 	for _, l := range layers {
@@ -93,7 +97,8 @@ func missing(s *Store, layers []Layer) []Layer {
 	return all
 }
 
-// largestFirst returns the layers in the order of work: the largest one, begun last, would be alone at the end.
+// largestFirst returns the layers in the order of work. If the largest one were begun last, it
+// would be working alone at the end.
 func largestFirst(layers []Layer) []Layer {
 	return slices.SortedStableFunc(slices.Values(layers), func(a, b Layer) int { return cmp.Compare(b.Size, a.Size) })
 }
@@ -141,9 +146,9 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 		})
 	}
 	built, err := build()
-	// A damaged layer goes to its next source by itself: to begin anew with all layers would let each
-	// mirror spoil the attempt with another one. Once ctx has ended, the DigestError may be its cause,
-	// which is another layer's, and each further attempt would end with it.
+	// A damaged layer moves to its next source by itself: if all layers began anew, each mirror
+	// could spoil the attempt with another one. Once ctx has ended, the DigestError may be another
+	// layer's, as the cause of ctx, and every further attempt would end with it.
 	for ctx.Err() == nil && errors.As(err, new(*DigestError)) && l.Again != nil && l.Again() {
 		built, err = build()
 	}
@@ -161,7 +166,7 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 
 // fill unpacks the layer into tmp.
 func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(bytes int64)) (err error) {
-	defer func() { // now, for what has been written is removed before anyone explains the error
+	defer func() { // now, because the written files are removed before anyone explains the error
 		if errors.Is(err, unix.ENOSPC) && outOfInodes(tmp) {
 			err = fmt.Errorf("%w: %w", errInodes, err)
 		}
@@ -187,7 +192,7 @@ func (s *Store) fill(ctx context.Context, l Layer, tmp string, progress func(byt
 	return t.notes.write(tmp)
 }
 
-// explain says what to do about a full disk, and about limits of its file system.
+// explain adds advice about a full disk, or about limits of its file system.
 func (s *Store) explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EMLINK):
@@ -200,7 +205,7 @@ func (s *Store) explain(err error) error {
 	return err
 }
 
-// outOfInodes reports whether it is inodes that are missing, not blocks.
+// outOfInodes reports whether the file system lacks inodes rather than blocks.
 func outOfInodes(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Files > 0 && st.Ffree == 0 && st.Bavail > 0

@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An ImageUsage says what an image of the store takes up, and when it was last used.
+// An ImageUsage is the space that an image of the store takes up, and its last use.
 type ImageUsage struct {
 	ImageRecord
-	Missing int       // layers that are not in the store, or were lost with the power
-	Bytes   int64     // on disk, of its layers and its fix-up layer
-	Shared  int64     // how many of Bytes other images have too
-	Used    time.Time // when a run began with it, or it was pulled
-	InUse   bool      // by a process that lives
+	Missing int       // layers that are not in the store, or were lost in a power loss
+	Bytes   int64     // size of its layers and its fix-up layer on disk
+	Shared  int64     // part of Bytes that other images use too
+	Used    time.Time // start of the last run that used it, or its pull
+	InUse   bool      // by a running process
 }
 
-// Usage returns what every image takes up, sorted by reference and platform. The first time it looks at every
-// file of a layer; the sum is kept beside it.
+// Usage returns the space that every image takes up, sorted by reference and platform. The first
+// call looks at every file of each layer; the sums are stored beside the layers.
 func (s *Store) Usage() ([]ImageUsage, error) {
 	images, err := s.storedImages()
 	if err != nil {
@@ -73,12 +73,12 @@ func (s *Store) imageInUse(r ImageRecord) (bool, error) {
 	return false, unlock()
 }
 
-// diskUsage returns the bytes that a layer takes up on disk, 0 when it is not there. A layer never changes, so the
-// sum is kept beside it.
+// diskUsage returns the bytes that a layer takes up on disk, or 0 when it is not there. A layer
+// never changes, so the sum is stored beside it.
 func (s *Store) diskUsage(d directory) (int64, error) {
 	path := filepath.Join(d.path, sizeFile)
 	if data, err := os.ReadFile(path); err == nil {
-		// The newline says that all digits are there.
+		// The newline shows that all digits are there.
 		digits, whole := strings.CutSuffix(string(data), "\n")
 		bytes, err := strconv.ParseInt(digits, 10, 64)
 		if whole && err == nil {
@@ -87,17 +87,17 @@ func (s *Store) diskUsage(d directory) (int64, error) {
 	}
 	bytes, err := measure(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // removed, maybe just now
+		return 0, nil // removed, possibly just now
 	}
 	if err != nil {
 		return 0, err
 	}
-	// On a full disk it cannot be kept, and then it is added up again the next time.
+	// On a full disk the sum cannot be stored; it is then computed again the next time.
 	_ = os.WriteFile(path, []byte(strconv.FormatInt(bytes, 10)+"\n"), 0o600)
 	return bytes, nil
 }
 
-// measure adds up the blocks of all files; one with several names counts once.
+// measure adds up the blocks of all files; a file with several names counts once.
 func measure(dir string) (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {

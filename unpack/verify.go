@@ -17,35 +17,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Problem is something in the store that is not as the store leaves it.
+// A Problem is something in the store that differs from what the store wrote.
 type Problem struct {
 	Path string // of the directory or the record
 	Err  error
 }
 
-// Verified says what Verify has looked at and found.
+// Verified reports what Verify has checked and found.
 type Verified struct {
 	Images, Layers int // Layers includes fix-up layers
-	Digests        int // layers whose tar was put together again and has the digest that it had
+	Digests        int // layers whose tar was rebuilt and has the right digest
 	Files          int // in the layers, directories included
 	Problems       []Problem
 }
 
 var errLost = errors.New("is not whole, or was not yet on disk when the machine went down: it is fetched again when an image needs it")
 
-// Verify looks at everything in the store without changing it. It checks that
+// Verify checks everything in the store without changing it:
 //
-//   - the store and its layer directories belong to this user and nobody else may enter them;
-//   - every record can be read, is at its place, and lists the layers that the image's configuration does;
-//   - every layer of a record is there, whole, and was on disk before the last boot or written since;
-//   - every directory and the metadata of every file of a layer can be read, its notes fit its files, and it has no
-//     whiteout and no overlay attribute but those that the store makes;
-//   - the tar of every layer, put together from the content of its files, has the digest that it had: see WriteTar;
-//   - the fix-up layer of every image holds what follows from the layers' notes, with the right metadata, and
-//     nothing else.
+//   - the store and its layer directories belong to this user, and nobody else may enter them;
+//   - every record can be read, is in its place, and lists the same layers as the image's
+//     configuration;
+//   - every layer of a record is there, complete, and was on disk before the last boot or written
+//     since;
+//   - every directory and the metadata of every file of a layer can be read, its notes fit its
+//     files, and it has no whiteouts and no overlay attributes except those that the store makes;
+//   - the tar of every layer, rebuilt from the content of its files, has the right digest: see
+//     WriteTar;
+//   - the fix-up layer of every image holds what follows from the layers' notes, with the right
+//     metadata, and nothing else.
 //
-// So the content of every file is proven, but for layers that had a file twice. Owners, modes, times and attributes of
-// files are not: those in the tar come from its recipe. The error is for what kept Verify from looking.
+// So the content of every file is proven, except in layers that had a file twice. Owners, modes,
+// times and attributes of files are not proven: those in the rebuilt tar come from its recipe. The
+// error says what prevented Verify from checking.
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	v := &verifier{store: s, xattrs: make([]byte, 64<<10)} // XATTR_LIST_MAX
 	err := v.root()
@@ -73,14 +77,15 @@ func (v *verifier) problem(path string, err error) {
 	}
 }
 
-// holding runs check with a store of its own, so that what check holds is let go of at once: all layers together
-// may be more than a process may have open.
+// holding runs check with its own Store, whose holds are released right after: all layers together
+// may be more files than a process may have open.
 func (v *verifier) holding(check func(*Store) error) error {
 	s := &Store{root: v.store.root, bootID: v.store.bootID, held: map[string]*os.File{}, mountable: v.store.mountable}
 	return errors.Join(check(s), s.Close())
 }
 
-// root checks who may enter. What lies directly below was checked when the store was opened.
+// root checks who may enter the store. The directories directly below were checked when the store
+// was opened.
 func (v *verifier) root() error {
 	var st unix.Stat_t
 	if err := unix.Stat(v.store.root, &st); err != nil {
@@ -90,7 +95,7 @@ func (v *verifier) root() error {
 	return nil
 }
 
-// checkOwner checks that the directory belongs to this user and has none of the modes.
+// checkOwner checks that the directory belongs to this user and has none of the refused mode bits.
 func checkOwner(st unix.Stat_t, refused uint32) error {
 	if int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("belongs to uid %d, not to uid %d: others can exchange layers", st.Uid, os.Geteuid())
@@ -135,7 +140,7 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// images checks the records, file by file: one that is spoilt must not hide the others.
+// images checks the records file by file: a corrupt record must not hide the others.
 func (v *verifier) images(ctx context.Context) error {
 	paths, err := os.ReadDir(filepath.Join(v.store.root, "images"))
 	if err != nil {
@@ -168,8 +173,8 @@ func (v *verifier) images(ctx context.Context) error {
 	return nil
 }
 
-// record checks that the record speaks of the image that its name says, and lists the layers that the image's
-// configuration lists.
+// record checks that the record is about the image that its file name says, and lists the layers
+// that the image's configuration lists.
 func (v *verifier) record(path string, record ImageRecord) error {
 	if want := v.store.imagePath(record.Reference, record.Platform); want != path {
 		return errors.New("the record belongs to another image than its file name says: remove the file")

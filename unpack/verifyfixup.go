@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verifyFixup checks that the fix-up layer of the layers is what would be made of them now.
+// verifyFixup checks that the fix-up layer equals the one that would be made of the layers now.
 func (s *Store) verifyFixup(diffIDs []digest.Digest) error {
 	st, err := s.openStack(diffIDs)
 	if err != nil {
@@ -75,8 +75,8 @@ func (st *stack) verifyFixup(root string, plan fixPlan) error {
 	return nil
 }
 
-// fixupPaths returns what the fix-up layer holds: these directories, and these files with
-// where they come from.
+// fixupPaths returns the content of the fix-up layer: its directories, and its files with their
+// sources.
 func (st *stack) fixupPaths(p fixPlan) (dirs map[string]bool, files map[string]place, err error) {
 	dirs, files = map[string]bool{"": true}, map[string]place{}
 	parents := func(path string) {
@@ -93,7 +93,7 @@ func (st *stack) fixupPaths(p fixPlan) (dirs map[string]bool, files map[string]p
 		files[link.name] = link.source
 		parents(link.name)
 	}
-	// The file that a link leads to is there too where it can still be seen.
+	// The target of a link is there too, where it is still visible.
 	for _, link := range p.links {
 		seen, err := st.isSeen(link.source)
 		if err != nil {
@@ -107,7 +107,7 @@ func (st *stack) fixupPaths(p fixPlan) (dirs map[string]bool, files map[string]p
 	return dirs, files, nil
 }
 
-// sameFile compares what a copy must have of its source.
+// sameFile compares a copy with its source.
 func (st *stack) sameFile(v visited, source place) error {
 	from, err := st.openSource(source)
 	if err != nil {

@@ -26,7 +26,7 @@ func (v *verifier) layer(ctx context.Context, s *Store, d directory) error {
 	return nil
 }
 
-// digest puts the layer's tar together again and compares its digest.
+// digest rebuilds the layer's tar and compares its digest.
 func (v *verifier) digest(ctx context.Context, s *Store, diffID digest.Digest) error {
 	err := s.writeTar(ctx, diffID, io.Discard)
 	if errors.Is(err, ErrNoRecipe) {
@@ -67,9 +67,9 @@ func (v *verifier) layerFiles(dir string) error {
 	return v.tree(lowerdir(dir), n)
 }
 
-// tree looks at every file of a layer, and holds its notes against them.
+// tree looks at every file of a layer and compares the layer's notes with it.
 func (v *verifier) tree(root string, n notes) error {
-	missing := map[string]string{} // what the notes speak of and was not met yet
+	missing := map[string]string{} // named in the notes and not found yet
 	whiteoutDirs, links := map[string]bool{}, map[string]bool{}
 	for _, path := range n.ImplicitDirs {
 		missing["directory "+string(path)] = string(path)
@@ -119,8 +119,9 @@ func (v *verifier) tree(root string, n notes) error {
 	return nil
 }
 
-// overlayXattrs refuses attributes that speak to overlayfs. The store itself sets one only, on directories.
-// Any other could show files of the host, or of another layer, under a name of the image.
+// overlayXattrs refuses attributes that control overlayfs. The store itself sets only one, on
+// directories. Any other could show files of the host, or of another layer, under a name of the
+// image.
 func (v *verifier) overlayXattrs(path string, isDir bool) error {
 	n, err := unix.Llistxattr(path, v.xattrs)
 	if errors.Is(err, unix.ENOTSUP) {

@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A visited is a file that walk came to.
+// A visited is a file that walk has reached.
 type visited struct {
 	parent int // descriptor of its directory, open during the visit
 	name   string
-	path   string // below the directory where the walk began
+	path   string // relative to the directory where the walk began
 	stat   unix.Stat_t
 }
 
-// walk visits everything below a directory, a directory before what is in it. It goes from descriptor to
-// descriptor: an image's paths may be longer than the kernel takes in one piece.
+// walk visits everything below a directory, each directory before its content. It goes from
+// descriptor to descriptor: paths of an image may be longer than the kernel accepts at once.
 func walk(root string, visit func(visited) error) error {
 	fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -25,7 +25,7 @@ func walk(root string, visit func(visited) error) error {
 	return walkDir(fd, "", visit)
 }
 
-// walkDir takes the descriptor over.
+// walkDir walks the directory and closes its descriptor.
 func walkDir(fd int, path string, visit func(visited) error) (err error) {
 	dir := os.NewFile(uintptr(fd), path)
 	defer func() { err = errors.Join(err, dir.Close()) }()

@@ -12,15 +12,16 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// Names of the OCI image-spec, layer.md, section "Whiteouts".
+// Names from the OCI image-spec, layer.md, section "Whiteouts".
 const (
 	whiteoutPrefix = ".wh."         // removes the lower file whose name follows
 	aufsPrefix     = ".wh..wh."     // aufs' own bookkeeping, which some old images carry
 	opaqueMarker   = ".wh..wh..opq" // removes all that lower layers have in its directory
 )
 
-// opaqueXattr marks opaque directories for overlayfs. In a user namespace nobody may set trusted attributes; overlays
-// that are mounted there, with the option userxattr, have one of another name. A store belongs to one kind of user.
+// opaqueXattr returns the attribute that marks opaque directories for overlayfs. In a user
+// namespace nobody may set trusted attributes; overlays mounted there, with the option userxattr,
+// use another name. A store belongs to one kind of user.
 var opaqueXattr = sync.OnceValue(func() string {
 	if rootless.InNamespace() {
 		return "user.overlay.opaque"
@@ -28,8 +29,8 @@ var opaqueXattr = sync.OnceValue(func() string {
 	return "trusted.overlay.opaque"
 })
 
-// whiteout takes the entry if it is a whiteout. Whiteouts are applied by finish, for they concern lower
-// layers only and their place among the other entries must not matter.
+// whiteout handles the entry if it is a whiteout. finish applies whiteouts, because they concern
+// lower layers only and their position among the other entries must not matter.
 func (t *tree) whiteout(path string) (done bool, err error) {
 	dir, base := split(path)
 	for part := range strings.SplitSeq(dir, "/") {
@@ -61,7 +62,8 @@ func (t *tree) whiteout(path string) (done bool, err error) {
 	return true, err
 }
 
-// finish applies what depends on all entries: whiteouts, then the metadata of directories.
+// finish applies everything that depends on all entries: whiteouts, then the metadata of
+// directories.
 func (t *tree) finish() error {
 	if err := t.applyOpaque(); err != nil {
 		return err
@@ -100,8 +102,8 @@ func (t *tree) finish() error {
 	return nil
 }
 
-// applyOpaque finds the opaque directories: those with a marker, and those that the layer removes and makes
-// again, which start empty and owe nothing to the lower one.
+// applyOpaque finds the opaque directories: those with a marker, and those that the layer removes
+// and makes again, which start empty, without the metadata of the lower one.
 func (t *tree) applyOpaque() error {
 	for path := range t.whiteouts {
 		if state := t.dirs[path]; state != nil {
@@ -110,7 +112,8 @@ func (t *tree) applyOpaque() error {
 	}
 	for _, path := range slices.Sorted(maps.Keys(t.opaque)) {
 		if t.dirs[path] == nil {
-			// Where the layer removes the directory or has another file, it hides everything already.
+			// Where the layer removes the directory or has another file, it already hides
+			// everything.
 			marker := join(path, opaqueMarker)
 			hidden, err := t.hidden(marker)
 			if err == nil && !hidden {
@@ -127,8 +130,8 @@ func (t *tree) applyOpaque() error {
 	return nil
 }
 
-// applyWhiteout makes the overlay whiteout, a 0:0 device, unless the layer itself hides what is below. Inside
-// an opaque directory overlayfs would list it.
+// applyWhiteout makes the overlay whiteout, a 0:0 device, unless the layer itself hides what is
+// below: overlayfs would list a whiteout inside an opaque directory.
 func (t *tree) applyWhiteout(path string) (made bool, err error) {
 	if t.dirs[path] != nil {
 		return false, nil
@@ -146,8 +149,8 @@ func (t *tree) applyWhiteout(path string) (made bool, err error) {
 	return true, failed("create whiteout", t.sink.whiteout(path))
 }
 
-// hidden reports whether the layer hides what lower layers have at path: by a file there or above it, by a
-// whiteout or by an opaque directory above it.
+// hidden reports whether the layer hides what lower layers have at path: by a file there or above
+// it, by a whiteout, or by an opaque directory above it.
 func (t *tree) hidden(path string) (bool, error) {
 	if blocked, err := t.blocked(path); blocked || err != nil {
 		return blocked, err
@@ -163,7 +166,7 @@ func (t *tree) hidden(path string) (bool, error) {
 }
 
 // blocked reports whether the layer has something other than a directory at path or above it. A
-// symbolic link above path has come after the entry, which would otherwise have followed it.
+// symbolic link above path came after the entry, which would otherwise have followed it.
 func (t *tree) blocked(path string) (bool, error) {
 	if path == "" {
 		return false, nil

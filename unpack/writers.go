@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	batches    = 4         // of a layer, empty ones included
-	batchBytes = 256 << 10 // content in a batch
-	batchParts = 32        // parts in a batch; each may hold a file open
-	maxWriters = 4         // of a layer; more wait for each other in the file system
+	batches    = 4         // number per layer, including empty ones
+	batchBytes = 256 << 10 // bytes of content in a batch
+	batchParts = 32        // parts in a batch; each may keep a file open
+	maxWriters = 4         // goroutines per layer; more would wait for each other in the file system
 )
 
-// writers fill files that are made already, so that the tar is read on meanwhile. All that goes by a name
-// happens in the tar's order, in the caller's goroutine; a writer has the descriptor only. So there is nothing to
-// wait for when a name comes twice, is linked to or is removed: it is the inode that gets the content.
+// writers write the content of files that already exist, so that reading the tar can go on.
+// Everything that concerns names happens in the tar's order, in the caller's goroutine; a writer
+// has only the descriptor. So a name that comes twice, is linked to or is removed need not wait:
+// the content goes to the inode.
 type writers struct {
 	sink   *directories
 	inline bool        // for a small layer: no goroutines
@@ -30,13 +31,13 @@ type writers struct {
 	ended  sync.WaitGroup
 
 	mu     sync.Mutex
-	err    error // of the first file, in the tar's order, that failed
-	at     int   // its number
+	err    error // error of the first file, in the tar's order, that failed
+	at     int   // number of that file
 	failed atomic.Bool
-	files  int // opened so far
+	files  int // number of files opened so far
 }
 
-// A batch is content on its way to a writer.
+// A batch is a set of parts for a writer.
 type batch struct {
 	buf   []byte
 	used  int
@@ -50,17 +51,18 @@ type part struct {
 	offset int64
 }
 
-// An output is a file that is being written. Whoever is done with its last part gives it its metadata.
+// An output is a file that is being written. Whoever writes its last part also applies its
+// metadata.
 type output struct {
 	fd     int
 	number int
-	name   string // its path
+	name   string // path, for errors
 	meta   metadata
-	mode   uint32       // that it has now
-	left   atomic.Int32 // parts, one more until all are known
+	mode   uint32       // current mode
+	left   atomic.Int32 // parts not yet written, plus one until all are known
 }
 
-// file takes over the descriptor of a file that was made with the mode.
+// file takes ownership of the descriptor of a file that was made with the given mode.
 func (w *writers) file(fd int, name string, m metadata, mode uint32) *output {
 	w.files++
 	f := &output{fd: fd, number: w.files, name: name, meta: m, mode: mode}
@@ -68,7 +70,8 @@ func (w *writers) file(fd int, name string, m metadata, mode uint32) *output {
 	return f
 }
 
-// space returns a buffer for at most n bytes of the next part. It waits for a writer when there is none.
+// space returns a buffer of at most n bytes for the next part. It waits for a writer when there is
+// none.
 func (w *writers) space(n int64) []byte {
 	if w.batch != nil && (len(w.batch.parts) == batchParts || w.batch.used == batchBytes) {
 		w.flush()
@@ -80,7 +83,8 @@ func (w *writers) space(n int64) []byte {
 	return free[:min(int64(len(free)), n)]
 }
 
-// put writes data, which fills the start of the last space, at the offset, soon. The file's last part ends it.
+// put queues data, which fills the start of the last space, to be written at the offset. The file's
+// last part ends it.
 func (w *writers) put(f *output, data []byte, offset int64, last bool) {
 	if !last {
 		f.left.Add(1)
@@ -105,7 +109,7 @@ func (w *writers) next() *batch {
 func (w *writers) start() {
 	w.queue, w.free = make(chan *batch, batches), make(chan *batch, batches)
 	for range batches {
-		w.free <- nil // made when it is needed
+		w.free <- nil // the batch is allocated when it is first needed
 	}
 	for range min(runtime.GOMAXPROCS(0), maxWriters) {
 		w.ended.Go(func() {
@@ -117,7 +121,7 @@ func (w *writers) start() {
 	}
 }
 
-// flush hands over the batch.
+// flush hands the current batch to a writer.
 func (w *writers) flush() {
 	switch {
 	case w.batch == nil:
@@ -129,7 +133,7 @@ func (w *writers) flush() {
 	}
 }
 
-// writeOrFail writes all parts. A panic is the failure of the batch's first file.
+// writeOrFail writes all parts. A panic counts as a failure of the batch's first file.
 func (w *writers) writeOrFail(b *batch) {
 	if len(b.parts) == 0 {
 		return
@@ -145,7 +149,7 @@ func (w *writers) writeOrFail(b *batch) {
 	w.write(b)
 }
 
-// write writes all parts, also after an error: they hold descriptors.
+// write goes through all parts even after an error, because they hold descriptors.
 func (w *writers) write(b *batch) {
 	for _, p := range b.parts {
 		if !w.failed.Load() {
@@ -155,11 +159,11 @@ func (w *writers) write(b *batch) {
 		}
 		w.release(p.file)
 	}
-	clear(b.parts) // keeps no file in memory
+	clear(b.parts) // so that no file stays in memory
 	b.parts, b.used = b.parts[:0], 0
 }
 
-// release ends the file after its last part.
+// release finishes the file after its last part.
 func (w *writers) release(f *output) {
 	if f.left.Add(-1) > 0 {
 		return
@@ -182,7 +186,7 @@ func (w *writers) fail(f *output, err error) {
 	w.failed.Store(true)
 }
 
-// wait returns when all files are written and closed, with the error of the first that failed.
+// wait returns once all files are written and closed, with the error of the first file that failed.
 func (w *writers) wait() error {
 	w.flush()
 	if w.queue != nil {
