@@ -17,17 +17,19 @@ import (
 	"github.com/stepexec/stepexec/unpack"
 )
 
-// containerdName is the annotation by which containerd and docker name an image of a layout in full.
+// containerdName is the annotation in which containerd and docker store the full name of an image
+// in a layout.
 const containerdName = "io.containerd.image.name"
 
-// An Image is an image to write and the names it gets in the archive, none for one that has no tag.
+// An Image is an image to write, with its names in the archive. An image without a tag has no
+// names.
 type Image struct {
 	unpack.ImageRecord
-	Names []string // in full, such as docker.io/library/golang:1.26
+	Names []string // full names, such as docker.io/library/golang:1.26
 }
 
-// Write writes the images, whose layers the store must have, each layer once. The error is the store's,
-// such as unpack.ErrNoRecipe, or w's.
+// Write writes the images, each layer once. The store must have all their layers. The error comes
+// from the store, such as unpack.ErrNoRecipe, or from w.
 func Write(ctx context.Context, store *unpack.Store, images []Image, compression Compression, w io.Writer) error {
 	a := &writer{
 		ctx: ctx, store: store, compression: compression, out: tar.NewWriter(w),
@@ -45,15 +47,15 @@ func Write(ctx context.Context, store *unpack.Store, images []Image, compression
 	return a.close()
 }
 
-// writer is an archive under way.
+// writer writes one archive.
 type writer struct {
 	ctx         context.Context
 	store       *unpack.Store
 	compression Compression
 	out         *tar.Writer
 
-	blobs  map[digest.Digest]bool               // that are in the archive
-	layers map[digest.Digest]ocispec.Descriptor // by diffID
+	blobs  map[digest.Digest]bool               // blobs already in the archive
+	layers map[digest.Digest]ocispec.Descriptor // compressed layers in the archive, by diffID
 	index  ocispec.Index
 	docker []dockerImage
 }
@@ -94,7 +96,7 @@ func (a *writer) image(image Image) error {
 	return nil
 }
 
-// named returns the manifest once for each name, or once without.
+// named returns the manifest once for each name, or once without a name when there are none.
 func named(manifest ocispec.Descriptor, names []string) []ocispec.Descriptor {
 	if len(names) == 0 {
 		return []ocispec.Descriptor{manifest}
@@ -111,8 +113,9 @@ func named(manifest ocispec.Descriptor, names []string) []ocispec.Descriptor {
 	return all
 }
 
-// layer writes a layer, unless it is there. Its digest and size, which come before its content in a tar, are known only
-// once it is compressed: so it is compressed twice, and needs no space on a disk.
+// layer writes a layer unless the archive already has it. In a tar, digest and size come before the
+// content, but they are known only after compression: so the layer is compressed twice, which saves
+// a temporary file.
 func (a *writer) layer(diffID digest.Digest) (ocispec.Descriptor, error) {
 	if d, ok := a.layers[diffID]; ok {
 		return d, nil
@@ -136,7 +139,7 @@ func (a *writer) layer(diffID digest.Digest) (ocispec.Descriptor, error) {
 	return d, nil
 }
 
-// counter counts what is written to it.
+// counter counts the bytes written to it.
 type counter struct{ n int64 }
 
 func (c *counter) Write(p []byte) (int, error) {
@@ -152,7 +155,7 @@ func (a *writer) compress(diffID digest.Digest, w io.Writer) error {
 	return errors.Join(a.store.WriteTar(a.ctx, diffID, zip), zip.Close())
 }
 
-// blob writes a document, unless it is there.
+// blob writes a document unless the archive already has it.
 func (a *writer) blob(mediaType string, data []byte) (ocispec.Descriptor, error) {
 	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	if a.blobs[d.Digest] {
@@ -172,12 +175,12 @@ func (a *writer) file(name string, data []byte) error {
 	return err
 }
 
-// header begins a file. It has no time, so that equal images make equal archives.
+// header begins a file. It sets no time, so that equal images make equal archives.
 func (a *writer) header(name string, size int64) error {
 	return a.out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, Format: tar.FormatPAX})
 }
 
-// close writes the indexes and the end.
+// close writes the indexes and the end of the archive.
 func (a *writer) close() error {
 	a.index.Versioned, a.index.MediaType = specs.Versioned{SchemaVersion: 2}, ocispec.MediaTypeImageIndex
 	index, err := json.Marshal(a.index)

@@ -9,17 +9,17 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Compression says how layers are compressed.
+// Compression is the way layers are compressed.
 type Compression string
 
-// The compressions. All readers of archives know gzip and none; docker knows zstd since 23.0.
+// The compressions. All readers of archives support gzip and none; docker supports zstd since 23.0.
 const (
 	Gzip Compression = "gzip"
 	Zstd Compression = "zstd"
 	None Compression = "none"
 )
 
-// ParseCompression returns the compression of that name.
+// ParseCompression returns the compression with that name.
 func ParseCompression(name string) (Compression, error) {
 	switch c := Compression(name); c {
 	case Gzip, Zstd, None:
@@ -38,7 +38,8 @@ func (c Compression) mediaType() string {
 	return ocispec.MediaTypeImageLayer
 }
 
-// writer compresses to w. Fast levels: an archive is read once, mostly.
+// writer returns a writer that compresses to w. The levels are fast ones: most archives are read
+// only once.
 func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
 	switch c {
 	case Gzip:

@@ -1,9 +1,9 @@
-// Package archive writes images of a layer store as one tar file, an OCI image layout
-// (image-spec, image-layout.md) that also has what `docker load` looks for.
+// Package archive writes images of a layer store as one tar file: an OCI image layout (image-spec,
+// image-layout.md) that also has the files that `docker load` needs.
 //
-// The layers have the bytes that were pulled, uncompressed: configuration and diffIDs are the same,
-// and so is what docker calls the image's id. They are compressed anew, so the digests of the
-// compressed layers and of the manifest may be others than the registry's.
+// The uncompressed layers have exactly the bytes that were pulled, so the configuration, the
+// diffIDs and docker's image ID are the same. The layers are compressed again, so the digests of
+// the compressed layers and of the manifest may differ from the registry's.
 //
-// It is not for reading archives: see package pull.
+// Package pull reads archives.
 package archive

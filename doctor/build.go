@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Builds says which ways of building images in steps this machine can do: the recipes of
-// docs/building-images.md, in their order. results are those of Examine. No Result is a Fail:
-// steps run without them.
+// Builds reports which ways of building images in steps work on this machine: the recipes of
+// docs/building-images.md, in the same order. results is the result of Examine. No Result is a
+// Fail, because steps run without builds.
 func (m *Machine) Builds(results []Result) []Result {
 	found := map[string]Result{}
 	for _, r := range results {
@@ -58,7 +58,8 @@ func (m *Machine) Builds(results []Result) []Result {
 
 func (m *Machine) nothing() (problem, remedy string) { return "", "" }
 
-// asUser: newuidmap of the image gives a user ids that only root's steps have.
+// asUser checks the build as a normal user in the image: newuidmap gives that user ids that only
+// the steps of root have.
 func (m *Machine) asUser() (problem, remedy string) {
 	if !m.isRoot() {
 		return "a step without root has no ids to give away", "run stepexec as root, or buildah as the image's root"

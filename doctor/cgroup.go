@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroups finds out of which version they are, and which limits of steps work.
+// cgroups finds the version of cgroups, and which limits of steps work.
 func (m *Machine) cgroups(context.Context) Result {
 	mounts, err := m.read("/proc/self/mountinfo")
 	if err != nil {
@@ -63,8 +63,8 @@ func (m *Machine) enable(version string, controllers []string) string {
 	return "boot with systemd.unified_cgroup_hierarchy=1, or a kernel that has them"
 }
 
-// judgeDelegation looks whether a normal user may make groups beside the one that it
-// is in: one with processes cannot have others below that limit anything.
+// judgeDelegation checks whether a normal user may create groups beside the current one: a group
+// with processes of its own cannot limit groups below it.
 func (m *Machine) judgeDelegation(version, detail string) Result {
 	own, err := m.read("/proc/self/cgroup")
 	if err != nil || version != "v2" {
@@ -82,9 +82,9 @@ func (m *Machine) judgeDelegation(version, detail string) Result {
 	return ok(detail + "; this user's " + group + " has " + names)
 }
 
-// trees are what mountinfo says of cgroups.
+// trees describes the cgroup mounts in mountinfo.
 type trees struct {
-	unified      string // where v2 is mounted
+	unified      string // mount point of v2
 	controllers  []string
 	favorDynamic bool // v2 is mounted with favordynmods
 }

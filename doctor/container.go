@@ -9,7 +9,7 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// settings reads the settings file: with one that cannot be read nothing runs.
+// settings reads the settings file: without a readable one nothing runs.
 func (m *Machine) settings(context.Context) Result {
 	if err := m.Settings(); err != nil {
 		return fail(err.Error(), "correct the file, or name another with --settings")
@@ -17,7 +17,7 @@ func (m *Machine) settings(context.Context) Result {
 	return ok("read without errors")
 }
 
-// container is the check that all others are about.
+// container is the check that all others prepare for.
 func (m *Machine) container(ctx context.Context) Result {
 	if err := m.Container(ctx); err != nil {
 		return fail(err.Error(), "")
@@ -25,22 +25,22 @@ func (m *Machine) container(ctx context.Context) Result {
 	return ok("was made, ran and is gone")
 }
 
-// expected is what the program of RunContainer exits with: not 0, nor a code
-// that the runtime could have.
+// expected is the exit code of RunContainer's program: neither 0 nor a code that the runtime itself
+// could return.
 const expected = 42
 
-// RunContainer makes a container by all of stepexec's own ways, has it run a
-// program of a few bytes and removes it. The error says what did not work. The
-// state root is removed again when it was not there before.
+// RunContainer creates a container exactly as stepexec does for a step, runs a tiny program in it
+// and removes it. The error says what did not work. RunContainer removes the state root again if it
+// did not exist before.
 func RunContainer(ctx context.Context, o sandbox.Options) (err error) {
 	program, ok := tinyProgram(expected)
 	if !ok {
 		return fmt.Errorf("there is no test program for this processor")
 	}
 	if _, missing := os.Stat(o.Root); missing != nil {
-		o.RuntimeCalls = true // otherwise what is known of the runtime would be remembered there
+		o.RuntimeCalls = true // otherwise what was learned about the runtime would be remembered in the state root
 		defer func() {
-			_ = os.Remove(filepath.Join(o.Root, "runs")) // as the next: only when it is empty
+			_ = os.Remove(filepath.Join(o.Root, "runs")) // like the next line: only when it is empty
 			_ = os.Remove(o.Root)
 		}()
 	}
@@ -64,8 +64,7 @@ func firstOf(a, b error) error {
 	return b
 }
 
-// writeLayer makes the image: a directory with a program, on the file system
-// that layers are on.
+// writeLayer creates the image: a directory with a program, on the file system that holds layers.
 func writeLayer(root string, program []byte) (dir string, err error) {
 	if dir, err = os.MkdirTemp(root, ".stepexec-doctor-"); err != nil {
 		return "", err

@@ -1,6 +1,6 @@
-// Package doctor looks at a machine and says whether steps can run on it: each
-// check names what it found, and where something is missing the command that
-// mends it. The last check starts a container.
+// Package doctor examines a machine and reports whether steps can run on it. Each check says what
+// it found and, if something is missing, the command that fixes it. The last check starts a
+// container.
 //
-// It changes nothing that stays, and mends nothing by itself.
+// It makes no lasting changes and fixes nothing by itself.
 package doctor

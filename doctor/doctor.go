@@ -10,53 +10,53 @@ import (
 	"strings"
 )
 
-// State is how a check ended.
+// State is the outcome of a check.
 type State string
 
-// The states. A machine with a Fail does not run steps; with a Warn it runs
-// them, but lacks something that some steps ask for.
+// The states. A machine with a Fail cannot run steps. A machine with a Warn can, but lacks
+// something that some steps need.
 const (
 	OK   State = "ok"
 	Warn State = "warn"
 	Fail State = "fail"
 )
 
-// Result is what a check found.
+// Result is the finding of a check.
 type Result struct {
 	Name   string `json:"name"`
 	State  State  `json:"state"`
-	Detail string `json:"detail"`           // what is there, or what is not
-	Remedy string `json:"remedy,omitempty"` // a command where there is one
+	Detail string `json:"detail"`           // what was found or is missing
+	Remedy string `json:"remedy,omitempty"` // advice, with a command if there is one
 }
 
-// Machine is what is examined. New returns the one that this process runs on;
-// tests replace what they want to be otherwise.
+// Machine is the machine to examine. New returns the machine that this process runs on; tests
+// replace fields.
 type Machine struct {
 	Files    string // prefix of /proc, /sys and /etc
 	UID      int
 	User     string                            // name of the user, for the remedies
-	LookPath func(name string) (string, error) // finds a program
+	LookPath func(name string) (string, error) // finds a program, like exec.LookPath
 	Root     string                            // state root
 	Runtime  string                            // name or path of the OCI runtime
 
-	// Settings reads the settings file. Container runs a container that does
-	// nothing, as this user, and says what went wrong.
+	// Settings reads the settings file. Container runs a container that does nothing, as this user,
+	// and returns the error if it fails.
 	Settings  func() error
 	Container func(context.Context) error
 
-	Network func(context.Context) error // makes a private network and takes it away, as root; nil: it is not tried
+	Network func(context.Context) error // creates and removes a private network, as root; nil: not tried
 }
 
-// New is the machine that this process runs on, without Settings and Container.
+// New returns the machine that this process runs on, without Settings and Container.
 func New(root, runtime string) *Machine {
 	name := ""
-	if who, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil { // a user without a name is named by number
+	if who, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil { // a user without a name is shown by number
 		name = who.Username
 	}
 	return &Machine{Files: "/", UID: os.Geteuid(), User: name, LookPath: exec.LookPath, Root: root, Runtime: runtime, Network: tryNetwork}
 }
 
-// Examine does all checks, in the order in which one would mend what they find.
+// Examine runs all checks, in the order in which their findings should be fixed.
 func (m *Machine) Examine(ctx context.Context) []Result {
 	checks := []struct {
 		name string
@@ -90,7 +90,7 @@ func (m *Machine) Examine(ctx context.Context) []Result {
 	return results
 }
 
-// Works reports whether steps can run: nothing has failed.
+// Works reports whether steps can run, which means that no check failed.
 func Works(results []Result) bool {
 	for _, r := range results {
 		if r.State == Fail {
@@ -102,13 +102,13 @@ func Works(results []Result) bool {
 
 func (m *Machine) isRoot() bool { return m.UID == 0 }
 
-// read returns a file of /proc, /sys or /etc without white space around it.
+// read returns the content of a file of /proc, /sys or /etc without surrounding white space.
 func (m *Machine) read(path string) (string, error) {
 	data, err := os.ReadFile(filepath.Join(m.Files, path))
 	return strings.TrimSpace(string(data)), err
 }
 
-// missing lists those of the programs that are not there.
+// missing returns the programs that are not installed.
 func (m *Machine) missing(programs ...string) []string {
 	var not []string
 	for _, name := range programs {

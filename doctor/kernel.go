@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel tries the calls that stepexec cannot do without, and those that it
-// can: what a distribution has patched in or out does not show in the version.
+// kernel tries the system calls that stepexec needs, and those that it uses where they exist:
+// distributions add and remove calls without changing the version.
 func (m *Machine) kernel(context.Context) Result {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -61,8 +61,8 @@ func calls() []systemCall {
 	}
 }
 
-// seccomp looks whether the kernel filters system calls. That the runtime can,
-// too, is checked with the runtime.
+// seccomp checks whether the kernel filters system calls. The check of the runtime covers the
+// runtime's support.
 func (m *Machine) seccomp(context.Context) Result {
 	actions, err := m.read("/proc/sys/kernel/seccomp/actions_avail")
 	if err != nil || !strings.Contains(actions, "errno") {
@@ -71,7 +71,7 @@ func (m *Machine) seccomp(context.Context) Result {
 	return ok("system calls can be filtered")
 }
 
-// securityModules tells which of them are there. Steps need none.
+// securityModules reports the active security modules. Steps need none.
 func (m *Machine) securityModules(context.Context) Result {
 	list, err := m.read("/sys/kernel/security/lsm")
 	if err != nil {
@@ -101,7 +101,7 @@ func (m *Machine) securityModules(context.Context) Result {
 	return ok(strings.Join(has, "; "))
 }
 
-// openFiles looks at the limit of descriptors: a step costs stepexec some ten.
+// openFiles checks the limit of open files: a step takes about ten of stepexec's.
 func (m *Machine) openFiles(context.Context) Result {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// privateNetwork makes a private network, or for a normal user looks for what leads one
-// outside. Steps on other networks need nothing of that, so nothing here is a failure.
+// privateNetwork creates a private network. For a normal user it instead looks for the program that
+// connects one to the outside. Steps on other networks need none of this, so no finding is a
+// failure.
 func (m *Machine) privateNetwork(ctx context.Context) Result {
 	if !m.isRoot() {
 		return m.userNetwork()
@@ -44,7 +45,8 @@ func (m *Machine) userNetwork() Result {
 	return ok("pasta or slirp4netns, and /dev/net/tun opens")
 }
 
-// remedyOf says what mends what the kernel lacks, by what could not be made.
+// remedyOf returns advice on whatever the kernel lacks, judged by the object that could not be
+// created.
 func remedyOf(err error) string {
 	if strings.Contains(err.Error(), "nftables") || strings.Contains(err.Error(), "filter") {
 		return "modprobe nf_tables nft_chain_nat nft_masq nft_ct nft_log nft_reject_inet"
@@ -52,7 +54,7 @@ func remedyOf(err error) string {
 	return "modprobe bridge veth"
 }
 
-// tryNetwork makes a private network and takes it away again.
+// tryNetwork creates a private network and removes it again.
 func tryNetwork(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "stepexec-doctor-")
 	if err != nil {

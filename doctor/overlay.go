@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// overlay mounts one on the state root's own file system, and writes to it. A
-// normal user's overlays need a user namespace: the container check has one.
+// overlay mounts an overlay on the state root's own file system and writes to it. Overlays of a
+// normal user need a user namespace: the container check has one.
 func (m *Machine) overlay(context.Context) Result {
 	if !m.isRoot() {
 		return ok("tried with the container")
@@ -23,7 +23,7 @@ func (m *Machine) overlay(context.Context) Result {
 	return ok("mounted and written to")
 }
 
-// layers are more than the option string of mount(2) holds: one page.
+// layers is more layers than fit in the option string of mount(2), which is one page.
 const layers = 200
 
 func (m *Machine) manyLayers(context.Context) Result {
@@ -36,7 +36,7 @@ func (m *Machine) manyLayers(context.Context) Result {
 	return ok(fmt.Sprintf("an overlay of %d layers was mounted", layers))
 }
 
-// tryOverlay mounts an overlay of n layers without a place, and removes all.
+// tryOverlay mounts a detached overlay of n layers, and removes everything.
 func (m *Machine) tryOverlay(n int) (err error) {
 	parent, _ := m.existing()
 	dir, err := os.MkdirTemp(parent, ".stepexec-doctor-")
@@ -67,8 +67,8 @@ func (m *Machine) tryOverlay(n int) (err error) {
 	return mountOverlay(options)
 }
 
-// mountOverlay mounts by the new calls, and, where the kernel does not take
-// layers one by one, the few that fit by mount(2).
+// mountOverlay mounts with the new system calls. Where the kernel does not accept layers one by
+// one, it mounts with mount(2), as long as the layers are few enough to fit.
 func mountOverlay(options [][2]string) error {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// Print writes results as a table for people; a remedy is below its finding.
+// Print writes the results as a table for people, each remedy below its finding.
 func Print(w io.Writer, results []Result) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range results {

@@ -11,15 +11,15 @@ import (
 	"github.com/moby/sys/capability"
 )
 
-// needed are the capabilities without which root cannot unpack images, mount
-// them, and confine steps.
+// needed are the capabilities without which root cannot unpack images, mount them, or confine
+// steps.
 var needed = []capability.Cap{
 	capability.CAP_CHOWN, capability.CAP_DAC_OVERRIDE, capability.CAP_FOWNER, capability.CAP_FSETID, capability.CAP_KILL,
 	capability.CAP_SETGID, capability.CAP_SETUID, capability.CAP_SETPCAP, capability.CAP_SETFCAP, capability.CAP_MKNOD,
 	capability.CAP_SYS_CHROOT, capability.CAP_SYS_ADMIN,
 }
 
-// useful are those that some settings of steps need, with what they are for.
+// useful are the capabilities that some settings of steps need, with their purpose.
 var useful = []struct {
 	capability capability.Cap
 	lacks      string
@@ -60,7 +60,7 @@ func (m *Machine) privileges(context.Context) Result {
 	return ok("root, with all capabilities that are needed")
 }
 
-// userNamespaces must be there for a normal user, and for steps with uidmap.
+// userNamespaces checks user namespaces, which normal users need, and so do steps with uidmap.
 func (m *Machine) userNamespaces(context.Context) Result {
 	problem, remedy := m.noUserNamespaces()
 	switch {
@@ -91,7 +91,7 @@ func (m *Machine) noUserNamespaces() (problem, remedy string) {
 	return "", ""
 }
 
-// subordinateIDs are what the users of an image become outside (subuid(5)).
+// subordinateIDs checks the ids that the users of an image get outside the container (subuid(5)).
 func (m *Machine) subordinateIDs(context.Context) Result {
 	if m.isRoot() {
 		return ok("not needed by root")
@@ -115,7 +115,7 @@ func (m *Machine) subordinateIDs(context.Context) Result {
 	return ok("65536 or more users and groups")
 }
 
-// subordinate counts the ids that a file gives to the user.
+// subordinate counts the ids that the file assigns to the user.
 func (m *Machine) subordinate(file string) (n int) {
 	text, err := m.read(file)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"runtime"
 )
 
-// tinyProgram is an executable for Linux that does nothing but exit with a
-// code: an ELF header (elf(5)), one segment, and the call. A container can run
-// it without libraries, which stepexec itself may need.
+// tinyProgram returns an executable for Linux that only exits with a code: an ELF header (elf(5)),
+// one segment, and the system call. Unlike stepexec, which may need libraries, it runs in an empty
+// container.
 func tinyProgram(code byte) (program []byte, ok bool) {
 	var machine uint16
 	var text []byte
@@ -37,7 +37,7 @@ func tinyProgram(code byte) (program []byte, ok bool) {
 		uint16(64), uint16(56), uint16(1), uint16(64), uint16(0), uint16(0), // sizes of headers, one segment
 		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x1000), // to be loaded, to be read and executed
 	} {
-		_ = binary.Write(&out, binary.LittleEndian, field) // a bytes.Buffer takes all
+		_ = binary.Write(&out, binary.LittleEndian, field) // a bytes.Buffer never fails
 	}
 	return append(out.Bytes(), text...), true
 }

@@ -27,7 +27,7 @@ func (m *Machine) runtime(ctx context.Context) Result {
 	return judgeRuntime(path, string(out))
 }
 
-// judgeRuntime reads what runc and crun say of themselves.
+// judgeRuntime reads the version output of runc and crun.
 func judgeRuntime(path, about string) Result {
 	first, _, _ := strings.Cut(about, "\n")
 	detail := fmt.Sprintf("%s: %s", path, strings.TrimSpace(first))
@@ -43,8 +43,8 @@ func judgeRuntime(path, about string) Result {
 
 var versionOf = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^runc version (\d+)\.(\d+)\.(\d+)(-rc\.?(\d+))?`) })
 
-// vulnerabilities names what is known of a version of runc. A step needs an
-// image or a mount made for the purpose to use them.
+// vulnerabilities names the known vulnerabilities of a version of runc. Exploiting one takes an
+// image or a mount made for the purpose.
 func vulnerabilities(line string) string {
 	parts := versionOf().FindStringSubmatch(line)
 	if parts == nil {
@@ -53,7 +53,7 @@ func vulnerabilities(line string) string {
 	number := func(i int) int {
 		n, err := strconv.Atoi(parts[i])
 		if err != nil {
-			return 0 // there is no release candidate
+			return 0 // not a release candidate
 		}
 		return n
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
-// stateRoot looks at who may read and change what steps are made of, and at
-// the file system that it lies on.
+// stateRoot checks who may read and change the files that steps are made of, and the file system
+// that they lie on.
 func (m *Machine) stateRoot(context.Context) Result {
 	dir, exists := m.existing()
 	info, err := os.Stat(dir)
@@ -38,7 +38,7 @@ func (m *Machine) stateRoot(context.Context) Result {
 	return m.fileSystem(dir)
 }
 
-// fileSystem says what the state root lies on. Some cannot hold layers.
+// fileSystem reports the file system of the state root. Some file systems cannot hold layers.
 func (m *Machine) fileSystem(dir string) Result {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -72,7 +72,7 @@ func fileSystemName(magic uint32) string {
 	return fmt.Sprintf("a file system of type %#x", magic)
 }
 
-// existing is the state root, or the directory that it would be made in.
+// existing returns the state root, or the directory in which it would be created.
 func (m *Machine) existing() (dir string, exists bool) {
 	root, err := filepath.Abs(m.Root)
 	if err != nil {
@@ -86,7 +86,7 @@ func (m *Machine) existing() (dir string, exists bool) {
 	return dir, dir == root
 }
 
-// Below these an image of usual size is not unpacked.
+// Below these, an image of usual size cannot be unpacked.
 const (
 	leastBytes  = 2 << 30
 	leastInodes = 50_000
@@ -103,7 +103,7 @@ func (m *Machine) diskSpace(context.Context) Result {
 
 func judgeSpace(bytes, inodes int64, counted bool) Result {
 	detail := units.BytesSize(float64(bytes)) + " free"
-	if counted { // btrfs makes inodes as they are needed, and says 0
+	if counted { // btrfs creates inodes as needed and reports 0
 		detail += fmt.Sprintf(", %d inodes", inodes)
 	}
 	const remedy = "stepexec prune --all"
@@ -116,7 +116,7 @@ func judgeSpace(bytes, inodes int64, counted bool) Result {
 	return ok(detail)
 }
 
-// leftovers counts runs whose process is gone; their lock is free.
+// leftovers counts runs whose process is gone: their lock is free.
 func (m *Machine) leftovers(context.Context) Result {
 	runs := filepath.Join(m.Root, "runs")
 	entries, err := os.ReadDir(runs)
@@ -147,11 +147,11 @@ func isDead(run string) bool {
 	if unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
 		return false
 	}
-	_, err = os.Lstat(run) // was it removed in between?
+	_, err = os.Lstat(run) // it may have been removed in between
 	return err == nil
 }
 
-// erofs images are a faster way to keep layers, where the kernel mounts them.
+// erofs checks for EROFS images, a faster way to store layers where the kernel can mount them.
 func (m *Machine) erofs(context.Context) Result {
 	if !m.isRoot() {
 		return ok("not for normal users: layers are kept as directories")

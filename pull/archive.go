@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// maxEntries bounds what is kept of an archive; `docker save` writes a handful of
-	// entries a layer.
+	// maxEntries bounds the index of an archive; `docker save` writes a handful of entries per
+	// layer.
 	maxEntries = 100_000
 	// maxLinks bounds a chain of links inside an archive, as the kernel does for paths.
 	maxLinks = 40
 )
 
-// archive serves the files of a tar from where they lie in it. One that is compressed is
-// decompressed to a temporary file first.
+// archive reads the files of a tar directly at their offsets. A compressed tar is first
+// decompressed to a temporary file.
 type archive struct {
 	file    *os.File
 	entries map[string]entry
@@ -83,8 +83,8 @@ func lookUp(entries map[string]entry, name string) (entry, error) {
 	return entry{}, fmt.Errorf("%q in the archive: too many links", name)
 }
 
-// indexArchive reads the headers of a tar once. Of entries with the same name the
-// last one counts, as when the archive is extracted.
+// indexArchive reads the headers of a tar once. Of several entries with the same name the last one
+// counts, as when the archive is extracted.
 func indexArchive(r io.ReaderAt, size int64) (map[string]entry, error) {
 	section := io.NewSectionReader(r, 0, size)
 	entries := make(map[string]entry)
@@ -100,8 +100,8 @@ func indexArchive(r io.ReaderAt, size int64) (map[string]entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("it is not a tar archive, or a damaged one: %w", err)
 		}
-		// The tar reader reads block by block and seeks over contents, so the section
-		// stands where the content begins.
+		// The tar reader reads block by block and seeks over contents, so the section is now
+		// positioned at the start of the content.
 		offset, err := section.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, err
@@ -125,8 +125,8 @@ func addEntry(entries map[string]entry, header *tar.Header, offset, archiveSize 
 		}
 		entries[name] = entry{offset: offset, size: header.Size}
 	case tar.TypeSymlink:
-		// docker before 25 links a layer that two images share: ID/layer.tar to
-		// ../OTHER/layer.tar. A name that leads outside is simply not in the index.
+		// docker before 25 links a layer that two images share: ID/layer.tar to ../OTHER/layer.tar.
+		// A name that leads outside is not in the index, and therefore not found.
 		entries[name] = entry{link: path.Join(path.Dir(name), header.Linkname)}
 	case tar.TypeLink:
 		entries[name] = entry{link: path.Clean(header.Linkname)}
@@ -136,7 +136,7 @@ func addEntry(entries map[string]entry, header *tar.Header, offset, archiveSize 
 	return nil
 }
 
-// isSparse recognises PAX sparse files, whose content is not one piece.
+// isSparse recognises PAX sparse files, whose content is not contiguous.
 func isSparse(header *tar.Header) bool {
 	for key := range header.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
@@ -146,7 +146,7 @@ func isSparse(header *tar.Header) bool {
 	return false
 }
 
-// magic are the first bytes of compressed files.
+// magic lists the first bytes of compressed files.
 var magic = []struct{ name, bytes string }{
 	{"gzip", "\x1f\x8b"},
 	{"zstd", "\x28\xb5\x2f\xfd"},
@@ -154,8 +154,8 @@ var magic = []struct{ name, bytes string }{
 	{"bzip2", "BZh"},
 }
 
-// compression names the compression of a tar, "" for none. The tar's own mark (POSIX
-// ustar, at 257) goes first: its first bytes are a file name, which may be anything.
+// compression names the compression of a tar, "" for none. The tar's own mark (POSIX ustar, at
+// offset 257) is checked first: a tar begins with a file name, which may be anything.
 func compression(r io.ReaderAt) (string, error) {
 	start := make([]byte, 262)
 	n, err := r.ReadAt(start, 0)

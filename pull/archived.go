@@ -12,20 +12,19 @@ import (
 
 // An ArchivedImage is one image of an archive.
 type ArchivedImage struct {
-	Reference Reference // leads to it
-	// Names are the image names that the archive gives it, as they are there: not checked,
-	// and without those that are a tag alone.
+	Reference Reference // resolves to the image
+	// Names are the image names in the archive, unchecked, without names that are only a tag.
 	Names []string
 }
 
-// Called reports whether one of its names is meant by name, which may be a tag alone.
+// Called reports whether name means one of the image's names; name may be only a tag.
 func (i ArchivedImage) Called(name string) bool {
 	return slices.ContainsFunc(i.Names, func(n string) bool { return tagMatches(n, name) })
 }
 
-// Archived lists the images of an archive, which is one of `docker save` or the tar of
-// an OCI image layout. Docker writes archives that are both; they count as docker's.
-// Errors do not name the file.
+// Archived lists the images of an archive, which was written by `docker save` or is the tar of an
+// OCI image layout. Docker writes archives that are both; they count as docker's. Errors do not
+// name the file.
 func Archived(file string) (images []ArchivedImage, err error) {
 	a, err := openArchive(beneath.At(file))
 	if err != nil {
@@ -67,7 +66,7 @@ func archivedLayout(a *archive, ref Reference) ([]ArchivedImage, error) {
 	for _, entry := range entries {
 		names := entryNames(entry)
 		key := strings.Join(names, "\x00")
-		if !seen[key] { // else it is another platform of the same image
+		if !seen[key] { // otherwise it is another platform of the same image
 			seen[key] = true
 			images = append(images, archivedImage(ref, names))
 		}

@@ -15,16 +15,17 @@ import (
 )
 
 const (
-	// maxAttached bounds the artifacts of one image that are read, and the blobs of each.
+	// maxAttached bounds the number of artifacts read for one image, and of blobs read for each
+	// artifact.
 	maxAttached = 32
 	// cosignArtifact is the artifact type of signatures that refer to their image.
 	cosignArtifact = "application/vnd.dev.cosign.artifact.sig.v1+json"
 )
 
 // Signatures returns the signatures that a registry, or a mirror of it, has for the digests: under
-// cosign's tag sha256-HEX.sig, and as artifacts that refer to the image (distribution
-// specification 1.1, "Listing Referrers", with the tag sha256-HEX where a registry has no such
-// list). They are not verified. An image without any is no error.
+// cosign's tag sha256-HEX.sig, and as artifacts that refer to the image (distribution specification
+// 1.1, "Listing Referrers", or the tag sha256-HEX where a registry has no such list). They are not
+// verified. An image without signatures is not an error.
 func Signatures(ctx context.Context, reference string, digests []digest.Digest, o Options) ([]signature.Evidence, error) {
 	ref, err := ParseReference(reference)
 	if err != nil {
@@ -74,11 +75,11 @@ func signaturesOf(ctx context.Context, ref Reference, d digest.Digest, o Options
 	return all, nil
 }
 
-// attached reads artifacts of a repository.
+// attached reads the artifacts of a repository.
 type attached struct{ registry *registry }
 
-// document asks the mirrors and the registry. A mirror that lacks a signature says nothing of
-// those that come after it.
+// document asks the mirrors and the registry. A mirror that lacks a signature may still have
+// others.
 func (a *attached) document(ctx context.Context, path string, want digest.Digest) (fetched, error) {
 	return ask(ctx, a.registry, func(e *endpoint) (fetched, error) { return e.document(ctx, path, want) })
 }
@@ -86,7 +87,7 @@ func (a *attached) document(ctx context.Context, path string, want digest.Digest
 // referrers lists the signatures that refer to a digest.
 func (a *attached) referrers(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
 	got, err := a.document(ctx, "referrers/"+d.String(), "")
-	if err != nil { // registries without the list answer with 404, 400, 405 or a page
+	if err != nil { // registries without the list answer with 404, 400, 405 or an HTML page
 		got, err = a.document(ctx, "manifests/sha256-"+d.Encoded(), "")
 	}
 	if errors.Is(err, ErrNotFound) {

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// maxIndexDepth is how many indexes may stand between a reference and its image.
-	// A cycle cannot arise: each document has the digest that its parent names.
+	// maxIndexDepth is the number of indexes allowed between a reference and its image. A cycle is
+	// impossible: each document has the digest that its parent names.
 	maxIndexDepth = 3
-	// maxDocuments bounds the manifests and indexes read for one reference, so that an
-	// index of thousands of nested ones is an error, not thousands of requests.
+	// maxDocuments bounds the manifests and indexes read for one reference, so that an index with
+	// thousands of nested indexes causes an error rather than thousands of requests.
 	maxDocuments = 64
 	// maxListed bounds the platforms or tags that an error lists.
 	maxListed = 20
@@ -27,21 +27,21 @@ type chooser struct {
 	place     place
 	want      ocispec.Platform
 	documents int
-	others    []string // media types seen that are no images
+	others    []string // media types found that are not images
 }
 
-// candidate is an image that may be chosen. Its documents are read as late as
-// possible: an index names the platforms of most images without them.
+// candidate is an image that may be chosen. Its documents are read as late as possible: an index
+// states the platforms of most images.
 type candidate struct {
 	descriptor  ocispec.Descriptor
 	platform    ocispec.Platform // normalised
-	rawManifest []byte           // nil: not read yet, nor is what follows
+	rawManifest []byte           // nil: neither it nor the following fields have been read yet
 	manifest    *ocispec.Manifest
 	rawConfig   []byte
 	config      ocispec.Image
 }
 
-// choose returns the image that fits best, with its documents read and verified.
+// choose returns the image that fits best, after reading and verifying its documents.
 func (c *chooser) choose(ctx context.Context, roots []ocispec.Descriptor) (candidate, error) {
 	candidates, err := c.walk(ctx, roots, 0)
 	if err != nil {
@@ -56,14 +56,14 @@ func (c *chooser) choose(ctx context.Context, roots []ocispec.Descriptor) (candi
 			return candidate{}, err
 		}
 	}
-	// The index is no proof: what runs is what the configuration says.
+	// The index proves nothing: the configuration decides which platform the image runs on.
 	if _, ok := fit(c.want, best.platform); !ok {
 		return candidate{}, noImage(c.want, []string{format(best.platform)})
 	}
 	return best, nil
 }
 
-// nearest returns the candidate that fits want best, the first of equals.
+// nearest returns the candidate that fits want best, the first one among equals.
 func nearest(want ocispec.Platform, candidates []candidate) (best candidate, ok bool) {
 	least := -1
 	for _, c := range candidates {
@@ -74,16 +74,16 @@ func nearest(want ocispec.Platform, candidates []candidate) (best candidate, ok 
 	return best, least >= 0
 }
 
-// walk lists the images below the descriptors. depth is how many indexes led here.
+// walk lists the images below the descriptors. depth is the number of indexes above them.
 func (c *chooser) walk(ctx context.Context, descriptors []ocispec.Descriptor, depth int) ([]candidate, error) {
 	var found []candidate
 	for _, d := range descriptors {
 		if isAttestation(d) {
 			continue
 		}
-		named := depth == 0 && len(descriptors) == 1 // by the reference, so it must be an image
+		named := depth == 0 && len(descriptors) == 1 // named by the reference, so it must be an image
 		if !named && !isIndex(d.MediaType) && !isManifest(d.MediaType) {
-			// image-index.md: an implementation must not fail on types it does not know.
+			// image-index.md: an implementation must not fail on unknown media types.
 			c.others = append(c.others, d.MediaType)
 			continue
 		}
@@ -100,8 +100,8 @@ func (c *chooser) walk(ctx context.Context, descriptors []ocispec.Descriptor, de
 	return found, nil
 }
 
-// candidates returns what one descriptor stands for: an image, read only if its
-// platform is not told, or the images of an index.
+// candidates returns the images that one descriptor leads to: the image itself, whose documents are
+// read only if the descriptor has no platform, or the images of an index.
 func (c *chooser) candidates(ctx context.Context, d ocispec.Descriptor, depth int) ([]candidate, error) {
 	if isManifest(d.MediaType) && d.Platform != nil {
 		if p, err := normalise(*d.Platform); err == nil {
@@ -150,7 +150,7 @@ func (c *chooser) read(ctx context.Context, d ocispec.Descriptor) (document, []b
 	return doc, raw, nil
 }
 
-// complete reads the configuration of a manifest and with it the platform.
+// complete reads the configuration of a manifest and takes the platform from it.
 func (c *chooser) complete(ctx context.Context, d ocispec.Descriptor, m *ocispec.Manifest, raw []byte) (candidate, error) {
 	rawConfig, err := c.readVerified(m.Config, func() ([]byte, error) { return c.place.config(ctx, m.Config) })
 	if err != nil {
@@ -164,7 +164,7 @@ func (c *chooser) complete(ctx context.Context, d ocispec.Descriptor, m *ocispec
 	return one, err
 }
 
-// readVerified reads a document and compares it with its descriptor.
+// readVerified reads a document and verifies it against its descriptor.
 func (c *chooser) readVerified(d ocispec.Descriptor, read func() ([]byte, error)) ([]byte, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err
@@ -185,9 +185,8 @@ func (c *chooser) readVerified(d ocispec.Descriptor, read func() ([]byte, error)
 	return raw, nil
 }
 
-// configPlatform returns the platform that a configuration names. What it leaves
-// out is taken from the index, then from what is wanted: builders for one platform
-// often write none.
+// configPlatform returns the platform that a configuration names. Missing parts come from the
+// index, then from the wanted platform: builders for a single platform often write none.
 func configPlatform(config ocispec.Platform, index *ocispec.Platform, want ocispec.Platform) (ocispec.Platform, error) {
 	if index == nil {
 		index = &ocispec.Platform{}
@@ -216,7 +215,7 @@ func isAttestation(d ocispec.Descriptor) bool {
 		d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
-// there lists what an error can offer: platforms, or what there is instead of images.
+// there lists what an error can offer: platforms, or the other things found instead of images.
 func (c *chooser) there(candidates []candidate) []string {
 	var there []string
 	for _, one := range candidates {

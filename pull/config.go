@@ -9,9 +9,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// ConfigKeychain finds credentials in the texts of docker config.json files, the first
-// first, and then in rest; nil is authn.DefaultKeychain. The error tells nothing of what
-// is in a text.
+// ConfigKeychain finds credentials in the texts of docker config.json files, in order, and then in
+// rest; nil is authn.DefaultKeychain. The error never quotes a text.
 func ConfigKeychain(configs [][]byte, rest authn.Keychain) (authn.Keychain, error) {
 	if rest == nil {
 		rest = authn.DefaultKeychain
@@ -38,7 +37,7 @@ type configKeychain struct {
 	rest   authn.Keychain
 }
 
-// configHost is the host in what a config.json calls a registry: a URL, or a host.
+// configHost returns the host of a registry as config.json names it: a URL or a host.
 func configHost(name string) string {
 	if _, after, found := strings.Cut(name, "://"); found {
 		name = after

@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// ContainersStorage returns the folder of the images of podman and buildah: root's, or the
-// user's (containers-storage.conf(5)).
+// ContainersStorage returns the folder where podman and buildah store images, for root or for the
+// user (containers-storage.conf(5)).
 func ContainersStorage() string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/containers"
@@ -26,8 +26,8 @@ func ContainersStorage() string {
 	return filepath.Join(os.Getenv("HOME"), ".local/share/containers")
 }
 
-// containersStorage asks podman, or buildah where podman is not installed, for the images that
-// both keep in one storage.
+// containersStorage asks podman for images, or buildah where podman is not installed; both use the
+// same storage.
 type containersStorage struct{}
 
 func (containersStorage) id(ctx context.Context, name string) (digest.Digest, error) {
@@ -50,7 +50,7 @@ func (containersStorage) export(ctx context.Context, name string, to *os.File) e
 	})
 }
 
-// storageProgram runs the program that is installed, with its arguments.
+// storageProgram runs whichever program is installed, with its arguments.
 func storageProgram(ctx context.Context, stdout io.Writer, arguments map[string][]string) error {
 	for _, program := range []string{"podman", "buildah"} {
 		path, err := exec.LookPath(program)

@@ -8,12 +8,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// credentials is the caller's keychain. It remembers whether it had something for
-// the registry, which is the first thing to know when the registry refuses.
+// credentials wraps the caller's keychain. It remembers whether there were credentials for the
+// registry, which is the first thing to know when the registry refuses.
 type credentials struct {
 	keychain authn.Keychain
 	found    atomic.Bool
-	sent     atomic.Pointer[authn.AuthConfig] // to keep it out of messages
+	sent     atomic.Pointer[authn.AuthConfig] // credentials sent, so that messages can mask them
 }
 
 // Resolve implements authn.Keychain.
@@ -36,13 +36,13 @@ func (c *credentials) ResolveContext(ctx context.Context, r authn.Resource) (aut
 	return auth, nil
 }
 
-// usable reports whether there is something to send. A name alone is not sent.
+// usable reports whether there are credentials to send. A name alone is not sent.
 func usable(c *authn.AuthConfig) bool {
 	return c.Auth != "" || c.IdentityToken != "" || c.RegistryToken != "" || c.Username != "" && c.Password != ""
 }
 
-// credentialsRefusal leaves out what the credential helper wrote: it may have
-// printed the secret before it failed.
+// credentialsRefusal omits the credential helper's output: the helper may have printed the secret
+// before it failed.
 func credentialsRefusal(r authn.Resource, err error) error {
 	reason, _, _ := strings.Cut(err.Error(), ", out: ")
 	return refusal("credentials for " + shownHost(r.RegistryStr()) + " (docker's config.json and credential helpers): " + scrub(reason))

@@ -13,9 +13,9 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// dir is the place of one image in a folder, as `skopeo copy IMAGE dir:DIR` writes it
-// (containers-transports(5), "dir:path"): manifest.json is the manifest or index, HEX.manifest.json
-// a manifest that an index lists, and HEX a configuration or a layer.
+// dir is an image in a folder, as `skopeo copy IMAGE dir:DIR` writes it (containers-transports(5),
+// "dir:path"): manifest.json is the manifest or index, HEX.manifest.json a manifest that an index
+// lists, and HEX a configuration or a layer.
 type dir struct{ files }
 
 func openDir(path beneath.Path) (*dir, error) {
@@ -68,7 +68,7 @@ func readDocument(f files, name string) ([]byte, error) {
 	return raw, err
 }
 
-// openBlob opens a layer, which must have that many bytes.
+// openBlob opens a layer, which must have want bytes.
 func openBlob(ctx context.Context, f files, name string, want int64) (io.ReadCloser, error) {
 	file, size, err := f.open(name)
 	if errors.Is(err, fs.ErrNotExist) {

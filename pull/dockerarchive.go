@@ -88,7 +88,7 @@ func parseSaved(raw []byte) ([]savedImage, error) {
 	return images, nil
 }
 
-// savedByTag returns the image with that tag; without one, the only image.
+// savedByTag returns the image with that tag or, without a tag, the only image.
 func savedByTag(images []savedImage, tag string) (savedImage, error) {
 	var tags []string
 	var found []savedImage
@@ -112,13 +112,13 @@ func savedByTag(images []savedImage, tag string) (savedImage, error) {
 	return savedImage{}, fmt.Errorf("the archive has several such images: add a full name as the tag (there is %s)", listed(tags))
 }
 
-// readSavedConfig fills in what the configuration says of the image.
+// readSavedConfig fills in the fields that come from the image's configuration.
 func readSavedConfig(a *archive, saved savedImage, want ocispec.Platform, img *Image) (err error) {
 	if img.RawConfig, err = readFile(a, path.Clean(saved.Config)); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	img.Digest = digest.FromBytes(img.RawConfig)
-	// Tools name the file by its digest: HEX.json, sha256:HEX or blobs/sha256/HEX.
+	// Tools name the file after its digest: HEX.json, sha256:HEX or blobs/sha256/HEX.
 	hex := strings.TrimPrefix(strings.TrimSuffix(path.Base(saved.Config), ".json"), "sha256:")
 	if named := digest.Digest("sha256:" + hex); checkDigest(named) == nil && named != img.Digest {
 		return fmt.Errorf("config %s: its digest is %s: the content was changed or damaged", named, img.Digest)

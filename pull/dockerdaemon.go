@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultDockerSocket is where docker's daemon listens.
+// defaultDockerSocket is the socket of docker's daemon when $DOCKER_HOST does not name one.
 const defaultDockerSocket = "/var/run/docker.sock"
 
-// DockerSocket returns the socket of docker's daemon: that of $DOCKER_HOST, or the usual one.
+// DockerSocket returns the socket of docker's daemon: the one in $DOCKER_HOST, or the default.
 func DockerSocket() string {
 	if path, ok := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://"); ok {
 		return path
@@ -51,7 +51,7 @@ func (d dockerDaemon) export(ctx context.Context, name string, to *os.File) erro
 	})
 }
 
-// get reads the answer to a request.
+// get makes a request and passes the answer to read.
 func (d dockerDaemon) get(ctx context.Context, path string, read func(io.Reader) error) (err error) {
 	if host := os.Getenv("DOCKER_HOST"); host != "" && !strings.HasPrefix(host, "unix://") {
 		return fmt.Errorf("DOCKER_HOST=%s: only a socket of this machine is asked (unix://PATH; or docker save IMAGE | stepexec load -)", host)

@@ -13,34 +13,33 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// download is the stream of one layer, or of a part of it. Whatever interrupts it, it
-// is asked for again from where it stopped, from the next source when one is given up:
-// the layer's digest names the same bytes everywhere. It delivers all bytes or an
-// error, and does not verify them.
+// download is the stream of one layer, or of a part of it. After an interruption it continues from
+// the same offset, if necessary from the next source: the layer's digest names the same bytes
+// everywhere. It delivers all bytes or an error, and does not verify them.
 type download struct {
 	registry *registry
 	layer    ocispec.Descriptor
-	part     bool // it takes nothing but ranges; any other answer is errRange
+	part     bool // accepts only ranges; any other answer is errRange
 	cancel   context.CancelCauseFunc
 
 	mu      sync.Mutex // held by Read; Close takes it after cancel
 	ctx     context.Context
 	sources []*endpoint // the one in use first
-	tries   attempts    // at the first source, without a byte
-	whole   bool        // the first source answered a range wrong, so it is asked for none
+	tries   attempts    // failures in a row of the first source, without a byte in between
+	whole   bool        // the first source answered a range request wrongly, so it gets no more of them
 	single  bool        // no source is asked for ranges
-	ranges  bool        // some of the bytes came in answer to a request for a range
+	ranges  bool        // some of the bytes came in answers to range requests
 	body    io.ReadCloser
-	offset  int64         // in the layer, of the next byte to deliver
-	limit   int64         // where it ends: the layer's size, or the end of the part
-	waited  time.Duration // for bytes, while a response was there
+	offset  int64         // position in the layer of the next byte to deliver
+	limit   int64         // end position: the layer's size, or the end of the part
+	waited  time.Duration // time spent waiting for bytes of a response
 	err     error         // of the last Read
 }
 
 var errClosed = errors.New("the layer's stream is closed")
 
-// newDownload returns the layer's stream from offset on. It makes no request yet. At
-// least one source is needed.
+// newDownload returns the layer's stream from offset on. It makes no request yet. It needs at least
+// one source.
 func newDownload(ctx context.Context, r *registry, layer ocispec.Descriptor, offset int64, sources []*endpoint) *download {
 	ctx, cancel := context.WithCancelCause(ctx)
 	return &download{
@@ -94,7 +93,7 @@ func (d *download) read(p []byte) (int, error) {
 		began := time.Now()
 		n, err := d.body.Read(p[:min(int64(len(p)), d.limit-d.offset)])
 		d.waited += time.Since(began)
-		if n > 0 { // an error comes again with the next Read
+		if n > 0 { // the next Read returns the error again
 			d.offset += int64(n)
 			d.tries.failed = 0
 			return n, nil
@@ -110,8 +109,8 @@ func (d *download) read(p []byte) (int, error) {
 	}
 }
 
-// end makes sure that nothing follows the last byte. Any other failure no longer
-// matters, as all bytes are there.
+// end makes sure that nothing follows the last byte. No other failure matters any more, because all
+// bytes have arrived.
 func (d *download) end() error {
 	if err := d.request(); err != nil {
 		return err
@@ -128,7 +127,7 @@ func (d *download) end() error {
 	return io.EOF
 }
 
-// request asks for what is left until a source sends it.
+// request asks for the remaining bytes until a source sends them.
 func (d *download) request() error {
 	for d.body == nil {
 		body, err := d.ask(d.sources[0])
@@ -143,8 +142,8 @@ func (d *download) request() error {
 	return nil
 }
 
-// interrupted waits after a failure, or turns to the next source. It returns an
-// error, explained, when there is none left or ctx is done.
+// interrupted waits after a failure, or switches to the next source. It returns an explained error
+// when no source is left or ctx is done.
 func (d *download) interrupted(failure error) error {
 	_ = d.drop() // its error would repeat the failure
 	if errors.Is(failure, errRange) {
@@ -184,7 +183,7 @@ func (d *download) drop() error {
 	return body.Close()
 }
 
-// ask requests what is left.
+// ask requests the remaining bytes.
 func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	switch {
@@ -206,7 +205,7 @@ func (d *download) ask(e *endpoint) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
-// position checks which part of the layer a response holds and reads up to offset.
+// position checks which part of the layer a response holds, and skips the bytes before offset.
 func (d *download) position(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent {
 		d.ranges = true
@@ -225,18 +224,18 @@ func (d *download) position(resp *http.Response) error {
 	return err
 }
 
-// sizeError says that a source has something else under the layer's digest.
+// sizeError says that a source has content of another size under the layer's digest.
 type sizeError struct{ got, want int64 }
 
 func (s *sizeError) Error() string {
 	return fmt.Sprintf("it has %d bytes, the manifest says %d", s.got, s.want)
 }
 
-// errRange is a wrong answer to a request for a range.
+// errRange is a wrong answer to a range request.
 var errRange = errors.New("it answers requests for a range wrong")
 
-// checkRange compares a Content-Range (RFC 9110, 14.4) with what was asked for.
-// Fewer bytes than were asked for are allowed, others are not.
+// checkRange compares a Content-Range (RFC 9110, 14.4) with the requested range. Fewer bytes than
+// requested are allowed; other bytes are not.
 func checkRange(header string, offset, limit, size int64) error {
 	var first, last int64
 	var total string

@@ -18,23 +18,23 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// endpoint is one host that a repository can be read from: the registry or a mirror.
+// endpoint is one host that serves a repository: the registry or a mirror.
 type endpoint struct {
 	repository  name.Repository
 	mirror      bool
 	credentials *credentials
 	transport   http.RoundTripper
-	stall       time.Duration // how long it may send nothing
-	retryWait   time.Duration // after a first failure
+	stall       time.Duration // longest time without data
+	retryWait   time.Duration // wait after a first failure
 	close       func()        // closes idle connections
-	// down is set when the endpoint could not be reached or was out of order to the
-	// last attempt. A mirror that is down is not asked again for the image.
+	// down is set when the last attempt could not reach the endpoint or found it out of order. A
+	// mirror that is down is not asked again for this image.
 	down atomic.Bool
-	// lacks is set when a mirror does not have a manifest of the image. It is not asked
-	// for the image's blobs then.
+	// lacks is set when a mirror lacks a manifest of the image. It is then not asked for the
+	// image's blobs either.
 	lacks atomic.Bool
 
-	turn   chan struct{} // holds one token while client is used or made
+	turn   chan struct{} // holds one token while client is used or created
 	client *http.Client  // nil before the first contact
 }
 
@@ -44,14 +44,14 @@ func newEndpoint(repository string, o Options) (*endpoint, error) {
 	host, _, _ := strings.Cut(repository, "/")
 	settings := o.Registries.host(host)
 	if isLoopback(hostname(host)) && !settings.usesTLS() {
-		options = append(options, name.Insecure) // TLS is tried first all the same
+		options = append(options, name.Insecure) // TLS is still tried first
 	}
 	parsed, err := name.NewRepository(repository, options...)
 	if err != nil {
 		return nil, err
 	}
 	g := newGuard(o, parsed.RegistryStr())
-	// A setting that cannot be used is an error, never a reason to go on without it.
+	// A setting that cannot be used is an error, never a reason to continue without it.
 	if _, err := g.transport(host); err != nil {
 		g.close()
 		return nil, err
@@ -83,8 +83,8 @@ func (e *endpoint) attempts(most int) attempts {
 	return attempts{most: most, first: e.retryWait, hasty: e.mirror}
 }
 
-// connect asks for credentials, makes the first contact and authenticates, once.
-// known says that this was done before.
+// connect gets the credentials, makes the first contact and authenticates, once. known says that
+// this had been done before.
 func (e *endpoint) connect(ctx context.Context) (client *http.Client, known bool, err error) {
 	select {
 	case e.turn <- struct{}{}:
@@ -112,8 +112,8 @@ func (e *endpoint) connect(ctx context.Context) (client *http.Client, known bool
 // followAll leaves redirects to the guard, which sees each request.
 func followAll(*http.Request, []*http.Request) error { return nil }
 
-// get asks for a path below the repository, such as manifests/latest. The body of
-// the response fails with a stall; the caller closes it.
+// get requests a path below the repository, such as manifests/latest. Reading the response's body
+// fails when the registry stalls; the caller closes the body.
 func (e *endpoint) get(ctx context.Context, path string, header http.Header) (*http.Response, error) {
 	w := newWatch(ctx, e.stall)
 	resp, err := e.send(w.ctx, path, header)
@@ -137,7 +137,7 @@ func (e *endpoint) send(ctx context.Context, path string, header http.Header) (*
 	return resp, err
 }
 
-// lost marks a failure without an answer, of an endpoint that has answered before.
+// lost marks a failure without an answer from an endpoint that has answered before.
 func lost(err error) error {
 	if errors.As(err, new(*transport.Error)) {
 		return err
@@ -145,7 +145,7 @@ func lost(err error) error {
 	return fmt.Errorf("%w: %w", errLost, err)
 }
 
-// request makes one request. Any answer but success is a *transport.Error.
+// request makes one request. Any answer other than success is a *transport.Error.
 func (e *endpoint) request(ctx context.Context, client *http.Client, method, path string, header http.Header) (*http.Response, error) {
 	u := fmt.Sprintf("%s://%s/v2/%s/%s", e.repository.Scheme(), e.repository.RegistryStr(), e.repository.RepositoryStr(), path)
 	r, err := http.NewRequestWithContext(ctx, method, u, nil)
@@ -169,13 +169,14 @@ type fetched struct {
 	mediaType string
 }
 
-// manifestTypes are what a registry is asked for, so that none of them is converted.
+// manifestTypes is the Accept header. It lists all types, so that the registry converts none of
+// them.
 var manifestTypes = strings.Join([]string{
 	ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList, dockerSigned1, dockerSchema1,
 }, ", ")
 
-// document reads a manifest, an index or a configuration, and again after transient
-// failures. want is its digest, "" if it is not known. The error is explained.
+// document reads a manifest, an index or a configuration, and retries after transient failures.
+// want is its digest, "" if unknown. The error is explained.
 func (e *endpoint) document(ctx context.Context, path string, want digest.Digest) (fetched, error) {
 	tries := e.attempts(documentAttempts)
 	for {
@@ -205,7 +206,7 @@ func (e *endpoint) readDocument(ctx context.Context, path string) (fetched, erro
 	return fetched{raw, resp.Header.Get("Content-Type")}, nil
 }
 
-// giveUp remembers a failure that was not an answer to the one request.
+// giveUp remembers a failure that concerns the endpoint and not just this request.
 func (e *endpoint) giveUp(err error) {
 	status := new(transport.Error)
 	if !errors.As(err, &status) && !errors.Is(err, errDigest) {

@@ -15,10 +15,10 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// engine is a program of this machine that has images of its own. Its images are asked for by
-// their names, and come as the archives that `docker save` writes.
+// engine is a program of this machine that has its own images. Images are requested by name and
+// arrive as archives in the format of `docker save`.
 type engine interface {
-	// id returns the digest by which the engine knows the image. It changes with the image.
+	// id returns the digest by which the engine identifies the image. It changes with the image.
 	id(ctx context.Context, name string) (digest.Digest, error)
 	// export writes an archive of the image.
 	export(ctx context.Context, name string, to *os.File) error
@@ -31,8 +31,8 @@ func (r Reference) engine() engine {
 	return containersStorage{}
 }
 
-// engineName is a name that an engine gives images, or an ID. It cannot begin with a dash, which
-// would make it a flag of podman's.
+// engineName matches an engine's image names and IDs. They cannot begin with a dash, because podman
+// would take that for a flag.
 var engineName = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*(:[A-Za-z0-9._-]+|:[0-9]+/[A-Za-z0-9._/-]+(:[A-Za-z0-9._-]+)?)?(@sha256:[a-f0-9]{64})?$`)
 })
@@ -63,8 +63,8 @@ func resolveEngine(ctx context.Context, ref Reference, want ocispec.Platform) (*
 	return img, nil
 }
 
-// Export writes an archive of an image of docker's daemon or of podman's storage to a temporary
-// file without a name. Path is what to open; release it when the archive is no longer used.
+// Export writes an archive of an image from docker's daemon or podman's storage to an unnamed
+// temporary file. Open it at path, and call release when the archive is no longer used.
 func Export(ctx context.Context, ref Reference) (path string, release func() error, err error) {
 	file, err := nameless()
 	if err != nil {

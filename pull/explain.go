@@ -17,9 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// explain turns an error of the registry library into one that says what to do. It
-// repeats neither bodies nor headers of answers: a registry, or who poses as one,
-// can echo the credentials of the request in them.
+// explain turns an error of the registry library into one that says what to do. It never repeats
+// bodies or headers of answers: a registry, or an attacker posing as one, can echo the credentials
+// of the request in them.
 func (e *endpoint) explain(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -37,7 +37,7 @@ func (e *endpoint) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &busy):
 		return e.explainBusy(err, busy)
-	case errors.As(err, &refused): // by the dialer, too: before the error of the network
+	case errors.As(err, &refused): // the dialer can refuse too, so this precedes the network errors
 		return refused
 	case errors.As(err, &network) && (network.Op == "read" || network.Op == "write"):
 		return &failure{fmt.Sprintf("the connection to %s broke: %s", asked, scrub(network.Err.Error())), network.Err}
@@ -47,13 +47,13 @@ func (e *endpoint) explain(ctx context.Context, err error) error {
 		return e.explainStatus(ctx, status)
 	}
 	if requested := new(url.Error); errors.As(err, &requested) {
-		err = requested.Err // its text has the URL, whose query can be a signature
+		err = requested.Err // its text has the URL, whose query can contain a signature
 	}
 	return &failure{fmt.Sprintf("%s: %s", asked, scrub(err.Error())), nil}
 }
 
-// askedHost returns the host that a failed request went to: the registry, its token
-// server or where it redirects to.
+// askedHost returns the host that a failed request went to: the registry, its token server or the
+// target of a redirect.
 func (e *endpoint) askedHost(err error) string {
 	if requested := new(url.Error); errors.As(err, &requested) {
 		if u, err := url.Parse(requested.URL); err == nil && u.Host != "" {
@@ -83,7 +83,7 @@ func explainTLS(err error) string {
 		return verify.Error()
 	case errors.As(err, &nobody):
 		return "the server asked for a client certificate: name one as cert and key in the registry's settings"
-	case errors.As(err, &remote) && remote.Op == "remote error": // an alert
+	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert
 		return fmt.Sprintf("the server ended it (%s): if it wants a client certificate, name a good one as cert and key in the registry's settings", remote.Err)
 	}
 	return ""
@@ -141,12 +141,12 @@ func (e *endpoint) unauthorised(status *transport.Error) error {
 	return &failure{fmt.Sprintf("unauthorised at %s, or no such repository (%s)%s: run `docker login %[1]s`", e.host(), sent, e.said(status)), ErrUnauthorized}
 }
 
-// unknownManifest tells a missing repository from a missing tag: registries answer
-// both alike when asked for a manifest.
+// unknownManifest tells a missing repository from a missing tag: registries answer both in the same
+// way when asked for a manifest.
 func (e *endpoint) unknownManifest(ctx context.Context, asked *http.Request) error {
 	resp, err := e.get(ctx, "tags/list?n=1", http.Header{})
 	if err == nil {
-		_ = resp.Body.Close() // that there is an answer is all
+		_ = resp.Body.Close() // it only matters that there is an answer
 	}
 	if status := new(transport.Error); errors.As(err, &status) && says(status, transport.NameUnknownErrorCode) {
 		return &failure{"no such repository (name unknown)", ErrNotFound}
@@ -161,8 +161,8 @@ func says(e *transport.Error, code transport.ErrorCode) bool {
 	return slices.ContainsFunc(e.Errors, func(d transport.Diagnostic) bool { return d.Code == code })
 }
 
-// isPing reports whether it was the library's first request that failed, which asks
-// whether there is a registry at all.
+// isPing reports whether the failed request was the library's first one, which asks whether there
+// is a registry at all.
 func isPing(u *url.URL) bool { return strings.HasSuffix(u.Path, "/v2/") }
 
 // host returns the registry as users write it.
@@ -181,8 +181,8 @@ var (
 	basicAuth = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)(bearer|basic) [^\s"]+`) })
 )
 
-// scrub takes what may be secret out of a text that is not ours: passwords and
-// queries of URLs, authorisation headers, and all but the first line.
+// scrub removes possible secrets from a foreign text: passwords and queries of URLs, authorisation
+// headers, and everything after the first line.
 func scrub(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	s = userinfo().ReplaceAllString(s, "$1***@")

@@ -11,8 +11,8 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// folder serves the files of a directory. The attack that os.Root stops: a layout
-// from elsewhere whose blob is a symbolic link to a file of this machine.
+// folder serves the files of a directory. The attack that os.Root stops: a layout from a stranger
+// has a blob that is a symbolic link to a file of this machine.
 type folder struct{ root *os.Root }
 
 func openFolder(path beneath.Path) (*folder, error) {
@@ -30,7 +30,7 @@ func openFolder(path beneath.Path) (*folder, error) {
 	case !info.IsDir():
 		return nil, errors.New("it is a file, not a folder: archives are oci-archive:FILE and docker-archive:FILE")
 	}
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", place.Fd())) // the folder that was looked at, by no name
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", place.Fd())) // opens the directory that was checked, without its name
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func openFolder(path beneath.Path) (*folder, error) {
 }
 
 func (f *folder) open(name string) (io.ReadCloser, int64, error) {
-	// Not blocking, since opening a FIFO that nobody writes to would wait for ever.
+	// Non-blocking, because opening a FIFO without a writer would wait forever.
 	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err

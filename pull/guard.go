@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// refusal is an error of ours for a request or an answer. It is shown as it is.
+// refusal is stepexec's own error about a request or an answer. It is shown unchanged.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -18,10 +18,10 @@ const errTooLarge = refusal("it is larger than 8 MiB: refused")
 
 const maxRedirects = 10
 
-// guard is a RoundTripper in front of everything that goes to one registry or mirror, its
-// token server and wherever these redirect to. It knows the settings of each host, so that
-// those of one never apply to another. Its connections are its own: one that this registry
-// may have must not be there for another that may not.
+// guard is a RoundTripper for all requests that concern one registry or mirror: to itself, to its
+// token server and to the targets of redirects. It knows the settings of each host, so that
+// settings of one host never apply to another. It does not share connections: a connection that
+// this registry may use must not be available to another that may not.
 type guard struct {
 	settings *Registries
 	reach    *reach
@@ -29,9 +29,9 @@ type guard struct {
 	close    func()
 
 	mu  sync.Mutex
-	own map[string]*http.Transport // of hosts with settings for connections
+	own map[string]*http.Transport // transports of hosts with their own connection settings
 
-	asked sync.Map // hosts that asked for a client certificate in vain
+	asked sync.Map // hosts that asked for a client certificate and got none
 }
 
 func newGuard(o Options, home string) *guard {
@@ -43,7 +43,7 @@ func newGuard(o Options, home string) *guard {
 	switch given := o.Transport.(type) {
 	case nil:
 		t := NewTransport()
-		t.ResponseHeaderTimeout = 0 // a watch does that
+		t.ResponseHeaderTimeout = 0 // watch enforces the time limit
 		t.DialContext = g.reach.dialer(connectTimeout)
 		g.others, own = t, t.CloseIdleConnections
 	case *http.Transport:
@@ -66,7 +66,7 @@ func newGuard(o Options, home string) *guard {
 	return g
 }
 
-// transport returns what carries requests to a host.
+// transport returns the transport for requests to a host.
 func (g *guard) transport(host string) (http.RoundTripper, error) {
 	settings := g.settings.host(host)
 	if !settings.ownTransport() {
@@ -85,16 +85,16 @@ func (g *guard) transport(host string) (http.RoundTripper, error) {
 	return t, nil
 }
 
-// RoundTrip refuses plain HTTP to other machines unless the settings name them, also
-// as a redirect. The attack: the registry library falls back to HTTP for private
-// addresses, .local names and redirects, so that someone on the path who drops port
-// 443 gets the credentials and chooses the image.
+// RoundTrip refuses plain HTTP to other machines, redirects included, unless the settings name
+// them. The attack: the registry library falls back to HTTP for private addresses, .local names and
+// redirects, so that someone on the path who drops port 443 gets the credentials and chooses the
+// image.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = showRealm(r)
 	settings := g.settings.host(r.URL.Host)
 	if scheme := settings.scheme(); scheme != "" && scheme != r.URL.Scheme {
-		// The library greets every registry with TLS, and one of this machine without it
-		// too, whatever the settings say.
+		// The library greets every registry with TLS first, and tries registries of this machine
+		// without TLS too, whatever the settings say.
 		r = r.Clone(r.Context())
 		r.URL.Scheme = scheme
 	}
@@ -127,7 +127,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	hideRealm(resp)
 	if busy := notNow(resp, time.Now()); busy != nil {
-		_ = resp.Body.Close() // its content is of no use
+		_ = resp.Body.Close() // the content is not needed
 		return nil, busy
 	}
 	if limit, ok := r.Context().Value(bodyLimit{}).(int64); ok {
@@ -146,15 +146,14 @@ func isProxied(t http.RoundTripper, r *http.Request) bool {
 	return err == nil && proxy != nil
 }
 
-// uncertified is a failure after a host asked for a client certificate in vain. That
-// is the likely reason, though a server that ends a TLS 1.3 handshake for it may show
-// just a broken connection.
+// uncertified is a failure after a host asked for a client certificate and got none. That is the
+// likely reason, although a server that ends a TLS 1.3 handshake over it may cause just a broken
+// connection.
 type uncertified struct{ error }
 
 func (u *uncertified) Unwrap() error { return u.error }
 
-// checkScheme lets plain HTTP through to this machine and to hosts that are named for
-// it.
+// checkScheme allows plain HTTP to this machine and to hosts with that setting.
 func checkScheme(r *http.Request, settings Host) error {
 	if r.URL.Scheme == "https" || settings.HTTP || isLoopback(r.URL.Hostname()) {
 		return nil
@@ -162,8 +161,8 @@ func checkScheme(r *http.Request, settings Host) error {
 	return refusePlainHTTP(r.URL.Host)
 }
 
-// checkRedirects looks at the requests that led to this one. The library's own
-// redirect checks replace Go's limit of ten.
+// checkRedirects checks the requests that led to this one. The library's own redirect checks
+// replace Go's limit of ten.
 func checkRedirects(r *http.Request) error {
 	redirects := 0
 	for from := r.Response; from != nil && from.Request != nil; from = from.Request.Response {
@@ -177,8 +176,8 @@ func checkRedirects(r *http.Request) error {
 	return nil
 }
 
-// plainHTTPError says so when a server has no TLS. On this machine it is just how the
-// library finds out.
+// plainHTTPError says so when a server has no TLS. For registries of this machine, this is just how
+// the library finds out.
 func plainHTTPError(r *http.Request, settings Host, err error) error {
 	record := new(tls.RecordHeaderError)
 	if errors.As(err, record) && string(record.RecordHeader[:]) == "HTTP/" && (settings.usesTLS() || !isLoopback(r.URL.Hostname())) {

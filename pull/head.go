@@ -13,11 +13,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Head returns the digest that the image's registry, or a mirror in front of it, has
-// for the reference now: what Resolve would return as Image.Root. It costs one HEAD
-// request, and those to get a token where one is wanted. Nothing is read, so nothing
-// is verified: compare the digest with one of an image that was. warnings are as
-// Image.Warnings returns them. Errors are those of Resolve.
+// Head returns the digest that the image's registry, or a mirror in front of it, currently has for
+// the reference: the same as Image.Root of Resolve. It takes one HEAD request, plus the requests
+// for a token where one is needed. Nothing is read, so nothing is verified: compare the digest with
+// the digest of a verified image. warnings are like those of Image.Warnings, and errors like those
+// of Resolve.
 func Head(ctx context.Context, reference string, o Options) (root digest.Digest, warnings []string, err error) {
 	ref, err := ParseReference(reference)
 	if err != nil {
@@ -47,9 +47,9 @@ func Head(ctx context.Context, reference string, o Options) (root digest.Digest,
 	return root, r.warnings(), nil
 }
 
-// digest returns the digest of a manifest or an index. An endpoint that does not tell
-// it is asked for the document itself, which also tells why there is none: answers to
-// HEAD have no text. The error is explained.
+// digest returns the digest of a manifest or an index. If an endpoint does not report it, digest
+// requests the document itself, which also gives the reason for a failure: answers to HEAD have no
+// text. The error is explained.
 func (e *endpoint) digest(ctx context.Context, path string, want digest.Digest) (digest.Digest, error) {
 	tries := e.attempts(documentAttempts)
 	got, err := e.head(withBodyLimit(ctx, maxDocument), path)
@@ -69,8 +69,8 @@ func (e *endpoint) digest(ctx context.Context, path string, want digest.Digest) 
 	return digest.FromBytes(document.raw), err
 }
 
-// head returns what Docker-Content-Digest says in the answer to a HEAD request
-// (distribution specification, "Pulling manifests"), which may be anything.
+// head returns the Docker-Content-Digest of the answer to a HEAD request (distribution
+// specification, "Pulling manifests"). It may be anything.
 func (e *endpoint) head(ctx context.Context, path string) (digest.Digest, error) {
 	w := newWatch(ctx, e.stall)
 	defer w.stop()
@@ -97,19 +97,19 @@ func contentDigest(resp *http.Response) digest.Digest {
 	return digest.Digest(resp.Header.Get("Docker-Content-Digest"))
 }
 
-// greeting is a HEAD request that is made in place of the library's greeting, GET
-// /v2/: its answer tells as well whether a token is wanted, and for what.
+// greeting is a HEAD request that replaces the library's greeting, GET /v2/: its answer, too, says
+// whether a token is needed, and for what.
 type greeting struct {
 	path   string // below /v2/
 	header http.Header
-	digest atomic.Pointer[digest.Digest] // the answer, if no credentials were wanted
+	digest atomic.Pointer[digest.Digest] // the answer, if no credentials were needed
 }
 
 // greetingKey is the context key of a *greeting.
 type greetingKey struct{}
 
-// greeter replaces the library's greeting where the context says with what. The
-// greeting carries no credentials.
+// greeter replaces the library's greeting with the one in the context, if any. The greeting carries
+// no credentials.
 type greeter struct{ next http.RoundTripper }
 
 func (g *greeter) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -135,7 +135,7 @@ func (g *greeter) RoundTrip(r *http.Request) (*http.Response, error) {
 	case http.StatusUnauthorized:
 		return resp, nil
 	}
-	// Whatever it is, it says nothing of the registry as such.
+	// Whatever this answer is, it says nothing about the registry as such.
 	_ = resp.Body.Close()
 	return g.next.RoundTrip(r)
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// identityRounds make it slow to guess a password from what Identity returns.
+// identityRounds slow down guessing a password from the result of Identity.
 const identityRounds = 20_000
 
-// Identity returns a word for an image together with the credentials by which Resolve would ask
-// its registry. It is equal for equal credentials, and tells nobody what they are.
+// Identity returns a word for an image together with the credentials that Resolve would send to its
+// registry. Equal credentials give equal words; the word does not reveal them.
 func Identity(ctx context.Context, reference string, o Options) (string, error) {
 	ref, err := ParseReference(reference)
 	if err != nil {

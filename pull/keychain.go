@@ -17,16 +17,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// defaultHelperTimeout is how long a credential helper may take. Some ask a cloud.
+// defaultHelperTimeout is how long a credential helper may take. Some helpers ask a cloud service.
 const defaultHelperTimeout = 30 * time.Second
 
-// machineKeychain returns the credentials of this machine: $DOCKER_AUTH_CONFIG, the
-// credential helpers of docker's config.json, then whatever else authn.DefaultKeychain knows.
+// machineKeychain returns the credentials of this machine: $DOCKER_AUTH_CONFIG, the credential
+// helpers in docker's config.json, then everything else that authn.DefaultKeychain supports.
 func machineKeychain(helperTimeout time.Duration) authn.Keychain {
 	return authn.NewMultiKeychain(environmentKeychain{}, helperKeychain{helperTimeout}, authn.DefaultKeychain)
 }
 
-// clientConfig is what is read of docker's config.json here.
+// clientConfig is the part of docker's config.json that is read here.
 type clientConfig struct {
 	Auths map[string]struct {
 		Auth          string `json:"auth"` // base64 of USER:PASSWORD
@@ -39,7 +39,7 @@ type clientConfig struct {
 	CredHelpers map[string]string `json:"credHelpers"`
 }
 
-// environmentKeychain is $DOCKER_AUTH_CONFIG, which CI systems set: the text of a config.json.
+// environmentKeychain reads $DOCKER_AUTH_CONFIG, which CI systems set to the text of a config.json.
 type environmentKeychain struct{}
 
 // Resolve implements authn.Keychain.
@@ -50,7 +50,7 @@ func (environmentKeychain) Resolve(target authn.Resource) (authn.Authenticator, 
 	}
 	var config clientConfig
 	if err := json.Unmarshal([]byte(text), &config); err != nil {
-		return nil, errors.New("the variable DOCKER_AUTH_CONFIG is not valid JSON") // the error could show a part of it
+		return nil, errors.New("the variable DOCKER_AUTH_CONFIG is not valid JSON") // the JSON error could quote a part of it
 	}
 	for host, entry := range config.Auths {
 		if serverHost(host) != hostKey(target.RegistryStr()) {
@@ -81,8 +81,8 @@ func serverHost(key string) string {
 	return hostKey(host)
 }
 
-// helperKeychain runs the credential helpers of docker's config.json. The library would wait
-// for a helper that hangs for ever, and with it the build.
+// helperKeychain runs the credential helpers in docker's config.json. The library would wait
+// forever for a helper that hangs, and so would the build.
 type helperKeychain struct{ timeout time.Duration }
 
 // Resolve implements authn.Keychain.
@@ -123,8 +123,8 @@ func readClientConfig() (config clientConfig, ok bool) {
 	return config, err == nil && json.Unmarshal(data, &config) == nil
 }
 
-// run asks a helper (docker's credential helper protocol: the server on standard input, JSON
-// on standard output).
+// run runs a helper (docker's credential helper protocol: the server on standard input, JSON on
+// standard output).
 func (k helperKeychain) run(ctx context.Context, program, server string) (authn.Authenticator, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()

@@ -16,8 +16,8 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// files is where a layout's files are: a folder or a tar archive. Names are
-// slash-separated and relative.
+// files provides the files of a layout: from a folder or a tar archive. Names are slash-separated
+// and relative.
 type files interface {
 	// open returns a regular file and its size in bytes. The error of a file that
 	// does not exist wraps fs.ErrNotExist.
@@ -25,7 +25,7 @@ type files interface {
 	Close() error
 }
 
-// layout is the place of an OCI image layout (image-spec, image-layout.md).
+// layout is an OCI image layout (image-spec, image-layout.md) as a place.
 type layout struct {
 	files
 	ref Reference
@@ -47,7 +47,7 @@ func openLayoutArchive(ref Reference, path beneath.Path) (*layout, error) {
 	return newLayout(f, ref)
 }
 
-// newLayout checks that the files are a layout, and closes them if not.
+// newLayout checks that the files are a layout, and closes them if they are not.
 func newLayout(f files, ref Reference) (*layout, error) {
 	if err := checkLayout(f); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -86,7 +86,7 @@ func readFile(f files, name string) ([]byte, error) {
 	return raw, errors.Join(err, file.Close())
 }
 
-// roots picks the entries of index.json that the reference means.
+// roots returns the entries of index.json that the reference means.
 func (l *layout) roots(context.Context) ([]ocispec.Descriptor, error) {
 	entries, err := l.entries()
 	if err != nil {
@@ -98,7 +98,7 @@ func (l *layout) roots(context.Context) ([]ocispec.Descriptor, error) {
 	return byTag(entries, l.ref.Tag)
 }
 
-// entries returns what index.json lists.
+// entries returns the entries of index.json.
 func (l *layout) entries() ([]ocispec.Descriptor, error) {
 	raw, err := readFile(l.files, ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,8 +114,7 @@ func (l *layout) entries() ([]ocispec.Descriptor, error) {
 	return doc.index.Manifests, nil
 }
 
-// byDigest finds a manifest that index.json lists, or one that only an index of the
-// layout leads to.
+// byDigest finds a manifest in index.json, or in an index of the layout.
 func (l *layout) byDigest(entries []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 	i := slices.IndexFunc(entries, func(d ocispec.Descriptor) bool { return d.Digest == l.ref.Digest })
 	if i >= 0 {
@@ -131,8 +130,8 @@ func (l *layout) byDigest(entries []ocispec.Descriptor) ([]ocispec.Descriptor, e
 	return []ocispec.Descriptor{{Digest: l.ref.Digest, Size: size}}, file.Close()
 }
 
-// byTag returns the entries of index.json with that tag. Without a tag it is all of
-// them if they are one image (for several platforms, perhaps), else "latest".
+// byTag returns the entries of index.json with that tag. Without a tag, it returns all of them if
+// they are one image (possibly for several platforms), otherwise those with the tag "latest".
 func byTag(entries []ocispec.Descriptor, tag string) ([]ocispec.Descriptor, error) {
 	if len(entries) == 0 {
 		return nil, &failure{"the layout is empty", ErrNotFound}
@@ -161,11 +160,11 @@ func byTag(entries []ocispec.Descriptor, tag string) ([]ocispec.Descriptor, erro
 	return nil, &failure{fmt.Sprintf("no such tag %q (there is %s)", tag, listed(tagsOf(entries))), ErrNotFound}
 }
 
-// containerdName is the annotation under which containerd and docker write an
-// image's full name; the specification's own then has just the tag.
+// containerdName is the annotation in which containerd and docker store an image's full name; the
+// specification's own annotation then has only the tag.
 const containerdName = "io.containerd.image.name"
 
-// entryNames returns what an entry of index.json is called.
+// entryNames returns the names of an entry of index.json.
 func entryNames(d ocispec.Descriptor) []string {
 	var names []string
 	for _, key := range []string{ocispec.AnnotationRefName, containerdName} {
@@ -176,8 +175,8 @@ func entryNames(d ocispec.Descriptor) []string {
 	return names
 }
 
-// sameTag reports whether all entries have the same names, so that they can only
-// differ in their platform.
+// sameTag reports whether all entries have the same names, so that they can differ only in their
+// platform.
 func sameTag(entries []ocispec.Descriptor) bool {
 	first := entryNames(entries[0])
 	return !slices.ContainsFunc(entries, func(d ocispec.Descriptor) bool {
@@ -195,8 +194,8 @@ func tagsOf(entries []ocispec.Descriptor) []string {
 	return tags
 }
 
-// tagMatches reports whether an image called name is meant by tag: the same text,
-// the same image reference, or the tag alone of a full reference.
+// tagMatches reports whether tag means an image called name: it is the same text, the same image
+// reference, or the tag of the full reference.
 func tagMatches(name, tag string) bool {
 	if name == tag || !strings.Contains(tag, "/") && strings.HasSuffix(name, ":"+tag) {
 		return true
@@ -206,8 +205,8 @@ func tagMatches(name, tag string) bool {
 	return errA == nil && errB == nil && a == b
 }
 
-// blobName is checked against digestPattern before, as a digest like
-// sha256:../../x would lead to any file.
+// blobName returns the path of a blob. The caller has checked the digest against digestPattern,
+// because a digest like sha256:../../x would lead to any file.
 func blobName(d digest.Digest) string {
 	return ocispec.ImageBlobsDir + "/" + d.Algorithm().String() + "/" + d.Encoded()
 }
@@ -224,7 +223,7 @@ func (l *layout) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser,
 	return openBlob(ctx, l.files, blobName(d.Digest), d.Size)
 }
 
-// cancellable is a stream that ends with its context at the next read, whatever is
+// cancellable is a stream that ends at the next read once its context is done, whatever is
 // buffered.
 type cancellable struct {
 	io.ReadCloser

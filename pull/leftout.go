@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// failedMirror is a mirror and why it could not give what it was asked for.
+// failedMirror is a mirror and the reason why it failed to answer.
 type failedMirror struct {
 	mirror *endpoint
 	reason error // explained
 }
 
-// leftOut remembers mirrors in whose place another endpoint was used, each once. One
-// that just does not have the image is no news: not every mirror has all images.
+// leftOut remembers mirrors that another endpoint replaced, each once. A mirror that just lacks the
+// image is not worth a warning: not every mirror has all images.
 func (r *registry) leftOut(failed []failedMirror, used *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -25,7 +25,7 @@ func (r *registry) leftOut(failed []failedMirror, used *endpoint) {
 	}
 }
 
-// warnings returns what leftOut remembered, in the order of the mirrors.
+// warnings returns the warnings that leftOut stored, in the order of the mirrors.
 func (r *registry) warnings() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -6,11 +6,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// Login is a user's name and password at a registry.
+// Login is a user name and password for a registry.
 type Login struct{ Username, Password string }
 
-// Logins returns a keychain of logins by HOST or HOST:PORT, as references have it. Hosts
-// without one go by docker's config.json, as they do without a keychain.
+// Logins returns a keychain of logins by HOST or HOST:PORT, as in references. For hosts without a
+// login it uses docker's config.json, as when there is no keychain.
 func Logins(byHost map[string]Login) authn.Keychain {
 	known := loginKeychain{}
 	for host, login := range byHost {
@@ -21,7 +21,7 @@ func Logins(byHost map[string]Login) authn.Keychain {
 
 type loginKeychain map[string]Login
 
-// Resolve is for authn.Keychain.
+// Resolve implements authn.Keychain.
 func (k loginKeychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	login, known := k[hostKey(target.RegistryStr())]
 	if !known {
@@ -30,8 +30,8 @@ func (k loginKeychain) Resolve(target authn.Resource) (authn.Authenticator, erro
 	return &authn.Basic{Username: login.Username, Password: login.Password}, nil
 }
 
-// RegistryOf returns the registry of an image, as Logins and Registries have it; "" for one
-// of this machine, or what is no reference.
+// RegistryOf returns the registry of an image in the form that Logins and Registries use, or "" for
+// an image of this machine and for an invalid reference.
 func RegistryOf(image string) string {
 	ref, err := ParseReference(image)
 	if err != nil || ref.Scheme != SchemeRegistry {

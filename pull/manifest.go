@@ -24,11 +24,11 @@ const (
 )
 
 const (
-	// maxDocument bounds a manifest, index or configuration, in bytes: they are held
-	// in memory. The distribution specification asks registries to take 4 MiB.
+	// maxDocument bounds a manifest, index or configuration, in bytes: they are held in memory. The
+	// distribution specification asks registries to accept 4 MiB.
 	maxDocument = 8 << 20
-	// maxLayers bounds the work that one manifest can ask for; an overlay mount takes
-	// at most 500 (OVL_MAX_STACK in the kernel's fs/overlayfs).
+	// maxLayers bounds the work that one manifest can cause; an overlay mount takes at most 500
+	// (OVL_MAX_STACK in the kernel's fs/overlayfs).
 	maxLayers = 500
 )
 
@@ -38,7 +38,7 @@ type document struct {
 	index    *ocispec.Index
 }
 
-// shape is what tells one kind of document from another.
+// shape has the fields that tell one kind of document from another.
 type shape struct {
 	SchemaVersion int             `json:"schemaVersion"`
 	MediaType     string          `json:"mediaType"`
@@ -48,8 +48,8 @@ type shape struct {
 	FSLayers      json.RawMessage `json:"fsLayers"`
 }
 
-// parseDocument parses a manifest or an index. mediaType is what the descriptor or
-// the registry calls it, "" if nothing does.
+// parseDocument parses a manifest or an index. mediaType is the type given by the descriptor or the
+// registry, "" if neither gives one.
 func parseDocument(mediaType string, raw []byte) (document, error) {
 	var s shape
 	if err := json.Unmarshal(raw, &s); err != nil {
@@ -78,11 +78,11 @@ func parseDocument(mediaType string, raw []byte) (document, error) {
 	return doc, nil
 }
 
-// documentKind returns the one media type that the label, the document's own field
-// and its content agree on.
+// documentKind returns the one media type on which the label, the document's own field and its
+// content agree.
 //
-// The attack it stops (CVE-2021-41190): one document, one digest, that a verifier
-// reads as a harmless manifest and the runner as an index, or the other way round.
+// The attack it stops (CVE-2021-41190): a verifier reads one document, with one digest, as a
+// harmless manifest, and the runner reads it as an index, or the other way round.
 func documentKind(label string, s shape) (string, error) {
 	label = specific(label)
 	if label != "" && s.MediaType != "" && label != s.MediaType {
@@ -133,7 +133,7 @@ func isManifest(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
 }
 
-// artifactError says that a manifest is of something else than an image.
+// artifactError says that a manifest describes something other than an image.
 type artifactError struct{ mediaType string }
 
 func (e *artifactError) Error() string {
@@ -167,13 +167,13 @@ func checkDescriptor(d ocispec.Descriptor) error {
 	return checkDigest(d.Digest)
 }
 
-// The OCI's media types of layers that may not be distributed, which are deprecated.
+// The OCI's deprecated media type prefix of layers that may not be distributed.
 const ociForeign = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 
-// isForeign reports whether a layer may have to be fetched from elsewhere. Its urls are never
-// used. The attack (CVE-2020-15157): a manifest whose urls point into the runner's own network,
-// or to a host that asks for, and gets, the registry's credentials. Where the registry has
-// the layer all the same, it is one like others.
+// isForeign reports whether a layer may have to be fetched from elsewhere. Its urls are never used.
+// The attack (CVE-2020-15157): a manifest's urls point into the runner's own network, or to a host
+// that asks for, and gets, the registry's credentials. If the registry has the layer anyway, it is
+// treated like any other.
 func isForeign(d ocispec.Descriptor) bool {
 	return len(d.URLs) > 0 || strings.HasPrefix(d.MediaType, ociForeign) || strings.HasPrefix(d.MediaType, dockerForeign)
 }
@@ -188,7 +188,7 @@ func checkLayer(d ocispec.Descriptor) error {
 	return fmt.Errorf("unknown media type %q", d.MediaType)
 }
 
-// parseConfig parses an image configuration for a manifest with that many layers.
+// parseConfig parses an image configuration for a manifest with the given number of layers.
 func parseConfig(raw []byte, layers int) (ocispec.Image, error) {
 	var config ocispec.Image
 	if err := json.Unmarshal(raw, &config); err != nil {

@@ -10,10 +10,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// parallel is the stream of a large layer. It begins with one connection. When its
-// reader waits for that, what lies ahead is fetched in parts over other connections,
-// which take over if the source sends ranges. Each part is a download, with all that
-// holds for one. Where parts do not work out, one connection goes on.
+// parallel is the stream of a large layer. It begins with one connection. When the reader has to
+// wait for that one, the bytes ahead are fetched in parts over other connections, which take over
+// if the source supports ranges. Each part is a download, with all of its guarantees. If the parts
+// fail, one connection continues.
 type parallel struct {
 	registry *registry
 	layer    ocispec.Descriptor
@@ -22,15 +22,15 @@ type parallel struct {
 	mu      sync.Mutex // held by Read; Close takes it after cancel
 	ctx     context.Context
 	sources []*endpoint // the one in use first
-	one     *download   // the one connection; nil when parts have taken over
+	one     *download   // the single connection; nil once parts have taken over
 	offset  int64       // bytes delivered
 	err     error       // of the last Read
 
-	judgedAt     int64         // offset where the speed of one was last judged
-	judgedWaited time.Duration // one.waited then
+	judgedAt     int64         // offset at which the speed of one was last judged
+	judgedWaited time.Duration // one.waited at that time
 
-	alone bool   // no parts are to be begun any more
-	ahead *parts // nil: there are none
+	alone bool   // no more parts may be begun
+	ahead *parts // nil if there are none
 }
 
 func newParallel(ctx context.Context, r *registry, layer ocispec.Descriptor, sources []*endpoint) *parallel {
@@ -59,8 +59,7 @@ func (p *parallel) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer. A Read in progress ends with an error, and so does what
-// is fetched ahead.
+// Close implements io.Closer. A Read in progress, and the fetching ahead, end with an error.
 func (p *parallel) Close() error {
 	p.cancel(errClosed)
 	p.mu.Lock()
@@ -84,9 +83,9 @@ func (p *parallel) read(b []byte) (int, error) {
 	return p.readOne(b)
 }
 
-// goesOnAlone reports whether one connection may do better than the part that failed.
-// If one is still there, nothing is lost by that. Otherwise the part has tried all that
-// it could, and only ranges themselves may be the reason.
+// goesOnAlone reports whether a single connection may succeed where the part failed. If that
+// connection is still open, nothing is lost. Otherwise the part has exhausted its attempts, and
+// only the ranges themselves may be the cause.
 func (p *parallel) goesOnAlone(err error) bool {
 	return context.Cause(p.ctx) == nil && (p.one != nil || errors.Is(err, errRange))
 }
@@ -94,7 +93,7 @@ func (p *parallel) goesOnAlone(err error) bool {
 func (p *parallel) readOne(b []byte) (int, error) {
 	if p.one == nil {
 		p.one = newDownload(p.ctx, p.registry, p.layer, p.offset, p.sources)
-		p.one.ranges = p.offset > 0 // what came before it, came in parts
+		p.one.ranges = p.offset > 0 // everything before it came in parts
 	}
 	if p.ahead != nil {
 		b = b[:min(int64(len(b)), p.ahead.room(p.offset))]
@@ -107,12 +106,12 @@ func (p *parallel) readOne(b []byte) (int, error) {
 	return n, err
 }
 
-// judge looks at the speed of the one connection, which is at offset now, and begins
-// parts when it is slow. The time that the reader takes for itself does not count.
+// judge measures the speed of the single connection, which is now at offset, and begins parts when
+// it is slow. Time that the reader spends elsewhere does not count.
 func (p *parallel) judge(offset int64) {
 	ranges := p.registry.ranges
 	if p.ahead != nil && p.ahead.tooLate(offset) {
-		// A range takes longer to come than the connection takes for it: no gain.
+		// A range takes longer to arrive than the connection takes for the same bytes: no gain.
 		p.giveUpParts()
 	}
 	bytes, waited := offset-p.judgedAt, p.one.waited-p.judgedWaited
@@ -137,7 +136,7 @@ func (p *parallel) readPart(b []byte) (int, error) {
 	if first.err != nil {
 		return 0, first.err
 	}
-	_ = p.dropOne() // it was there in case that no part came
+	_ = p.dropOne() // kept until now in case no part came
 	if len(first.sources) < len(p.sources) {
 		p.sources = first.sources
 	}

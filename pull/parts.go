@@ -11,16 +11,16 @@ import (
 	"github.com/stepexec/stepexec/crash"
 )
 
-// parts are pieces of a layer that are fetched at once and handed over in order.
+// parts are pieces of a layer that are fetched concurrently and delivered in order.
 type parts struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	registry *registry
 	layer    ocispec.Descriptor
-	sources  []*endpoint // for the first ones
-	all      []*part     // in order; the first is the next to be read
-	next     int64       // where the next one to be begun begins
-	accepted bool        // the first range has come, and others were begun
+	sources  []*endpoint // sources for the first part
+	all      []*part     // in order; all[0] is read next
+	next     int64       // start offset of the next part to begin
+	accepted bool        // the first range has arrived, and others were begun
 	running  sync.WaitGroup
 }
 
@@ -28,9 +28,9 @@ type parts struct {
 type part struct {
 	from     int64
 	content  []byte
-	answered chan struct{} // closed when the range begins to come
-	done     chan struct{} // closed when what follows is set, after answered
-	sources  []*endpoint   // those left, with the one that sent it first
+	answered chan struct{} // closed when the range begins to arrive
+	done     chan struct{} // closed after answered, when the following fields are set
+	sources  []*endpoint   // remaining sources, the one that sent the part first
 	err      error         // nil: content is complete
 }
 
@@ -38,8 +38,8 @@ func (p *part) end() int64 { return p.from + int64(len(p.content)) }
 
 var errStopped = errors.New("the parts of the layer are not needed any more")
 
-// beginParts asks for the first part. The others begin when it comes, so that a source
-// that sends no ranges is asked for just one.
+// beginParts requests the first part. The others begin when its answer comes, so that a source
+// without ranges gets just one such request.
 func beginParts(ctx context.Context, r *registry, layer ocispec.Descriptor, from int64, sources []*endpoint) *parts {
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &parts{ctx: ctx, cancel: cancel, registry: r, layer: layer, sources: sources, next: from}
@@ -47,14 +47,14 @@ func beginParts(ctx context.Context, r *registry, layer ocispec.Descriptor, from
 	return p
 }
 
-// stop ends all of them and waits for that.
+// stop ends all parts and waits for them.
 func (p *parts) stop() {
 	p.cancel(errStopped)
 	p.running.Wait()
 }
 
-// begin asks for the next part, if there is one. memory is that of a part that is no
-// longer needed, or nil.
+// begin requests the next part, if there is one. memory is the buffer of a part that is no longer
+// needed, or nil.
 func (p *parts) begin(sources []*endpoint, memory []byte) {
 	size := min(p.registry.ranges.Part, p.layer.Size-p.next)
 	if size <= 0 {
@@ -87,14 +87,14 @@ func (p *part) fetch(d *download) error {
 	if _, err := io.ReadFull(d, p.content); err != nil {
 		return err
 	}
-	// To the end of the answer: the connection can then be used again.
+	// Read to the end of the answer, so that the connection can be used again.
 	if _, err := d.Read(make([]byte, 1)); err != io.EOF {
 		return err
 	}
 	return nil
 }
 
-// ready reports whether the byte at offset is to be taken from the first part, or that
+// ready reports whether the byte at offset should come from the first part, or whether that part
 // has failed before others were begun.
 func (p *parts) ready(offset int64) bool {
 	if len(p.all) == 0 {
@@ -123,10 +123,10 @@ func closed(c chan struct{}) bool {
 	}
 }
 
-// tooLate reports whether offset was reached before the first part began to come.
+// tooLate reports whether offset was reached before the first part began to arrive.
 func (p *parts) tooLate(offset int64) bool { return !p.accepted && offset >= p.all[0].end() }
 
-// room returns how many bytes from offset on are not to come from parts.
+// room returns the number of bytes from offset on that do not come from parts.
 func (p *parts) room(offset int64) int64 {
 	if !p.accepted {
 		return p.layer.Size

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// parsePlatform parses OS/ARCH[/VARIANT]; "" is the host's.
+// parsePlatform parses OS/ARCH[/VARIANT]; "" means the host's platform.
 func parsePlatform(s string) (ocispec.Platform, error) {
 	if s == "" {
 		return hostPlatform()
@@ -29,8 +29,8 @@ func parsePlatform(s string) (ocispec.Platform, error) {
 	return normalise(p)
 }
 
-// hostPlatform returns the platform of this machine. Its kernel tells which ARM
-// it is, as the Go tool chain only knows which ARM the program was built for.
+// hostPlatform returns the platform of this machine. The kernel reports the ARM variant, because
+// the Go tool chain knows only the one that the program was built for.
 func hostPlatform() (ocispec.Platform, error) {
 	p := ocispec.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 	if p.Architecture == "arm" {
@@ -56,7 +56,7 @@ func armVariant(machine string) string {
 
 var platformPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`) })
 
-// architectures maps the names that tools other than Go use to Go's.
+// architectures maps names that other tools use to Go's names.
 var architectures = map[string]ocispec.Platform{
 	"x86_64":  {Architecture: "amd64"},
 	"x86-64":  {Architecture: "amd64"},
@@ -71,12 +71,11 @@ var architectures = map[string]ocispec.Platform{
 	"armv6l":  {Architecture: "arm", Variant: "v6"},
 }
 
-// baseline is the variant that an architecture without one stands for.
+// baseline is the variant that an architecture without a variant stands for.
 var baseline = map[string]int{"amd64": 1, "arm": 7, "arm64": 8}
 
-// normalise gives a platform the one spelling that is compared and shown: Go's
-// names, and a variant only where it is not the architecture's usual one (arm
-// always has it).
+// normalise gives a platform the one spelling that is compared and shown: Go's names, and a variant
+// only if it is not the architecture's usual one (except for arm, which always has one).
 func normalise(p ocispec.Platform) (ocispec.Platform, error) {
 	n := ocispec.Platform{
 		OS:           strings.ToLower(p.OS),
@@ -109,7 +108,7 @@ func normalise(p ocispec.Platform) (ocispec.Platform, error) {
 	return n, nil
 }
 
-// variantNumber returns 7 for arm/v7 and ok=false for variants that are no number.
+// variantNumber returns 7 for arm/v7, and ok=false for variants without a number.
 func variantNumber(p ocispec.Platform) (number int, ok bool) {
 	usual, ok := baseline[p.Architecture]
 	if !ok || p.Variant == "" {
@@ -119,9 +118,9 @@ func variantNumber(p ocispec.Platform) (number int, ok bool) {
 	return number, err == nil && number > 0 && number < 100
 }
 
-// fit says how well an image for have runs on want, both normalised: 0 is exact,
-// more is worse, ok=false is not at all. A later variant runs what was built for
-// an earlier one: arm/v7 runs v6 and v5.
+// fit measures how well an image for have runs on want, both normalised: 0 is exact, larger is
+// worse, and ok=false means that it does not run. A later variant runs images built for an earlier
+// one: arm/v7 runs v6 and v5.
 func fit(want, have ocispec.Platform) (distance int, ok bool) {
 	if want.OS != have.OS || want.Architecture != have.Architecture {
 		return 0, false

@@ -16,34 +16,33 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// Options say how to resolve a reference. The zero value works.
+// Options are the settings for resolving a reference. The zero value works.
 type Options struct {
-	// Platform is OS/ARCH or OS/ARCH/VARIANT, such as "linux/arm64" or "linux/arm/v7".
-	// "" is the host's.
+	// Platform is OS/ARCH or OS/ARCH/VARIANT, such as "linux/arm64" or "linux/arm/v7". "" means the
+	// host's platform.
 	Platform string
-	// Keychain finds a registry's credentials. nil is $DOCKER_AUTH_CONFIG, then docker's
-	// config.json with its credential helpers, or podman's auth.json without one.
+	// Keychain finds a registry's credentials. nil means $DOCKER_AUTH_CONFIG, then docker's
+	// config.json with its credential helpers, or podman's auth.json if there is no config.json.
 	Keychain authn.Keychain
-	// HelperTimeout is how long a credential helper may take. 0 is 30 s.
+	// HelperTimeout is how long a credential helper may take. 0 means 30 s.
 	HelperTimeout time.Duration
-	// Transport carries requests to registries. nil is a NewTransport of the image's
-	// own; images that come from the same registry may share one. Hosts with settings
-	// for their connections in Registries have transports of their own. Whatever it is,
-	// plain HTTP beyond this machine is refused.
+	// Transport carries requests to registries. nil means a NewTransport for this image alone;
+	// images from the same registry may share one. Hosts with connection settings in Registries
+	// have their own transports. Plain HTTP beyond this machine is refused whatever the Transport.
 	Transport http.RoundTripper
-	// Registries are the settings of registries: mirrors, certificates, timeouts. nil
-	// is none.
+	// Registries are the settings of registries: mirrors, certificates, timeouts. nil means no
+	// settings.
 	Registries *Registries
-	// StallTimeout is how long a registry may send nothing before the request counts as
-	// interrupted and is made again. 0 is 30 s.
+	// StallTimeout is how long a registry may send nothing before the request counts as interrupted
+	// and is repeated. 0 means 30 s.
 	StallTimeout time.Duration
-	// RetryWait is how long to wait after a failed request before it is made again; it
-	// doubles with each failure in a row. 0 is 500 ms.
+	// RetryWait is the wait before a failed request is repeated; it doubles with each failure in a
+	// row. 0 means 500 ms.
 	RetryWait time.Duration
-	// Place returns the place of a path that names an image of this machine. nil is the
-	// path itself, whatever links are on the way.
+	// Place opens a path that names an image of this machine. nil means the path itself, following
+	// any links.
 	Place func(path string) beneath.Path
-	// Ranges say when a large layer comes over several connections at once.
+	// Ranges decide when a large layer is fetched over several connections at once.
 	Ranges Ranges
 }
 
@@ -54,31 +53,31 @@ func (o Options) place(path string) beneath.Path {
 	return o.Place(path)
 }
 
-// Image is an image whose manifest and configuration were read and verified.
+// Image is an image whose manifest and configuration have been read and verified.
 type Image struct {
-	Reference string // as it was asked for
+	Reference string // as requested
 	Name      string // normalised, such as docker.io/library/golang:1.22
-	// Digest is the manifest's, or the configuration's for a docker-archive, which
-	// has no manifest digests.
+	// Digest is the manifest's digest, or the configuration's for a docker-archive, which has no
+	// manifest digests.
 	Digest digest.Digest
-	// Root is the digest of what the reference names: an index of several platforms, or
-	// the manifest. It is empty for a docker-archive, and for a layout without a tag
-	// that has several manifests.
+	// Root is the digest of the document that the reference names: an index of several platforms,
+	// or the manifest. It is empty for a docker-archive, and for a layout without a tag that has
+	// several manifests.
 	Root     digest.Digest
 	Platform string // the image's own, normalised, such as linux/arm/v6
 	Config   ocispec.Image
-	// RawConfig and RawManifest are the documents as stored. The manifest of a
-	// docker-archive is the image's entry of its manifest.json.
+	// RawConfig and RawManifest are the documents as stored. For a docker-archive, RawManifest is
+	// the image's entry in manifest.json.
 	RawConfig, RawManifest []byte
-	Layers                 []Layer // lowest first; the same layer may be there twice
-	Private                bool    // there were credentials for its registry, or for a mirror: others may not get it
+	Layers                 []Layer // lowest first; the same layer may occur twice
+	Private                bool    // credentials exist for its registry or for a mirror, so others may not be allowed to use it
 
 	close    func() error
-	warnings func() []string // nil: there are none
+	warnings func() []string // nil if there are none
 }
 
-// Warnings returns what people should know of how the image came, such as which
-// mirrors were left out and why. Reading layers can add to it.
+// Warnings returns notices for people about how the image was fetched, such as which mirrors were
+// skipped and why. Reading layers can add more.
 func (i *Image) Warnings() []string {
 	if i.warnings == nil {
 		return nil
@@ -86,8 +85,7 @@ func (i *Image) Warnings() []string {
 	return i.warnings()
 }
 
-// Close releases the file, folder or connections behind the image. Layer streams
-// are to be closed first.
+// Close releases the file, folder or connections behind the image. Close all layer streams first.
 func (i *Image) Close() error {
 	if i.close == nil {
 		return nil
@@ -97,32 +95,32 @@ func (i *Image) Close() error {
 
 // Layer is one layer of an image.
 type Layer struct {
-	// Digest is that of the stream as stored. It is empty for a compressed layer of
-	// a docker-archive, which names none: DiffID alone verifies such a layer.
+	// Digest is the digest of the stream as stored. It is empty for a compressed layer of a
+	// docker-archive, which does not name it: only DiffID verifies such a layer.
 	Digest digest.Digest
 	// DiffID is the digest of the uncompressed tar.
 	DiffID digest.Digest
 	Size   int64 // bytes of the stream as stored
-	// MediaType is the stored one. It says how the stream is compressed; docker's
-	// old types say gzip whatever they are, so readers look at the first bytes.
+	// MediaType is the stored media type. It names the compression, but docker's old types say gzip
+	// in all cases, so readers look at the first bytes.
 	MediaType string
 
 	open  func(ctx context.Context) (io.ReadCloser, error)
-	again func() bool // nil: never
+	again func() bool // nil means never
 }
 
-// Again reports, after a stream was read to its end and found wrong, whether Open has
-// another source for the layer: over one connection from the host whose ranges did not
-// fit together, from the next mirror, or from the registry itself.
+// Again reports, after a stream was read to its end and its content was wrong, whether Open has
+// another source for the layer: a single connection to the host whose ranges did not fit together,
+// the next mirror, or the registry itself.
 func (l Layer) Again() bool { return l.again != nil && l.again() }
 
-// Open returns the layer's stream as stored, compressed or plain. The caller closes
-// it, at any time; reads fail once ctx is done. A registry's stream is resumed where
-// it was interrupted, from a mirror or the registry, and has Size bytes or fails.
+// Open returns the layer's stream as stored, compressed or plain. The caller may close it at any
+// time; reads fail once ctx is done. A registry's stream resumes where it was interrupted, from a
+// mirror or the registry. It delivers Size bytes or fails.
 //
-// Digests are the caller's to verify, all of it: no stream compares itself with
-// Digest, as the caller would only do the same work again. A stream that was read to
-// its end and found wrong may be opened once more where Again says so.
+// The caller verifies all digests: streams do not check Digest, because the caller would only do
+// the same work again. When Again says so, a stream that was read to its end and had wrong content
+// may be opened once more.
 func (l Layer) Open(ctx context.Context) (io.ReadCloser, error) {
 	if l.open == nil {
 		return nil, fmt.Errorf("open layer %s: it comes from no image", l.Digest)
@@ -130,25 +128,24 @@ func (l Layer) Open(ctx context.Context) (io.ReadCloser, error) {
 	return l.open(ctx)
 }
 
-// resolveTimeout bounds Resolve as a whole: a registry that answers a byte at a
-// time would hold a pipeline for ever. The documents are small.
+// resolveTimeout bounds Resolve as a whole: a registry that answers one byte at a time would hold
+// up a pipeline forever. The documents are small.
 const resolveTimeout = 2 * time.Minute
 
 var errSlow = errors.New("no answer in full after 2 minutes")
 
-// Resolve reads and verifies the manifest and the configuration of the image that
-// reference names for the wanted platform. Layers are not fetched. The caller
-// closes the image.
+// Resolve reads and verifies the manifest and the configuration of the image that reference names
+// for the wanted platform. It does not fetch layers. The caller closes the image.
 //
-// Errors name the reference and the reason, never a credential, and wrap
-// ErrNotFound, ErrUnauthorized or ErrPlatform where these apply. A rootfs:
-// reference is refused: it has no layers.
+// Errors name the reference and the reason, never a credential, and wrap ErrNotFound,
+// ErrUnauthorized or ErrPlatform where these apply. A rootfs: reference is refused because it has
+// no layers.
 func Resolve(ctx context.Context, reference string, o Options) (*Image, error) {
 	ref, err := ParseReference(reference)
 	if err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
-	if !ref.IsEngines() { // those come as a whole
+	if !ref.IsEngines() { // those arrive as a whole
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, resolveTimeout, errSlow)
 		defer cancel()
@@ -185,14 +182,14 @@ func resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
 	return img, nil
 }
 
-// place holds manifests and blobs: a repository of a registry, a folder or archive
-// with a layout, a folder of skopeo. What it returns is not verified yet.
+// place holds manifests and blobs: a repository of a registry, a folder or archive with a layout,
+// or a folder of skopeo. Nothing that it returns is verified yet.
 type place interface {
-	// roots returns the descriptors that the reference names: mostly one.
+	// roots returns the descriptors that the reference names, usually one.
 	roots(ctx context.Context) ([]ocispec.Descriptor, error)
-	// manifest returns the manifest or index d, which is at most maxDocument long.
+	// manifest returns the manifest or index d, at most maxDocument bytes.
 	manifest(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
-	// config returns the configuration d, which is at most maxDocument long.
+	// config returns the configuration d, at most maxDocument bytes.
 	config(ctx context.Context, d ocispec.Descriptor) ([]byte, error)
 	// blob opens a layer.
 	blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error)

@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// Ranges say when a large layer comes over several connections at once, as parts. The
-// zero value works.
+// Ranges decide when a large layer is fetched over several connections at once, in parts. The zero
+// value works.
 type Ranges struct {
-	// Above is the size of layers, in compressed bytes, up to which one connection is
-	// always enough. 0 is 64 MiB; a negative number is never to use more.
+	// Above is the size in compressed bytes up to which a layer uses a single connection. 0 means
+	// 64 MiB; a negative number means never more than one connection.
 	Above int64
-	// Part is the size of one part in bytes. 0 is 4 MiB.
+	// Part is the size of one part in bytes. 0 means 4 MiB.
 	Part int64
-	// Enough is how many bytes a second one connection has to bring, in the time that the
-	// reader waits for it, for no others to be opened. 0 is 64 MiB.
+	// Enough is the speed of a single connection, in bytes per second of the time that the reader
+	// waits for it, above which no others are opened. 0 means 64 MiB.
 	Enough int64
 }
 
 const (
-	// parallelParts is how many parts of a layer are fetched at once.
+	// parallelParts is the number of parts of a layer that are fetched at once.
 	parallelParts = 4
-	// parallelLayers is how many layers of an image may come in parts at once; others
-	// make do with one connection. This bounds memory: see the package comment.
+	// parallelLayers is the number of layers of an image that may be fetched in parts at once;
+	// others use one connection. This bounds memory: see the package comment.
 	parallelLayers = 2
-	// windowParts is the length, in parts, over which the speed of one connection is
-	// judged, and also how far ahead of it the first part begins.
+	// windowParts is the distance, in parts, over which the speed of a single connection is judged,
+	// and also the distance ahead of it at which the first part begins.
 	windowParts = 2
 )
 

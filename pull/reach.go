@@ -16,29 +16,30 @@ import (
 	"time"
 )
 
-// reach decides where the answers of one registry, or mirror, may send the runner: to which
-// addresses a connection may be opened for a redirect or a token server that it names.
+// reach decides where the answers of one registry or mirror may send the runner: which addresses
+// may be connected to for a redirect or a token server that it names.
 //
 // The attack: a public registry redirects to the cloud's metadata service, to a router or to a
-// server that trusts its own network. A name in the redirect hides that as well as a name whose
-// address changes between two look-ups (DNS rebinding), so each address is judged when a
-// connection to it is opened. A registry of a private network redirects within that network:
-// that is what such registries do.
+// server that trusts its own network. A name in the redirect can hide this, and so can a name whose
+// address changes between two look-ups (DNS rebinding). So each address is judged when a connection
+// to it is opened. A registry in a private network may redirect within private networks, as such
+// registries do.
 type reach struct {
 	home    string // HOST or HOST:PORT of the registry
 	allowed Targets
 
-	// Where the registry's own answers came from. One from a public address settles it.
+	// Where the registry's own answers came from. One answer from a public address makes it public.
 	public, private atomic.Bool
 }
 
-// Targets are hosts and networks that a registry may send to though they are not public.
+// Targets are hosts and networks that a registry may send the runner to although they are not
+// public.
 type Targets struct {
-	Any   bool     // every address, those of this machine included
+	Any   bool     // any address, including those of this machine
 	Hosts []string // HOST, HOST:PORT, an address or a network such as 10.1.0.0/16
 }
 
-// CheckTarget says why a text is not one of Targets.Hosts, or returns nil.
+// CheckTarget returns an error if the text is not valid in Targets.Hosts.
 func CheckTarget(text string) error {
 	if _, err := netip.ParsePrefix(text); err == nil {
 		return nil
@@ -69,7 +70,7 @@ func (r *reach) mayReach(hostport string, ip netip.Addr) bool {
 	case !isInward(ip), r.allowed.has(hostport, ip):
 		return true
 	case strings.EqualFold(hostname(hostport), hostname(r.home)):
-		return !r.public.Load() // a public name that has become a private address is an attack
+		return !r.public.Load() // a public name whose address has become private is an attack
 	case isMetadata(ip):
 		return false
 	}
@@ -98,7 +99,7 @@ func (r *reach) answered(from netip.Addr) {
 	}
 }
 
-// isInward reports whether an address is one of this machine or of networks that are not the
+// isInward reports whether an address belongs to this machine or to a network that is not the
 // Internet (RFC 1918, 4193, 3927, 6598 and the special addresses of RFC 6890).
 func isInward(ip netip.Addr) bool {
 	return ip.IsPrivate() || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() ||
@@ -110,14 +111,14 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
 }
 
-// isMetadata reports whether clouds give an instance its credentials at the address. Not even
-// a private registry has a reason to send anyone there.
+// isMetadata reports whether clouds hand out an instance's credentials at the address. Not even a
+// private registry has a reason to send anyone there.
 func isMetadata(ip netip.Addr) bool {
 	return ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254") || ip == netip.MustParseAddr("100.100.100.200")
 }
 
-// embedded returns the IPv4 address that an IPv6 address stands for (mapped addresses, NAT64
-// of RFC 6052, 6to4 of RFC 3056), and every other address as it is.
+// embedded returns the IPv4 address inside an IPv6 address (mapped addresses, NAT64 of RFC 6052,
+// 6to4 of RFC 3056), and any other address unchanged.
 func embedded(ip netip.Addr) netip.Addr {
 	ip = ip.Unmap().WithZone("")
 	if ip.Is4() {
@@ -136,7 +137,8 @@ func embedded(ip netip.Addr) netip.Addr {
 // targetKey is the context key of the HOST:PORT that a request is for.
 type targetKey struct{}
 
-// request returns a request whose connection the dialer judges, and the address that it gets.
+// request returns a request whose connection the dialer judges, and a pointer that receives the
+// remote address.
 func (r *reach) request(q *http.Request) (*http.Request, *atomic.Pointer[netip.Addr]) {
 	used := new(atomic.Pointer[netip.Addr])
 	ctx := context.WithValue(q.Context(), targetKey{}, withPort(q.URL))
@@ -149,7 +151,7 @@ func (r *reach) request(q *http.Request) (*http.Request, *atomic.Pointer[netip.A
 	return q.WithContext(ctx), used
 }
 
-// withPort returns HOST:PORT as a transport dials it.
+// withPort returns HOST:PORT in the form that a transport dials.
 func withPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -159,8 +161,8 @@ func withPort(u *url.URL) string {
 }
 
 // dialer returns a function that opens connections for the registry's requests and refuses
-// addresses that they must not reach. What is not the target of the request is a proxy, which
-// the environment names.
+// addresses that they must not reach. An address other than the request's target is a proxy from
+// the environment.
 func (r *reach) dialer(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		dialer := net.Dialer{Timeout: timeout}
@@ -177,7 +179,8 @@ func (r *reach) dialer(timeout time.Duration) func(ctx context.Context, network,
 	}
 }
 
-// judging wraps a function of the caller's own, whose addresses only its connections tell.
+// judging wraps a dial function of the caller. The remote address is known only once its connection
+// is open.
 func (r *reach) judging(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -192,8 +195,8 @@ func (r *reach) judging(dial func(ctx context.Context, network, address string) 
 	}
 }
 
-// checkProxied judges a request that a proxy carries. Names are the proxy's to resolve, so
-// only addresses can be judged.
+// checkProxied judges a request that a proxy carries. The proxy resolves names, so only addresses
+// can be judged.
 func (r *reach) checkProxied(u *url.URL) error {
 	ip, err := netip.ParseAddr(u.Hostname())
 	if err != nil || r.mayReach(withPort(u), ip) {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// realmSuffix marks the names that stand for token servers given by address. The registry
-// library refuses private addresses as realms, whoever names them; here the dialer decides,
-// who knows whether the registry is private itself. Nothing ever resolves such a name.
+// realmSuffix marks names that stand for token servers given by address. The registry library
+// refuses private addresses as realms, whoever names them; here the dialer decides, because it
+// knows whether the registry itself is private. Such a name is never resolved.
 const realmSuffix = ".realm.invalid"
 
-// hideRealm replaces a token server given by address by a name in the challenges of an answer.
+// hideRealm replaces the address of a token server by a name in the challenges of an answer.
 func hideRealm(resp *http.Response) {
 	for i, challenge := range resp.Header["Www-Authenticate"] {
 		before, rest, found := strings.Cut(challenge, `realm="`)
@@ -38,7 +38,7 @@ func hideRealm(resp *http.Response) {
 	}
 }
 
-// showRealm returns the request with the address that a name of hideRealm stands for.
+// showRealm returns the request with the address that hideRealm replaced.
 func showRealm(r *http.Request) *http.Request {
 	hex, found := strings.CutSuffix(r.URL.Hostname(), realmSuffix)
 	if !found {

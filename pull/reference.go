@@ -12,10 +12,10 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Scheme is the kind of place a reference points to.
+// Scheme is the kind of source that a reference points to.
 type Scheme string
 
-// The schemes of a reference. All but SchemeRegistry are written in front of it.
+// The schemes of a reference. A reference begins with its scheme, except for SchemeRegistry.
 const (
 	SchemeRegistry      Scheme = "registry"
 	SchemeOCI           Scheme = "oci"
@@ -31,24 +31,24 @@ const (
 // Reference is a parsed image reference.
 type Reference struct {
 	Scheme Scheme
-	// Name is the repository with its registry, such as docker.io/library/golang. Of
-	// an image of docker's daemon or podman's storage it is all of the name, as it was
-	// written. It is empty for files and folders.
+	// Name is the repository with its registry, such as docker.io/library/golang. For an image of
+	// docker's daemon or podman's storage it is the whole name, as written. It is empty for files
+	// and folders.
 	Name string
-	// Path is the folder or file of a local reference, cleaned; empty for others.
+	// Path is the folder or file of a local reference, cleaned; empty for other references.
 	Path string
-	// Tag is empty when the reference has none; a registry reference with neither
-	// tag nor digest gets "latest".
+	// Tag is empty when the reference has none; a registry reference with neither tag nor digest
+	// gets "latest".
 	Tag string
-	// Digest is empty when the reference has none. It goes before Tag.
+	// Digest is empty when the reference has none. It takes precedence over Tag.
 	Digest digest.Digest
 }
 
-// IsLocal reports whether the image comes from this machine: from a file, from a folder, or from
-// another program that has it.
+// IsLocal reports whether the image comes from this machine: from a file, a folder, or another
+// program's storage.
 func (r Reference) IsLocal() bool { return r.Scheme != SchemeRegistry }
 
-// IsEngines reports whether the image is one of docker's daemon or of podman's storage.
+// IsEngines reports whether the image is in docker's daemon or podman's storage.
 func (r Reference) IsEngines() bool {
 	return r.Scheme == SchemeDockerDaemon || r.Scheme == SchemeContainersStorage
 }
@@ -134,7 +134,7 @@ func parseLocal(scheme Scheme, rest string) (Reference, error) {
 	return ref, nil
 }
 
-// cutDigest splits "REST@sha256:HEX". An "@" before anything else belongs to a path.
+// cutDigest splits "REST@sha256:HEX". An "@" before anything else is part of a path.
 func cutDigest(s string) (rest string, d digest.Digest, err error) {
 	at := strings.LastIndex(s, "@sha256:")
 	if at < 0 {
@@ -200,8 +200,8 @@ func parseRegistry(s string) (Reference, error) {
 	return ref, nil
 }
 
-// splitHost separates the registry by docker's rule: the first component is one
-// if it has a dot or a colon or is localhost; otherwise the registry is docker.io.
+// splitHost separates the registry by docker's rule: the first component is the registry if it has
+// a dot or a colon or is localhost; otherwise the registry is docker.io.
 func splitHost(s string) (host, rest string) {
 	first, rest, ok := strings.Cut(s, "/")
 	if !ok || (first != "localhost" && !strings.ContainsAny(first, ".:")) {
@@ -230,8 +230,8 @@ func checkName(host, repository string) error {
 	}
 }
 
-// withoutPassword hides what comes before an "@" unless a digest follows it, since
-// people paste https://USER:PASSWORD@HOST/REPOSITORY and errors end up in logs.
+// withoutPassword hides the text before an "@" unless a digest follows it, because people paste
+// https://USER:PASSWORD@HOST/REPOSITORY, and errors end up in logs.
 func withoutPassword(s string) string {
 	at := strings.LastIndex(s, "@")
 	if at < 0 || strings.HasPrefix(s[at:], "@sha") {

@@ -18,40 +18,39 @@ import (
 
 // Registries are the settings of registries. Package settings reads them from a file.
 type Registries struct {
-	// Hosts has the settings of each registry, mirror or host that these redirect to,
-	// by HOST or HOST:PORT as references have it, in lower case. Settings of a host
-	// apply to nothing else: a mirror has an entry of its own if it needs one.
+	// Hosts has the settings of each registry, mirror or redirect target, by lower-case HOST or
+	// HOST:PORT as in references. A host's settings apply to that host only: a mirror has its own
+	// entry if it needs one.
 	Hosts map[string]Host
-	// Verify says which images must be signed. It holds for what is in the store, too.
+	// Verify decides which images must be signed. It also applies to images in the store.
 	Verify signature.Rules
 }
 
-// Host are the settings of one host. The zero value is the default.
+// Host is the settings of one host. The zero value is the default.
 type Host struct {
-	// Mirrors are asked in this order before the registry itself: HOST[:PORT][/PATH],
-	// where PATH comes before the repository's.
+	// Mirrors are asked in this order before the registry itself: HOST[:PORT][/PATH], where PATH is
+	// put before the repository's path.
 	Mirrors []string
-	// CA is a PEM file of certificates that are trusted beside the system's.
+	// CA is a PEM file of certificates that are trusted in addition to the system's.
 	CA string
-	// Cert and Key are PEM files of the client certificate that the host is shown.
+	// Cert and Key are PEM files of the client certificate for this host.
 	Cert, Key string
-	// HTTP is to use plain HTTP: who is on the path reads and changes everything,
-	// credentials included.
+	// HTTP allows plain HTTP: anyone on the path can read and change everything, including
+	// credentials.
 	HTTP bool
-	// SkipVerify is to accept any certificate, which is no better.
+	// SkipVerify accepts any certificate, which is no safer than HTTP.
 	SkipVerify bool
-	// AllowPrivate are targets that a redirect or a token server of this host may lead to
-	// though they are in a private network and the host is not.
+	// AllowPrivate are targets in private networks that redirects and token servers of this host
+	// may lead to although the host itself is public.
 	AllowPrivate Targets
-	// ConnectTimeout is how long a connection may take, without TLS. 0 is 5 s.
+	// ConnectTimeout is how long opening a connection may take, without TLS. 0 means 5 s.
 	ConnectTimeout time.Duration
-	// StallTimeout is how long the host may send nothing. 0 is that of Options.
+	// StallTimeout is how long the host may send nothing. 0 means Options.StallTimeout.
 	StallTimeout time.Duration
 }
 
-// WithMirrors returns a copy with mirrors from the command line in front of those
-// that are there. A mirror is written HOST=MIRROR, or MIRROR alone for one of
-// docker.io. r may be nil.
+// WithMirrors returns a copy with mirrors from the command line in front of the existing ones. A
+// mirror is written HOST=MIRROR, or MIRROR alone for docker.io. r may be nil.
 func (r *Registries) WithMirrors(mirrors []string) (*Registries, error) {
 	with := &Registries{Hosts: make(map[string]Host)}
 	if r != nil {
@@ -81,7 +80,7 @@ func (r *Registries) host(host string) Host {
 	return r.Hosts[hostKey(host)]
 }
 
-// hostKey returns a host as it is written in Registries.Hosts.
+// hostKey returns a host in the form that Registries.Hosts uses.
 func hostKey(host string) string {
 	host = strings.ToLower(host)
 	if host == "registry-1.docker.io" {
@@ -90,11 +89,11 @@ func hostKey(host string) string {
 	return shownHost(host)
 }
 
-// HostKey returns a registry as Registries.Hosts has it. The error says why the text
-// is not HOST or HOST:PORT.
+// HostKey returns a registry in the form that Registries.Hosts uses. The error says why the text is
+// not HOST or HOST:PORT.
 func HostKey(host string) (string, error) { return hostKey(host), checkHost(host) }
 
-// checkHost accepts what a reference accepts as its registry.
+// checkHost accepts everything that a reference accepts as its registry.
 func checkHost(host string) error {
 	if !hostPattern().MatchString(host) {
 		return errors.New("it is not HOST or HOST:PORT; leave out https://")
@@ -105,7 +104,7 @@ func checkHost(host string) error {
 	return nil
 }
 
-// CheckMirror says why a mirror is not HOST[:PORT][/PATH], or returns nil.
+// CheckMirror returns an error if a mirror is not HOST[:PORT][/PATH].
 func CheckMirror(mirror string) error {
 	host, path, found := strings.Cut(mirror, "/")
 	if err := checkHost(host); err != nil {
@@ -117,12 +116,12 @@ func CheckMirror(mirror string) error {
 	return nil
 }
 
-// ownTransport reports whether connections to the host differ from others.
+// ownTransport reports whether the host has its own connection settings.
 func (h Host) ownTransport() bool {
 	return h.usesTLS() || h.ConnectTimeout > 0
 }
 
-// scheme returns what the settings ask for, "" if they leave it open.
+// scheme returns the scheme that the settings demand, or "" if they leave it open.
 func (h Host) scheme() string {
 	switch {
 	case h.HTTP:
@@ -133,8 +132,7 @@ func (h Host) scheme() string {
 	return ""
 }
 
-// usesTLS reports whether the settings are about TLS, so that plain HTTP would
-// betray them.
+// usesTLS reports whether the settings concern TLS, so that plain HTTP would defeat them.
 func (h Host) usesTLS() bool {
 	return !h.HTTP && (h.CA != "" || h.Cert != "" || h.SkipVerify)
 }
@@ -143,8 +141,8 @@ func stallTimeout(h Host, o Options) time.Duration {
 	return cmp.Or(h.StallTimeout, o.StallTimeout, defaultStallTimeout)
 }
 
-// transport returns a transport for the host. Its errors name the file. asked is
-// called when the host asks for a client certificate and there is none.
+// transport returns a transport for the host. Its errors name the file. It calls asked when the
+// host asks for a client certificate and there is none.
 func (h Host) transport(reach *reach, asked func()) (*http.Transport, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: h.SkipVerify}
 	if h.CA != "" {
@@ -162,7 +160,7 @@ func (h Host) transport(reach *reach, asked func()) (*http.Transport, error) {
 	if h.Cert == "" {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			asked()
-			return new(tls.Certificate), nil // none
+			return new(tls.Certificate), nil // no certificate
 		}
 	} else {
 		pair, err := tls.LoadX509KeyPair(h.Cert, h.Key)
@@ -173,7 +171,7 @@ func (h Host) transport(reach *reach, asked func()) (*http.Transport, error) {
 	}
 	t := NewTransport()
 	t.TLSClientConfig = config
-	t.ResponseHeaderTimeout = 0 // a watch does that
+	t.ResponseHeaderTimeout = 0 // watch enforces the time limit
 	t.DialContext = reach.dialer(cmp.Or(h.ConnectTimeout, connectTimeout))
 	return t, nil
 }

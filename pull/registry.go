@@ -15,18 +15,18 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// registry is the place of one repository of a registry and of its mirrors.
+// registry is one repository, served by a registry and its mirrors.
 type registry struct {
 	ref       Reference
-	endpoints []*endpoint        // in the order to be asked, the registry itself last
+	endpoints []*endpoint        // in the order of requests, the registry itself last
 	root      ocispec.Descriptor // of the document that the reference names
 	rawRoot   []byte
 	ranges    Ranges
-	parallel  *semaphore.Weighted // of layers that come in parts
+	parallel  *semaphore.Weighted // limits the layers that are fetched in parts
 
 	mu     sync.Mutex
-	served map[digest.Digest]delivery // layers that were delivered in full
-	told   map[*endpoint]string       // mirrors that were left out, see leftOut
+	served map[digest.Digest]delivery // layers that were delivered completely
+	told   map[*endpoint]string       // mirrors that were skipped: see leftOut
 }
 
 func openRegistry(ref Reference, o Options) (*registry, error) {
@@ -65,9 +65,9 @@ func (r *registry) close() {
 	}
 }
 
-// roots reads the document that the reference names and keeps it for manifest. What
-// a mirror says a tag is counts: to compare it with the registry's would need the
-// registry, which the mirror may be there to replace.
+// roots reads the document that the reference names and keeps it for manifest. A mirror's answer
+// for a tag is trusted: comparing it with the registry's would need the registry, which the mirror
+// may be there to replace.
 func (r *registry) roots(ctx context.Context) ([]ocispec.Descriptor, error) {
 	got, err := r.document(ctx, "manifests/"+cmp.Or(r.ref.Digest.String(), r.ref.Tag), r.ref.Digest, isDocument)
 	if err != nil {
@@ -82,8 +82,8 @@ func (r *registry) roots(ctx context.Context) ([]ocispec.Descriptor, error) {
 	return []ocispec.Descriptor{r.root}, nil
 }
 
-// isDocument keeps the page of a portal or a proxy from passing for a tag's manifest
-// while there is another endpoint to ask.
+// isDocument rejects the HTML page of a portal or a proxy as a tag's manifest, as long as there is
+// another endpoint to ask.
 func isDocument(e *endpoint, got fetched) error {
 	if !e.mirror {
 		return nil // the caller parses it
@@ -121,8 +121,8 @@ func (r *registry) document(ctx context.Context, path string, want digest.Digest
 	})
 }
 
-// ask puts a question to one endpoint after the other until one answers it. The error
-// is the registry's own, with what the mirrors said.
+// ask puts a question to one endpoint after the other until one answers. The error is the
+// registry's own, with the errors of the mirrors added.
 func ask[T any](ctx context.Context, r *registry, question func(*endpoint) (T, error)) (T, error) {
 	var failed []failedMirror
 	for _, e := range r.sources("") {
@@ -146,10 +146,9 @@ func ask[T any](ctx context.Context, r *registry, question func(*endpoint) (T, e
 	panic("the registry itself is always there")
 }
 
-// sources returns the endpoints to ask, without mirrors that are down or do not have the
-// image. A layer that
-// is opened again after it was delivered in full did not please its reader, so the
-// endpoint that delivered it is left out too.
+// sources returns the endpoints to ask, without mirrors that are down or lack the image. If a layer
+// is opened again after a complete delivery, its content was wrong, so the endpoint that delivered
+// it is left out too.
 func (r *registry) sources(layer digest.Digest) []*endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,15 +162,15 @@ func (r *registry) sources(layer digest.Digest) []*endpoint {
 	return up
 }
 
-// delivery says how a layer came when it last came in full.
+// delivery records how a layer was last delivered completely.
 type delivery struct {
-	endpoint int  // index of the endpoint that sent its end, plus one; 0: it has not come
-	ranges   bool // it was put together from answers to requests for ranges
-	single   bool // no ranges were to be asked for
+	endpoint int  // index of the endpoint that sent the last byte, plus one; 0: not delivered
+	ranges   bool // it was assembled from range requests
+	single   bool // ranges were not allowed
 }
 
-// tried returns how many endpoints are not to be asked again. One whose ranges may be the
-// reason gets another chance, over a single connection.
+// tried returns the number of endpoints that must not be asked again. An endpoint whose ranges may
+// be the cause gets another chance, over a single connection.
 func (d delivery) tried() int {
 	if d.ranges && !d.single {
 		return d.endpoint - 1
@@ -179,7 +178,7 @@ func (d delivery) tried() int {
 	return d.endpoint
 }
 
-// delivered remembers that this endpoint sent the layer to its end.
+// delivered records that this endpoint sent the layer to its end.
 func (r *registry) delivered(layer digest.Digest, by *endpoint, ranges bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,7 +187,7 @@ func (r *registry) delivered(layer digest.Digest, by *endpoint, ranges bool) {
 	r.served[layer] = delivery{endpoint: i, ranges: ranges, single: before.endpoint == i && before.ranges && !before.single}
 }
 
-// single reports whether the layer is to come over one connection and without ranges.
+// single reports whether the layer must come over one connection, without ranges.
 func (r *registry) single(layer digest.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,8 +195,8 @@ func (r *registry) single(layer digest.Digest) bool {
 	return d.ranges && !d.single
 }
 
-// again reports whether a layer that came in full and was wrong has another source, and
-// notes the mirror that damaged it.
+// again reports whether a layer that came completely but with wrong content has another source, and
+// records the mirror that damaged it.
 func (r *registry) again(layer digest.Digest) bool {
 	r.mu.Lock()
 	d := r.served[layer]
@@ -229,7 +228,7 @@ func (r *registry) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadClose
 		stream = newDownload(ctx, r, d, 0, sources)
 	}
 	if err := stream.open(); err != nil {
-		_ = stream.Close() // it has nothing more to say
+		_ = stream.Close() // its error would add nothing
 		return nil, err
 	}
 	return stream, nil

@@ -10,16 +10,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// maxSaid bounds what is shown of a registry's own words, in bytes.
+// maxSaid bounds the quotation from a registry's own message, in bytes.
 const maxSaid = 300
 
-// tokenLike is what may be a token in a registry's own words. Digests are not.
+// tokenLike matches possible tokens in a registry's message, but not digests.
 var tokenLike = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(sha256:)?[A-Za-z0-9+_=~.-]{40,}`) })
 
 // said returns the messages of a registry's error (distribution specification, "Error codes"),
-// in quotes, as ` (the registry says "…")`, or "". They tell of vulnerabilities, quotas and
-// policies. They are somebody else's words: control characters are escaped, and whatever
-// may be a credential of the request is left out.
+// quoted as ` (the registry says "…")`, or "". They explain vulnerabilities, quotas and policies.
+// They are foreign text: control characters are escaped, and anything that may be a credential of
+// the request is removed.
 func (e *endpoint) said(status *transport.Error) string {
 	var messages []string
 	for _, d := range status.Errors {
@@ -45,7 +45,7 @@ func (e *endpoint) said(status *transport.Error) string {
 	return fmt.Sprintf(" (the registry says %q)", text)
 }
 
-// mask leaves the credentials that were sent out of a text.
+// mask removes the credentials that were sent from a text.
 func (c *credentials) mask(text string) string {
 	sent := c.sent.Load()
 	if sent == nil {

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	spoolRatio = 1100     // bytes that one compressed byte of an archive may become; gzip reaches 1032
-	spoolFree  = 64 << 20 // bytes that any archive may become
+	spoolRatio = 1100     // largest decompressed size per compressed byte of an archive; gzip reaches 1032
+	spoolFree  = 64 << 20 // decompressed bytes that any archive may have
 )
 
-// Spool makes an archive that comes through a pipe readable at any place: it is copied to a
-// temporary file without a name. FILE may be -, for standard input. Path is what to open in its
-// place, which is FILE itself for a regular file. Release it when the archive is no longer used.
+// Spool makes an archive from a pipe seekable: it copies the archive to an unnamed temporary file.
+// file may be "-" for standard input. Open the returned path in its place; for a regular file it is
+// file itself. Call release when the archive is no longer used.
 func Spool(file string) (path string, release func() error, err error) {
 	from := os.Stdin
 	if file != "-" && file != "/dev/stdin" {
@@ -48,7 +48,7 @@ func Spool(file string) (path string, release func() error, err error) {
 	return fmt.Sprintf("/proc/self/fd/%d", spool.Fd()), spool.Close, nil
 }
 
-// nameless returns a temporary file that goes when it is closed, whatever happens.
+// nameless returns an unnamed temporary file, which disappears when it is closed, whatever happens.
 func nameless() (*os.File, error) {
 	file, err := os.CreateTemp("", "stepexec-archive-")
 	if err != nil {
@@ -60,7 +60,7 @@ func nameless() (*os.File, error) {
 	return file, nil
 }
 
-// plain returns the file, or what it decompresses to in a temporary file without a name.
+// plain returns the file, or its decompressed content in an unnamed temporary file.
 func plain(file *os.File, size int64) (*os.File, int64, error) {
 	kind, err := compression(file)
 	if err != nil || kind == "" {
@@ -85,7 +85,7 @@ func plain(file *os.File, size int64) (*os.File, int64, error) {
 	return spool, n, file.Close()
 }
 
-// decompressor returns a reader of the content, and what ends it.
+// decompressor returns a reader of the content and a function that ends it.
 func decompressor(kind string, from io.Reader) (content io.Reader, end func() error, err error) {
 	switch kind {
 	case "gzip":
@@ -103,8 +103,8 @@ func decompressor(kind string, from io.Reader) (content io.Reader, end func() er
 	return nil, nil, fmt.Errorf("decompress it first (%s -d FILE)", kind)
 }
 
-// program decompresses by a program of the machine: few archives are in its format, and none of
-// the libraries for it is as well kept.
+// program decompresses with a program of the machine: few archives use its format, and the
+// libraries for it are not as well maintained.
 func program(name string, from io.Reader) (content io.Reader, end func() error, err error) {
 	cmd := exec.Command(name, "--decompress", "--stdout", "--memlimit-decompress=256MiB")
 	cmd.Stdin = from

@@ -12,10 +12,10 @@ import (
 // defaultStallTimeout is how long a registry may send nothing.
 const defaultStallTimeout = 30 * time.Second
 
-// stalled says that next to nothing came for so long.
+// stalled says that almost nothing arrived for the time limit.
 type stalled struct {
 	limit time.Duration
-	got   int // bytes
+	got   int // bytes that did arrive
 }
 
 func (s *stalled) Error() string {
@@ -25,7 +25,7 @@ func (s *stalled) Error() string {
 	return fmt.Sprintf("nothing came for %s", s.limit)
 }
 
-// watch ends a request whose registry sends nothing for the limit.
+// watch ends a request whose registry sends nothing for the time limit.
 type watch struct {
 	limit  time.Duration
 	ctx    context.Context
@@ -44,7 +44,7 @@ func (w *watch) stop() {
 	w.cancel(context.Canceled)
 }
 
-// cause returns the stall, if that was it, in place of the error it led to.
+// cause replaces the error with the stall that caused it, if there was one.
 func (w *watch) cause(err error) error {
 	if stall := new(stalled); errors.As(context.Cause(w.ctx), &stall) {
 		return stall
@@ -52,21 +52,21 @@ func (w *watch) cause(err error) error {
 	return err
 }
 
-// minProgress is how many bytes have to come within the limit: a registry that sends a byte
-// every few seconds would otherwise hold a build for years.
+// minProgress is the number of bytes that must arrive within the time limit: otherwise a registry
+// that sends a byte every few seconds could hold up a build for years.
 const minProgress = 4 << 10
 
-// watchedBody is the body of a response under watch. What its reader does between
-// two reads does not count.
+// watchedBody is the body of a watched response. The time that its reader spends between two reads
+// does not count.
 type watchedBody struct {
 	io.ReadCloser
 	watch  *watch
 	err    error
 	got    int           // bytes since the last progress
-	waited time.Duration // for them
+	waited time.Duration // time spent waiting for them
 }
 
-// watched hands a response over to its reader.
+// watched hands over a response whose body watch guards.
 func watched(resp *http.Response, w *watch) *http.Response {
 	w.timer.Stop()
 	resp.Body = &watchedBody{ReadCloser: resp.Body, watch: w}

@@ -14,13 +14,14 @@ import (
 )
 
 var (
-	// ErrNoMapper says that newuidmap and newgidmap, which map a user's subordinate ids, are not there or cannot.
+	// ErrNoMapper says that newuidmap and newgidmap, which map a user's subordinate ids, are
+	// missing or do not work.
 	ErrNoMapper = errors.New("subordinate ids cannot be mapped")
 	// ErrNoSubordinateIDs says that the user has no range of subordinate ids.
 	ErrNoSubordinateIDs = errors.New("no subordinate ids")
 )
 
-// identity is a user of the host with what it may map.
+// identity is a user of the host and the ids that it may map.
 type identity struct {
 	uid, gid   int
 	uids, gids []user.SubID
@@ -28,7 +29,8 @@ type identity struct {
 	newgidmap  string
 }
 
-// findUser finds out who runs this process and which ids it may use; see subuid(5) and newuidmap(1).
+// findUser returns the user of this process and the ids that it may use; see subuid(5) and
+// newuidmap(1).
 func findUser() (*identity, error) {
 	who := &identity{uid: os.Getuid(), gid: os.Getgid()}
 	var err error
@@ -48,7 +50,7 @@ func findUser() (*identity, error) {
 	return who, err
 }
 
-// subordinate reads the ranges of a user, who may be there by name or by number.
+// subordinate reads the ranges of a user, who may be listed by name or by number.
 func subordinate(file, name string, uid int) ([]user.SubID, error) {
 	ranges, err := user.ParseSubIDFileFilter(file, func(id user.SubID) bool {
 		return (id.Name == name || id.Name == strconv.Itoa(uid)) && id.Count > 0
@@ -62,7 +64,8 @@ func subordinate(file, name string, uid int) ([]user.SubID, error) {
 	return ranges, nil
 }
 
-// mapIDs gives the process its ids: 0 is the user, and from 1 on come the subordinate ones, range after range.
+// mapIDs maps the ids of the process: 0 is the user, and the subordinate ids follow from 1 on,
+// range after range.
 func (who *identity) mapIDs(pid int) error {
 	return errors.Join(
 		runMapper(who.newuidmap, pid, who.uid, who.uids),
@@ -89,8 +92,9 @@ func mapping(pid, id int, ranges []user.SubID) []string {
 	return words
 }
 
-// InNamespace reports whether this process is in a user namespace that has not all ids of the machine, be it Run's or
-// that of a container. There the kernel takes other attributes for overlays, and no device nodes.
+// InNamespace reports whether this process is in a user namespace that lacks some ids of the
+// machine, be it Run's or a container's. In such a namespace the kernel wants other attributes for
+// overlays, and refuses device nodes.
 func InNamespace() bool {
 	data, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoNamespaces says that the kernel, as it is set up, gives users no user namespaces, or none in which images can be
-// mounted.
+// ErrNoNamespaces says that the kernel's configuration gives users no user namespaces, or none in
+// which images can be mounted.
 var ErrNoNamespaces = errors.New("no user namespace for users without root")
 
-// refused explains why the kernel did not let this user have what root of a user namespace has.
+// refused explains why the kernel refused this user the rights of root in a user namespace.
 func refused(err error) error {
 	return fmt.Errorf("%w: %w (%s)", ErrNoNamespaces, err, remedy(os.ReadFile))
 }
 
-// remedy looks for the switch that is off.
+// remedy looks for the kernel switch that is off.
 func remedy(read func(string) ([]byte, error)) string {
 	for _, s := range []struct{ file, off, say string }{
 		{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000 allows them"},
@@ -51,7 +51,7 @@ func checkRelease(release string) error {
 	major, err := strconv.Atoi(first)
 	minor, minorErr := strconv.Atoi(second)
 	if err := errors.Join(err, minorErr); err != nil {
-		return nil //nolint:nilerr // no version that one could judge
+		return nil //nolint:nilerr // an unknown format of the version is not judged
 	}
 	if major < 5 || major == 5 && minor < 11 {
 		return fmt.Errorf("%w: Linux %s cannot mount overlays there (5.11 and newer can; or run stepexec as root)", ErrNoNamespaces, release)

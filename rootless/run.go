@@ -12,20 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stage is the environment variable that tells the child how far it is: "waiting:UID" or "inside:UID", with the id
-// that the user has on the host.
+// stage is the environment variable that tells the child how far it has got: "waiting:UID" or
+// "inside:UID", where UID is the user's id on the host.
 const stage = "_STEPEXEC_ROOTLESS"
 
-// control is the descriptor of the pipe from parent to child. A first byte says that the ids are mapped; every other
-// one is the number of a signal.
+// control is the descriptor of the pipe from parent to child. The first byte says that the ids are
+// mapped; every other byte is the number of a signal.
 const control = 3
 
-// Needed reports whether this process is not root and so has to Run itself anew for what needs privileges.
+// Needed reports whether this process is not root and must therefore call Run for anything that
+// needs privileges.
 func Needed() bool { return os.Geteuid() != 0 }
 
-// Run runs this program with these arguments anew, as root of a user namespace, and waits for it. SIGINT, SIGTERM and
-// SIGHUP are passed on. It returns the child's exit code, 128 and the signal's number when one has killed it, or an
-// error when this machine or user cannot have such a namespace; the error says what is missing.
+// Run runs this program again with the same arguments, as root of a user namespace, and waits for
+// it. It passes on SIGINT, SIGTERM and SIGHUP. It returns the child's exit code (128 plus the
+// signal's number if a signal killed it), or an error that says what this machine or user lacks for
+// such a namespace.
 func Run() (code int, err error) {
 	if err := CheckKernel(); err != nil {
 		return 0, err
@@ -34,7 +36,7 @@ func Run() (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	// The kernel kills the child when the thread that has made it ends.
+	// The kernel kills the child when the thread that created it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	signals := make(chan os.Signal, 8)
@@ -48,7 +50,7 @@ func Run() (code int, err error) {
 	defer pipe.Close()
 	if err := errors.Join(who.mapIDs(child.Process.Pid), tell(pipe, 0)); err != nil {
 		_ = child.Process.Kill() // it cannot have ended: it waits for the pipe
-		_ = child.Wait()         // says that it was killed
+		_ = child.Wait()         // always reports that the child was killed
 		return 0, err
 	}
 	ended := make(chan error, 1)
@@ -58,12 +60,12 @@ func Run() (code int, err error) {
 		case err := <-ended:
 			return exitCode(child.ProcessState, err)
 		case sig := <-signals:
-			_ = tell(pipe, byte(sig.(syscall.Signal))) // when it has just ended, nobody needs the signal
+			_ = tell(pipe, byte(sig.(syscall.Signal))) // if the child has just ended, nobody needs the signal
 		}
 	}
 }
 
-// start starts the child, which waits in its namespaces for its ids.
+// start starts the child, which waits in its namespaces until its ids are mapped.
 func start(uid int) (*exec.Cmd, *os.File, error) {
 	in, out, err := os.Pipe()
 	if err != nil {
