@@ -38,7 +38,9 @@ const terminalDrain = 5 * time.Second
 type Terminal struct {
 	control console.Console // the master, for its settings
 	master  *os.File        // the master again, for bytes
-	slave   *os.File        // the step's side, held so that the master has no end before end
+	held    sync.Mutex      // guards slave
+	slave   *os.File        // the step's side, held so that the master has no end before end; then nil
+	ended   chan struct{}   // closed by end
 	in, out *os.File        // of the step; in is nil without input
 	copying sync.WaitGroup
 	hangUp  func() error // close master and control
@@ -63,7 +65,7 @@ func (s *consoleSocket) receive(ctx context.Context, step *Step) (*Terminal, err
 	if err != nil {
 		return nil, fmt.Errorf("receive the step's terminal from the runtime: %w", err)
 	}
-	t := &Terminal{control: control}
+	t := &Terminal{control: control, ended: make(chan struct{})}
 	if err := t.open(step); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the step's terminal: %w", err), t.release())
 	}
@@ -86,22 +88,10 @@ func (t *Terminal) open(step *Step) (err error) {
 		return err
 	}
 	if step.Stdin == nil {
-		return neverWait(t.slave)
+		return nil
 	}
 	t.in, err = pollable(step.Stdin.Fd())
 	return err
-}
-
-// neverWait makes every read of a terminal that nobody types at an end of file:
-// one that is not by lines, and of 0 bytes at least (termios(3), VMIN).
-func neverWait(slave *os.File) error {
-	settings, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
-	if err != nil {
-		return os.NewSyscallError("TCGETS", err)
-	}
-	settings.Lflag &^= unix.ICANON
-	settings.Cc[unix.VMIN], settings.Cc[unix.VTIME] = 0, 0
-	return os.NewSyscallError("TCSETS", unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, settings))
 }
 
 // openSlave opens the other side of a master without a path, which would be
@@ -136,12 +126,8 @@ func (t *Terminal) Resize(width, height uint16) error {
 	return nil
 }
 
-// begin begins to copy the input, if there is any, once the step runs.
-func (t *Terminal) begin() {
-	if t.in != nil {
-		t.copying.Go(t.copyIn)
-	}
-}
+// begin begins to type the input, once the step runs.
+func (t *Terminal) begin() { t.copying.Go(t.copyIn) }
 
 // copyOut ends when all sides of the step are closed, or by close. When nobody
 // reads what it writes any more the step is told by SIGHUP, as by a terminal
@@ -158,12 +144,17 @@ func (t *Terminal) copyOut() {
 	}
 }
 
-// copyIn types what is in the step's input, and the end of file behind it.
-// Errors are no news: the step is gone, or is being removed.
+// copyIn types the step's input, if it has any, and then the end of file. Its errors are not reported: the step
+// is gone, or is being removed.
 func (t *Terminal) copyIn() {
-	typed := typist{to: t.master, atStart: true}
-	if _, err := io.Copy(&typed, t.in); err == nil {
-		_ = typed.end()
+	typed := &typist{to: t.master, atStart: true}
+	if t.in != nil {
+		if _, err := io.Copy(typed, t.in); err != nil {
+			return
+		}
+	}
+	if typed.end() == nil {
+		t.stayAtEnd(typed)
 	}
 }
 
@@ -171,38 +162,20 @@ func isGivenUp(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
 }
 
-// typist writes to a terminal and knows whether a line has been begun.
-type typist struct {
-	to      io.Writer
-	atStart bool
-}
-
-func (w *typist) Write(p []byte) (int, error) {
-	if len(p) > 0 {
-		w.atStart = p[len(p)-1] == '\n' || p[len(p)-1] == '\r'
-	}
-	return w.to.Write(p)
-}
-
-// end types Ctrl-D: the first one ends a line that was begun, and only at the
-// start of a line is it the end of the file (termios(3), VEOF).
-func (w *typist) end() error {
-	keys := "\x04\x04"
-	if w.atStart {
-		keys = "\x04"
-	}
-	_, err := io.WriteString(w.to, keys)
-	return err
-}
-
 // end lets the copying of the output come to its end, once all processes of
 // the step are dead. What is still being typed would wait for ever: Linux says
 // EAGAIN to who writes to a full terminal that nobody has open any more.
 func (t *Terminal) end() error {
-	if t == nil || t.slave == nil {
+	if t == nil {
 		return nil
 	}
 	_ = t.master.SetWriteDeadline(time.Now()) // an error says that it is closed already
+	t.held.Lock()
+	defer t.held.Unlock()
+	if t.slave == nil {
+		return nil
+	}
+	close(t.ended)
 	err := t.slave.Close()
 	t.slave = nil
 	return err

@@ -30,6 +30,8 @@ func TestTerminalIsAllThreeStreams(t *testing.T) {
 		{"TERM", "echo $TERM", "xterm\r\n", nil},
 		{"own TERM", "echo $TERM", "dumb\r\n", func(s *sandbox.Step) { s.Env = []string{"TERM=dumb"} }},
 		{"without input reading ends", "cat; cat; head -n 1; echo end", "end\r\n", nil},
+		{"without input a shell that edits lines ends", "sh -i > /dev/null; echo end", "\r\nend\r\n", nil},
+		{"without input a question is answered by the end", "read answer || echo end", "end\r\n", nil},
 		{"streams that are opened anew", "exec <&- >&- 2>&-; sleep 0.1; exec > /dev/pts/0; echo again", "again\r\n", nil},
 		{"read-only root", "echo ok", "ok\r\n", func(s *sandbox.Step) { s.Security.ReadOnly = true }},
 		{"privileged", "echo ok", "ok\r\n", func(s *sandbox.Step) { s.Security.Privileged = true }},
