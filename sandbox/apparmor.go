@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// appArmorProfile checks that this host can confine a step by a profile and
-// returns what the runtime is to be told. sys is where sysfs is mounted.
+// appArmorProfile checks that this host can confine a step with the profile, and returns the name
+// to pass to the runtime. sys is the mount point of sysfs.
 func appArmorProfile(name, sys string) (string, error) {
 	if name == "" {
 		return "", nil
@@ -19,7 +19,7 @@ func appArmorProfile(name, sys string) (string, error) {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return "", fmt.Errorf("apparmor %s: %w", name, err)
 	case strings.TrimSpace(string(enabled)) != "Y" && name == "unconfined":
-		return "", nil // so is every process of such a host
+		return "", nil // every process of such a host is unconfined
 	case strings.TrimSpace(string(enabled)) != "Y":
 		return "", fmt.Errorf("apparmor %s: this host's kernel runs without AppArmor (leave apparmor out, or boot with apparmor=1)", name)
 	case name == "unconfined":
@@ -30,7 +30,7 @@ func appArmorProfile(name, sys string) (string, error) {
 		return "", fmt.Errorf("apparmor %s: list the loaded profiles: %w (mount -t securityfs securityfs /sys/kernel/security)", name, err)
 	}
 	for line := range strings.Lines(string(profiles)) {
-		// A line is a name and, in brackets, its mode.
+		// Each line has a name followed by its mode in parentheses.
 		if at := strings.LastIndex(line, " ("); at >= 0 && line[:at] == name {
 			return name, nil
 		}

@@ -9,10 +9,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// allCapabilities in CapAdd or CapDrop stands for every one.
+// allCapabilities in CapAdd or CapDrop stands for all capabilities.
 const allCapabilities = "CAP_ALL"
 
-// defaultCapabilities is docker's set, which images are written against:
+// defaultCapabilities returns docker's default set, for which images are written:
 // https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 func defaultCapabilities() []string {
 	return []string{
@@ -22,8 +22,8 @@ func defaultCapabilities() []string {
 	}
 }
 
-// availableCapabilities names what this process may hand on: a runtime fails
-// when it is told to raise a capability that is not in the bounding set.
+// availableCapabilities returns the capabilities that this process can pass on: a runtime fails
+// when it is told to raise a capability outside the bounding set.
 func availableCapabilities() ([]string, error) {
 	set, err := capability.NewPid2(0)
 	if err != nil {
@@ -47,10 +47,10 @@ func availableCapabilities() ([]string, error) {
 
 func capabilityName(c capability.Cap) string { return "CAP_" + strings.ToUpper(c.String()) }
 
-// grantedCapabilities is a step's set, by docker's rules: a privileged step
-// has all that there are, whatever it drops. Else CapAdd with ALL is everything
-// but CapDrop; CapDrop with ALL leaves CapAdd alone; and otherwise CapDrop is
-// taken from the default set before CapAdd is added.
+// grantedCapabilities returns a step's set, by docker's rules. A privileged step has all available
+// capabilities, whatever it drops. Otherwise CapAdd with ALL means everything except CapDrop;
+// CapDrop with ALL leaves only CapAdd; and in all other cases CapDrop is removed from the default
+// set before CapAdd is added.
 func grantedCapabilities(available []string, s *Security) ([]string, error) {
 	add, err := normalCapabilities("cap_add", s.CapAdd)
 	if err != nil {
@@ -78,12 +78,12 @@ func grantedCapabilities(available []string, s *Security) ([]string, error) {
 	return append(granted, without(add, granted)...), nil
 }
 
-// without is names but for those that are left out, in a slice of its own.
+// without returns names without those in out, as a new slice.
 func without(names, out []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(out, name) })
 }
 
-// normalCapabilities writes names as the kernel's headers do, CAP_NET_ADMIN.
+// normalCapabilities converts names to the form of the kernel's headers, such as CAP_NET_ADMIN.
 func normalCapabilities(key string, names []string) ([]string, error) {
 	known := []string{allCapabilities}
 	for _, c := range capability.ListKnown() {
@@ -100,8 +100,8 @@ func normalCapabilities(key string, names []string) ([]string, error) {
 	return normal, nil
 }
 
-// nearestCapability suggests the name that shares the most pairs of letters
-// with a wrong one, which finds NET_ADMIN in NETADMIN and in ADMIN_NET.
+// nearestCapability suggests the name that shares the most pairs of letters with a wrong one. It
+// finds NET_ADMIN for NETADMIN and for ADMIN_NET.
 func nearestCapability(wrong string, known []string) string {
 	best, most := "", 0
 	for _, name := range known {
@@ -121,9 +121,9 @@ func nearestCapability(wrong string, known []string) string {
 	return fmt.Sprintf("did you mean %s?", strings.TrimPrefix(best, "CAP_"))
 }
 
-// capabilitySets hands the granted capabilities to a step's root. The
-// inheritable and ambient sets stay empty: a non-root step that executes a file
-// with inheritable file capabilities would gain them (CVE-2022-24769).
+// capabilitySets gives the granted capabilities to a step's root. The inheritable and ambient sets
+// stay empty: a non-root step that executes a file with inheritable file capabilities would gain
+// them (CVE-2022-24769).
 func capabilitySets(granted []string) *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: granted, Effective: granted, Permitted: granted}
 }

@@ -11,10 +11,9 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 )
 
-// injectCDI adds what the host's CDI specifications say about devices: nodes,
-// mounts, variables and hooks. The specifications are the host administrator's,
-// in /etc/cdi and /var/run/cdi.
-// https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
+// injectCDI adds the nodes, mounts, variables and hooks that the host's CDI specifications define
+// for the named devices. The specifications in /etc/cdi and /var/run/cdi belong to the host's
+// administrator. https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
 func injectCDI(spec *specs.Spec, dirs, names []string) error {
 	if len(names) == 0 {
 		return nil
@@ -37,8 +36,8 @@ func injectCDI(spec *specs.Spec, dirs, names []string) error {
 	return nil
 }
 
-// unknownCDI says what devices there are, and which files could not be read:
-// a missing device is often in one of those.
+// unknownCDI lists the known devices, and the files that could not be read: a missing device is
+// often in one of those.
 func unknownCDI(cache *cdi.Cache, unknown []string) error {
 	there := "this host describes none; see /etc/cdi, and nvidia-ctk cdi generate for NVIDIA's"
 	if list := cache.ListDevices(); len(list) > 0 {

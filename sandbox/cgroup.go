@@ -16,11 +16,11 @@ import (
 // cgroupRoot is where runtimes, and this package, look for the hierarchies.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// cgroupName is what a container's cgroup is called in every hierarchy.
+// cgroupName returns the name of a container's cgroup in every hierarchy.
 func cgroupName(containerID string) string { return "stepexec-" + containerID }
 
-// hasOnlyCgroup2 reports whether /sys/fs/cgroup is cgroup v2 itself, not a
-// directory of v1 or hybrid hierarchies.
+// hasOnlyCgroup2 reports whether /sys/fs/cgroup is cgroup v2 itself rather than a directory of v1
+// or hybrid hierarchies.
 func hasOnlyCgroup2() bool {
 	var st unix.Statfs_t
 	return unix.Statfs(cgroupRoot, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
@@ -29,13 +29,13 @@ func hasOnlyCgroup2() bool {
 // hierarchy is a mounted tree of cgroups; see cgroups(7).
 type hierarchy struct {
 	mountpoint  string
-	root        string // which group of the whole tree is mounted there
+	root        string // the group of the whole tree that is mounted there
 	unified     bool   // cgroup v2
 	controllers []string
 }
 
-// listHierarchies finds the trees of this machine: one for every v1
-// controller, the one of v2, or, on a hybrid machine, both kinds.
+// listHierarchies returns the trees of this machine: one for every v1 controller, the v2 tree, or,
+// on a hybrid machine, both kinds.
 func listHierarchies() ([]hierarchy, error) {
 	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
 	if err != nil {
@@ -44,7 +44,7 @@ func listHierarchies() ([]hierarchy, error) {
 	var all []hierarchy
 	for _, m := range mounts {
 		if m.Mountpoint != cgroupRoot && filepath.Dir(m.Mountpoint) != cgroupRoot {
-			continue // seen a second time, such as in somebody's container
+			continue // mounted a second time, such as in a container
 		}
 		tree := hierarchy{mountpoint: m.Mountpoint, root: m.Root, unified: m.FSType == "cgroup2"}
 		tree.controllers = strings.Split(m.VFSOptions, ",")
@@ -60,8 +60,8 @@ func listHierarchies() ([]hierarchy, error) {
 	return all, nil
 }
 
-// cgroupTrees lists the trees and makes sure that systemd is there to make
-// groups in them when it is to.
+// cgroupTrees lists the trees. If systemd is to create groups in them, it also makes sure that
+// systemd runs.
 func cgroupTrees(systemd bool) ([]hierarchy, error) {
 	if _, err := os.Stat("/run/systemd/system"); systemd && err != nil { // sd_booted(3)
 		return nil, fmt.Errorf("%w: %w (leave out --systemd-cgroup)", ErrNoSystemd, err)
@@ -69,7 +69,7 @@ func cgroupTrees(systemd bool) ([]hierarchy, error) {
 	return listHierarchies()
 }
 
-// controlledBy finds the tree of a controller.
+// controlledBy returns the tree that has the controller.
 func controlledBy(trees []hierarchy, controller string) (hierarchy, bool) {
 	i := slices.IndexFunc(trees, func(h hierarchy) bool { return slices.Contains(h.controllers, controller) })
 	if i < 0 {
@@ -78,22 +78,22 @@ func controlledBy(trees []hierarchy, controller string) (hierarchy, bool) {
 	return trees[i], true
 }
 
-// cgroup is a container's group: a directory in every tree.
+// cgroup is a container's group: one directory in every tree.
 type cgroup struct {
 	dir     string            // one whose cgroup.procs lists the container's processes; "": there is none
 	unified string            // that of v2; "": none
-	v1      map[string]string // those of v1, by controller
+	v1      map[string]string // v1 directories, by controller
 }
 
-// findCgroup reads where the runtime has put the process pid; see cgroups(7).
+// findCgroup finds the groups in which the runtime has put the process pid; see cgroups(7).
 func findCgroup(pid int, trees []hierarchy) (cgroup, error) {
 	name := fmt.Sprintf("/proc/%d/cgroup", pid)
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return cgroup{}, err
 	}
-	// What stepexec is in itself is no group of the container's: a runtime
-	// without the right to make one leaves it there, among a user's programs.
+	// The groups of stepexec itself do not belong to the container: a runtime without the right to
+	// create groups leaves the container in them, among the user's own programs.
 	own, err := groupsOf("self")
 	if err != nil {
 		return cgroup{}, err
@@ -122,12 +122,12 @@ func findCgroup(pid int, trees []hierarchy) (cgroup, error) {
 	return found, nil
 }
 
-// directory turns a line of /proc/PID/cgroup into a directory of the host. It
-// finds none where the tree is not mounted, nor where the runtime has left the
-// process at the tree's root: that group is everybody's, and whoever took it
-// for the container's would signal all of the host.
+// directory turns a line of /proc/PID/cgroup into a directory of the host. It returns "" when the
+// tree is not mounted, and when the runtime has left the process at the tree's root: that group
+// belongs to everybody, and whoever took it for the container's would signal every process of the
+// host.
 func directory(controllers, path string, trees []hierarchy) string {
-	if strings.HasPrefix(path, "/..") { // outside of what this cgroup namespace shows
+	if strings.HasPrefix(path, "/..") { // outside this cgroup namespace
 		return ""
 	}
 	for _, tree := range trees {
@@ -144,7 +144,7 @@ func directory(controllers, path string, trees []hierarchy) string {
 	return ""
 }
 
-// pids are the processes of the group, as they are at this moment.
+// pids returns the processes that are in the group now.
 func (c cgroup) pids() (map[int]bool, error) {
 	if c.dir == "" {
 		return nil, nil
@@ -164,8 +164,8 @@ func (c cgroup) pids() (map[int]bool, error) {
 	return pids, nil
 }
 
-// thaw lets a frozen group go on. A process in a frozen group of v1 does not
-// even die: SIGKILL waits with it. In one of v2 it dies.
+// thaw resumes a frozen group. A process in a frozen v1 group does not even die: SIGKILL takes
+// effect only after the thaw. In a frozen v2 group it dies.
 func (c cgroup) thaw() error {
 	dir, ok := c.v1["freezer"]
 	if !ok {
@@ -178,8 +178,8 @@ func (c cgroup) thaw() error {
 	return nil
 }
 
-// kill ends the container's first process, and with it, as the kernel does
-// when process 1 of a namespace ends, all the others.
+// kill ends the container's first process. The kernel then kills all others, because process 1 of
+// their namespace has ended.
 func (s *Sandbox) kill() error {
 	return errors.Join(ignoreDone(s.init.Kill()), s.cgroup.thaw())
 }

@@ -11,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroupMade is the extended attribute of directories that stepexec has made
-// above the cgroups of steps. Whichever run is the last to use one removes it;
-// those without the attribute are somebody else's.
+// cgroupMade is the extended attribute of directories that stepexec has created above the cgroups
+// of steps. The last run to use such a directory removes it; directories without the attribute
+// belong to somebody else.
 const cgroupMade = "trusted.stepexec"
 
-// cgroupParents is the file of a run that lists the groups above its steps'.
+// cgroupParents is a run's file that lists the groups above those of its steps.
 const cgroupParents = "cgroup-parents"
 
-// cgroupsPath is where the runtime is to put a container. With systemd it
-// names a slice and the parts of a scope's name (SLICE:PREFIX:NAME makes
-// PREFIX-NAME.scope); else it is a path below the root of every hierarchy.
+// cgroupsPath returns the path at which the runtime should put a container. With systemd it names a
+// slice and the parts of a scope's name (SLICE:PREFIX:NAME becomes PREFIX-NAME.scope); otherwise it
+// is a path below the root of every hierarchy.
 func cgroupsPath(parent, containerID string, systemd bool) (string, error) {
 	if systemd {
 		if parent == "" {
 			parent = "system.slice"
 		}
-		// A colon would end the slice's part of the path.
+		// A colon would end the path's slice part.
 		if !regexp.MustCompile(`^[A-Za-z0-9_.-]+\.slice$`).MatchString(parent) {
 			return "", &LimitError{"cgroup_parent", fmt.Errorf("%q is not the name of a systemd slice, such as ci.slice", parent)}
 		}
@@ -39,8 +39,8 @@ func cgroupsPath(parent, containerID string, systemd bool) (string, error) {
 	return filepath.Join("/", parent, cgroupName(containerID)), nil
 }
 
-// cgroupsPath is where the runtime is to put a step. Without root, and without a
-// group that is the user's, it is left to the runtime, which then does without.
+// cgroupsPath returns the path at which the runtime should put a step. Without root, and without a
+// group that belongs to the user, it returns "" and the runtime uses no group.
 func (h *Host) cgroupsPath(step *Step) (string, error) {
 	parent := step.Advanced.CgroupParent
 	if parent == "" && h.rootless {
@@ -51,16 +51,16 @@ func (h *Host) cgroupsPath(step *Step) (string, error) {
 	return cgroupsPath(parent, h.containerID(step), h.systemd)
 }
 
-// makeCgroupParent makes the groups above a step's that are missing. The
-// runtime would make them too, but leaves them behind.
+// makeCgroupParent creates the missing groups above a step's. The runtime would create them too,
+// but would leave them behind.
 func (h *Host) makeCgroupParent(parent string) error {
 	if h.systemd {
-		parent = slicePath(parent) // systemd makes and removes it, but who clears away has to find it
+		parent = slicePath(parent) // systemd creates and removes it, but the clean-up has to find it
 	}
 	if parent == "" || parent == "/" {
 		return nil
 	}
-	// First, so that a run which dies now leaves nothing unknown.
+	// This comes first, so that a run that dies now leaves nothing unrecorded.
 	if err := h.noteCgroupParent(parent); err != nil || h.systemd {
 		return err
 	}
@@ -76,7 +76,7 @@ func (h *Host) makeCgroupParent(parent string) error {
 	return nil
 }
 
-// noteCgroupParent adds to the list of groups in which those of steps are.
+// noteCgroupParent adds to the list of groups that contain groups of steps.
 func (h *Host) noteCgroupParent(parent string) error {
 	list, err := os.OpenFile(filepath.Join(h.dir, cgroupParents), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -86,8 +86,7 @@ func (h *Host) noteCgroupParent(parent string) error {
 	return errors.Join(err, list.Close())
 }
 
-// slicePath is where systemd has the group of a slice: a-b.slice lies in a.slice
-// (systemd.slice(5)).
+// slicePath returns the path of a slice's group: a-b.slice lies in a.slice (systemd.slice(5)).
 func slicePath(slice string) string {
 	name, ok := strings.CutSuffix(slice, ".slice")
 	if !ok {
@@ -116,8 +115,8 @@ func makeCgroup(dir string) error {
 	return nil
 }
 
-// removeCgroupParents removes the groups that stepexec has made above those
-// of a run's steps. What other runs or anybody else's processes use stays.
+// removeCgroupParents removes the groups that stepexec has created above those of a run's steps.
+// Groups that other runs or other processes use stay.
 func removeCgroupParents(runDir string) error {
 	list, err := os.ReadFile(filepath.Join(runDir, cgroupParents))
 	if errors.Is(err, os.ErrNotExist) {
@@ -141,7 +140,7 @@ func removeCgroupParents(runDir string) error {
 	return errors.Join(failed...)
 }
 
-// removeCgroup removes a group that stepexec has made and nobody uses.
+// removeCgroup removes a group that stepexec has created and nobody uses.
 func removeCgroup(dir string) error {
 	_, err := unix.Getxattr(dir, cgroupMade, nil)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOENT) {

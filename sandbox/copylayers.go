@@ -13,8 +13,8 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// refusesOverlay recognises errors of kernels that have no overlayfs, or none
-// for this user or above this file system.
+// refusesOverlay recognises the errors of kernels without overlayfs, or without overlayfs for this
+// user or above this file system.
 func refusesOverlay(err error) bool {
 	for _, refusal := range []error{unix.ENODEV, unix.EINVAL, unix.EPERM, unix.EOPNOTSUPP, unix.ENOSYS} {
 		if errors.Is(err, refusal) {
@@ -24,8 +24,8 @@ func refusesOverlay(err error) bool {
 	return false
 }
 
-// copyLayers makes in the directory to, which is empty, what an overlay of the
-// lowerdirs (lowest first) would show.
+// copyLayers fills the empty directory to with the files that an overlay of the lowerdirs (lowest
+// first) would show.
 func copyLayers(ctx context.Context, lowerdirs []string, to string) error {
 	for _, layer := range lowerdirs {
 		c := copier{ctx: ctx, links: map[inode]string{}}
@@ -36,8 +36,8 @@ func copyLayers(ctx context.Context, lowerdirs []string, to string) error {
 	return nil
 }
 
-// copier copies one layer over those below it. Nobody else changes the copy, so
-// that what lies there is what it has looked at.
+// copier copies one layer over the copies of those below it. Nobody else changes the copy, so it
+// cannot change between a check and its use.
 type copier struct {
 	ctx   context.Context
 	links map[inode]string // first copy of files with several names
@@ -59,8 +59,8 @@ func (c *copier) directory(from, to string) error {
 	return copyMetadata(from, to)
 }
 
-// entry copies a file or directory. Its name hides what lower layers have there;
-// directories alone merge.
+// entry copies a file or directory. It hides whatever lower layers have under its name; only
+// directories merge.
 func (c *copier) entry(from, to string) error {
 	var st, below unix.Stat_t
 	if err := unix.Lstat(from, &st); err != nil {
@@ -100,7 +100,7 @@ func (c *copier) entry(from, to string) error {
 	return copyMetadata(from, to)
 }
 
-// isOpaque reports whether a directory of a layer hides all that lower layers have in it.
+// isOpaque reports whether a directory of a layer hides everything that lower layers have in it.
 func isOpaque(dir string) bool {
 	var value [2]byte
 	for _, name := range []string{"trusted.overlay.opaque", "user.overlay.opaque"} {
@@ -128,8 +128,7 @@ func copyFile(from, to string, st *unix.Stat_t) error {
 	return nil
 }
 
-// copyContent lets the file system share the blocks where it can: that is what
-// copying between two files does.
+// copyContent lets the file system share the blocks where it can, as copy_file_range(2) does.
 func copyContent(from, to string) (err error) {
 	in, err := os.Open(from)
 	if err != nil {
@@ -145,8 +144,8 @@ func copyContent(from, to string) (err error) {
 	return err
 }
 
-// copyMetadata gives a copy the owner, the attributes, the mode and the time of
-// its original, in the order in which none takes another away.
+// copyMetadata gives a copy the owner, attributes, mode and time of its original, in an order in
+// which no change undoes another.
 func copyMetadata(from, to string) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(from, &st); err != nil {
@@ -170,8 +169,8 @@ func copyMetadata(from, to string) error {
 	return nil
 }
 
-// copyAttributes copies extended attributes but overlayfs's own. The lists and
-// values of a directory that merges replace those of the lower one.
+// copyAttributes copies extended attributes except overlayfs's own. Those of a merged directory
+// replace those of the lower one.
 func copyAttributes(from, to string) error {
 	list, err := attribute(func(buf []byte) (int, error) { return unix.Llistxattr(from, buf) })
 	if errors.Is(err, unix.EOPNOTSUPP) || len(list) == 0 && err == nil {
@@ -195,7 +194,7 @@ func copyAttributes(from, to string) error {
 	return nil
 }
 
-// attribute asks for the size first; nobody changes a layer in between.
+// attribute asks for the size first, which cannot change, because nobody changes a layer.
 func attribute(get func([]byte) (int, error)) ([]byte, error) {
 	n, err := get(nil)
 	if err != nil || n == 0 {

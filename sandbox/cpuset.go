@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// cpuRange is first to last, both included.
+// cpuRange is the range from first to last, inclusive.
 type cpuRange struct{ first, last int }
 
-// parseCPUList reads a list such as 0-3,8 of cpuset(7).
+// parseCPUList parses a list such as 0-3,8 (cpuset(7)).
 func parseCPUList(list string) ([]cpuRange, error) {
 	var all []cpuRange
 	for part := range strings.SplitSeq(list, ",") {
@@ -30,8 +30,8 @@ func parseCPUList(list string) ([]cpuRange, error) {
 	return all, nil
 }
 
-// checkCpuset returns an error when a list names what the step's group cannot
-// have. The runtime would only say "invalid argument".
+// checkCpuset returns an error when a list names CPUs or nodes that the step's group cannot have.
+// The runtime would only say "invalid argument".
 func (h *Host) checkCpuset(setting, list, parent string) error {
 	if list == "" {
 		return nil
@@ -67,8 +67,8 @@ func (h *Host) checkCpuset(setting, list, parent string) error {
 	return nil
 }
 
-// allowedIn lists the CPUs or memory nodes of the group that a step's is made
-// in, or of the nearest group above it that there is yet.
+// allowedIn returns the CPUs or memory nodes of the parent of the step's group, or of the nearest
+// existing group above it.
 func (h *Host) allowedIn(setting, parent string) (string, error) {
 	kind := strings.TrimPrefix(setting, "cpuset_")
 	tree, _ := controlledBy(h.cgroups, "cpuset")

@@ -13,9 +13,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// create writes config.json, has the runtime create the container and deletes
-// config.json again: it holds the environment, and neither start nor delete
-// need it.
+// create writes config.json, lets the runtime create the container, and deletes config.json again:
+// it holds the environment, and neither start nor delete needs it.
 func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) error {
 	s.process = spec.Process
 	s.hasLastHooks = spec.Hooks != nil && len(spec.Hooks.Poststop) > 0
@@ -61,8 +60,7 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	return err
 }
 
-// callCreate has the runtime create the container, with the step's streams or
-// with a terminal.
+// callCreate lets the runtime create the container, with the step's streams or with a terminal.
 func (s *Sandbox) callCreate(ctx context.Context, bundle, pidFile string, terminal bool) error {
 	opts := &runc.CreateOpts{PidFile: pidFile, NoPivot: s.noPivot}
 	if !terminal {

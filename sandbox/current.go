@@ -8,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsCurrent reports whether a container that was created a while ago and has not been
-// started is what it would be if it were created now: its mounts show what lies at their
-// sources, and its command begins in the directory that has the name it was given.
-// Steps that ran meanwhile may have replaced them.
+// IsCurrent reports whether a container that was created earlier and has not been started still
+// equals one created now: its mounts show what is at their sources, and its working directory is
+// still the one with that name. Steps that ran in the meantime may have replaced them.
 func (s *Sandbox) IsCurrent() bool {
 	root, err := os.Open(fmt.Sprintf("/proc/%d/root", s.init.Pid))
 	if err != nil {
@@ -35,7 +34,7 @@ func (s *Sandbox) IsCurrent() bool {
 	return isAt(root, "/", cwd) || isAt(root, s.process.Cwd, cwd)
 }
 
-// isAt reports whether a file is what has the name in the container.
+// isAt reports whether the name leads to the file in the container.
 func isAt(root *os.File, name string, file os.FileInfo) bool {
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(int(root.Fd()), name, how)

@@ -11,8 +11,8 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// rawSpec is the specification that the step brings along. Its root is the image's,
-// and its cgroup the step's unless it names one.
+// rawSpec returns the specification that the step brings along. Its root is the image's, and its
+// cgroup is the step's unless it names one.
 func (h *Host) rawSpec(step *Step, _, rootfs string, _ *network.Endpoint) (*specs.Spec, error) {
 	spec, err := decodeSpec(step.Advanced.Spec)
 	if err != nil {
@@ -31,7 +31,7 @@ func (h *Host) rawSpec(step *Step, _, rootfs string, _ *network.Endpoint) (*spec
 	return spec, err
 }
 
-// customize adds a step's labels and applies its patch (RFC 7396).
+// customize adds a step's labels and applies its JSON merge patch (RFC 7396).
 func customize(spec *specs.Spec, step *Step) (*specs.Spec, error) {
 	spec.Annotations = step.Advanced.Labels
 	if step.Advanced.SpecPatch == nil {
@@ -61,7 +61,7 @@ func customize(spec *specs.Spec, step *Step) (*specs.Spec, error) {
 	return patched, nil
 }
 
-// decodeSpec refuses what this package cannot run.
+// decodeSpec rejects specifications that this package cannot run.
 func decodeSpec(data []byte) (*specs.Spec, error) {
 	var spec specs.Spec
 	if err := json.Unmarshal(data, &spec); err != nil {
@@ -73,7 +73,7 @@ func decodeSpec(data []byte) (*specs.Spec, error) {
 	return &spec, nil
 }
 
-// decodeJSON keeps numbers as they are written: masks of 64 bits are no float64.
+// decodeJSON keeps numbers as written: a float64 cannot hold 64-bit masks.
 func decodeJSON(data []byte) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
@@ -101,7 +101,7 @@ func mergePatch(target, patch any) any {
 	return object
 }
 
-// writePidFile tells whoever asked for it the pid of the step's process.
+// writePidFile writes the pid of the step's process to the file that the user asked for.
 func writePidFile(step *Step, pid int) error {
 	if step.Advanced.PidFile == "" {
 		return nil

@@ -10,16 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// delegation is the part of the machine's cgroups that is a user's own; see
-// "Delegation" in the kernel's cgroup-v2.rst.
+// delegation is the part of the machine's cgroups that belongs to a user; see "Delegation" in the
+// kernel's cgroup-v2.rst.
 type delegation struct {
-	trees  []hierarchy // in which steps can have groups
+	trees  []hierarchy // trees in which steps can have groups
 	parent string      // of the steps' groups; "": the runtime chooses a place below stepexec's own group
 }
 
-// findDelegation finds out where a user without root may make groups. In v1 it
-// is below stepexec's own group. In v2 it is beside it: a group with processes
-// cannot have others below that limit anything.
+// findDelegation finds the place where a user without root may create groups. In v1 it is below
+// stepexec's own group. In v2 it is beside it: a group with processes cannot limit groups below it.
 func findDelegation(trees []hierarchy) (delegation, error) {
 	own, err := groupsOf("self")
 	if err != nil {
@@ -55,16 +54,16 @@ func findDelegation(trees []hierarchy) (delegation, error) {
 	return d, nil
 }
 
-// enabled are the controllers that a group of v2 can hand to those below it.
+// enabled returns the controllers that a v2 group can pass to the groups below it.
 func enabled(dir string) []string {
 	text, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	if err != nil {
-		return nil // none that can be used
+		return nil // no usable controllers
 	}
 	return strings.Fields(string(text))
 }
 
-// groupsOf reads the groups of a process as lines CONTROLLERS:PATH.
+// groupsOf returns the groups of a process as lines CONTROLLERS:PATH.
 func groupsOf(pid string) (map[string]bool, error) {
 	name := "/proc/" + pid + "/cgroup"
 	text, err := os.ReadFile(name)
@@ -82,8 +81,8 @@ func groupsOf(pid string) (map[string]bool, error) {
 	return lines, nil
 }
 
-// keepDelegated leaves out the limits for which a user without root has no
-// controller, and says so of those that were asked for, once of each setting.
+// keepDelegated drops the limits for which a user without root has no controller. It warns about
+// requested limits, once for each setting.
 func (h *Host) keepDelegated(r *specs.LinuxResources, l *Limits) {
 	var missing []string
 	ask := func(setting string, asked bool) {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addDevices gives a step its device nodes and lets its cgroup use them. A
-// privileged step has the host's devices, and its own at other paths.
+// addDevices gives a step its device nodes and lets its cgroup use them. A privileged step has the
+// host's devices, plus its own at other paths.
 func addDevices(spec *specs.Spec, step *Step) error {
 	s := &step.Security
 	if s.Privileged {
@@ -40,10 +40,10 @@ func addDevices(spec *specs.Spec, step *Step) error {
 	return nil
 }
 
-// deviceNodes are the nodes that a device stands for: one, or all those below a
-// directory. The source itself may be a link, as udev makes them; a link inside
-// a directory is passed over, for a step would get what the link is called and
-// not what was looked at.
+// deviceNodes returns the nodes that a device stands for: one node, or all nodes below a directory.
+// The source itself may be a link, as udev creates them. Links inside a directory are skipped,
+// because the step would get the link's target at the time of use rather than the node that was
+// checked.
 func deviceNodes(step *Step, device Device) ([]specs.LinuxDevice, error) {
 	destination := device.Destination
 	if destination == "" {
@@ -59,7 +59,7 @@ func deviceNodes(step *Step, device Device) ([]specs.LinuxDevice, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A step may make the node of any device of the host there, though not use it.
+	// A step may create the node of any device of the host there, although it may not use it.
 	if root := step.at(source).Root(); root != "" && root != "/" && !strings.HasPrefix(root+"/", "/dev/") {
 		return nil, fmt.Errorf("refused: %s is in %s, where steps can make device nodes", source, root)
 	}
@@ -94,7 +94,7 @@ func checkDevice(device Device, destination string) error {
 	return nil
 }
 
-// isKernelPath tells whether a clean path is of the kernel's own file systems.
+// isKernelPath reports whether a clean path is in one of the kernel's own file systems.
 func isKernelPath(clean string) bool {
 	for _, dir := range []string{"/proc", "/sys"} {
 		if clean == dir || strings.HasPrefix(clean, dir+"/") {
@@ -111,8 +111,8 @@ func permissions(device Device) string {
 	return device.Permissions
 }
 
-// hostDevices lists the device nodes of the host's /dev for a privileged
-// step, but for those that every container gets anew (terminals, console).
+// hostDevices returns the device nodes of the host's /dev for a privileged step, except those that
+// every container gets anew (terminals, console).
 func hostDevices() ([]specs.LinuxDevice, error) {
 	var devices []specs.LinuxDevice
 	err := filepath.WalkDir("/dev", func(path string, entry fs.DirEntry, err error) error {

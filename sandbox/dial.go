@@ -12,8 +12,8 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// Dial connects over TCP to an address as the step sees it: from the network
-// that its container has. It may be called until Remove, also before Start.
+// Dial connects over TCP to an address as the step sees it: from the container's network. It may be
+// called until Remove, even before Start.
 func (s *Sandbox) Dial(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
 	if s.step.Advanced.Spec == nil && onHostNetwork(s.step) {
 		return dialTCP(ctx, to)
@@ -26,13 +26,13 @@ func (s *Sandbox) Dial(ctx context.Context, to netip.AddrPort) (conn net.Conn, e
 }
 
 func dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	// An address and not a name, so that all happens on the calling thread.
+	// An address rather than a name, so that everything happens on the calling thread.
 	return new(net.Dialer).DialContext(ctx, "tcp", to.String())
 }
 
-// inNetwork runs f with its thread in the container's network namespace, which
-// is found by the pidfd of the init process (setns(2)): a pid could be another
-// process's by now.
+// inNetwork runs f with its thread in the container's network namespace. It finds the namespace
+// through the pidfd of the init process (setns(2)), because the pid could belong to another process
+// by now.
 func (s *Sandbox) inNetwork(f func() error) error {
 	return network.OnOwnThread(func() error {
 		var joined error

@@ -16,25 +16,26 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// A call of the runtime takes some 4 ms, most of which is the start of its program. What runc
-// does to start a container and to delete it is little, so that stepexec does both by itself where
-// runc keeps a container's state as it does since version 1.0:
+// A call of the runtime takes about 4 ms, mostly to start its program. runc itself does little to
+// start a container and to delete it, so stepexec does both where runc stores a container's state
+// in the format used since version 1.0:
 //
 //   - ROOT/ID/exec.fifo: the init process waits for a reader of it, writes one byte, and closes it
-//     by executing the command. Then the file goes.
-//   - ROOT/ID/state.json: which cgroups are the container's. They and the folder are all that is
-//     left once its processes are dead.
+//     by executing the command. The file is then removed.
+//   - ROOT/ID/state.json: the cgroups of the container. They and the folder are all that remains
+//     once its processes are dead.
 //
-// Everything else is the runtime's own: other runtimes and versions, containers with hooks, which
-// runtimes call when they start and delete, cgroups that systemd makes, process namespaces and
-// cgroups that are not the container's alone, and state that other programs look at.
+// The runtime handles everything else: other runtimes and versions, containers with hooks (which
+// runtimes call on start and delete), cgroups created by systemd, process namespaces and cgroups
+// that the container shares, and state that other programs read.
 
 const (
 	execFifo  = "exec.fifo"
 	stateFile = "state.json"
 )
 
-// isDirect reports whether stepexec starts and deletes a container that has just been created.
+// isDirect reports whether stepexec itself starts and deletes a container that has just been
+// created.
 func (s *Sandbox) isDirect(h *Host, spec *specs.Spec) bool {
 	if !h.direct || spec.Hooks != nil || s.runtime.SystemdCgroup || !hasOwnProcesses(spec) {
 		return false
@@ -44,8 +45,8 @@ func (s *Sandbox) isDirect(h *Host, spec *specs.Spec) bool {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// hasOwnProcesses reports whether a container has a process namespace made for it: then no process
-// outlives its init process.
+// hasOwnProcesses reports whether a container has a new process namespace: then no process outlives
+// its init process.
 func hasOwnProcesses(spec *specs.Spec) bool {
 	if spec.Linux == nil {
 		return false
@@ -58,13 +59,13 @@ func hasOwnProcesses(spec *specs.Spec) bool {
 	return false
 }
 
-// stateDir is where the runtime keeps the state of the container.
+// stateDir returns the folder in which the runtime keeps the container's state.
 func (s *Sandbox) stateDir() string { return filepath.Join(s.runtime.Root, s.id) }
 
-// startDirectly lets the init process execute the command, and returns once it has.
+// startDirectly lets the init process execute the command, and returns once that has happened.
 func (s *Sandbox) startDirectly(ctx context.Context) error {
 	name := filepath.Join(s.stateDir(), execFifo)
-	// Without O_NONBLOCK this would wait for ever for an init process that has died.
+	// Without O_NONBLOCK this would wait forever for an init process that has died.
 	fifo, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: name, Err: err}
@@ -74,11 +75,11 @@ func (s *Sandbox) startDirectly(ctx context.Context) error {
 	if err = errors.Join(held, err); err != nil {
 		return err
 	}
-	return os.Remove(name) // while it is there, runc takes the container for one that is not started
+	return os.Remove(name) // as long as it exists, runc considers the container not started
 }
 
-// awaitExec waits for a byte from the FIFO and then for its end, which comes with the execution of
-// the command: the descriptor closes on exec. A reader sees no end before there was a writer.
+// awaitExec waits for a byte from the FIFO and then for its end, which comes when the command is
+// executed: the descriptor closes on exec. A reader sees no end before there was a writer.
 func awaitExec(ctx context.Context, fifo, pidfd int) error {
 	began := false
 	for {
@@ -105,7 +106,7 @@ func awaitExec(ctx context.Context, fifo, pidfd int) error {
 	}
 }
 
-// millisecondsLeft is how long poll(2) may wait: until the deadline of ctx, -1 without one.
+// millisecondsLeft returns how long poll(2) may wait: until the deadline of ctx, or -1 without one.
 func millisecondsLeft(ctx context.Context) int {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -115,7 +116,7 @@ func millisecondsLeft(ctx context.Context) int {
 }
 
 // deleteDirectly removes the cgroups and the state of a container whose processes are dead, and
-// reports whether that was all. Whatever it does not know is left to the runtime.
+// reports whether that removed everything. It leaves anything unknown to the runtime.
 func (s *Sandbox) deleteDirectly() (done bool) {
 	data, err := os.ReadFile(filepath.Join(s.stateDir(), stateFile))
 	if err != nil {
@@ -131,7 +132,7 @@ func (s *Sandbox) deleteDirectly() (done bool) {
 	}
 	for _, group := range state.Groups {
 		if filepath.Base(group) != cgroupName(s.id) || !strings.HasPrefix(filepath.Clean(group), cgroupRoot+"/") {
-			return false // it may be others' too
+			return false // others may use it too
 		}
 	}
 	for _, group := range state.Groups { // several controllers can share one
@@ -139,6 +140,6 @@ func (s *Sandbox) deleteDirectly() (done bool) {
 			return false
 		}
 	}
-	// Last: whoever clears away after a sudden death finds by it what else is left.
+	// This comes last: a clean-up after a crash finds the rest through it.
 	return beneath.RemoveAll(s.stateDir()) == nil
 }

@@ -9,7 +9,7 @@ import (
 var (
 	// ErrNoRuntime says that no OCI runtime was found.
 	ErrNoRuntime = errors.New("no OCI runtime")
-	// ErrNoSystemd says that systemd is to make cgroups but does not run.
+	// ErrNoSystemd says that systemd should create cgroups but is not running.
 	ErrNoSystemd = errors.New("systemd does not run on this machine")
 	// ErrPrivilege says that this process may not mount file systems.
 	ErrPrivilege = errors.New("not enough privilege")
@@ -17,8 +17,7 @@ var (
 	ErrNoCommand = errors.New("nothing to run: the step has no commands, entrypoint or args and the image has no default command")
 )
 
-// CheckPrivilege returns ErrPrivilege when this user may not mount file systems
-// and unpack images.
+// CheckPrivilege returns ErrPrivilege when this user may not mount file systems and unpack images.
 func CheckPrivilege() error {
 	if uid := os.Geteuid(); uid != 0 {
 		return fmt.Errorf("%w: user %d may not mount file systems or give files to other users: run stepexec as root (sudo)", ErrPrivilege, uid)
@@ -26,14 +25,14 @@ func CheckPrivilege() error {
 	return nil
 }
 
-// CommandError says that a step's command cannot be executed in its image.
-// It is the step's own failure, with the exit code a shell would give.
+// CommandError says that a step's command cannot be executed in its image. The step itself failed,
+// with the exit code that a shell would return.
 type CommandError struct {
 	Code    int // 127: not found; 126: found, but not executable
 	Command string
 	Image   string
 	Why     string // why the kernel refused it, and what to do; "": the runtime refused it before
-	Err     error  // what the runtime said; it adds nothing for the user
+	Err     error  // the runtime's error, which adds nothing for the user
 }
 
 func (e *CommandError) Error() string {

@@ -18,32 +18,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ExecOptions say what is executed in a running sandbox. What is not set is as
-// the step's own command has it.
+// ExecOptions describe a program to execute in a running sandbox. Fields that are not set default
+// to those of the step's own command.
 type ExecOptions struct {
 	Args []string // the program, looked up in the PATH of its environment, and its arguments
-	Env  []string // K=V, on top of the step's
+	Env  []string // K=V, added to the step's
 	User string   // name, uid, name:group, uid:gid
 	Dir  string   // absolute
 	Path []string // directories in front of those in PATH
 
-	// Grace is the time between SIGTERM and SIGKILL when the context ends, for the program and all
-	// that it has started, also in sessions of their own; 0: its process group is killed at once.
+	// Grace is the time between SIGTERM and SIGKILL when the context ends, for the program and
+	// everything that it has started, even in other sessions; 0 means that its process group is
+	// killed at once.
 	Grace time.Duration
-	Kill  <-chan struct{} // closed: the rest of that time is over; may be nil
+	Kill  <-chan struct{} // closed to end the grace early; may be nil
 
 	Stdin          *os.File // nil: /dev/null
 	Stdout, Stderr *os.File // inherited; nil: /dev/null; with a terminal all output goes to Stdout
 
-	TTY      bool            // a terminal for the three streams
-	Terminal func(*Terminal) // is told of it, to resize it, before the program reads any input; may be nil
+	TTY      bool            // whether the program gets a terminal for its three streams
+	Terminal func(*Terminal) // receives the terminal, to resize it, before the program reads any input; may be nil
 }
 
-// Exec runs one more program in a sandbox that has been started, with the
-// step's user, capabilities and limits, and says how it ended. When ctx ends
-// first, the program and what it has started are ended, see ExecOptions.Grace. A
-// *CommandError says that the program cannot be executed. Exec must have
-// returned before Remove is called.
+// Exec runs one more program in a sandbox that has been started, with the step's user, capabilities
+// and limits, and returns how it ended. When ctx ends first, Exec ends the program and everything
+// that it has started: see ExecOptions.Grace. A *CommandError says that the program cannot be
+// executed. Exec must have returned before Remove is called.
 func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 	if err := ctx.Err(); err != nil {
 		return Exit{}, context.Cause(ctx)
@@ -72,7 +72,7 @@ func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 	return exit, err
 }
 
-// execProcess is the step's own process, with what o says changed.
+// execProcess returns the step's own process, changed by the options.
 func (s *Sandbox) execProcess(o ExecOptions) (*specs.Process, error) {
 	if len(o.Args) == 0 {
 		return nil, ErrNoCommand
@@ -119,8 +119,7 @@ func withPath(env, dirs []string) []string {
 	return append(env, "PATH="+strings.Join(dirs, ":"))
 }
 
-// lastOfEach leaves one variable of each name, the last: programs differ in
-// which of two they see.
+// lastOfEach keeps only the last variable of each name: programs differ in which of two they see.
 func lastOfEach(env []string) []string {
 	var kept []string
 	seen := map[string]bool{}
@@ -134,8 +133,8 @@ func lastOfEach(env []string) []string {
 	return kept
 }
 
-// startExec has the runtime start the process. The runtime ends as soon as it
-// runs, so that it becomes our child, as the container's init process did.
+// startExec lets the runtime start the process. The runtime exits as soon as the process runs, so
+// the process becomes a child of stepexec, like the container's init process.
 func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Process, o ExecOptions) (_ *os.Process, _ *Terminal, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
@@ -175,8 +174,8 @@ func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Proc
 	return running, t, nil
 }
 
-// execCommand is the call of the runtime, up to the name of the container.
-// go-runc's would write the environment, with its secrets, to a disk.
+// execCommand returns the runtime's command line up to the container's name. go-runc's version
+// would write the environment, with its secrets, to a disk.
 func (s *Sandbox) execCommand(ctx context.Context, dir, pidFile, log string, process *specs.Process) (*exec.Cmd, error) {
 	data, err := json.Marshal(process)
 	if err != nil {
@@ -216,8 +215,8 @@ func (s *Sandbox) execError(log, command string, err error) error {
 	return failure
 }
 
-// waitExec waits for a program to end, or ends it. It calls atEnd between the program's end and
-// the collection of its exit status.
+// waitExec waits for a program to end, or ends it. It calls atEnd between the program's end and the
+// collection of its exit status.
 func (s *Sandbox) waitExec(ctx context.Context, running *os.Process, o ExecOptions, atEnd func()) (Exit, error) {
 	ended := make(chan struct{})
 	go func() { // it ends with the program
@@ -241,8 +240,8 @@ func (s *Sandbox) waitExec(ctx context.Context, running *os.Process, o ExecOptio
 	return exitOf(state), nil
 }
 
-// endExec ends a program and what it has started. It returns once the program has ended, which
-// must not have been waited for.
+// endExec ends a program and everything that it has started. It returns once the program has ended;
+// nobody may have waited for the program before.
 func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struct{}) error {
 	if o.Grace <= 0 {
 		killLeader(running)
@@ -250,7 +249,7 @@ func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struc
 		return nil
 	}
 	family := s.familyOf(running.Pid)
-	_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it is no leader
+	_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it does not lead a process group
 	_, err := family.signal(unix.SIGTERM)
 	timer := time.NewTimer(o.Grace)
 	defer timer.Stop()
@@ -262,13 +261,12 @@ func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struc
 	err = errors.Join(err, family.kill())
 	killLeader(running)
 	<-ended
-	return errors.Join(err, family.kill()) // what it has started meanwhile
+	return errors.Join(err, family.kill()) // processes started in the meantime
 }
 
-// killLeader kills a program, and what else is in its process group, which the
-// runtimes make it the leader of. It must not have been waited for: its number
-// would be free for another one.
+// killLeader kills a program and the rest of its process group, whose leader the runtimes make it.
+// Nobody may have waited for it before: its number could belong to another process.
 func killLeader(running *os.Process) {
-	_ = unix.Kill(-running.Pid, unix.SIGKILL) // ESRCH: it is no leader
+	_ = unix.Kill(-running.Pid, unix.SIGKILL) // ESRCH: it does not lead a process group
 	_ = running.Kill()                        // it is dead already
 }

@@ -5,14 +5,14 @@ import (
 	"syscall"
 )
 
-// Exit is how a step's main process ended.
+// Exit describes how a step's main process ended.
 type Exit struct {
 	Code   int            // 0 to 255; 128+n when signal n ended it
 	Signal syscall.Signal // 0 when it exited by itself
 
-	// OOM says that the kernel killed a process of the step for want of
-	// memory, and OutOfMemory why. It need not have been the main process:
-	// when that one went on and ended well, Code is 0.
+	// OOM says that the kernel killed a process of the step because memory ran out, and OutOfMemory
+	// says why. It may not have been the main process: if that one continued and succeeded, Code is
+	// 0.
 	OOM         bool
 	OutOfMemory OutOfMemory
 
@@ -29,7 +29,7 @@ func exitOf(state *os.ProcessState) Exit {
 	return exit
 }
 
-// addCgroup adds what the step's cgroup has counted.
+// addCgroup adds the counters of the step's cgroup.
 func (e *Exit) addCgroup(group cgroup) error {
 	if err := group.addUsage(&e.Usage); err != nil {
 		return err
@@ -42,7 +42,8 @@ func (e *Exit) addCgroup(group cgroup) error {
 	return err
 }
 
-// addKills notes that the kernel has killed processes for want of memory since before.
+// addKills notes whether the kernel has killed processes for lack of memory since the counter was
+// at before.
 func (e *Exit) addKills(group cgroup, before int64) error {
 	kills := group.oomKills() - before
 	if kills <= 0 {

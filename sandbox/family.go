@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kin is what /proc says of a process (proc_pid_stat(5)).
+// kin is the information that /proc has about a process (proc_pid_stat(5)).
 type kin struct {
 	parent, session int
-	started         uint64 // clock ticks after the boot
+	started         uint64 // clock ticks since boot
 }
 
-// kinOf reads what is known of a process; false: it has ended.
+// kinOf reads the information about a process; false means that it has ended.
 func kinOf(pid int) (kin, bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return kin{}, false
 	}
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:]) // the name may have spaces
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:]) // the name may contain spaces
 	if len(fields) < 20 {
 		return kin{}, false
 	}
@@ -32,22 +32,22 @@ func kinOf(pid int) (kin, bool) {
 	return k, true
 }
 
-// family finds the processes that a program executed in a sandbox has started, also those in
-// sessions of their own and those whose parents have ended.
+// family finds the processes that a program executed in a sandbox has started, including those in
+// their own sessions and those whose parents have ended.
 type family struct {
 	box    *Sandbox
 	leader int
-	since  uint64 // when the leader was started
+	since  uint64 // start time of the leader
 }
 
 func (s *Sandbox) familyOf(leader int) family {
-	k, _ := kinOf(leader) // of one that has ended, nothing is left to be found by its start
+	k, _ := kinOf(leader) // if the leader has ended, no process can be found by its start time
 	return family{box: s, leader: leader, since: k.started}
 }
 
-// members are the living processes of the family but the leader. A process whose parents have
-// ended belongs to it if it was started after the leader and is not in the session of the
-// sandbox's own command, which may start workers at any time.
+// members returns the living processes of the family except the leader. A process whose parents
+// have ended belongs to the family if it was started after the leader and is not in the session of
+// the sandbox's own command, which may start workers at any time.
 func (f *family) members() ([]int, error) {
 	pids, err := f.box.pids()
 	if err != nil {
@@ -62,7 +62,7 @@ func (f *family) members() ([]int, error) {
 	}
 	own := all[init].session
 	belongs := func(pid int) bool {
-		for range len(all) { // parents form no circle, but the pictures of two moments may
+		for range len(all) { // parents form no cycle, but readings of two moments may
 			k, known := all[pid]
 			switch {
 			case pid == f.leader || known && k.session == f.leader:
@@ -85,7 +85,7 @@ func (f *family) members() ([]int, error) {
 	return members, nil
 }
 
-// mostRounds bounds how often end looks for processes that others have started meanwhile.
+// mostRounds bounds how often kill looks for processes started in the meantime.
 const mostRounds = 5
 
 // signal sends a signal to the members.
@@ -99,7 +99,7 @@ func (f *family) signal(sig unix.Signal) (found bool, err error) {
 	return true, err
 }
 
-// kill kills the members, and those that they start meanwhile.
+// kill kills the members, and those that they start in the meantime.
 func (f *family) kill() error {
 	for range mostRounds {
 		if found, err := f.signal(unix.SIGKILL); err != nil || !found {

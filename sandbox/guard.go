@@ -18,13 +18,12 @@ import (
 	"github.com/stepexec/stepexec/sandbox/guardwait"
 )
 
-// Guard waits until the run of a directory is over, which the end of the pipe
-// tells, and clears away what is left of it if its process has died, however
-// that was: a dead process's end of a pipe is closed by the kernel. It is
-// called in a process of its own, with its standard input; see Options.Guard. That process has
-// waited before, in package guardwait.
+// Guard waits until the run of a directory is over, which it learns from the end of the pipe, and
+// clears away whatever remains if the run's process has died, however that happened: the kernel
+// closes a dead process's end of a pipe. It is called in a separate process, with that process's
+// standard input; see Options.Guard. Package guardwait is the part of that process that waits.
 func Guard(ctx context.Context, pipe *os.File, dir, runtime string) error {
-	// Typed by hand, this would delete whatever directory is named.
+	// If a user called it by hand, it would otherwise delete whatever directory was named.
 	_, err := os.Stat(filepath.Join(dir, "private"))
 	runs, run := filepath.Split(dir)
 	if err != nil || filepath.Base(runs) != "runs" || !regexp.MustCompile(`^[a-z2-7]{10}$`).MatchString(run) {
@@ -33,17 +32,17 @@ func Guard(ctx context.Context, pipe *os.File, dir, runtime string) error {
 	if _, err := io.Copy(io.Discard, pipe); err != nil {
 		return fmt.Errorf("wait for the end of the run: %w", err)
 	}
-	// With this lock whoever starts now, or removes layers, finds all of the run
-	// or nothing.
+	// With this lock, anyone who starts now, or removes layers, finds either the whole run or
+	// nothing.
 	all, err := lockRuns(filepath.Dir(filepath.Clean(runs)), unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer all.Close()
-	// The dead process's lock goes a moment after its end of the pipe.
+	// The dead process releases its lock a moment after its end of the pipe closes.
 	lock, err := openLocked(dir, unix.LOCK_EX)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // it ended well
+		return nil // the run ended normally
 	}
 	if err != nil {
 		return err
@@ -54,21 +53,21 @@ func Guard(ctx context.Context, pipe *os.File, dir, runtime string) error {
 // guardProcess is the process in which Guard waits.
 type guardProcess struct {
 	command *exec.Cmd
-	pipe    *os.File // our end; it is never written to
+	pipe    *os.File // this process's end; it is never written to
 }
 
 // startGuard starts the guard of a run; without arguments there is none.
 //
-// It has a session of its own: neither Ctrl-C nor the end of the terminal
-// reaches it. It holds nothing of ours open: not the output, whose reader waits
-// for its end, and not the working directory. And it gets no environment but
-// what it looks programs up by: the rest may hold secrets.
+// The guard has its own session: neither Ctrl-C nor the end of the terminal reaches it. It holds
+// nothing of the run open: neither the output, whose reader waits for its end, nor the working
+// directory. Its environment contains only the variables needed to look up programs: the rest may
+// hold secrets.
 func startGuard(ctx context.Context, args []string, dir, runtime string) (*guardProcess, error) {
 	if args == nil {
 		return nil, nil
 	}
-	// Descriptors that stepexec was started with would go on to the guard, and
-	// keep whoever waits for their end waiting.
+	// Descriptors that stepexec was started with would otherwise be inherited by the guard, and
+	// whoever waits for their end would keep waiting.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
 		return nil, fmt.Errorf("keep descriptors to ourselves: %w", err)
 	}
@@ -77,7 +76,7 @@ func startGuard(ctx context.Context, args []string, dir, runtime string) (*guard
 		return nil, err
 	}
 	defer in.Close()
-	command := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe") // a cancelled run needs it still
+	command := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe") // a cancelled run still needs it
 	command.Args = slices.Concat(args, []string{dir, runtime})
 	command.Dir, command.Stdin = "/", in
 	for _, name := range []string{"PATH", "CNI_PATH"} {
@@ -85,7 +84,7 @@ func startGuard(ctx context.Context, args []string, dir, runtime string) (*guard
 			command.Env = append(command.Env, name+"="+value)
 		}
 	}
-	// It hardly runs: more threads for speed would be a waste.
+	// The guard hardly runs, so more threads would be a waste.
 	command.Env = append(command.Env, guardwait.Variable+"=1", "GOMAXPROCS=1")
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {
@@ -94,7 +93,7 @@ func startGuard(ctx context.Context, args []string, dir, runtime string) (*guard
 	return &guardProcess{command, out}, nil
 }
 
-// end ends a guard that is not needed any more; on nil it does nothing.
+// end ends a guard that is no longer needed; it does nothing on nil.
 func (g *guardProcess) end() error {
 	if g == nil {
 		return nil

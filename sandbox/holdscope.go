@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scopeHold is the group below a scope in which a process of ours waits.
+// scopeHold is the group below a scope in which stepexec's own process waits.
 const scopeHold = "stepexec-hold"
 
-// holdScope keeps systemd from removing a step's scope as soon as its last process
-// has ended, and with it the counts that tell what the step used and whether it ran
-// out of memory. The process, a cat, ends with stepexec: that is the end of its input.
+// holdScope keeps systemd from removing a step's scope as soon as its last process has ended,
+// because its counters tell what the step used and whether it ran out of memory. The holding
+// process, a cat, ends with stepexec, when its input ends.
 func (c cgroup) holdScope() (release func() error, err error) {
 	scope := c.unified
 	if scope == "" {
-		scope = c.v1["name=systemd"] // what systemd watches on machines without v2
+		scope = c.v1["name=systemd"] // the tree that systemd watches on machines without v2
 	}
 	if scope == "" {
 		return nil, errors.New("hold the step's scope: systemd has made none")
@@ -42,9 +42,9 @@ func (c cgroup) holdScope() (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("hold the step's scope: %w", err), out.Close(), unix.Rmdir(dir))
 	}
 	release = func() error {
-		// Killed, for in a frozen scope it would not see the end of its input.
+		// It is killed because in a frozen scope it would not see the end of its input.
 		err := errors.Join(ignoreDone(holder.Process.Kill()), out.Close())
-		_ = holder.Wait() // says that it was killed
+		_ = holder.Wait() // always reports that it was killed
 		if removed := unix.Rmdir(dir); removed != nil && !errors.Is(removed, unix.ENOENT) {
 			err = errors.Join(err, &os.PathError{Op: "rmdir", Path: dir, Err: removed})
 		}

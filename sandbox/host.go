@@ -16,82 +16,80 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// Options say where a Host keeps its state and what it runs steps with.
+// Options say where a Host keeps its state and how it runs steps.
 type Options struct {
 	Root    string // state root, shared by all runs
 	Runtime string // name or path of an OCI runtime with runc's command line; "": runc
 
-	// RuntimeRoot is where the runtime keeps the state of containers, so that other
-	// programs find them there. Some runtimes keep the environment in it. "": in
-	// memory that only the run can read.
+	// RuntimeRoot is the folder of the runtime's container state, for other programs to find it
+	// there. Some runtimes store the environment in it. "" means memory that only the run can read.
 	RuntimeRoot string
 
-	// NetworkConfig is a CNI configuration list (.conflist) for private
-	// networks, in which all containers of a run share one namespace; "": a bridge
-	// of the run's own, on which every container has its address.
+	// NetworkConfig is a CNI configuration list (.conflist) for private networks, in which all
+	// containers of a run share one namespace. "" means the run's own bridge, on which every
+	// container has its own address.
 	NetworkConfig string
 
-	// SystemdCgroup has systemd make the cgroups of steps, as scopes, so that
-	// it knows of them; else the runtime makes them by itself.
+	// SystemdCgroup makes systemd create the cgroups of steps, as scopes, so that systemd knows of
+	// them. Otherwise the runtime creates them.
 	SystemdCgroup bool
 
-	// NoPivot has the runtime enter root file systems by chroot(2) where the
-	// machine's own root is a ramdisk, which pivot_root(2) cannot leave. It is
-	// weaker: what a step may do with CAP_SYS_CHROOT can lead out of it.
+	// NoPivot makes the runtime enter root file systems by chroot(2), for machines whose own root
+	// is a ramdisk, which pivot_root(2) cannot leave. It is weaker: a step with CAP_SYS_CHROOT may
+	// be able to escape.
 	NoPivot bool
 
-	// RuntimeCalls has the runtime itself start and delete every container. Otherwise stepexec does
-	// so where it knows how the runtime keeps its state, which saves two processes a step.
+	// RuntimeCalls makes the runtime itself start and delete every container. Otherwise stepexec
+	// does both where it knows how the runtime stores its state, which saves two processes per
+	// step.
 	RuntimeCalls bool
 
-	CDIDirs []string // where CDI specifications are; nil: /etc/cdi and /var/run/cdi
+	CDIDirs []string // folders of CDI specifications; nil: /etc/cdi and /var/run/cdi
 
-	Warn func(line string) // is told what steps ask for and do not get; nil: nobody
+	Warn func(line string) // receives a line about anything that steps ask for and do not get; may be nil
 
-	// Guard is the command line with which this program, executed once more,
-	// calls Guard with the two words that are put behind it. nil: nothing
-	// clears away after a sudden death but the next Open or Reap.
+	// Guard is the command line with which this program, executed once more, calls Guard with two
+	// more arguments. With nil, only the next Open or Reap clears away after a crash.
 	Guard []string
 }
 
 // Host is the place on this machine where the sandboxes of one run live:
 //
 //	ROOT/runs/ID/          0700, locked while the run lives
-//	ROOT/runs/ID/upper/    what the steps write outside their mounts
-//	ROOT/runs/ID/layers/   layers of images that are not directories, mounted
+//	ROOT/runs/ID/upper/    files that the steps write outside their mounts
+//	ROOT/runs/ID/layers/   mounted image layers that are not directories
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
 //	ROOT/runs/ID/runtime   a link to the runtime's state, see runtimeRoot
 //
-// What holds a secret is in the tmpfs only, so that it never reaches a disk.
+// Secrets are only in the tmpfs, so that they never reach a disk.
 type Host struct {
 	id           string
 	dir          string
 	runtime      string // absolute path
 	lock         *os.File
-	guard        *guardProcess // nil: none
+	guard        *guardProcess // nil if there is none
 	layers       layers
 	networks     *networks
 	hostNetwork  hostNetwork
 	capabilities []string
 	cdiDirs      []string
 	cgroups      []hierarchy
-	cgroup2      bool          // the machine has cgroup v2 alone
-	systemd      bool          // makes the steps' cgroups
+	cgroup2      bool          // whether the machine has only cgroup v2
+	systemd      bool          // whether systemd creates the steps' cgroups
 	noPivot      bool          // see Options
 	preparing    chan struct{} // see newPlaces
-	direct       bool          // starts and deletes containers without the runtime, see isDirect
+	direct       bool          // whether stepexec starts and deletes containers without the runtime: see isDirect
 	leftovers    error         // see Leftovers
 
-	rootless     bool        // this process is in a user namespace: its root is some user of the machine
-	delegated    []hierarchy // trees in which steps have groups, when rootless
+	rootless     bool        // whether this process is in a user namespace, whose root is a normal user of the machine
+	delegated    []hierarchy // trees in which steps have groups, if rootless
 	cgroupParent string      // of the steps' groups, when rootless; "": the runtime chooses
-	told         sync.Map    // what somebody was warned of
+	told         sync.Map    // warnings already given
 	warn         func(line string)
 }
 
-// Open makes the run's directories and takes away what runs that died have
-// left below the same root. It returns ErrNoRuntime or ErrPrivilege when this
-// machine or user cannot run steps.
+// Open creates the run's directories and removes whatever dead runs have left below the same root.
+// It returns ErrNoRuntime or ErrPrivilege when this machine or user cannot run steps.
 func Open(ctx context.Context, o Options) (*Host, error) {
 	runtime, err := findRuntime(o.Runtime)
 	if err != nil {
@@ -118,8 +116,8 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			return nil, err
 		}
 	}
-	// Init processes outlive `runc create`; as their subreaper stepexec becomes
-	// their parent and gets their exit status (prctl(2), PR_SET_CHILD_SUBREAPER).
+	// Init processes outlive `runc create`. As their subreaper, stepexec becomes their parent and
+	// gets their exit status (prctl(2), PR_SET_CHILD_SUBREAPER).
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of steps: %w", err)
 	}
@@ -131,7 +129,8 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err := host.makeDir(ctx, o.Root); err != nil {
 		return nil, fmt.Errorf("make a directory of the run in the state root %s: %w (--root names another)", o.Root, err)
 	}
-	// A process of rootless takes all its processes and mounts with it, the guard too.
+	// When a process of package rootless dies, all its processes and mounts go with it, including
+	// the guard.
 	if _, inside := rootless.Inside(); !inside {
 		if host.guard, err = startGuard(ctx, o.Guard, host.dir, runtime); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
@@ -162,7 +161,7 @@ func findRuntime(name string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// makeDir makes and locks the run's directory, and reaps the dead ones.
+// makeDir creates and locks the run's directory, and reaps dead runs.
 func (h *Host) makeDir(ctx context.Context, root string) error {
 	if err := os.MkdirAll(filepath.Join(root, "runs"), 0o700); err != nil {
 		return err
@@ -184,9 +183,9 @@ func (h *Host) makeDir(ctx context.Context, root string) error {
 	return h.noteCgroupParent(h.cgroupParent)
 }
 
-// openLocked opens a directory and takes its lock. With unix.LOCK_NB it does
-// not wait but returns unix.EWOULDBLOCK while another process holds the lock:
-// of a run's directory, while that run lives.
+// openLocked opens a directory and locks it. With unix.LOCK_NB it does not wait but returns
+// unix.EWOULDBLOCK while another process holds the lock: the lock of a run's directory is held
+// while that run lives.
 func openLocked(dir string, how int) (*os.File, error) {
 	file, err := os.Open(dir)
 	if err != nil {
@@ -215,22 +214,22 @@ func mountPrivate(dir string) error {
 	return nil
 }
 
-// ID is the run's name, unique on this machine.
+// ID returns the run's name, which is unique on this machine.
 func (h *Host) ID() string { return h.id }
 
-// Leftovers says what of runs that died could not be cleared away by Open, if
-// anything. It needs somebody's attention but does not disturb this run.
+// Leftovers returns the error of clearing away dead runs in Open, if any. It needs somebody's
+// attention but does not disturb this run.
 func (h *Host) Leftovers() error { return h.leftovers }
 
-// Dir is a folder in memory for the files of one step, made when missing and
-// gone with the Host.
+// Dir returns a folder in memory for the files of one step. It is created when missing, and removed
+// with the Host.
 func (h *Host) Dir(step string) (string, error) {
 	dir := filepath.Join(h.private(), step)
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// Close removes all that the run has left on this machine. Sandboxes must
-// have been removed before.
+// Close removes everything that the run has left on this machine. All sandboxes must have been
+// removed before.
 func (h *Host) Close() error {
 	defer h.networks.wait()
 	if left := h.hostNetwork.left(); left != "" {
@@ -239,7 +238,7 @@ func (h *Host) Close() error {
 	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.lock.Close())
 }
 
-// tell warns of something once a run.
+// tell gives a warning once per run.
 func (h *Host) tell(about, line string) {
 	if _, told := h.told.LoadOrStore(about, true); !told {
 		h.warn(line)

@@ -15,10 +15,10 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// hostsFile is a step's /etc/hosts: on the host's network the host's own, then
-// the step's name, the services that it can reach and what it asks for. On the
-// host's network services are at 127.0.0.1, as they are in a namespace that all
-// share; on a bridge each is at its own address.
+// hostsFile returns a step's /etc/hosts: on the host's network the host's own, followed by the
+// step's name, the services that it can reach and the entries that it asks for. On the host's
+// network services are at 127.0.0.1, as in a shared namespace; on a bridge each has its own
+// address.
 func (h *Host) hostsFile(step *Step, hostname string, endpoint *network.Endpoint) ([]byte, error) {
 	hosts := []byte("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
 	if onHostNetwork(step) {
@@ -53,9 +53,9 @@ func (h *Host) hostsFile(step *Step, hostname string, endpoint *network.Endpoint
 	return hosts, h.addExtraHosts(step, endpoint, add)
 }
 
-// addressesOf are where a step reaches a peer; none when their networks have
-// nothing to do with each other. Then its name leads nowhere: a name that led to
-// the step's own loopback would have it talk to somebody else.
+// addressesOf returns the addresses at which a step reaches a peer, or none when their networks are
+// not connected. The peer's name is then unknown: a name that led to the step's own loopback would
+// make it talk to the wrong program.
 func (h *Host) addressesOf(step *Step, peer *Peer, endpoint *network.Endpoint) ([]netip.Addr, error) {
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	isHost := peer.Network == "" || peer.Network == NetworkHost
@@ -64,10 +64,10 @@ func (h *Host) addressesOf(step *Step, peer *Peer, endpoint *network.Endpoint) (
 		return loopback, nil
 	case isHost || peer.Network != step.Network || peer.Network == NetworkNone || len(peer.Names) == 0:
 		return nil, nil
-	case endpoint == nil: // a namespace that all share, or none is made to look at the specification
+	case endpoint == nil: // a shared namespace, or none exists because only the specification is shown
 		return loopback, nil
 	case slices.Equal(peer.Names, step.Aliases):
-		return nil, nil // its own names
+		return nil, nil // the step itself
 	}
 	a, err := h.networks.bridged.Pin(peer.Names[0])
 	return []netip.Addr{a.V4, a.V6}, err
@@ -86,7 +86,7 @@ func (h *Host) addExtraHosts(step *Step, endpoint *network.Endpoint, add func(ad
 		case step.Network != NetworkPrivate || h.networks.bridged == nil:
 			return fmt.Errorf("extra host %s: %s needs network: private or host, and no CNI configuration", host.Name, container.HostGateway)
 		case endpoint == nil:
-			continue // the specification is only looked at
+			continue // only the specification is shown
 		}
 		gateway, err := h.networks.bridged.HostGateway()
 		if err != nil {
@@ -98,19 +98,17 @@ func (h *Host) addExtraHosts(step *Step, endpoint *network.Endpoint, add func(ad
 	return nil
 }
 
-// hostNamePattern is a host name as in RFC 1123, and with the underscores that
-// names of services have.
+// hostNamePattern matches a host name as in RFC 1123, plus underscores, which names of services may
+// have.
 var hostNamePattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,251}[a-zA-Z0-9_.])?$`)
 })
 
-// hostnameMax is the kernel's bound on what a machine calls itself; see
-// sethostname(2).
+// hostnameMax is the kernel's limit for a machine's host name in bytes; see sethostname(2).
 const hostnameMax = 64
 
-// checkNames refuses what is no name or address. A space or a line break in
-// one would add entries of somebody else's choice to /etc/hosts or
-// /etc/resolv.conf.
+// checkNames rejects invalid names and addresses. A space or a line break in one would add entries
+// of somebody else's choice to /etc/hosts or /etc/resolv.conf.
 func checkNames(step *Step) error {
 	names := &step.Names
 	if name := names.Hostname; name != "" && (!hostNamePattern().MatchString(name) || len(name) > hostnameMax) {
@@ -136,8 +134,8 @@ func checkNames(step *Step) error {
 	return errors.Join(checkResolver(names), network.CheckPorts(names.Ports))
 }
 
-// checkAddress takes no zone, the part of an IPv6 address behind a percent
-// sign, which may be any text.
+// checkAddress rejects a zone, the part of an IPv6 address after a percent sign, because it may be
+// any text.
 func checkAddress(text string) error {
 	address, err := netip.ParseAddr(text)
 	if err != nil || address.Zone() != "" {

@@ -21,28 +21,27 @@ var ErrHidden = errors.New("its containers cannot be seen from here: they are in
 // joinFile is in the folder of a sandbox from its start on.
 const joinFile = "join.json"
 
-// Joinable is a running sandbox of another process of stepexec, in which more can be
+// Joinable is a running sandbox of another stepexec process, in which more programs can be
 // executed.
 type Joinable struct {
 	Name     string            // of the step or service
-	Withheld map[string]string // as in Kept: what the process below lacks
+	Withheld map[string]string // as in Kept: secret variables that the process below lacks
 	Shell    string            // that runs the step's script; "": it has none
 
 	Container string
 	Image     string
-	Runtime   string // its path
-	Systemd   bool   // makes the cgroups
+	Runtime   string // path of the runtime
+	Systemd   bool   // whether systemd creates the cgroups
 	Process   *specs.Process
 
 	bundle string
 }
 
-// Offer lets other processes join the sandbox until it is removed. Variables in
-// withheld, which are secret, are left out of what is written: it is in memory, and yet
-// less is better.
+// Offer lets other processes join the sandbox until it is removed. The secret variables in withheld
+// are left out of the file: although it is in memory, less is better.
 func (s *Sandbox) Offer(name string, withheld map[string]string) error {
 	process := *s.process
-	process.Args = nil // they may have secrets
+	process.Args = nil // they may contain secrets
 	process.Env = nil
 	for _, entry := range s.process.Env {
 		variable, _, _ := strings.Cut(entry, "=")
@@ -69,13 +68,13 @@ func (s *Sandbox) Offer(name string, withheld map[string]string) error {
 func (s *Sandbox) withdraw() error {
 	err := os.Remove(filepath.Join(s.bundle, joinFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // there was none
+		return nil // there was no offer
 	}
 	return err
 }
 
-// Joinable finds the sandbox of a step or service that has been started. It returns
-// fs.ErrNotExist when there is none at this moment, and ErrHidden.
+// Joinable finds the sandbox of a step or service that has been started. It returns fs.ErrNotExist
+// when there is none at this moment, or ErrHidden.
 func (l Live) Joinable(name string) (*Joinable, error) {
 	private := filepath.Join(l.dir, "private")
 	var around, within unix.Stat_t
@@ -83,7 +82,7 @@ func (l Live) Joinable(name string) (*Joinable, error) {
 		return nil, err
 	}
 	if around.Dev == within.Dev {
-		return nil, ErrHidden // nothing is mounted there, for this process
+		return nil, ErrHidden // nothing is mounted there for this process
 	}
 	files, err := filepath.Glob(filepath.Join(private, "*", joinFile))
 	if err != nil {
@@ -108,9 +107,9 @@ func (l Live) Joinable(name string) (*Joinable, error) {
 	return nil, fmt.Errorf("no container of %s runs: %w", name, fs.ErrNotExist)
 }
 
-// Exec is as that of the Sandbox. The program ends with the sandbox.
+// Exec is like Sandbox.Exec. The program ends with the sandbox.
 func (j *Joinable) Exec(ctx context.Context, o ExecOptions) (Exit, error) {
-	// As for Open: the program becomes a child of this process.
+	// As in Open: the program becomes a child of this process.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return Exit{}, fmt.Errorf("become the reaper of the program: %w", err)
 	}

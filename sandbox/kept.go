@@ -17,18 +17,18 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// ErrKeptInUse says that somebody looks into a kept step just now.
+// ErrKeptInUse says that somebody has the kept step open.
 var ErrKeptInUse = errors.New("it is open in a shell")
 
-// Kept is a step whose root file system stays after its run. It is data on disk,
-// nothing that runs or is mounted:
+// Kept is a step whose root file system stays after its run. It is data on disk; nothing runs or is
+// mounted:
 //
-//	ROOT/kept/RUN/STEP/kept.json  this, without secrets
-//	ROOT/kept/RUN/STEP/fs         what the step has written
-//	ROOT/kept/RUN/+volumes        those of the run's volumes that a kept step has
-//	ROOT/kept/RUN/+workspace/fs   what the run has written to a workspace of its own
+//	ROOT/kept/RUN/STEP/kept.json  this struct, without secrets
+//	ROOT/kept/RUN/STEP/fs         files that the step has written
+//	ROOT/kept/RUN/+volumes        those of the run's volumes that a kept step uses
+//	ROOT/kept/RUN/+workspace/fs   files that the run has written to its own workspace
 //
-// Who looks into it holds a lock on the step's folder.
+// Whoever opens it holds a lock on the step's folder.
 type Kept struct {
 	Run      string
 	Name     string // of the step
@@ -43,28 +43,27 @@ type Kept struct {
 
 const (
 	keptFile      = "kept.json"
-	keptVolumes   = "+volumes" // no step's folder has a plus sign in its name
+	keptVolumes   = "+volumes" // step folders never contain a plus sign
 	keptWorkspace = "+workspace"
-	keptRest      = ".removed-" // begins the names of what is being removed
+	keptRest      = ".removed-" // prefix of names of folders that are being removed
 )
 
 func keptRoot(root string) string { return filepath.Join(root, "kept") }
 
-// Pin is the name by which the step's layers are kept in the store.
+// Pin returns the name of the pin that keeps the step's layers in the store.
 func (k Kept) Pin() string { return k.Run + "-" + k.Step.ID }
 
-// Upper is the folder with what the step has written, for Step.Upper.
+// Upper returns the folder with the files that the step has written, for Step.Upper.
 func (k Kept) Upper() string { return k.dir }
 
-// LeaveRoot has Remove leave what the step has written, and returns the folder of
-// it, which is good for Step.Upper and for Host.Keep. Without either it is gone
-// with the Host.
+// LeaveRoot makes Remove leave the files that the step has written, and returns their folder, for
+// Step.Upper or Host.Keep. Without either, it is removed with the Host.
 func (s *Sandbox) LeaveRoot() string {
 	s.leave = true
 	return s.upper
 }
 
-// Keep makes a kept step of what LeaveRoot has left, once its sandbox is removed.
+// Keep makes a kept step of the folder from LeaveRoot, once its sandbox has been removed.
 func (h *Host) Keep(upper string, k Kept) error {
 	wrap := func(err error) error { return fmt.Errorf("keep step %s: %w", k.Name, err) }
 	k.Run, k.At = h.id, time.Now()
@@ -87,8 +86,8 @@ func (h *Host) Keep(upper string, k Kept) error {
 
 func (h *Host) kept() string { return filepath.Join(keptRoot(filepath.Dir(filepath.Dir(h.dir))), h.id) }
 
-// keepShared moves what kept steps have mounted, and what else would go with the
-// run. Nothing is mounted any more.
+// keepShared moves the volumes that kept steps use, and everything else that would be removed with
+// the run. Nothing is mounted any more.
 func (h *Host) keepShared() error {
 	if _, err := os.Stat(h.kept()); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -103,8 +102,8 @@ func (h *Host) keepShared() error {
 	return errors.Join(failed...)
 }
 
-// ListKept lists the kept steps below a state root, the newest first. The error is
-// about those that cannot be read; the others are returned.
+// ListKept returns the kept steps below a state root, newest first. The error describes those that
+// cannot be read; the others are still returned.
 func ListKept(root string) ([]Kept, error) {
 	files, err := filepath.Glob(filepath.Join(keptRoot(root), "*", "*", keptFile))
 	if err != nil {
@@ -139,8 +138,8 @@ func readKept(dir string) (Kept, error) {
 	return k, nil
 }
 
-// Open keeps the step from being removed, and from being opened by others, until
-// release is called. The error is, or wraps, ErrKeptInUse or fs.ErrNotExist.
+// Open protects the step from being removed, and from being opened by others, until release is
+// called. The error is, or wraps, ErrKeptInUse or fs.ErrNotExist.
 func (k Kept) Open() (release func() error, err error) {
 	lock, err := openLocked(k.dir, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -155,7 +154,7 @@ func (k Kept) Open() (release func() error, err error) {
 	return lock.Close, nil
 }
 
-// Bytes returns how much the step has written, in bytes on disk.
+// Bytes returns the size on disk of the files that the step has written.
 func (k Kept) Bytes() (bytes int64, err error) {
 	dir, err := os.Open(k.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -177,8 +176,8 @@ func (k Kept) Bytes() (bytes int64, err error) {
 	return bytes, err
 }
 
-// Remove removes a kept step, and with the last one of its run what they shared.
-// It returns ErrKeptInUse while somebody looks into it.
+// Remove removes a kept step and, with the last one of its run, the files that they shared. It
+// returns ErrKeptInUse while somebody has the step open.
 func (k Kept) Remove() error {
 	release, err := k.Open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -195,7 +194,7 @@ func (k Kept) Remove() error {
 	return errors.Join(beneath.RemoveAll(rest), removeShared(run), release())
 }
 
-// removeShared removes the folder of a run of which no step is kept any more.
+// removeShared removes the folder of a run without kept steps.
 func removeShared(run string) error {
 	entries, err := os.ReadDir(run)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -214,7 +213,7 @@ func removeShared(run string) error {
 	return beneath.RemoveAll(rest)
 }
 
-// SweepKept removes what a Remove that was killed has left.
+// SweepKept removes what a killed Remove has left.
 func SweepKept(root string) error {
 	left, err := filepath.Glob(filepath.Join(keptRoot(root), keptRest+"*"))
 	if err != nil {
@@ -227,9 +226,9 @@ func SweepKept(root string) error {
 	return errors.Join(failed...)
 }
 
-// Reopen is the step as it is to be prepared on this host, once more: on what it has
-// written, with its mounts. What the run had for itself is in other places now. The
-// returned release is to be called after the sandbox is removed.
+// Reopen returns the step in a form to be prepared on this host again, on the files that it has
+// written, with its mounts. Folders of the run itself are elsewhere now. Call release after the
+// sandbox is removed.
 func (h *Host) Reopen(ctx context.Context, k Kept) (_ *Step, release func() error, err error) {
 	step := k.Step
 	step.Upper = k.dir

@@ -12,23 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// knownRuntimes is the file of a state root that says what was found out about the runtime that
-// was used last.
+// knownRuntimes is the file of a state root with the findings about the most recently used runtime.
 const knownRuntimes = "runtime.json"
 
-// knownRuntime is what was found out about a program, and which file that was.
+// knownRuntime holds the findings about a program, and identifies the program's file.
 type knownRuntime struct {
 	Path    string
 	Device  uint64
 	Inode   uint64
 	Size    int64
 	Changed int64  // ctime, nanoseconds since 1970
-	Version string // the first line of what --version prints
+	Version string // first line of the output of --version
 }
 
-// keepsKnownState asks a runtime for its version and reports whether it keeps the state of containers as
-// runc 1.x does. The answer is remembered in the state root for as long as the program is the
-// same file.
+// keepsKnownState asks a runtime for its version and reports whether it stores the state of
+// containers as runc 1.x does. The answer is remembered in the state root as long as the program is
+// the same file.
 func keepsKnownState(ctx context.Context, root, runtime string) bool {
 	now, err := identify(runtime)
 	if err != nil {
@@ -55,7 +54,7 @@ func keepsKnownState(ctx context.Context, root, runtime string) bool {
 	return isKnownVersion(now.Version)
 }
 
-// isKnownVersion takes runc 1.x. There were release candidates of 1.0.0 for years.
+// isKnownVersion accepts runc 1.x. Release candidates of 1.0.0 were in use for years.
 func isKnownVersion(line string) bool {
 	minor, ok := strings.CutPrefix(line, "runc version 1.")
 	return ok && !strings.HasPrefix(minor, "0.0-rc")
@@ -69,8 +68,8 @@ func identify(path string) (knownRuntime, error) {
 	return knownRuntime{Path: path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Changed: st.Ctim.Nano()}, nil
 }
 
-// remember writes what was found out. A root that cannot be written to is not remembered in, which
-// costs a call of the runtime each run.
+// remember stores the findings. If the root is read-only they are not stored, which costs one call
+// of the runtime per run.
 func (k knownRuntime) remember(file string) {
 	data, err := json.Marshal(k)
 	if err != nil {

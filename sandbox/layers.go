@@ -10,17 +10,18 @@ import (
 	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
-// layers are the layers of images that are files, EROFS images, as this run has mounted them. Each is mounted once a
-// run: its steps share what the kernel keeps in memory of the files. Host.Close unmounts them.
+// layers are the image layers that are files (EROFS images), as this run has mounted them. Each is
+// mounted once per run, so that the steps share the kernel's page cache of the files. Host.Close
+// unmounts them.
 type layers struct {
-	dir string // where they are mounted, a folder each
+	dir string // mount points, one folder each
 
 	mu     sync.Mutex
-	mounts map[string]string // path of the image, or path and ids, to its folder
+	mounts map[string]string // folder by path of the image, or by path and ids
 }
 
-// lowerdirs returns directories for an image's layers: those that are directories, and the others mounted; for a step
-// with a user namespace all of them mounted with its ids.
+// lowerdirs returns directories for an image's layers: directories as they are, and the others
+// mounted. For a step with a user namespace all of them are mounted with its ids.
 func (l *layers) lowerdirs(all []string, s *Security) ([]string, error) {
 	var dirs []string
 	if len(all) == 0 { // an image without layers is an empty folder; an overlay needs one
@@ -48,8 +49,8 @@ func (l *layers) lowerdirs(all []string, s *Security) ([]string, error) {
 	return dirs, nil
 }
 
-// idmapped returns the directories mounted once more, where what belongs to an id of the container belongs to the one
-// on the host that it is mapped to.
+// idmapped mounts the directories again with mapped ids: a file of an id of the container appears
+// there as a file of the corresponding id on the host.
 func (l *layers) idmapped(dirs []string, s *Security) (mapped []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +76,7 @@ func (l *layers) idmapped(dirs []string, s *Security) (mapped []string, err erro
 	return mapped, nil
 }
 
-// place makes an empty directory to mount at.
+// place creates an empty directory as a mount point.
 func (l *layers) place() (string, error) {
 	dir := filepath.Join(l.dir, strconv.Itoa(len(l.mounts)+1))
 	return dir, os.MkdirAll(dir, 0o700)

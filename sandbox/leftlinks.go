@@ -8,16 +8,16 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// hostNetwork is what the host's network had before a step could change it.
+// hostNetwork describes the host's network before a step could change it.
 type hostNetwork struct {
 	mu     sync.Mutex
 	before []string // see network.Fixtures
-	images []string // of the steps that could change it
+	images []string // images of the steps that could change it
 }
 
-// note remembers the host's network before the first step starts that may
-// change it: one on that network with CAP_NET_ADMIN, as privileged ones have.
-// What cannot be listed is not told: it decides nothing.
+// note records the host's network before the first step that may change it: one on that network
+// with CAP_NET_ADMIN, which privileged steps have. It ignores errors, because nothing depends on
+// the record.
 func (n *hostNetwork) note(h *Host, step *Step) {
 	if h.rootless || !onHostNetwork(step) {
 		return
@@ -38,8 +38,8 @@ func (n *hostNetwork) note(h *Host, step *Step) {
 	}
 }
 
-// left is a warning about links and tables that the host has got since; "":
-// there are none.
+// left returns a warning about links and tables that the host has gained since, or "" if there are
+// none.
 func (n *hostNetwork) left() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

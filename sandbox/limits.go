@@ -14,18 +14,17 @@ import (
 )
 
 const (
-	// DefaultPids is the number of processes and threads of a step that sets
-	// no limit. It is half of what kernels allow on the whole machine if nobody
-	// has raised it (kernel.pid_max, 32768), so that no step's fork bomb keeps
-	// the host from starting processes, and far above what builds need.
+	// DefaultPids is the limit of processes and threads of a step that sets none. It is half of the
+	// kernel's default limit for the whole machine (kernel.pid_max, 32768), so that no step's fork
+	// bomb keeps the host from starting processes, and far above what builds need.
 	DefaultPids = 16384
 
-	minMemory = 6 << 20 // bytes; docker's too, see tooLittleMemory
+	minMemory = 6 << 20 // bytes; the same as docker's: see tooLittleMemory
 	minPids   = 10      // runc needs 5 to 7 for its own threads
 	maxPids   = 4 << 20 // PID_MAX_LIMIT of 64-bit kernels
 
 	cpuPeriod            = 100_000 // microseconds; the kernel's default
-	minQuota             = 1000    // microseconds; the kernel's, like those below
+	minQuota             = 1000    // microseconds; the kernel's, like the limits below
 	maxQuota             = 1<<44 - 1
 	minPeriod, maxPeriod = 1000, 1_000_000
 	minShares, maxShares = 2, 262144
@@ -34,8 +33,8 @@ const (
 	defaultShm = 64 << 20 // bytes; docker's
 )
 
-// LimitError says which setting of a step's Limits, by its name in pipeline
-// files, this machine or kernel cannot take.
+// LimitError names the setting of a step's Limits, as in pipeline files, that this machine or
+// kernel cannot apply.
 type LimitError struct {
 	Setting string
 	Err     error
@@ -45,8 +44,7 @@ func (e *LimitError) Error() string { return e.Setting + ": " + e.Err.Error() }
 
 func (e *LimitError) Unwrap() error { return e.Err }
 
-// limit puts a step's limits into its spec. The errors are *LimitError, all of
-// them joined.
+// limit puts a step's limits into its spec. It joins all errors, which are *LimitError.
 func (h *Host) limit(spec *specs.Spec, step *Step) error {
 	l := &step.Limits
 	path, pathErr := h.cgroupsPath(step)
@@ -69,8 +67,7 @@ func (h *Host) limit(spec *specs.Spec, step *Step) error {
 	return errors.Join(pathErr, cpuErr, memoryErr, pidsErr, ioErr, rlimitsErr, shmErr)
 }
 
-// controller returns an error when this machine cannot limit what a setting
-// is about.
+// controller returns an error when this machine lacks the controller for a setting.
 func (h *Host) controller(setting, name string) error {
 	if _, ok := controlledBy(h.cgroups, name); ok {
 		return nil
@@ -78,7 +75,7 @@ func (h *Host) controller(setting, name string) error {
 	return &LimitError{setting, fmt.Errorf("this machine has no %s controller below %s (see /proc/cgroups; in a container, start it with its host's cgroups)", name, cgroupRoot)}
 }
 
-// between checks a setting that is limited by the kernel.
+// between checks a setting against the kernel's limits.
 func between(setting string, value, least, most int64) error {
 	if value < least || value > most {
 		return &LimitError{setting, fmt.Errorf("%d is not between %d and %d", value, least, most)}
@@ -151,16 +148,16 @@ func (h *Host) memoryLimits(l *Limits) (*specs.LinuxMemory, error) {
 	return memory, nil
 }
 
-// tooLittleMemory recognises, in what a runtime says, that the limit leaves no
-// room for its own start. How much it needs is no constant: runc takes 3 MiB, but
-// 11 where its program lies on a tmpfs, whose pages cannot be dropped.
+// tooLittleMemory recognises a runtime's message that the limit leaves no room for its own start.
+// The need varies: runc takes 3 MiB, but 11 where its program lies on a tmpfs, whose pages cannot
+// be dropped.
 func tooLittleMemory(message string) bool {
 	return strings.Contains(message, "container init was OOM-killed") || strings.Contains(message, "unable to set memory limit")
 }
 
-// countsSwap reports whether the kernel can limit swap. The root of v2 has no
-// such file, so it is looked for in the groups below, of which there is one as
-// soon as anybody uses the memory controller.
+// countsSwap reports whether the kernel can limit swap. The root of v2 has no such file, so
+// countsSwap looks in the groups below, one of which exists as soon as anybody uses the memory
+// controller.
 func (h *Host) countsSwap() bool {
 	tree, ok := controlledBy(h.cgroups, "memory")
 	if !ok {
@@ -180,15 +177,15 @@ func (h *Host) pidsLimit(limit int64) (*specs.LinuxPids, error) {
 		return nil, nil
 	case 0:
 		if h.controller("pids", "pids") != nil {
-			return nil, nil // nobody has asked for it
+			return nil, nil // not requested
 		}
 		limit = DefaultPids
 	}
 	return &specs.LinuxPids{Limit: &limit}, errors.Join(between("pids", limit, minPids, maxPids), h.controller("pids", "pids"))
 }
 
-// ioWeight needs the bfq scheduler or, on v2, the io.cost controller; kernels
-// are built without. A runtime would fail to open a file that is not there.
+// ioWeight needs the bfq scheduler or, on v2, the io.cost controller; some kernels are built
+// without. A runtime would fail to open the missing file.
 func (h *Host) ioWeight(weight int64) (*specs.LinuxBlockIO, error) {
 	if weight == 0 {
 		return nil, nil
@@ -226,7 +223,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// shmOption is the mount option for the size of /dev/shm.
+// shmOption returns the mount option for the size of /dev/shm.
 func shmOption(size int64) string {
 	if size == 0 {
 		size = defaultShm

@@ -10,16 +10,15 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// Listeners are the ports of a network at which programs accept connections to
-// the loopback address, as a step sees them.
+// Listeners are the ports of a network at which programs accept connections to the loopback
+// address, as a step sees them.
 type Listeners struct {
 	Own     map[uint16]bool   // ports of the step's own processes
-	Foreign map[uint16]string // ports of others, and who they are: a program and its pid
+	Foreign map[uint16]string // ports of other processes, with the program and pid of each
 }
 
-// Listeners looks who listens in the network that the step shares with others.
-// Of a step with a network of its own it returns nothing: everybody there is
-// the step's.
+// Listeners returns the listeners in the network that the step shares with others. For a step with
+// its own network it returns nothing: all listeners there are the step's.
 func (s *Sandbox) Listeners() (l Listeners, shared bool, err error) {
 	if s.host == nil || s.host.hasOwnNetwork(s.step) || s.step.Advanced.Spec != nil {
 		return l, false, nil
@@ -63,8 +62,8 @@ func (s *Sandbox) listeners() (Listeners, error) {
 	return l, s.nameHolders(&l, sockets, own)
 }
 
-// nameHolders finds the programs that hold foreign sockets. A process below the
-// step's, in a group that it has made itself, counts as the step's own.
+// nameHolders finds the programs that hold foreign sockets. A process in a group below the step's,
+// which the step has created itself, counts as the step's own.
 func (s *Sandbox) nameHolders(l *Listeners, sockets []network.Listener, own map[uint32]bool) error {
 	wanted := map[uint32]network.Listener{}
 	for _, socket := range sockets {
@@ -110,8 +109,8 @@ func (s *Sandbox) isBelow(dir string) bool {
 	return err == nil && strings.Contains(string(data), "/"+cgroupName(s.id)+"/")
 }
 
-// socketsOf are the inodes of a process's sockets; none when it has ended or
-// cannot be looked at.
+// socketsOf returns the inodes of a process's sockets; none when it has ended or cannot be
+// inspected.
 func socketsOf(pid int) []uint32 {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)

@@ -16,15 +16,15 @@ import (
 // ended, or it is in another container.
 var ErrNoProcess = errors.New("its process cannot be seen from here")
 
-// Live is a run whose process lives.
+// Live is a run whose process is alive.
 type Live struct {
 	ID  string
-	UID int // of its user
+	UID int // id of the run's user
 	dir string
 }
 
-// ListLive lists the runs below a state root whose process lives: it holds the
-// lock of the run's directory.
+// ListLive lists the runs below a state root whose process is alive and therefore holds the lock of
+// the run's directory.
 func ListLive(root string) ([]Live, error) {
 	all, err := lockRuns(root, unix.LOCK_SH)
 	if errors.Is(err, os.ErrNotExist) {
@@ -44,7 +44,7 @@ func ListLive(root string) ([]Live, error) {
 		lock, err := openLocked(run.dir, unix.LOCK_SH|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			err = lock.Close() // dead; its lock was free
+			err = lock.Close() // the run is dead: its lock was free
 		case errors.Is(err, os.ErrNotExist):
 			err = nil
 		case errors.Is(err, unix.EWOULDBLOCK):
@@ -62,8 +62,8 @@ func ListLive(root string) ([]Live, error) {
 	return live, nil
 }
 
-// PID is the process of the run, or ErrNoProcess. The pid may pass on to
-// another process: it is for showing.
+// PID returns the pid of the run's process, or ErrNoProcess. Use it for display only: another
+// process may get the same pid.
 func (l Live) PID() (int, error) {
 	holder, err := l.holder()
 	if err != nil {
@@ -72,8 +72,7 @@ func (l Live) PID() (int, error) {
 	return outermost(holder)
 }
 
-// Stop sends signals to the run's process and waits until it has ended, or
-// until ctx ends.
+// Stop sends signals to the run's process and waits until it has ended, or until ctx ends.
 func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
 	pid, err := l.PID()
 	if err != nil {
@@ -84,8 +83,8 @@ func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
 		return fmt.Errorf("hold process %d: %w", pid, err)
 	}
 	defer unix.Close(pidfd)
-	// Now the descriptor holds a process; if that still is the run's, the pid
-	// was not passed on in between.
+	// Now the descriptor holds a process. If it still is the run's, its pid was not reused in
+	// between.
 	if again, err := l.PID(); err != nil || again != pid {
 		return errors.Join(ErrNoProcess, err)
 	}
@@ -103,9 +102,9 @@ func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
 	return context.Cause(ctx)
 }
 
-// holder finds the process that holds the lock of the run's directory, as
-// /proc/locks tells (proc_locks(5)). That is always true, which a file with a
-// pid is not, and it tells the pid that the process has for us.
+// holder finds the process that holds the lock of the run's directory, through /proc/locks
+// (proc_locks(5)). Unlike a file with a pid, that is always true, and it shows the pid in this
+// process's namespace.
 func (l Live) holder() (pid int, err error) {
 	var st unix.Stat_t
 	if err := unix.Stat(l.dir, &st); err != nil {
@@ -120,14 +119,14 @@ func (l Live) holder() (pid int, err error) {
 		if len(words) < 6 || words[1] != "FLOCK" || words[3] != "WRITE" {
 			continue
 		}
-		// The device in front of the inode is not always the one that stat(2)
-		// tells: it is another on btrfs.
+		// The device in front of the inode may differ from the one that stat(2) returns, as on
+		// btrfs.
 		if !strings.HasSuffix(words[5], ":"+strconv.FormatUint(st.Ino, 10)) {
 			continue
 		}
 		found, err := strconv.Atoi(words[4])
 		if err != nil || found <= 0 {
-			continue // of another process namespace
+			continue // it belongs to another process namespace
 		}
 		if pid != 0 && pid != found {
 			return 0, fmt.Errorf("%w: processes %d and %d could both be it", ErrNoProcess, pid, found)
@@ -140,9 +139,8 @@ func (l Live) holder() (pid int, err error) {
 	return pid, nil
 }
 
-// outermost is the process to send signals to: without root, stepexec is a
-// process in a process namespace that takes them from its parent alone, which
-// is stepexec too.
+// outermost returns the process to send signals to: without root, stepexec runs in a process
+// namespace and takes signals only from its parent, which is stepexec too.
 func outermost(pid int) (int, error) {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	status, err := os.ReadFile(filepath.Join(proc, "status"))
@@ -157,14 +155,14 @@ func outermost(pid int) (int, error) {
 	if len(strings.Fields(fields["NSpid"])) < 2 {
 		return pid, nil
 	}
-	// In a container the parent is whatever has started that: no stepexec.
+	// In a container the parent is whatever started stepexec, which is not stepexec itself.
 	own, err := os.Stat(filepath.Join(proc, "exe"))
 	if err != nil {
 		return 0, errors.Join(ErrNoProcess, ignoreGone(err))
 	}
 	parents, err := os.Stat(filepath.Join("/proc", fields["PPid"], "exe"))
 	if err != nil || !os.SameFile(own, parents) {
-		return pid, nil //nolint:nilerr // a parent that one may not look at is no stepexec of this user's
+		return pid, nil //nolint:nilerr // a parent that cannot be inspected is not a stepexec of this user
 	}
 	return strconv.Atoi(fields["PPid"])
 }

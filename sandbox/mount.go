@@ -9,9 +9,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// mounts puts a step's mounts in order: the kernel's file systems, then files
-// and user's mounts with parents before children, so that a mount of /etc
-// does not hide /etc/hosts. A user's mount replaces ours at the same place.
+// mounts returns a step's mounts in order: the kernel's file systems, then files and the user's
+// mounts with parents before children, so that a mount of /etc does not hide /etc/hosts. A user's
+// mount replaces stepexec's at the same place.
 func mounts(step *Step, files []specs.Mount) []specs.Mount {
 	var all []specs.Mount
 	for _, mount := range slices.Concat(kernelMounts(step), files, userMounts(step)) {
@@ -40,8 +40,8 @@ func userMounts(step *Step) []specs.Mount {
 	return list
 }
 
-// kernelMounts are what every container has, as the OCI runtime spec's
-// default file systems and docker's options say. /run stays the image's own.
+// kernelMounts returns the mounts that every container has, following the OCI runtime spec's
+// default file systems and docker's options. /run stays the image's own.
 func kernelMounts(step *Step) []specs.Mount {
 	access := "ro"
 	if step.Security.Privileged {
@@ -58,9 +58,9 @@ func kernelMounts(step *Step) []specs.Mount {
 	}
 }
 
-// checkDestinations refuses mounts over what the kernel shows a step, and over
-// the whole of it. A fake /proc makes the runtime write its own security
-// settings into the attacker's files (CVE-2019-16884, CVE-2025-52881).
+// checkDestinations refuses mounts over the kernel's file systems, and over the root. A fake /proc
+// makes the runtime write its own security settings into the attacker's files (CVE-2019-16884,
+// CVE-2025-52881).
 func checkDestinations(list []Mount) error {
 	for _, m := range list {
 		switch clean := path.Clean(m.Destination); {

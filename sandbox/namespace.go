@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaceFlags are the types of namespaces that a step can join, as clone(2)
-// and the NS_GET_NSTYPE of ioctl_ns(2) number them.
+// namespaceFlags are the types of namespaces that a step can join, with their numbers in clone(2)
+// and NS_GET_NSTYPE of ioctl_ns(2).
 func namespaceFlags() map[specs.LinuxNamespaceType]int {
 	return map[specs.LinuxNamespaceType]int{
 		specs.NetworkNamespace: unix.CLONE_NEWNET,
@@ -23,7 +23,7 @@ func namespaceFlags() map[specs.LinuxNamespaceType]int {
 	}
 }
 
-// namespaceType takes the OCI specification's names and the kernel's.
+// namespaceType accepts the OCI specification's names and the kernel's.
 func namespaceType(name string) specs.LinuxNamespaceType {
 	switch name {
 	case "net":
@@ -34,8 +34,7 @@ func namespaceType(name string) specs.LinuxNamespaceType {
 	return specs.LinuxNamespaceType(name)
 }
 
-// joined is the path of the namespace of a type that a step asks to join; "":
-// none.
+// joined returns the path of the namespace of a type that a step asks to join, or "" for none.
 func joined(step *Step, of specs.LinuxNamespaceType) string {
 	for name, path := range step.Advanced.Namespaces {
 		if namespaceType(name) == of {
@@ -45,9 +44,8 @@ func joined(step *Step, of specs.LinuxNamespaceType) string {
 	return ""
 }
 
-// namespaces are the step's own, but for those that it asks to join. On cgroup
-// v2 a cgroup namespace keeps the host's hierarchy out of sight; on v1 the
-// runtime shows the step's part alone.
+// namespaces returns the step's new namespaces and those that it asks to join. On cgroup v2 a
+// cgroup namespace hides the host's hierarchy; on v1 the runtime shows only the step's part.
 func (h *Host) namespaces(step *Step) ([]specs.LinuxNamespace, error) {
 	if err := checkNamespaces(step); err != nil {
 		return nil, err
@@ -66,7 +64,7 @@ func (h *Host) namespaces(step *Step) ([]specs.LinuxNamespace, error) {
 	case NetworkNone:
 		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	case NetworkPrivate:
-		path := "" // of its own, which is plugged in once the container is there
+		path := "" // a new one, which is connected once the container exists
 		if h.networks.shared != nil {
 			path = h.networks.shared.Namespace()
 		}
@@ -83,8 +81,8 @@ func (h *Host) namespaces(step *Step) ([]specs.LinuxNamespace, error) {
 	return all, nil
 }
 
-// checkNamespaces refuses what cannot be joined, and settings that would be
-// those of somebody else's namespace.
+// checkNamespaces refuses namespaces that cannot be joined, and settings that would change somebody
+// else's namespace.
 func checkNamespaces(step *Step) error {
 	seen := map[specs.LinuxNamespaceType]bool{}
 	for _, name := range slices.Sorted(maps.Keys(step.Advanced.Namespaces)) {
@@ -109,8 +107,8 @@ func checkNamespaces(step *Step) error {
 	return nil
 }
 
-// checkNamespace looks whether path is a namespace of a type that can be
-// joined. What is opened may be anything; a FIFO must not make stepexec wait.
+// checkNamespace checks that path is a namespace of a type that can be joined. The path may be any
+// file, so opening it must not block, as a FIFO would.
 func checkNamespace(of specs.LinuxNamespaceType, path string) error {
 	flag, ok := namespaceFlags()[of]
 	switch {
@@ -143,10 +141,9 @@ func checkNamespace(of specs.LinuxNamespaceType, path string) error {
 	return nil
 }
 
-// killJoined kills what is left of a step that has joined a process namespace.
-// Elsewhere the kernel does that when a namespace's first process ends, and
-// some runtimes count on it (runc before 1.2). New processes may appear while
-// the old ones are killed, so it looks until there are none.
+// killJoined kills the remaining processes of a step that has joined a process namespace. Otherwise
+// the kernel kills them when a namespace's first process ends, and some runtimes rely on that (runc
+// before 1.2). New processes may appear meanwhile, so it repeats until there are none.
 func (s *Sandbox) killJoined() error {
 	if joined(s.step, specs.PIDNamespace) == "" {
 		return nil

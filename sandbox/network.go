@@ -17,17 +17,17 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// networks are those that a run makes for its steps: one bridge with an address
-// for every container or, where the machine's administrator has written a CNI
-// configuration, one namespace that all containers share.
+// networks are the networks that a run creates for its steps: one bridge with an address for every
+// container or, where the machine's administrator has written a CNI configuration, one namespace
+// that all containers share.
 type networks struct {
 	bridged *network.Bridged
-	shared  *network.CNI // nil: bridged
-	refused error        // why there is neither; nil: there is one
+	shared  *network.CNI // nil: bridged is used
+	refused error        // reason why there is neither; nil: there is one
 }
 
 func newNetworks(runDir, config string, isRootless bool, warn func(string)) (*networks, error) {
-	run, dir := filepath.Base(runDir), filepath.Join(runDir, "private", "+network") // no step's folder has a plus sign in its name
+	run, dir := filepath.Base(runDir), filepath.Join(runDir, "private", "+network") // step folders never contain a plus sign
 	if config != "" {
 		if isRootless {
 			return &networks{refused: fmt.Errorf("private network: the CNI configuration %s needs root (leave it out: pasta or slirp4netns makes the network)", config)}, nil
@@ -45,8 +45,8 @@ func newNetworks(runDir, config string, isRootless bool, warn func(string)) (*ne
 	return &networks{bridged: network.New(o)}, nil
 }
 
-// down takes the run's network away, if there is one. left says whether there
-// is something for which the run's directory is needed to try again.
+// down removes the run's network, if there is one. left reports whether something remains that
+// needs the run's directory for another attempt.
 func (n *networks) down() (left bool, err error) {
 	if n.shared != nil {
 		err = n.shared.Down()
@@ -58,15 +58,15 @@ func (n *networks) down() (left bool, err error) {
 	return false, n.bridged.Down()
 }
 
-// wait returns once nothing works for the networks any more.
+// wait returns once all background work for the networks has ended.
 func (n *networks) wait() {
 	if n.bridged != nil {
 		n.bridged.Wait()
 	}
 }
 
-// sweepNetworks takes away what the network of a dead run has left. Neither kind
-// needs to be known: of the other one nothing is found.
+// sweepNetworks removes whatever the network of a dead run has left. The kind of network need not
+// be known: clearing the wrong kind finds nothing.
 func sweepNetworks(runDir string) (left bool, err error) {
 	run, dir := filepath.Base(runDir), filepath.Join(runDir, "private", "+network")
 	shared := network.NewCNI(run, dir, "")
@@ -80,9 +80,8 @@ func sweepNetworks(runDir string) (left bool, err error) {
 	return false, errors.Join(err, network.Sweep(run, dir))
 }
 
-// joinNetwork gives a step its place on the run's network, which it makes at the
-// first call, and publishes its ports there until release is called. Steps on
-// other networks have nothing to join.
+// joinNetwork gives a step its place on the run's network, which the first call creates, and
+// publishes its ports there until release is called. Steps on other networks have nothing to join.
 func (h *Host) joinNetwork(ctx context.Context, step *Step) (_ *network.Endpoint, release func() error, err error) {
 	nothing := func() error { return nil }
 	if err := errors.Join(checkNetwork(step), checkNames(step)); err != nil {
@@ -119,12 +118,12 @@ func (h *Host) joinNetwork(ctx context.Context, step *Step) (_ *network.Endpoint
 	return endpoint, func() error { return errors.Join(unpublish(), endpoint.Leave()) }, nil
 }
 
-// plug connects a container that has just been created.
+// plug connects a newly created container.
 func (s *Sandbox) plug() error {
 	if s.endpoint == nil {
 		return nil
 	}
-	// The init process is ours and has not been waited for: its pid is nobody else's.
+	// The init process is a child that has not been waited for, so its pid cannot have been reused.
 	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.init.Pid))
 	if err != nil {
 		return fmt.Errorf("open the container's network namespace: %w", err)
@@ -133,7 +132,7 @@ func (s *Sandbox) plug() error {
 	return s.endpoint.Plug(namespace)
 }
 
-// Find returns the addresses that a peer has for the step.
+// Find returns the addresses at which the step reaches a peer.
 func (s *Sandbox) Find(peer *Peer) ([]netip.Addr, error) {
 	if slices.Equal(peer.Names, s.step.Aliases) {
 		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
@@ -145,8 +144,8 @@ func (s *Sandbox) Find(peer *Peer) ([]netip.Addr, error) {
 	return addresses, err
 }
 
-// Connections are those that the step has had, if it has egress rules: with the
-// world, the host and other containers of the run. It may be called until Remove.
+// Connections returns the connections that a step with egress rules has had: to the world, to the
+// host and to other containers of the run. It may be called until Remove.
 func (s *Sandbox) Connections() ([]network.Connection, error) {
 	if s.endpoint == nil {
 		return nil, nil
@@ -154,7 +153,7 @@ func (s *Sandbox) Connections() ([]network.Connection, error) {
 	return s.endpoint.Connections()
 }
 
-// wantsHost reports whether a step asks for a way to the host.
+// wantsHost reports whether a step asks for access to the host.
 func wantsHost(step *Step) bool {
 	for _, host := range step.Names.ExtraHosts {
 		if host.Address == container.HostGateway {
@@ -179,7 +178,7 @@ func checkNetwork(step *Step) error {
 	return nil
 }
 
-// hasOwnNetwork reports whether a step has a network namespace to itself.
+// hasOwnNetwork reports whether a step has its own network namespace.
 func (h *Host) hasOwnNetwork(step *Step) bool {
 	own := step.Network == NetworkNone || step.Network == NetworkPrivate && h.networks.shared == nil
 	return own && joined(step, specs.NetworkNamespace) == ""
@@ -190,8 +189,8 @@ func onHostNetwork(step *Step) bool {
 	return (step.Network == "" || step.Network == NetworkHost) && joined(step, specs.NetworkNamespace) == ""
 }
 
-// hostname is what a step's machine is called: as the host where it shares its
-// network, for programs that look their own name up.
+// hostname returns the host name of a step. It is the host's where the step shares its network, for
+// programs that look up their own name.
 func hostname(step *Step) (string, error) {
 	switch {
 	case step.Names.Hostname != "":
@@ -206,8 +205,8 @@ func hostname(step *Step) (string, error) {
 	return step.ID[:min(len(step.ID), hostnameMax)], nil
 }
 
-// ownHostname is what the runtime sets in the step's UTS namespace; "":
-// nothing, as the name of a joined one is not the step's to change.
+// ownHostname returns the name that the runtime sets in the step's UTS namespace, or "" for a
+// joined one, whose name a step must not change.
 func ownHostname(step *Step, name string) string {
 	if joined(step, specs.UTSNamespace) != "" {
 		return ""

@@ -8,15 +8,15 @@ import (
 	"github.com/docker/go-units"
 )
 
-// MemoryLimit says whose limit of memory was hit.
+// MemoryLimit says which memory limit was hit.
 type MemoryLimit string
 
 // The limits that a step can hit.
 const (
-	LimitOfStep    MemoryLimit = "step"    // Limits.Memory, or with it Limits.MemorySwap
-	LimitInStep    MemoryLimit = "nested"  // one that the step itself has set, on a cgroup of its own making
-	LimitAboveStep MemoryLimit = "parent"  // that of a cgroup above the step's
-	LimitOfMachine MemoryLimit = "machine" // none: the machine's memory was used up
+	LimitOfStep    MemoryLimit = "step"    // Limits.Memory, or Limits.MemorySwap together with it
+	LimitInStep    MemoryLimit = "nested"  // a limit that the step has set on a cgroup of its own
+	LimitAboveStep MemoryLimit = "parent"  // the limit of a cgroup above the step's
+	LimitOfMachine MemoryLimit = "machine" // no limit: the machine's memory was used up
 )
 
 // OutOfMemory says why the kernel killed processes of a step.
@@ -24,10 +24,10 @@ type OutOfMemory struct {
 	Kills  int64 // processes killed
 	Limit  MemoryLimit
 	Bytes  int64  // the limit; 0 for LimitInStep and LimitOfMachine
-	Cgroup string // the group that has the limit, for LimitAboveStep
+	Cgroup string // path of the group with the limit, for LimitAboveStep
 }
 
-// String is a clause that tells it to a user; "" when nothing was killed.
+// String returns a clause that explains this to a user, or "" when nothing was killed.
 func (o OutOfMemory) String() string {
 	if o.Kills == 0 {
 		return ""
@@ -47,9 +47,8 @@ func (o OutOfMemory) String() string {
 	return killed + ": the machine's memory was used up"
 }
 
-// outOfMemory finds the limit that was hit, once something was killed. It
-// goes from the step's group upwards to the first that has a limit and has
-// been at it.
+// outOfMemory finds the limit that was hit, once something was killed. It goes upwards from the
+// step's group to the first group that has reached its limit.
 func (c cgroup) outOfMemory() (OutOfMemory, error) {
 	r := &counters{}
 	group, v1 := c.v1["memory"]
@@ -71,15 +70,15 @@ func (c cgroup) outOfMemory() (OutOfMemory, error) {
 	return oom, nil
 }
 
-// oomKills counts the processes of the step that the kernel has killed for want of memory; 0 also
-// where it does not tell.
+// oomKills returns the number of the step's processes that the kernel has killed for lack of
+// memory, or 0 where the kernel does not count them.
 func (c cgroup) oomKills() int64 {
 	r := &counters{}
 	return r.keyed(c.file("memory", "memory.oom_control", "memory.events"))["oom_kill"]
 }
 
-// lookAbove goes up to the tree's root, which has no limit: that is
-// /sys/fs/cgroup, or, in v1, the memory controller's directory there.
+// lookAbove goes up to the tree's root, which has no limit: that is /sys/fs/cgroup or, in v1, the
+// memory controller's directory there.
 func (r *counters) lookAbove(group string, v1 bool, oom *OutOfMemory) {
 	top := cgroupRoot
 	if below, ok := strings.CutPrefix(group, cgroupRoot+"/"); ok && v1 {
@@ -94,7 +93,7 @@ func (r *counters) lookAbove(group string, v1 bool, oom *OutOfMemory) {
 	}
 }
 
-// hitLimit is the limit of a group that has been at it, else 0.
+// hitLimit returns the limit of a group that has reached it, otherwise 0.
 func (r *counters) hitLimit(dir string, v1 bool) int64 {
 	if !v1 {
 		if r.keyed(filepath.Join(dir, "memory.events.local"))["oom"] == 0 {
@@ -104,15 +103,16 @@ func (r *counters) hitLimit(dir string, v1 bool) int64 {
 	}
 	for _, prefix := range []string{"memory.", "memory.memsw."} {
 		limit := r.number(filepath.Join(dir, prefix+"limit_in_bytes"))
-		// The kernel does not always count a failure (6.18 does not), but it does keep the peak.
+		// The kernel does not always count a failure (6.18 does not), but it always keeps the peak.
 		at := r.number(filepath.Join(dir, prefix+"failcnt")) > 0 ||
 			r.number(filepath.Join(dir, prefix+"max_usage_in_bytes")) >= limit-chargeBatch
-		if at && limit < 1<<62 { // v1 has no word for unlimited, only the largest number
+		if at && limit < 1<<62 { // v1 writes "unlimited" as its largest number
 			return limit
 		}
 	}
 	return 0
 }
 
-// chargeBatch is what the kernel charges a v1 group at once, and so by how much its peak can stay below the limit.
+// chargeBatch is the number of bytes that the kernel charges to a v1 group at once: the group's
+// peak can stay below the limit by that much.
 const chargeBatch = 256 << 10

@@ -15,14 +15,13 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// orphanTime bounds how long the calls of the runtime and of CNI plugins that
-// outlive their run are waited for. They take milliseconds; one that is killed
-// leaves halves.
+// orphanTime is the longest wait for calls of the runtime and of CNI plugins that outlive their
+// run. They take milliseconds, and killing them would leave half-made containers.
 const orphanTime = 10 * time.Second
 
-// killProcesses kills the containers of a dead run and waits for the programs
-// that it was just calling: a `runc create` goes on when stepexec dies, and
-// makes a container that has to be killed as well.
+// killProcesses kills the containers of a dead run and waits for programs that the run had called:
+// a `runc create` continues when stepexec dies, and creates a container that must be killed as
+// well.
 func killProcesses(ctx context.Context, dir string) error {
 	deadline := time.Now().Add(orphanTime)
 	for {
@@ -38,8 +37,8 @@ func killProcesses(ctx context.Context, dir string) error {
 			if late {
 				err = errors.Join(err, unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0))
 			}
-			// A little while: an orphan may be waiting for a process in a group
-			// that is new since the last look.
+			// Wait only briefly: the orphan itself may wait for a process in a group that has
+			// appeared since the last check.
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 50)
 		}
 		closeFDs(left)
@@ -49,9 +48,9 @@ func killProcesses(ctx context.Context, dir string) error {
 	}
 }
 
-// orphans are pidfds of the processes that still work for a dead run: calls of
-// the runtime, which name the folder of its state, and CNI plugins, which have
-// the run's name in their environment.
+// orphans returns pidfds of the processes that still work for a dead run: calls of the runtime,
+// which name the folder of its state, and CNI plugins, which have the run's name in their
+// environment.
 func orphans(dir string) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -67,7 +66,7 @@ func orphans(dir string) ([]int, error) {
 		if err != nil {
 			continue // it has just ended
 		}
-		if !worksFor(pid, dir) { // the pid has passed on to another process
+		if !worksFor(pid, dir) { // the pid now belongs to another process
 			unix.Close(pidfd)
 			continue
 		}
@@ -76,9 +75,8 @@ func orphans(dir string) ([]int, error) {
 	return found, nil
 }
 
-// worksFor looks at processes of this user only: anybody can give a program
-// the words that are looked for, and would so be waited for, or have it killed
-// by root.
+// worksFor only considers processes of this user. Otherwise anybody could give a program the words
+// that it looks for, to make stepexec wait for it, or kill it as root.
 func worksFor(pid int, dir string) bool {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	var st unix.Stat_t
@@ -89,8 +87,8 @@ func worksFor(pid int, dir string) bool {
 		hasWord(filepath.Join(proc, "environ"), "CNI_CONTAINERID="+network.PluginContainer(filepath.Base(dir)))
 }
 
-// hasWord looks for a word in a file of words that end in a zero byte. A
-// process that has ended has none.
+// hasWord looks for a word in a file of words that end in a zero byte. The file of a process that
+// has ended is empty.
 func hasWord(file, word string) bool {
 	data, err := os.ReadFile(file)
 	return err == nil && bytes.Contains(append([]byte{0}, data...), []byte("\x00"+word+"\x00"))

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 )
 
-// OwnWorkspace makes a workspace that only this run has: it begins as the folder,
-// of which nothing is copied unless the kernel refuses overlays, and what is written to it is gone with the run. Of
-// what is mounted below the folder it has nothing. release takes it away; the
-// folder must not be changed before.
+// OwnWorkspace creates a workspace for this run alone. It starts with the content of the folder,
+// which is not copied unless the kernel refuses overlays; everything written to it is removed with
+// the run. It does not include mounts below the folder. release removes it; the folder must not
+// change before that.
 func (h *Host) OwnWorkspace(ctx context.Context, folder string) (path string, release func() error, err error) {
 	path = filepath.Join(h.dir, "workspace")
 	release, err = h.mountRootfs(ctx, []string{folder}, filepath.Join(h.dir, "upper", "workspace"), path, func() bool {
@@ -23,8 +23,8 @@ func (h *Host) OwnWorkspace(ctx context.Context, folder string) (path string, re
 	return path, release, nil
 }
 
-// Volume is a folder on disk that the steps of this run share, made when missing and
-// gone with the Host. Whoever a step runs as may write to it.
+// Volume returns a folder on disk that the steps of this run share. It is created when missing, and
+// removed with the Host. The user of any step may write to it.
 func (h *Host) Volume(name string) (string, error) {
 	path := filepath.Join(h.dir, "volumes", filepath.Base(name))
 	if err := os.MkdirAll(path, 0o700); err != nil {

@@ -2,11 +2,11 @@ package sandbox
 
 import "runtime"
 
-// preparedByEach is how many sandboxes are prepared at once for each CPU. More would not be done sooner:
-// a runtime copies the host's table of mounts, in which every other sandbox is, and so a thousand at
-// once took the square of their number in time and a gigabyte of memory. Those that
-// are done meanwhile run, end and go.
+// preparedByEach is the number of sandboxes that are prepared at once for each CPU. A larger number
+// is no faster: a runtime copies the host's table of mounts, which includes those of every other
+// sandbox, so preparing a thousand at once took quadratic time and a gigabyte of memory. Sandboxes
+// that are finished earlier can run and end in the meantime.
 const preparedByEach = 4
 
-// newPlaces returns a channel that takes an element for each sandbox that is being prepared.
+// newPlaces returns a channel with room for one element per sandbox that is being prepared.
 func newPlaces() chan struct{} { return make(chan struct{}, preparedByEach*runtime.NumCPU()) }

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pids are the step's processes, as they are at this moment: those of its
-// group, or, without one of its own, those of its process namespace. Of a
-// namespace that it shares with others it is the main process alone.
+// pids returns the step's current processes: those of its group or, without a group of its own,
+// those of its process namespace. If it shares that namespace with others, it returns only the main
+// process.
 func (s *Sandbox) pids() (map[int]bool, error) {
 	switch {
 	case s.cgroup.dir != "":
@@ -24,8 +24,8 @@ func (s *Sandbox) pids() (map[int]bool, error) {
 	return sameNamespace(s.init.Pid)
 }
 
-// sameNamespace are the processes whose process namespace is that of pid; none
-// when pid has ended, for then the namespace has none.
+// sameNamespace returns the processes in the process namespace of pid. It returns none when pid has
+// ended, because then the namespace has no processes.
 func sameNamespace(pid int) (map[int]bool, error) {
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
 	if hasEnded(err) {
@@ -40,7 +40,7 @@ func sameNamespace(pid int) (map[int]bool, error) {
 	}
 	pids := map[int]bool{}
 	for _, dir := range all {
-		// Processes that cannot be looked at are not the step's: those all can.
+		// Processes that cannot be inspected are not the step's, since all of the step's can.
 		namespace, err := os.Readlink(filepath.Join(dir, "ns/pid"))
 		if err != nil || namespace != own {
 			continue
@@ -54,7 +54,7 @@ func sameNamespace(pid int) (map[int]bool, error) {
 	return pids, nil
 }
 
-// hasEnded recognises what the kernel says of a process that is not there.
+// hasEnded recognises the kernel's errors for a process that no longer exists.
 func hasEnded(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }

@@ -16,16 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxString is the size from which the kernel refuses an argument or a variable, with its
-// name and its closing zero byte: MAX_ARG_STRLEN of execve(2).
+// maxString is the size from which the kernel refuses an argument or a variable, including the
+// variable's name and the closing zero byte: MAX_ARG_STRLEN of execve(2).
 const maxString = 128 << 10
 
-// maxInterpreters is how many scripts the kernel follows that interpret one another.
+// maxInterpreters is the number of scripts interpreting one another that the kernel follows.
 const maxInterpreters = 4
 
 // programFault says why the kernel cannot execute a program, and what to do about it.
 type programFault struct {
-	code int // 126 or 127, as a shell has it
+	code int // 126 or 127, as in a shell
 	why  string
 }
 
@@ -33,9 +33,9 @@ func unfit(format string, args ...any) *programFault {
 	return &programFault{126, fmt.Sprintf(format, args...)}
 }
 
-// diagnose looks for the reason why the kernel would refuse to execute the process in root,
-// a folder that may be /proc/PID/root. It returns nil when it sees none, which is no proof
-// that there is none. It only explains: whether a program was executed is seen by processName.
+// diagnose looks for the reason why the kernel would refuse to execute the process in root, a
+// folder that may be /proc/PID/root. A nil result does not prove that there is none. It only
+// explains: processName decides whether a program was executed.
 func diagnose(root string, process *specs.Process) *programFault {
 	for _, variable := range process.Env {
 		if name, _, _ := strings.Cut(variable, "="); len(variable)+1 > maxString {
@@ -58,12 +58,12 @@ func diagnose(root string, process *specs.Process) *programFault {
 	return diagnoseFile(root, process.Cwd, name, maxInterpreters)
 }
 
-// maxTotal is what the kernel takes of arguments and variables together, each with a zero byte and a
-// pointer: a quarter of the limit of the stack, which is 8 MiB nearly everywhere, and never more than
-// three quarters of 8 MiB (execve(2)).
+// maxTotal is the kernel's limit in bytes for arguments and variables together, each with a zero
+// byte and a pointer: a quarter of the stack limit, which is 8 MiB nearly everywhere, and never
+// more than three quarters of 8 MiB (execve(2)).
 const maxTotal = 2 << 20
 
-// diagnoseTotal finds arguments and variables that are too long together.
+// diagnoseTotal reports arguments and variables that together exceed maxTotal.
 func diagnoseTotal(process *specs.Process) *programFault {
 	const pointer = 8
 	total, longest, name := 0, 0, ""
@@ -83,7 +83,7 @@ func diagnoseTotal(process *specs.Process) *programFault {
 	return unfit("its arguments and variables have %d bytes together, and the kernel passes about %d (the longest variable is %s with %d bytes: pass it as a file)", total, maxTotal, name, longest)
 }
 
-// findProgram looks a command up as execvp(3) does; "" means that it is not there.
+// findProgram looks up a command as execvp(3) does; "" means that it does not exist.
 func findProgram(root string, process *specs.Process) string {
 	command := process.Args[0]
 	if strings.Contains(command, "/") {
@@ -117,14 +117,14 @@ func absolute(dir, name string) string {
 	return path.Join("/", dir, name)
 }
 
-// diagnoseFile looks at a program by its first bytes, as the kernel's loaders do.
+// diagnoseFile judges a program by its first bytes, as the kernel's loaders do.
 func diagnoseFile(root, dir, name string, interpreters int) *programFault {
 	file, err := openRegular(root, absolute(dir, name))
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
-	head := make([]byte, 256) // BINPRM_BUF_SIZE: what the kernel reads of a script's first line
+	head := make([]byte, 256) // BINPRM_BUF_SIZE: the part of a script's first line that the kernel reads
 	n, err := file.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil
@@ -149,7 +149,8 @@ func diagnoseFile(root, dir, name string, interpreters int) *programFault {
 	return unfit("%s is no program that this machine knows", name)
 }
 
-// openRegular opens a regular file in root to read it, by no name that could change.
+// openRegular opens a regular file in root for reading. It opens the file that it has checked, not
+// its name, which could change.
 func openRegular(root, name string) (*os.File, error) {
 	place, err := openInRootfs(root, name, unix.O_PATH)
 	if err != nil {
@@ -162,7 +163,7 @@ func openRegular(root, name string) (*os.File, error) {
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd()))
 }
 
-// diagnoseScript looks at the interpreter that a script's first line names.
+// diagnoseScript checks the interpreter that a script's first line names.
 func diagnoseScript(root, dir, name string, head []byte, interpreters int) *programFault {
 	line, _, _ := bytes.Cut(head[2:], []byte("\n"))
 	returns := bytes.HasSuffix(line, []byte("\r"))
@@ -192,7 +193,7 @@ func diagnoseScript(root, dir, name string, head []byte, interpreters int) *prog
 	return diagnoseFile(root, dir, words[0], interpreters-1)
 }
 
-// diagnoseELF looks at a program's architecture and at the loader that it asks for (elf(5)).
+// diagnoseELF checks a program's architecture and the loader that it asks for (elf(5)).
 func diagnoseELF(root, name string, head []byte, file io.ReaderAt) *programFault {
 	if len(head) < 64 {
 		return unfit("%s is a program that is cut short", name)
@@ -218,7 +219,7 @@ func diagnoseELF(root, name string, head []byte, file io.ReaderAt) *programFault
 	return nil
 }
 
-// machines are the architectures of programs, by Go's names for them.
+// machines maps the architectures of programs to Go's names for them.
 var machines = map[elf.Machine]string{
 	elf.EM_X86_64: "amd64", elf.EM_386: "386", elf.EM_AARCH64: "arm64", elf.EM_ARM: "arm", elf.EM_PPC64: "ppc64le",
 	elf.EM_S390: "s390x", elf.EM_RISCV: "riscv64", elf.EM_LOONGARCH: "loong64", elf.EM_MIPS: "mips",
@@ -231,7 +232,7 @@ func machineName(machine elf.Machine) string {
 	return machine.String()
 }
 
-// runsHere reports whether the processor runs such programs, given a kernel that lets it.
+// runsHere reports whether the processor can run such programs, if the kernel allows it.
 func runsHere(machine elf.Machine) bool {
 	switch runtime.GOARCH {
 	case "amd64":
@@ -242,7 +243,7 @@ func runsHere(machine elf.Machine) bool {
 	return machineName(machine) == runtime.GOARCH
 }
 
-// loaderOf returns the path of the program's PT_INTERP segment; "" means that it has none.
+// loaderOf returns the path in the program's PT_INTERP segment, or "" if it has none.
 func loaderOf(head []byte, order binary.ByteOrder, file io.ReaderAt) string {
 	wide := head[elf.EI_CLASS] == byte(elf.ELFCLASS64)
 	var table int64
@@ -276,8 +277,8 @@ func loaderOf(head []byte, order binary.ByteOrder, file io.ReaderAt) string {
 	return ""
 }
 
-// processName is the kernel's name of a process, which executing a program changes. A process
-// keeps it until it has been waited for.
+// processName returns the kernel's name of a process. Executing a program changes it, and it stays
+// until the process has been waited for.
 func processName(pid int) string {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil {
@@ -286,15 +287,15 @@ func processName(pid int) string {
 	return string(name)
 }
 
-// lookAtProgram remembers the runtime's name of the process that waits to execute the
-// command, and what would keep the kernel from it.
+// lookAtProgram remembers the runtime's name of the process that waits to execute the command, and
+// anything that would prevent the kernel from executing it.
 func (s *Sandbox) lookAtProgram() {
 	s.waiting = processName(s.init.Pid)
 	s.fault = diagnose(fmt.Sprintf("/proc/%d/root", s.init.Pid), s.process)
 }
 
-// notExecuted is the error of a process that has ended under the name that the runtime gave it:
-// it has never become the command, although its exit code looks as if the command had failed.
+// notExecuted returns the error of a process that has ended under the name that the runtime gave
+// it: it never became the command, although its exit code looks as if the command had failed.
 func (s *Sandbox) notExecuted(name, command string, fault *programFault) error {
 	if name == "" || name != s.waiting {
 		return nil

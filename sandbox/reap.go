@@ -18,10 +18,9 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// Reap clears away what runs below a state root have left whose process has
-// died, and returns their names. It removes empty cgroups of runs that are over,
-// below whatever root they were. The error says what could not be cleared away,
-// or is ErrNoRuntime or ErrPrivilege; what is left can be tried again.
+// Reap clears away whatever dead runs below a state root have left, and returns their names. It
+// also removes empty cgroups of runs that have ended, below any state root. The error says what
+// could not be cleared away, or is ErrNoRuntime or ErrPrivilege; the rest can be tried again.
 func Reap(ctx context.Context, o Options) (cleared []string, err error) {
 	runtime, err := findRuntime(o.Runtime)
 	if err != nil {
@@ -43,9 +42,9 @@ func Reap(ctx context.Context, o Options) (cleared []string, err error) {
 	return cleared, errors.Join(err, listErr, removeStrayGroups(trees, all.Name(), time.Now()))
 }
 
-// lockRuns opens the folder of all runs and waits for its lock. Held
-// exclusively it keeps a run that is just being made from looking like a dead
-// one; held shared, those who only look from each other's way.
+// lockRuns opens the folder of all runs and waits for its lock. Held exclusively, it keeps a run
+// that is just starting from looking like a dead one. Held shared, it lets several processes look
+// at the same time.
 func lockRuns(root string, how int) (*os.File, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -54,9 +53,8 @@ func lockRuns(root string, how int) (*os.File, error) {
 	return openLocked(filepath.Join(root, "runs"), how)
 }
 
-// reap takes away the runs whose process is gone: a free lock says so. The
-// error is about runs that could not be taken away; it is no reason not to
-// begin another one.
+// reap removes the runs whose process is gone, which their free locks show. The error describes
+// runs that could not be removed; it is no reason not to begin another one.
 func reap(ctx context.Context, runtime, runs string) (cleared []string, err error) {
 	entries, err := os.ReadDir(runs)
 	if err != nil {
@@ -67,7 +65,7 @@ func reap(ctx context.Context, runtime, runs string) (cleared []string, err erro
 		dir := filepath.Join(runs, entry.Name())
 		lock, err := openLocked(dir, unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
-			continue // it lives, its guard is at work, or it has just ended
+			continue // it is alive, its guard is at work, or it has just ended
 		}
 		if err == nil {
 			err = errors.Join(clearAway(ctx, runtime, dir), lock.Close())
@@ -81,15 +79,14 @@ func reap(ctx context.Context, runtime, runs string) (cleared []string, err erro
 	return cleared, errors.Join(failed...)
 }
 
-// clearAway takes away what a dead run has left: its containers, their groups,
-// its network, its mounts and its directory. Whoever calls it holds the run's
-// lock. It can be called again after an error, and after it was itself killed,
-// wherever it stood.
+// clearAway removes whatever a dead run has left: its containers, their groups, its network, its
+// mounts and its directory. The caller holds the run's lock. After an error, or after it was itself
+// killed at any point, it can be called again.
 func clearAway(ctx context.Context, runtime, dir string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
 	if err := killProcesses(ctx, dir); err != nil {
-		return err // what is needed to kill them stays
+		return err // everything needed to kill them stays
 	}
 	if err := deleteContainers(ctx, runtime, dir); err != nil {
 		return err
@@ -100,8 +97,8 @@ func clearAway(ctx context.Context, runtime, dir string) error {
 	return endRun(func() (bool, error) { return sweepNetworks(dir) }, dir)
 }
 
-// endRun removes a run whose containers are gone: its network and then its
-// directory, unless that holds what is needed to try the network again.
+// endRun removes a run whose containers are gone: its network and then its directory, unless the
+// directory is needed to try the network again.
 func endRun(down func() (left bool, err error), dir string) error {
 	left, err := down()
 	if left {
@@ -110,9 +107,9 @@ func endRun(down func() (left bool, err error), dir string) error {
 	return errors.Join(err, removeRun(dir))
 }
 
-// deleteContainers deletes every container of a dead run. Its runtime may have
-// been another one; all of them keep a container's state in a folder that has
-// the container's name. Other folders there are other runs'.
+// deleteContainers deletes every container of a dead run. The run may have used another runtime,
+// but all runtimes keep a container's state in a folder with the container's name. Other folders
+// there belong to other runs.
 func deleteContainers(ctx context.Context, command, dir string) error {
 	root := runtimeRoot(dir)
 	entries, err := os.ReadDir(root)
@@ -133,14 +130,13 @@ func deleteContainers(ctx context.Context, command, dir string) error {
 	return errors.Join(failed...)
 }
 
-// removeRun unmounts everything of a run, deepest first, and deletes its
-// directories.
+// removeRun unmounts everything of a run, deepest mounts first, and deletes its directories.
 func removeRun(dir string) error {
 	if err := unmountBelow(dir); err != nil {
-		// What is still mounted may be a host directory: never delete into it.
+		// Anything still mounted may be a directory of the host: never delete into it.
 		return err
 	}
-	if !rootless.InNamespace() { // there it is root's folder, which may be closed to the user
+	if !rootless.InNamespace() { // in a namespace it is root's folder, which may be closed to the user
 		mapped := filepath.Join(mappedRoot, filepath.Base(dir))
 		if err := unmountBelow(mapped); err != nil {
 			return err
@@ -150,7 +146,7 @@ func removeRun(dir string) error {
 		}
 	}
 	if err := removeCgroupParents(dir); err != nil {
-		return err // the list of them stays for the next try
+		return err // the list of them stays for the next attempt
 	}
 	return beneath.RemoveAll(dir)
 }

@@ -12,18 +12,17 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// upstreamResolv is where systemd-resolved lists the name servers that it asks
-// itself, behind its own at 127.0.0.53; see systemd-resolved.service(8).
+// upstreamResolv is where systemd-resolved lists its own upstream name servers, behind its stub at
+// 127.0.0.53; see systemd-resolved.service(8).
 const upstreamResolv = "/run/systemd/resolve/resolv.conf"
 
-// errLoopbackResolver is the answer where a namespace cannot reach any of the
-// host's name servers.
+// errLoopbackResolver says that a namespace cannot reach any of the host's name servers.
 var errLoopbackResolver = errors.New("the host's name servers are loopback addresses, which this network cannot reach (set dns to the address of another)")
 
-// resolvFile is a step's /etc/resolv.conf: the host's, as far as the step's
-// network can reach the servers in it, with what the step asks for in place of
-// the respective lines. Without a network it has only the latter. On a bridge
-// the only server is the run's, which asks the others.
+// resolvFile returns a step's /etc/resolv.conf: the host's file, reduced to the servers that the
+// step's network can reach, with the corresponding lines replaced by the step's own settings.
+// Without a network it has only those settings. On a bridge the only server is the run's, which
+// forwards to the others.
 func (h *Host) resolvFile(step *Step, endpoint *network.Endpoint) ([]byte, error) {
 	var base []byte
 	if step.Network != NetworkNone {
@@ -49,8 +48,8 @@ func (h *Host) resolvFile(step *Step, endpoint *network.Endpoint) ([]byte, error
 	return overrideResolv(base, &step.Names), nil
 }
 
-// reachableResolv is own without the name servers that only the host itself
-// can reach. When none is left it is upstream, treated the same.
+// reachableResolv returns own without the name servers that only the host itself can reach. When
+// none is left, it returns upstream, filtered in the same way.
 func reachableResolv(own, upstream []byte) ([]byte, error) {
 	reachable, left, all := withoutLoopback(own)
 	if left > 0 || all == 0 {
@@ -62,8 +61,8 @@ func reachableResolv(own, upstream []byte) ([]byte, error) {
 	return nil, errLoopbackResolver
 }
 
-// withoutLoopback leaves out the name servers at addresses of the host's own
-// loopback or link, and says how many are left, of how many.
+// withoutLoopback removes the name servers at addresses of the host's own loopback or link. It
+// returns the number of servers left and their original number.
 func withoutLoopback(resolv []byte) (text []byte, left, all int) {
 	for line := range strings.Lines(string(resolv)) {
 		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
@@ -79,8 +78,7 @@ func withoutLoopback(resolv []byte) (text []byte, left, all int) {
 	return text, left, all
 }
 
-// overrideResolv puts a step's settings in place of the lines of base that are
-// about the same thing.
+// overrideResolv replaces the lines of base that a step's settings override.
 func overrideResolv(base []byte, names *Names) []byte {
 	var lines, replaced []string
 	if len(names.DNS) > 0 {
@@ -108,7 +106,7 @@ func overrideResolv(base []byte, names *Names) []byte {
 	return []byte(text.String())
 }
 
-// resolvOption is an option of resolv.conf(5), such as ndots:2.
+// resolvOption matches an option of resolv.conf(5), such as ndots:2.
 var resolvOption = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9-]+(:[0-9]+)?$`) })
 
 func checkResolver(names *Names) error {

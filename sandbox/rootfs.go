@@ -15,15 +15,15 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// mountRootfs mounts an overlay of the lowerdirs (lowest first) at target,
-// with the upper directory fs below upper, made when missing. Where the kernel
-// refuses that, the upper directory becomes a copy of them, and is mounted itself.
-// The returned release unmounts it and deletes upper, unless that stays.
+// mountRootfs mounts an overlay of the lowerdirs (lowest first) at target, with the upper directory
+// fs below upper, creating it when missing. Where the kernel refuses that, the upper directory
+// becomes a copy of the layers and is itself mounted. The returned release unmounts it and deletes
+// upper, unless upper is to stay.
 func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, target string, stays func() bool) (release func() error, err error) {
 	fs, work := filepath.Join(upper, "fs"), filepath.Join(upper, "work")
 	_, err = os.Stat(fs)
 	isNew := errors.Is(err, os.ErrNotExist)
-	if !isNew { // the kernel refuses a work directory that a volatile overlay has had
+	if !isNew { // the kernel refuses a work directory that a volatile overlay has used
 		if err := beneath.RemoveAll(work); err != nil {
 			return nil, err
 		}
@@ -33,8 +33,8 @@ func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, targe
 			return nil, err
 		}
 	}
-	// The container's root directory is the upper directory: its mode is what
-	// the step's user meets at /.
+	// The container's root directory is the upper directory: its mode is the one that the step's
+	// user sees at /.
 	remove := func() error {
 		if stays() {
 			return nil
@@ -78,9 +78,9 @@ func copyOwner(from, to string) error {
 	return unix.Chmod(to, st.Mode&0o7777)
 }
 
-// mountOverlay uses the mount API with one lowerdir+ a layer, which has no
-// limit on the options' length and takes any path. Kernels before 6.8 do not
-// know lowerdir+; they get the one option string of mount(2).
+// mountOverlay uses the mount API with one lowerdir+ for each layer, which has no limit on the
+// options' length and accepts any path. Kernels before 6.8 do not support lowerdir+, so there it
+// uses the single option string of mount(2).
 func mountOverlay(lowerdirs []string, upper, work, target string) error {
 	err := fsmountOverlay(lowerdirs, upper, work, target)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
@@ -109,13 +109,13 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 	if err := errors.Join(set("upperdir", upper), set("workdir", work)); err != nil {
 		return err
 	}
-	// Layers may lie in several file systems; with xino a file still has one device
-	// number and keeps its inode number.
+	// Layers may lie in several file systems; with xino a file still has one device number and
+	// keeps its inode number.
 	if err := set("xino", "auto"); err != nil {
 		return err
 	}
-	// volatile: what a step writes outside its mounts dies with it, so the
-	// fsyncs of package managers are worth nothing here.
+	// volatile: files that a step writes outside its mounts are removed with it, so the fsyncs of
+	// package managers would be wasted here.
 	if err := unix.FsconfigSetFlag(fsfd, "volatile"); err != nil {
 		return fmt.Errorf("overlay option volatile: %w", err)
 	}
@@ -138,9 +138,8 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 	return nil
 }
 
-// classicOverlay names the directories by descriptors, as /proc/self/fd/N: the
-// options have to fit a page, 4096 bytes, and real paths of 42 layers fill it.
-// Nor is there anything to escape.
+// classicOverlay names the directories by descriptors, as /proc/self/fd/N: the options must fit
+// into a page, 4096 bytes, and real paths of 42 layers fill it. These names also need no escaping.
 func classicOverlay(lowerdirs []string, upper, work, target string) error {
 	var open []*os.File
 	defer func() {
@@ -179,9 +178,9 @@ func classicOverlay(lowerdirs []string, upper, work, target string) error {
 	return nil
 }
 
-// checkRootfs refuses an image whose /dev, /proc or /sys is not a directory.
-// The runtime mounts there; a link would lead the mount elsewhere, as far as
-// the host's own /proc (CVE-2019-19921, CVE-2023-27561).
+// checkRootfs rejects an image whose /dev, /proc or /sys is not a directory. The runtime mounts
+// there; a link would redirect the mount, even to the host's own /proc (CVE-2019-19921,
+// CVE-2023-27561).
 func checkRootfs(rootfs string) error {
 	for _, name := range []string{"dev", "proc", "sys"} {
 		info, err := os.Lstat(filepath.Join(rootfs, name))

@@ -14,7 +14,7 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// runGroups lists the cgroups of a run's containers in every tree.
+// runGroups returns the cgroups of a run's containers in every tree.
 func runGroups(dir string) ([]string, error) {
 	trees, err := listHierarchies()
 	if err != nil {
@@ -44,8 +44,8 @@ func runGroups(dir string) ([]string, error) {
 	return groups, nil
 }
 
-// clearGroups kills what is left in a run's cgroups and removes them: a runtime
-// that is killed itself leaves groups, and processes that wait in them.
+// clearGroups kills the remaining processes in a run's cgroups and removes the groups: a runtime
+// that is itself killed leaves groups, and processes waiting in them.
 func clearGroups(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
@@ -55,14 +55,14 @@ func clearGroups(ctx context.Context, dir string) error {
 	return removeGroups(dir)
 }
 
-// killCgroups kills every process of a run's containers and waits until they
-// are dead. A runtime would kill one container after the other, 100 ms each.
+// killCgroups kills every process of a run's containers and waits until they are dead. A runtime
+// would kill one container after the other, at 100 ms each.
 func killCgroups(ctx context.Context, dir string) error {
 	groups, err := runGroups(dir)
 	if err != nil {
 		return err
 	}
-	for _, group := range groups { // all, before any process is waited for: it may be frozen by another tree's
+	for _, group := range groups { // all groups before any waiting: a process may be frozen by a group of another tree
 		if err := thawGroup(group); err != nil {
 			return err
 		}
@@ -83,13 +83,13 @@ func killCgroups(ctx context.Context, dir string) error {
 
 func thawGroup(group string) error {
 	if _, err := os.Stat(filepath.Join(group, "freezer.state")); err != nil {
-		return nil //nolint:nilerr // the group of another tree, or gone
+		return nil //nolint:nilerr // the group belongs to another tree, or is gone
 	}
 	return cgroup{v1: map[string]string{"freezer": group}}.thaw()
 }
 
-// killCgroup kills the processes that are in a group, and in those that a step
-// may have made below it, and reports whether there were any.
+// killCgroup kills the processes in a group, and in groups that a step may have created below it,
+// and reports whether there were any.
 func killCgroup(group string) (killed bool, err error) {
 	err = walkGroup(group, beneath.Visitor{Enter: func(dir *os.File) error {
 		some, err := cgroup{dir: fmt.Sprintf("/proc/self/fd/%d", dir.Fd())}.kill()
@@ -99,7 +99,7 @@ func killCgroup(group string) (killed bool, err error) {
 	return killed, err
 }
 
-// walkGroup visits a group and those below it, which may go away meanwhile.
+// walkGroup visits a group and those below it, which may disappear meanwhile.
 func walkGroup(group string, v beneath.Visitor) error {
 	dir, err := os.Open(group)
 	if err != nil {
@@ -114,9 +114,9 @@ func walkGroup(group string, v beneath.Visitor) error {
 	return ignoreGone(beneath.Walk(dir, v))
 }
 
-// kill kills the processes of one group. A pid is used only after a descriptor
-// holds its process and it is seen in the group again. One that does not die,
-// in a system call that cannot be cut short, is not waited for here.
+// kill kills the processes of one group. It uses a pid only after a descriptor holds the process
+// and the process has been seen in the group again. It does not wait for a process that does not
+// die because of an uninterruptible system call.
 func (c cgroup) kill() (killed bool, err error) {
 	first, err := c.pids()
 	if err != nil {
@@ -149,7 +149,7 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// removeGroups removes the groups that a runtime has left. No process is in them.
+// removeGroups removes the groups that a runtime has left. They contain no processes.
 func removeGroups(dir string) error {
 	groups, err := runGroups(dir)
 	if err != nil {
@@ -162,7 +162,7 @@ func removeGroups(dir string) error {
 	return errors.Join(failed...)
 }
 
-// removeGroup removes a group and those below it. It fails when a process is in one.
+// removeGroup removes a group and those below it. It fails when one contains a process.
 func removeGroup(group string) error {
 	remove := func(parent *os.File, name string) error {
 		return ignoreGone(unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR))

@@ -16,12 +16,12 @@ import (
 	"github.com/containerd/go-runc"
 )
 
-// runtimeRoot is the folder of the runtime's state: a link to Options.RuntimeRoot,
-// or else into the run's memory. By the link whoever clears away after the run
-// finds the state, and knows the calls of the runtime that are this run's.
+// runtimeRoot returns the folder of the runtime's state: a link to Options.RuntimeRoot or, by
+// default, into the run's memory. The link lets the clean-up after the run find the state, and
+// recognise the run's own calls of the runtime.
 func runtimeRoot(runDir string) string { return filepath.Join(runDir, "runtime") }
 
-// makeRuntimeRoot makes the folder, which other runs may use too, and the link to it.
+// makeRuntimeRoot creates the folder, which other runs may use too, and the link to it.
 func (h *Host) makeRuntimeRoot(dir string) error {
 	if dir == "" {
 		dir = filepath.Join(h.private(), "runtime")
@@ -36,15 +36,15 @@ func (h *Host) makeRuntimeRoot(dir string) error {
 	return os.Symlink(dir, runtimeRoot(h.dir))
 }
 
-// newRuntime drives the OCI runtime for one container; log is where it writes
-// its messages as JSON lines. It gets a process group of its own: a Ctrl-C in
-// the terminal is for stepexec, and a runtime that died of it leaves halves.
+// newRuntime returns a client of the OCI runtime for one container; log is the file for the
+// runtime's messages, as JSON lines. The runtime gets its own process group: a Ctrl-C in the
+// terminal is meant for stepexec, and would make a runtime leave half-made containers.
 func (h *Host) newRuntime(log string) *runc.Runc {
 	return &runc.Runc{Command: h.runtime, Root: runtimeRoot(h.dir), Log: log, LogFormat: runc.JSON, Setpgid: true, SystemdCgroup: h.systemd}
 }
 
-// runtimeError says what the runtime wrote to its log, which is clearer than
-// its exit status.
+// runtimeError returns the message that the runtime wrote to its log, which is clearer than its
+// exit status.
 func runtimeError(doing, log string, err error) error {
 	message, readErr := lastError(log)
 	if readErr != nil || message == "" {
@@ -73,8 +73,8 @@ func lastError(log string) (string, error) {
 	return strings.TrimPrefix(last, "runc create failed: "), lines.Err()
 }
 
-// commandFailure recognises, in what runc and crun say, that the step's
-// command itself cannot be executed, and gives it a shell's exit code.
+// commandFailure recognises messages of runc and crun which say that the step's command itself
+// cannot be executed, and returns a shell's exit code for it.
 func commandFailure(message string) (code int, ok bool) {
 	notFound := regexp.MustCompile(`exec: .*(executable file not found|no such file or directory)|executable file .* not found`)
 	notExecutable := regexp.MustCompile(`exec: .*(permission denied|exec format error|is a directory)|open executable: Permission denied`)
@@ -87,9 +87,9 @@ func commandFailure(message string) (code int, ok bool) {
 	return 0, false
 }
 
-// stdio hands the step's files to the runtime, which passes them on to the
-// container. Standard input is /dev/null unless the step has one: a command
-// that reads it must not swallow anything (runc.IO).
+// stdio passes the step's files to the runtime, which passes them on to the container. Standard
+// input is /dev/null unless the step has one: a command that reads it must not swallow anything
+// (runc.IO).
 type stdio struct{ in, out, err *os.File }
 
 func (s stdio) Set(cmd *exec.Cmd) {

@@ -20,11 +20,11 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// ScriptPath is where a step finds its script.
+// ScriptPath is the path of the script inside a step.
 const ScriptPath = "/run/stepexec/script"
 
-// runtimeTimeout bounds one call of the runtime, which takes milliseconds. A
-// call is never cut short by a cancelled run: a killed runtime leaves halves.
+// runtimeTimeout bounds one call of the runtime, which takes milliseconds. Cancelling a run never
+// interrupts a call: a killed runtime leaves half-made containers.
 const runtimeTimeout = 2 * time.Minute
 
 // Sandbox is a step's container, from its creation on.
@@ -34,30 +34,30 @@ type Sandbox struct {
 	bundle  string // its folder in memory
 	log     string
 	runtime *runc.Runc
-	process *specs.Process // the command, as the runtime was told
+	process *specs.Process // the command, as passed to the runtime
 	noPivot bool
 	cgroups []hierarchy
 	cgroup  cgroup
 	init    *os.Process   // the container's init process, held by a pidfd
-	term    *Terminal     // nil: none
+	term    *Terminal     // nil if there is none
 	reaped  bool          // init's exit status has been collected
-	direct  bool          // started and deleted without the runtime, see isDirect
+	direct  bool          // started and deleted without the runtime: see isDirect
 	waiting string        // the kernel's name of init before it executes the command
-	fault   *programFault // what would keep the kernel from executing the command; nil: nothing seen
-	upper   string        // the folder of what it writes outside its mounts
-	leave   bool          // that stays when it is removed
+	fault   *programFault // what would prevent the kernel from executing the command; nil: nothing found
+	upper   string        // folder of the files that the step writes outside its mounts
+	leave   bool          // whether upper stays after Remove
 	release []func() error
 
 	host     *Host
-	endpoint *network.Endpoint // its place on the run's network; nil: none
+	endpoint *network.Endpoint // its place on the run's network; nil if there is none
 
-	hasLastHooks bool       // the spec has poststop hooks, which may need the root file system and the network
-	deleted      chan error // of the runtime's delete, once that was begun
+	hasLastHooks bool       // whether the spec has poststop hooks, which may need the root file system and the network
+	deleted      chan error // result of the runtime's delete, once begun
 }
 
-// Prepare mounts the step's root file system, writes its bundle and creates
-// its container, up to but without starting the command. An error leaves
-// nothing behind; a *CommandError or *UserError is the step's own fault.
+// Prepare mounts the step's root file system, writes its bundle and creates its container without
+// starting the command. After an error nothing is left behind; a *CommandError or *UserError is the
+// step's own fault.
 func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -108,13 +108,13 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	return s, s.plug()
 }
 
-// mountRoot makes the step's folder and mounts its root file system there, and makes the volumes.
+// mountRoot creates the step's folder, mounts its root file system there, and makes the volumes.
 func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, err error) {
 	own, err := h.Dir(s.step.ID)
 	if err != nil {
 		return "", "", err
 	}
-	// Not dir: a result is "" after an error, when this is called.
+	// This does not use dir: after an error it is "" when this function is called.
 	s.release = append(s.release, func() error { return beneath.RemoveAll(own) }, s.awaitDelete)
 	dir = own
 	s.bundle, s.log = dir, filepath.Join(dir, "runtime.log")
@@ -146,7 +146,7 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 	return dir, rootfs, s.makeVolumes(ctx, h, rootfs)
 }
 
-// specFor checks the image and the places of mounts, and builds the spec.
+// specFor checks the image and the mount points, and builds the spec.
 func (h *Host) specFor(step *Step, dir, rootfs string, endpoint *network.Endpoint) (*specs.Spec, error) {
 	if err := checkRootfs(rootfs); err != nil {
 		return nil, fmt.Errorf("image %s: %w", step.Image, err)
@@ -162,7 +162,7 @@ func (h *Host) specFor(step *Step, dir, rootfs string, endpoint *network.Endpoin
 	return spec, err
 }
 
-// customSpec is the spec that a step's keys ask for, with its patch applied.
+// customSpec returns the spec that a step's keys ask for, with its patch applied.
 func (h *Host) customSpec(step *Step, dir, rootfs string, endpoint *network.Endpoint) (*specs.Spec, error) {
 	if err := errors.Join(checkDestinations(step.Mounts), checkDirectory(workingDirectory(step))); err != nil {
 		return nil, err
@@ -189,8 +189,8 @@ func (h *Host) customSpec(step *Step, dir, rootfs string, endpoint *network.Endp
 	return customize(spec, step)
 }
 
-// stepFiles writes the files that stepexec gives a step and returns their
-// mounts: hosts, resolv.conf, the script and the secrets.
+// stepFiles writes the files that stepexec provides to a step (hosts, resolv.conf, the script and
+// the secrets) and returns their mounts.
 func (h *Host) stepFiles(step *Step, dir string, who *user.ExecUser, endpoint *network.Endpoint) ([]specs.Mount, error) {
 	uid, gid, err := hostOwner(&step.Security, who.Uid, who.Gid)
 	if err != nil {
@@ -240,8 +240,8 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	return nil
 }
 
-// ReadFile reads a small regular file as the step sees its image, without its mounts; nothing
-// when there is none. Links are followed inside the root file system only.
+// ReadFile reads a small regular file of the step's root file system, without its mounts. It
+// returns nothing when there is none. It follows links only inside the root file system.
 func (s *Sandbox) ReadFile(name string) ([]byte, error) {
 	return readInRootfs(filepath.Join(s.bundle, "rootfs"), strings.TrimPrefix(name, "/"))
 }
@@ -249,12 +249,12 @@ func (s *Sandbox) ReadFile(name string) ([]byte, error) {
 // Image is the step's image, as the user wrote it.
 func (s *Sandbox) Image() string { return s.step.Image }
 
-// Terminal is the step's terminal, nil when it has none.
+// Terminal returns the step's terminal, or nil if it has none.
 func (s *Sandbox) Terminal() *Terminal { return s.term }
 
-// Wait waits for the command to end and says how. When ctx ends first, the
-// step gets the image's stop signal and, after the grace, SIGKILL; Wait still
-// returns only when it is dead. A *CommandError says that the kernel could not execute the command.
+// Wait waits for the command to end and returns how it ended. When ctx ends first, the step gets
+// the image's stop signal and, after the grace, SIGKILL; Wait still returns only when it is dead. A
+// *CommandError says that the kernel could not execute the command.
 func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 	var state *os.ProcessState
 	var waitErr error
@@ -265,7 +265,7 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 		defer crash.Recover(&waitErr)
 		_ = s.init.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
 		name = processName(s.init.Pid)
-		state, waitErr = s.init.Wait() // a pidfd wait: no polling, no pid reuse
+		state, waitErr = s.init.Wait() // waits through a pidfd: no polling, no pid reuse
 	}()
 	stopErr := s.end(ctx, stop, ended)
 	<-ended
@@ -302,8 +302,8 @@ func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{})
 	return errors.Join(stopErr, s.kill())
 }
 
-// Remove kills what still runs and removes the container, its mounts, its
-// cgroup and its files. It may be called once, in any state.
+// Remove kills the remaining processes and removes the container, its mounts, its cgroup and its
+// files. It may be called once, in any state.
 func (s *Sandbox) Remove() error {
 	var failed []error
 	for _, release := range slices.Backward(s.release) {
@@ -313,8 +313,9 @@ func (s *Sandbox) Remove() error {
 	return errors.Join(failed...)
 }
 
-// deleteContainer begins to remove the container from the runtime, and awaitDelete is the end of it. The init process,
-// if it still lives, dies first and is reaped here, as our child.
+// deleteContainer begins to remove the container from the runtime; awaitDelete waits for the end.
+// If the init process is still alive, it is killed first and reaped here, as a child of this
+// process.
 func (s *Sandbox) deleteContainer() error {
 	if s.init != nil && !s.reaped {
 		if err := s.kill(); err != nil {
@@ -328,7 +329,7 @@ func (s *Sandbox) deleteContainer() error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(s.runtime.Root, s.id)); errors.Is(err, os.ErrNotExist) {
-		return nil // the runtime has removed it by itself, after a failed create
+		return nil // after a failed create the runtime has removed it already
 	}
 	if s.direct && s.deleteDirectly() {
 		return nil
@@ -345,12 +346,12 @@ func (s *Sandbox) deleteContainer() error {
 	if s.init == nil || s.hasLastHooks {
 		return s.awaitDelete()
 	}
-	// All processes are dead: what the runtime has still to do, which is its own records and cgroups, takes as long
-	// as unmounting and deleting the root file system, and is done meanwhile.
+	// All processes are dead. The runtime still removes its records and cgroups, which takes as
+	// long as unmounting and deleting the root file system and happens at the same time.
 	return nil
 }
 
-// awaitDelete waits for the runtime to have deleted the container, if that was begun.
+// awaitDelete waits until the runtime has deleted the container, if deletion was begun.
 func (s *Sandbox) awaitDelete() error {
 	if s.deleted == nil {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// maxSeccompProfile is many times the size of docker's own profile, 14 KiB.
+// maxSeccompProfile is in bytes, and many times the size of docker's own profile, 14 KiB.
 const maxSeccompProfile = 1 << 20
 
-// seccompFilter is the filter of a step's system calls: nil is none. The
-// default profile is not for privileged steps; one from a file is for all.
+// seccompFilter returns the filter of a step's system calls, or nil for none. Privileged steps do
+// not get the default profile, but a profile from a file applies to all steps.
 func seccompFilter(step *Step, spec *specs.Spec) (*specs.LinuxSeccomp, error) {
 	s := &step.Security
 	switch {
@@ -36,16 +36,16 @@ func defaultSeccomp(spec *specs.Spec) (*specs.LinuxSeccomp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("default seccomp profile: %w", err)
 	}
-	// Only the native architecture: the profile for all of a machine's
-	// architectures costs 8 ms more per create (16 against 25 ms, runc 1.1.5).
+	// It has only the native architecture: a profile for all of a machine's architectures costs 8
+	// ms more per create (25 instead of 16 ms, runc 1.1.5).
 	if native := filter.Architectures; len(native) > 1 {
 		filter.Architectures = native[:1]
 	}
 	return filter, nil
 }
 
-// readSeccomp reads a profile in docker's JSON format, whose rules may depend on
-// the machine and on the step's capabilities.
+// readSeccomp reads a profile in docker's JSON format, whose rules may depend on the machine and on
+// the step's capabilities.
 func readSeccomp(path beneath.Path, spec *specs.Spec) (*specs.LinuxSeccomp, error) {
 	data, err := path.ReadFile(maxSeccompProfile)
 	if errors.Is(err, os.ErrNotExist) {
@@ -58,11 +58,11 @@ func readSeccomp(path beneath.Path, spec *specs.Spec) (*specs.LinuxSeccomp, erro
 	if err != nil {
 		return nil, fmt.Errorf("not a profile in docker's JSON format: %w", err)
 	}
-	// A file without rules filters nothing, and most likely is another file.
+	// A file without rules filters nothing, and is most likely the wrong file.
 	if filter == nil || filter.DefaultAction == "" {
 		return nil, errors.New("not a profile in docker's JSON format: it has no defaultAction (to filter nothing use unconfined)")
 	}
-	// The runtime would connect to a socket that the file names, as root of the host.
+	// The runtime would connect, as root of the host, to a socket that the file names.
 	if filter.ListenerPath != "" {
 		return nil, errors.New("listenerPath is not supported (remove it)")
 	}

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// secretsPath is where a step finds its secrets as files.
+// secretsPath is the folder of a step's secrets inside the step.
 const secretsPath = "/run/secrets"
 
-// writeSecrets writes a step's secrets below dir, which is in memory,
-// readable by the step's user alone, whose ids are those of the host.
+// writeSecrets writes a step's secrets below dir, which is in memory. Only the step's user, given
+// by its ids on the host, can read them.
 func writeSecrets(dir string, secrets []Secret, uid, gid int) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err

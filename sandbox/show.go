@@ -7,11 +7,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Spec returns the OCI runtime specification that Prepare would give to the
-// runtime, and makes no container. Sources of mounts are as the step names them:
-// Prepare looks at them first, makes those that are asked for and pins those
-// in directories that steps write to. Nothing is left. Errors are those of
-// Prepare that come before the runtime is called.
+// Spec returns the OCI runtime specification that Prepare would pass to the runtime, without
+// creating a container. Sources of mounts are as the step names them; Prepare checks them first,
+// creates missing ones where requested, and pins those in directories that steps write to. Spec
+// leaves nothing behind. Its errors are those that Prepare returns before it calls the runtime.
 func (h *Host) Spec(ctx context.Context, step *Step) (_ *specs.Spec, err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

@@ -15,16 +15,15 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// stageSources makes sure that every bind mount has a source, and hands those
-// in directories that steps write to on to the runtime as mounts of their own,
-// in a place that no step can reach. An earlier step may have put a link to /etc
-// where such a source was, or do so in the moment between a look at it and its
-// use (CVE-2017-1002101, CVE-2024-1753): what is opened beneath the directory is
-// beneath it, and a mount does not change what it means. The returned release
-// takes them away again.
+// stageSources makes sure that every bind mount has a source. Sources in directories that steps
+// write to are first mounted at a place that no step can reach, and that mount is passed to the
+// runtime. Otherwise an earlier step may have put a link to /etc in place of such a source, or may
+// do so between its check and its use (CVE-2017-1002101, CVE-2024-1753): what is opened beneath the
+// directory is beneath it, and a mount keeps leading to it. The returned release removes the
+// mounts.
 //
-// A missing source is an error: docker makes it, as root and often by a typing
-// error; here it is asked for.
+// A missing source is an error unless the step asks for it to be created. Docker creates it, as
+// root and often because of a typing error.
 func (h *Host) stageSources(step *Step, user specs.User, list []specs.Mount) (release func() error, err error) {
 	stage := staging{dir: filepath.Join(h.dir, "sources", step.ID)}
 	if !h.rootless && !hasUserNamespace(&step.Security) {
@@ -50,15 +49,15 @@ func (h *Host) stageSources(step *Step, user specs.User, list []specs.Mount) (re
 	return stage.release, nil
 }
 
-// staging is where the sources of one step's mounts are mounted.
+// staging holds the sources of one step's mounts while they are mounted.
 type staging struct {
 	dir   string
 	paths []string
-	user  *specs.User // who gets mounts that are Owned; nil: nobody can
+	user  *specs.User // owner of mounts that are Owned; nil: not supported
 	warn  func(line string)
 }
 
-// source returns the path by which the runtime is to mount the source of m.
+// source returns the path from which the runtime should mount the source of m.
 func (s *staging) source(step *Step, m Mount) (string, error) {
 	source := step.at(m.Source)
 	if m.Owned && s.user != nil && s.user.UID != 0 {
@@ -112,7 +111,7 @@ func (s *staging) owned(source beneath.Path, m Mount) (string, error) {
 	return target, beneath.Mount(file, target)
 }
 
-// exchanged maps two ids to each other, and all others to themselves.
+// exchanged swaps two ids, and maps all others to themselves.
 func exchanged(a, b uint32) []IDMap {
 	a, b = min(a, b), max(a, b)
 	if a == b {
@@ -132,7 +131,7 @@ func exchanged(a, b uint32) []IDMap {
 	return maps
 }
 
-// mount mounts an open file or directory in a place of its own.
+// mount mounts an open file or directory at a new place.
 func (s *staging) mount(file *os.File) (string, error) {
 	target, err := s.place(file)
 	if err != nil {
@@ -141,10 +140,9 @@ func (s *staging) mount(file *os.File) (string, error) {
 	return target, beneath.Mount(file, target)
 }
 
-// stageLayers mounts the layers that are directories of the host in which steps
-// write, such as those of an image rootfs:DIR in the workspace, and returns all
-// layers. A step that has run since the image was looked at may have put a link
-// to / there. Layers of the store are nobody's to change.
+// stageLayers mounts the layers that are host directories in which steps write, such as the
+// workspace folder of an image rootfs:DIR, and returns all layers. A step that has run since the
+// image was checked may have put a link to / there. Nobody can change layers of the store.
 func (h *Host) stageLayers(step *Step) (layers []string, release func() error, err error) {
 	stage := staging{dir: filepath.Join(h.dir, "sources", step.ID+"-layers")}
 	store := filepath.Dir(filepath.Dir(h.dir)) + "/"
@@ -165,13 +163,13 @@ func (h *Host) stageLayers(step *Step) (layers []string, release func() error, e
 	return layers, stage.release, nil
 }
 
-// at is a path of the host that the step names, beneath the directories that it
-// must not lead out of.
+// at returns a path of the host that the step names, beneath the directories that it must not lead
+// out of.
 func (s *Step) at(path string) beneath.Path {
 	return beneath.At(path, append([]string{s.Workspace}, s.Roots...)...)
 }
 
-// place makes an empty file or directory to mount at.
+// place creates an empty file or directory as a mount point.
 func (s *staging) place(file *os.File) (string, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return "", err
@@ -192,8 +190,8 @@ func (s *staging) place(file *os.File) (string, error) {
 	return target, err
 }
 
-// release unmounts what was mounted and removes the places, one by one: where
-// an unmount failed, nothing of the workspace may be removed.
+// release unmounts the mounts and removes their mount points one by one: where unmounting failed,
+// nothing of the workspace may be deleted.
 func (s *staging) release() error {
 	var failed []error
 	for _, path := range s.paths {

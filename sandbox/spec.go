@@ -11,8 +11,8 @@ import (
 // DefaultPath is the PATH of a step when neither it nor its image has one.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// newSpec builds the OCI runtime spec of a step from its parts, each of which
-// owns one subject. files are the mounts of stepexec's own files.
+// newSpec builds the OCI runtime spec of a step from its parts, each of which covers one subject.
+// files are the mounts of stepexec's own files.
 func (h *Host) newSpec(step *Step, rootfs string, who *user.ExecUser, files []specs.Mount) (*specs.Spec, error) {
 	argv, err := step.command()
 	if err != nil {
@@ -27,7 +27,7 @@ func (h *Host) newSpec(step *Step, rootfs string, who *user.ExecUser, files []sp
 		return nil, err
 	}
 	spec := &specs.Spec{
-		Version:  "1.0.2", // what runc 1.1, the oldest runtime still in use, accepts
+		Version:  "1.0.2", // accepted by runc 1.1, the oldest runtime still in use
 		Root:     &specs.Root{Path: rootfs},
 		Hostname: ownHostname(step, name),
 		Process: &specs.Process{
@@ -65,8 +65,8 @@ func workingDirectory(step *Step) string {
 	return "/"
 }
 
-// environment lays the step's variables over the image's; PATH, HOME and
-// HOSTNAME are filled in where neither sets them.
+// environment adds the step's variables to the image's. PATH, HOME and HOSTNAME are filled in where
+// neither sets them.
 func environment(step *Step, home, hostname string) []string {
 	env := []string{"PATH=" + DefaultPath, "HOSTNAME=" + hostname, "HOME=" + home}
 	at := map[string]int{"PATH": 0, "HOSTNAME": 1, "HOME": 2}

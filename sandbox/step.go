@@ -12,13 +12,13 @@ import (
 
 // Networks a step can have.
 const (
-	NetworkHost    = "host"    // the host's own network, no namespace
-	NetworkNone    = "none"    // a namespace of its own with nothing but loopback
+	NetworkHost    = "host"    // the host's own network, without a namespace
+	NetworkNone    = "none"    // a namespace of its own with only loopback
 	NetworkPrivate = "private" // a namespace of its own, with an address on the run's bridge
 )
 
-// Step is all that a sandbox needs to know about a step. Everything in it is
-// resolved: no variables, no relative paths.
+// Step is everything that a sandbox needs to know about a step. All values are resolved: no
+// variables, no relative paths.
 type Step struct {
 	ID        string              // unique within the Host, made of [a-zA-Z0-9_.-]
 	Image     string              // the image as the user wrote it, for messages
@@ -27,28 +27,28 @@ type Step struct {
 
 	Script     []byte   // run as Shell FILE; nil: run Entrypoint and Args
 	Shell      []string // the command in front of the script's path
-	Entrypoint []string // nil: the image's; set, the image's Cmd does not apply either
+	Entrypoint []string // nil: the image's; if set, the image's Cmd does not apply either
 	Args       []string // nil: the image's Cmd
 
-	Env            []string // K=V, on top of the image's
+	Env            []string // K=V, added to the image's
 	Secrets        []Secret `json:"-"` // files below /run/secrets
 	Mounts         []Mount
-	Roots          []string // host directories that no mount source below them may lead out of, by links; Workspace is always one
+	Roots          []string // host directories out of which the links of a mount source below them must not lead; always includes Workspace
 	Upper          string   // what an earlier container has written and this one goes on from, see Sandbox.LeaveRoot; it stays; "": nothing
-	Instead        []string // run in place of its command, which can be a script all the same; nil: that
+	Instead        []string // program to run in place of the command, even of a script; nil: the command
 	Workspace      string   // the host's directory that the steps share and write to; "": none
-	WorkspaceBelow string   // of a Workspace that OwnWorkspace has made: the folder that it began as
+	WorkspaceBelow string   // for a Workspace from OwnWorkspace: the folder that it started as
 	SafeDirectory  bool     // whether git works in folders of any owner, see withSafeDirectory
 	Directory      string   // absolute; "": the image's working directory; made when missing
 	User           string   // name, uid, name:group, uid:gid; "": the image's
 	Network        string   // NetworkHost, NetworkNone or NetworkPrivate; "": NetworkHost
 	Aliases        []string // names that lead to it on a private network, its own first
-	Peers          []Peer   // services and detached steps of the run, which it reaches by name
+	Peers          []Peer   // services and detached steps of the run that it reaches by name
 
 	Egress  egress.Rules          // of a private network
-	Refused func(network.Refusal) `json:"-"` // is told what Egress refuses; nil: nobody
+	Refused func(network.Refusal) `json:"-"` // receives the connections that Egress refuses; nil: nobody
 
-	WorkspaceOwner *Owner // who gets the files of root in Workspace once the step has ended; nil: they stay root's
+	WorkspaceOwner *Owner // new owner of root's files in Workspace once the step has ended; nil: they stay root's
 
 	Names    Names
 	Limits   Limits
@@ -62,7 +62,7 @@ type Step struct {
 // Owner is a user and a group of the host.
 type Owner struct{ UID, GID uint32 }
 
-// A step's container is described by the types of package container.
+// The types of package container describe a step's container.
 type (
 	Names       = container.Names
 	HostAddress = container.HostAddress
@@ -76,21 +76,20 @@ type (
 	Mount       = container.Mount
 )
 
-// Peer is a container of the run that has its names for all of the run.
+// Peer is a container of the run whose names are known throughout the run.
 type Peer struct {
 	Names   []string // its own first
-	Network string   // as that of a Step
+	Network string   // as in Step
 }
 
-// Secret is a file that only the step's user can read and that is never
-// written to a disk.
+// Secret is a file that only the step's user can read and that is never written to a disk.
 type Secret struct {
 	Path  string // absolute, below /run/secrets
 	Value []byte
 }
 
-// program is an entrypoint, which is none when all of it is an empty string: docker takes
-// ENTRYPOINT [""] so, and images use it to take away the entrypoint of their base.
+// program returns the entrypoint, or none if it consists of empty strings: docker treats ENTRYPOINT
+// [""] like that, and images use it to remove the entrypoint of their base.
 func program(entrypoint []string) []string {
 	if len(entrypoint) == 1 && entrypoint[0] == "" {
 		return nil
@@ -98,8 +97,8 @@ func program(entrypoint []string) []string {
 	return entrypoint
 }
 
-// command says what the container's init process runs. It is an error when
-// neither the step nor the image names a command.
+// command returns the command of the container's init process. It returns an error when neither the
+// step nor the image names a command.
 func (s *Step) command() ([]string, error) {
 	var argv []string
 	switch {

@@ -14,22 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stopping says how a step is ended when its context is.
+// Stopping says how a step is stopped when its context ends.
 type Stopping struct {
-	Grace time.Duration   // from the stop signal to the kill
-	Now   <-chan struct{} // closed: kill at once, without the rest of the grace
+	Grace time.Duration   // between the stop signal and SIGKILL
+	Now   <-chan struct{} // closed to kill at once, without the rest of the grace
 }
 
-// stop sends the stop signal. The returned channel is closed once there is
-// nothing more to wait for before the kill; it is nil when the step may use
-// the whole of its grace.
+// stop sends the stop signal. The returned channel is closed once there is nothing more to wait for
+// before the kill; it is nil when the step may use the whole grace.
 //
-// The command is process 1 of its namespace. The kernel keeps signals from
-// process 1 that it has no handler for, which would end any other process: a
-// shell that waits for its child, or a plain sleep, would sit out the grace. So
-// such a deaf command's other processes get the signal, and when they have
-// ended the command is killed. A script's processes get it in any case, as
-// from a terminal's Ctrl-C.
+// The command is process 1 of its namespace. The kernel withholds from process 1 signals that it
+// has no handler for, which would end any other process: a shell that waits for its child, or a
+// plain sleep, would sit out the grace. So the other processes of such a deaf command get the
+// signal, and when they have ended the command is killed. A script's processes get the signal in
+// any case, as with a terminal's Ctrl-C.
 func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 	sig := stopSignal(cmp.Or(s.step.Advanced.StopSignal, s.step.Config.StopSignal))
 	deaf, err := isDeaf(s.init.Pid, sig)
@@ -42,7 +40,7 @@ func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 		return nil, err
 	}
 	ended := make(chan struct{})
-	go func() { // it ends with the processes, at the latest when the kill ends them all
+	go func() { // ends with the processes, at the latest when the kill ends them all
 		defer close(ended)
 		for _, pidfd := range others {
 			awaitEnd(pidfd)
@@ -52,8 +50,8 @@ func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 	return ended, err
 }
 
-// isDeaf reports whether a process neither handles nor ignores a signal, as
-// proc_pid_status(5) says. A process that has ended is not.
+// isDeaf reports whether a process neither handles nor ignores a signal, according to
+// proc_pid_status(5). It returns false for a process that has ended.
 func isDeaf(pid int, sig unix.Signal) (bool, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -78,12 +76,12 @@ func isDeaf(pid int, sig unix.Signal) (bool, error) {
 	return true, nil
 }
 
-// heldAtOnce is how many processes of a step are held by descriptors: a step
+// heldAtOnce is the number of processes of a step that are held by descriptors at a time: a step
 // may have thousands, and other steps need descriptors too.
 const heldAtOnce = 256
 
-// signalAll sends sig to every process of the step. It returns pidfds of all
-// but process 1, or, when there are too many to be held, all is false.
+// signalAll sends sig to every process of the step. It returns pidfds of all except process 1; when
+// there are too many to hold, all is false.
 func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error) {
 	pids, err := s.pids()
 	if err != nil {
@@ -92,17 +90,16 @@ func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error)
 	all = len(pids) <= heldAtOnce
 	var failed []error
 	for some := range slices.Chunk(slices.Collect(maps.Keys(pids)), heldAtOnce) {
-		closeFDs(others) // there is one round, unless there are too many
+		closeFDs(others) // there is a single round, unless there are too many
 		others, err = s.signalSome(some, sig)
 		failed = append(failed, err)
 	}
 	return others, all, errors.Join(failed...)
 }
 
-// signalSome sends sig to processes of the step and returns pidfds of all but
-// process 1. A pid is used only after a descriptor holds it and it is seen in
-// the group again: between the two reads it could have passed on to a process
-// of the host.
+// signalSome sends sig to processes of the step and returns pidfds of all except process 1. It uses
+// a pid only after a descriptor holds the process and the process has been seen in the group again:
+// between the two reads the pid could have passed to a process of the host.
 func (s *Sandbox) signalSome(some []int, sig unix.Signal) (others []int, err error) {
 	held := map[int]int{}
 	for _, pid := range some {
@@ -143,8 +140,8 @@ func awaitEnd(pidfd int) {
 	}
 }
 
-// stopSignal reads an image's StopSignal: a name with or without SIG, or a
-// number. SIGTERM is the default, also for what is no signal.
+// stopSignal parses an image's StopSignal: a name with or without SIG, or a number. The default,
+// also for anything invalid, is SIGTERM.
 func stopSignal(name string) unix.Signal {
 	name = strings.ToUpper(name)
 	if number, err := strconv.Atoi(name); err == nil && number > 0 && number < 65 {

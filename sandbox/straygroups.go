@@ -13,23 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// strayAge is how old a group without processes has to be before it counts as
-// left behind. The group of a container that is just being made is empty for
-// some milliseconds.
+// strayAge is the age at which a group without processes counts as left behind. The group of a
+// container that is being created is empty for some milliseconds.
 const strayAge = time.Hour
 
 var runGroupName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^stepexec-([a-z2-7]{10})-`) })
 
-// removeStrayGroups removes the cgroups of runs that are over, of whatever state
-// root: their own runs could not, because the runtime was killed and they too, or
-// because they were stepexecs that did not look. It removes groups that have no
-// process only, and none of a run that lives. It looks for them below every
-// group, because a run that is over no longer says which ones it used.
+// removeStrayGroups removes the cgroups of runs that have ended, of any state root. Their own runs
+// may have failed to do so because they and the runtime were killed, or were run by a stepexec that
+// did not look for them. It removes only groups without processes, and none of a live run. It
+// searches below every group, because a run that has ended no longer says which groups it used.
 func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
 	lives := map[string]bool{}
 	var failed []error
 	for _, tree := range trees {
-		var made []string // by stepexec, above those of steps
+		var made []string // groups that stepexec created above those of steps
 		err := filepath.WalkDir(tree.mountpoint, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || !entry.IsDir() || path == tree.mountpoint {
 				return ignoreGone(err)
@@ -50,7 +48,7 @@ func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
 			return fs.SkipDir
 		})
 		failed = append(failed, err)
-		for i := len(made) - 1; i >= 0; i-- { // those below come later
+		for i := len(made) - 1; i >= 0; i-- { // reverse order, because lower groups come later
 			if isStray(made[i], now) {
 				failed = append(failed, ignoreForeign(removeCgroup(made[i])))
 			}
@@ -70,7 +68,7 @@ func ignoreForeign(err error) error {
 	return err
 }
 
-// isStray reports whether a group is old, and has no process in it or below it.
+// isStray reports whether a group is old and has no process in it or below it.
 func isStray(group string, now time.Time) bool {
 	info, err := os.Stat(group)
 	if err != nil || now.Sub(info.ModTime()) < strayAge {
@@ -88,9 +86,8 @@ func isStray(group string, now time.Time) bool {
 	return err == nil && empty
 }
 
-// runLives reports whether a run lives, or its leftovers still wait to be cleared
-// away. A run of another state root is known by its guard, which has the run's
-// folder among its arguments.
+// runLives reports whether a run is alive, or its leftovers still wait to be cleared away. A run of
+// another state root is recognised by its guard, which has the run's folder among its arguments.
 func runLives(runs, id string) bool {
 	if _, err := os.Lstat(filepath.Join(runs, id)); err == nil {
 		return true

@@ -13,8 +13,8 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// sysctls are the kernel's settings in the namespaces of a step: those that a
-// network of its own begins with, then those that it asks for.
+// sysctls returns the kernel settings in the namespaces of a step: the initial ones of its own
+// network, then those that it asks for.
 func (h *Host) sysctls(step *Step) (map[string]string, error) {
 	all := map[string]string{}
 	ownNetwork := h.hasOwnNetwork(step)
@@ -30,8 +30,8 @@ func (h *Host) sysctls(step *Step) (map[string]string, error) {
 	return all, nil
 }
 
-// checkSysctl takes settings that the kernel keeps for each namespace, and of
-// namespaces that are the step's own. All others are the host's.
+// checkSysctl accepts settings that the kernel keeps for each namespace, if the namespace is the
+// step's own. All others are the host's.
 func checkSysctl(name string, ownNetwork, ownIPC bool) error {
 	switch {
 	case strings.ContainsAny(name, "/\x00") || strings.Contains(name, ".."):
@@ -55,8 +55,8 @@ func isIPCSysctl(name string) bool {
 		slices.Contains([]string{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"}, name)
 }
 
-// lastGroup is the highest id of the groups that a step's user namespace has
-// without a gap: the kernel takes no other for ping_group_range.
+// lastGroup returns the highest group id up to which a step's user namespace has all ids: the
+// kernel accepts no other range for ping_group_range.
 func (h *Host) lastGroup(step *Step) int64 {
 	if maps := step.Security.GIDMap; len(maps) > 0 {
 		last := int64(0)

@@ -16,39 +16,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The size that a terminal has until Resize, in characters: that of a VT100.
+// The size of a terminal until Resize, in characters: that of a VT100.
 const (
 	terminalWidth  = 80
 	terminalHeight = 24
 )
 
-// terminalDrain bounds how long a terminal is read after its step's end. All
-// processes of the step are dead by then; only one that was given the terminal
-// by other ways than its birth could still write to it.
+// terminalDrain bounds how long a terminal is read after its step's end. All processes of the step
+// are dead by then; only a process that received the terminal from another one could still write to
+// it.
 const terminalDrain = 5 * time.Second
 
-// Terminal is the terminal of a step: the step has the one side of a
-// pseudo-terminal (pty(7)) as its three streams, and Terminal the other.
+// Terminal is the terminal of a step: the step has one side of a pseudo-terminal (pty(7)) as its
+// three streams, and Terminal has the other.
 //
 //	Step.Stdin ──▶ master ──▶ step
 //	Step.Stdout ◀── master ◀── step
 //
-// The user's own terminal is never handed in: a step could type into the
-// user's shell by it (TIOCSTI, CVE-2016-7545).
+// The user's own terminal is never passed in: a step could use it to type into the user's shell
+// (TIOCSTI, CVE-2016-7545).
 type Terminal struct {
 	control console.Console // the master, for its settings
 	master  *os.File        // the master again, for bytes
 	held    sync.Mutex      // guards slave
 	slave   *os.File        // the step's side, held so that the master has no end before end; then nil
 	ended   chan struct{}   // closed by end
-	in, out *os.File        // of the step; in is nil without input
+	in, out *os.File        // files of the step; in is nil without input
 	copying sync.WaitGroup
-	hangUp  func() error // close master and control
-	err     error        // of copying out, once that is done
+	hangUp  func() error // closes master and control
+	err     error        // error of copying out, once that has ended
 }
 
-// withTerminal asks the runtime for a terminal. Programs look at TERM; xterm
-// is what docker says, and known to every image that knows terminals at all.
+// withTerminal asks the runtime for a terminal. Programs read TERM; docker uses xterm, and every
+// image with a terminal database knows it.
 func withTerminal(process *specs.Process) {
 	process.Terminal = true
 	if !slices.ContainsFunc(process.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
@@ -56,10 +56,10 @@ func withTerminal(process *specs.Process) {
 	}
 }
 
-// receive takes the master from a runtime that has made the container, and
-// begins to copy what it shows. It does not outlast ctx.
+// receive takes the master from a runtime that has created the container, and begins to copy its
+// output. It returns when ctx ends.
 func (s *consoleSocket) receive(ctx context.Context, step *Step) (*Terminal, error) {
-	stop := context.AfterFunc(ctx, func() { _ = s.Socket.Close() }) // Close is called again, and says it then
+	stop := context.AfterFunc(ctx, func() { _ = s.Socket.Close() }) // Close is called again and returns the error then
 	defer stop()
 	control, err := s.ReceiveMaster()
 	if err != nil {
@@ -94,8 +94,8 @@ func (t *Terminal) open(step *Step) (err error) {
 	return err
 }
 
-// openSlave opens the other side of a master without a path, which would be
-// one of the container's (TIOCGPTPEER, ioctl_tty(2)).
+// openSlave opens the other side of a master without using a path, which would be resolved in the
+// container (TIOCGPTPEER, ioctl_tty(2)).
 func openSlave(master uintptr) (*os.File, error) {
 	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, master, unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if errno != 0 {
@@ -104,8 +104,7 @@ func openSlave(master uintptr) (*os.File, error) {
 	return os.NewFile(fd, "terminal"), nil
 }
 
-// pollable returns a copy of a descriptor on which Close and deadlines end a
-// Read or Write that waits.
+// pollable returns a copy of a descriptor on which Close and deadlines end a waiting Read or Write.
 func pollable(fd uintptr) (*os.File, error) {
 	dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -117,8 +116,8 @@ func pollable(fd uintptr) (*os.File, error) {
 	return os.NewFile(uintptr(dup), "terminal"), nil
 }
 
-// Resize tells the step how many characters its terminal shows; its processes
-// in the foreground get SIGWINCH.
+// Resize sets the size of the step's terminal in characters; the step's foreground processes get
+// SIGWINCH.
 func (t *Terminal) Resize(width, height uint16) error {
 	if err := t.control.Resize(console.WinSize{Width: width, Height: height}); err != nil {
 		return fmt.Errorf("resize the step's terminal: %w", err)
@@ -129,14 +128,13 @@ func (t *Terminal) Resize(width, height uint16) error {
 // begin begins to type the input, once the step runs.
 func (t *Terminal) begin() { t.copying.Go(t.copyIn) }
 
-// copyOut ends when all sides of the step are closed, or by close. When nobody
-// reads what it writes any more the step is told by SIGHUP, as by a terminal
-// that is closed.
+// copyOut ends when all sides of the step are closed, or on close. When nobody reads the output any
+// more, the step gets SIGHUP, as from a terminal that is closed.
 func (t *Terminal) copyOut() {
-	defer func() { t.err = errors.Join(t.err, t.out.Close()) }() // whoever reads it is at its end then
+	defer func() { t.err = errors.Join(t.err, t.out.Close()) }() // whoever reads it then sees the end
 	_, err := io.Copy(t.out, t.master)
 	switch {
-	case errors.Is(err, unix.EIO): // pty(7): no side of the step is open
+	case errors.Is(err, unix.EIO): // pty(7): the step has no side open
 	case errors.Is(err, unix.EPIPE):
 		t.err = t.hangUp()
 	case !isGivenUp(err):
@@ -162,14 +160,14 @@ func isGivenUp(err error) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
 }
 
-// end lets the copying of the output come to its end, once all processes of
-// the step are dead. What is still being typed would wait for ever: Linux says
-// EAGAIN to who writes to a full terminal that nobody has open any more.
+// end lets the copying of the output finish, once all processes of the step are dead. Input that is
+// still being typed would wait forever: Linux returns EAGAIN for a full terminal that nobody has
+// open any more.
 func (t *Terminal) end() error {
 	if t == nil {
 		return nil
 	}
-	_ = t.master.SetWriteDeadline(time.Now()) // an error says that it is closed already
+	_ = t.master.SetWriteDeadline(time.Now()) // an error means that it is already closed
 	t.held.Lock()
 	defer t.held.Unlock()
 	if t.slave == nil {
@@ -181,8 +179,8 @@ func (t *Terminal) end() error {
 	return err
 }
 
-// close waits until all output is copied, and releases the terminal. The step
-// must be dead. On nil it does nothing.
+// close waits until all output is copied, and releases the terminal. The step must be dead. It does
+// nothing on nil.
 func (t *Terminal) close() error {
 	if t == nil {
 		return nil
@@ -190,7 +188,7 @@ func (t *Terminal) close() error {
 	err := t.end()
 	soon := time.Now().Add(terminalDrain)
 	for _, file := range []*os.File{t.out, t.master} {
-		_ = file.SetDeadline(soon) // an error says that it is closed already, or is of a kind that never waits
+		_ = file.SetDeadline(soon) // an error means that it is already closed, or is a file that never blocks
 	}
 	if t.in != nil {
 		err = errors.Join(err, t.in.Close())
@@ -199,7 +197,7 @@ func (t *Terminal) close() error {
 	return errors.Join(err, t.err, t.hangUp())
 }
 
-// release undoes a part of open.
+// release undoes a partial receive.
 func (t *Terminal) release() error {
 	failed := []error{t.control.Close()}
 	for _, file := range []*os.File{t.slave, t.master, t.out, t.in} {

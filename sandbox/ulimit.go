@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ulimitNames are the resources of setrlimit(2), as ulimit options of other
-// tools call them.
+// ulimitNames maps the names that other tools use for ulimits to the resources of setrlimit(2).
 func ulimitNames() map[string]int {
 	return map[string]int{
 		"as": unix.RLIMIT_AS, "core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA,
@@ -25,7 +24,7 @@ func ulimitNames() map[string]int {
 	}
 }
 
-// rlimits turns a step's ulimits into the OCI spec's.
+// rlimits converts a step's ulimits to the OCI spec's.
 func (h *Host) rlimits(ulimits []Ulimit) ([]specs.POSIXRlimit, error) {
 	var all []specs.POSIXRlimit
 	var failed []error
@@ -69,7 +68,7 @@ func (h *Host) rlimit(u Ulimit) (specs.POSIXRlimit, error) {
 	return specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Soft: soft, Hard: hard}, err
 }
 
-// belowKernels checks what no capability lifts: files per process.
+// belowKernels checks the limit that no capability lifts: files per process.
 func belowKernels(files uint64) error {
 	const name = "/proc/sys/fs/nr_open"
 	text, err := os.ReadFile(name)

@@ -13,41 +13,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Usage is what a step has used up to the end of its main process. The
-// runtime's part, which starts in the step's cgroup, is in it: some 20 ms of
-// CPU time, 3 MiB of memory and 5 threads. 0 is also what the kernel does not
-// tell.
+// Usage is what a step has used up to the end of its main process. It includes the runtime, which
+// starts in the step's cgroup: about 20 ms of CPU time, 3 MiB of memory and 5 threads. 0 also means
+// that the kernel does not report a value.
 type Usage struct {
-	User, System time.Duration // CPU time, of all processes
-	Throttled    time.Duration // for which the limit of CPUs kept threads waiting, summed over CPUs
-	PeakMemory   int64         // bytes, with the page cache; without a memory controller, of the largest process alone
+	User, System time.Duration // CPU time of all processes
+	Throttled    time.Duration // time for which the CPU limit kept threads waiting, summed over CPUs
+	PeakMemory   int64         // bytes, including the page cache; without a memory controller, of the largest process alone
 	BytesRead    int64         // from disks
-	BytesWritten int64         // to disks, also what the kernel has yet to write there
-	PeakPids     int64         // processes and threads at the same time; Linux 6.6 and newer
-	OOMKills     int64         // processes that the kernel killed for want of memory
+	BytesWritten int64         // to disks, including data that the kernel has yet to write
+	PeakPids     int64         // processes and threads at the same time; needs Linux 6.6
+	OOMKills     int64         // processes that the kernel killed for lack of memory
 }
 
-// usageOf is what the kernel tells the parent of a process: the usage of the
-// process and of all descendants that were waited for (getrusage(2)).
+// usageOf returns what the kernel reports to the parent of a process: the usage of the process and
+// of all descendants that were waited for (getrusage(2)).
 func usageOf(state *os.ProcessState) Usage {
 	usage := Usage{User: state.UserTime(), System: state.SystemTime()}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
-		const block = 512 // bytes; fixed, whatever the disk's are
+		const block = 512 // bytes; fixed, whatever the disk's block size
 		usage.PeakMemory = int64(r.Maxrss) << 10
 		usage.BytesRead, usage.BytesWritten = int64(r.Inblock)*block, int64(r.Oublock)*block
 	}
 	return usage
 }
 
-// addUsage puts the group's own figures in the place of the main process's.
-// It must come before the group is removed.
+// addUsage replaces the main process's figures with the group's own. It must be called before the
+// group is removed.
 //
-// Reads and writes are the larger of both: the groups of v1 do not count what
-// is written back later, and the process does not count children that nobody
-// waited for.
+// Reads and writes are the larger of both: v1 groups do not count data that is written back later,
+// and the process does not count children that nobody waited for.
 func (c cgroup) addUsage(u *Usage) error {
 	r := &counters{}
-	if cpu := r.keyed(in(c.unified, "cpu.stat")); cpu != nil { // on a hybrid machine too, and finer than v1's
+	if cpu := r.keyed(in(c.unified, "cpu.stat")); cpu != nil { // on a hybrid machine too, and more precise than v1's
 		u.User, u.System = microseconds(cpu["user_usec"]), microseconds(cpu["system_usec"])
 	} else if cpu := r.keyed(in(c.v1["cpuacct"], "cpuacct.stat")); cpu != nil {
 		u.User, u.System = ticks(cpu["user"]), ticks(cpu["system"])
@@ -67,7 +65,7 @@ func (c cgroup) addUsage(u *Usage) error {
 	return nil
 }
 
-// file is the path of a controller's file, which v1 and v2 call differently.
+// file returns the path of a controller's file, whose name differs between v1 and v2.
 func (c cgroup) file(controller, v1, v2 string) string {
 	if dir, ok := c.v1[controller]; ok {
 		return in(dir, v1)
@@ -84,12 +82,12 @@ func in(dir, name string) string {
 
 func microseconds(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
 
-// ticks are of USER_HZ, which is 100 in the kernel's interfaces.
+// ticks converts units of USER_HZ, which is 100 in the kernel's interfaces.
 func ticks(n int64) time.Duration { return time.Duration(n) * (time.Second / 100) }
 
-// counters reads the files of a cgroup and keeps the first error. What the
-// kernel does not have (an old one, a controller that is not enabled, a group
-// that systemd has already removed) reads as nothing.
+// counters reads the files of a cgroup and keeps the first error. Files that do not exist (an old
+// kernel, a controller that is not enabled, a group that systemd has already removed) read as
+// empty.
 type counters struct{ err error }
 
 func (r *counters) text(path string) string {
@@ -112,7 +110,7 @@ func (r *counters) parse(path, digits string) int64 {
 	return n
 }
 
-// number reads a file that holds one number; "max" is no limit, 0.
+// number reads a file with one number; "max", which means no limit, reads as 0.
 func (r *counters) number(path string) int64 {
 	text := strings.TrimSpace(r.text(path))
 	if text == "" || text == "max" {
@@ -137,8 +135,8 @@ func (r *counters) keyed(path string) map[string]int64 {
 	return all
 }
 
-// transferred adds up lines of all disks: "8:0 Read 4096" in v1, "8:0
-// rbytes=4096 wbytes=0 rios=1 wios=0" in v2.
+// transferred adds up the lines of all disks: "8:0 Read 4096" in v1, "8:0 rbytes=4096 wbytes=0
+// rios=1 wios=0" in v2.
 func (r *counters) transferred(path string) (read, written int64) {
 	for line := range strings.Lines(r.text(path)) {
 		fields := strings.Fields(line)

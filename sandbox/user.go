@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxUserFile bounds what is read of an image's passwd and group files: a
-// hostile image could otherwise fill the memory (CVE-2026-47262).
+// maxUserFile bounds the bytes read of an image's passwd and group files: a hostile image could
+// otherwise fill the memory (CVE-2026-47262).
 const maxUserFile = 10 << 20
 
-// lookupUser finds a step's user in its image: uid, gid, supplementary groups
-// and home. The host's own users are never asked.
+// lookupUser finds a step's user in its image: uid, gid, supplementary groups and home. It never
+// looks at the host's own users.
 func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
 	passwd, err := readInRootfs(rootfs, "etc/passwd")
 	if err != nil {
@@ -39,8 +39,8 @@ func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
 	case err != nil:
 		return nil, err
 	}
-	// An entry of the image's passwd file may carry a number that wraps around
-	// to 0, that is to root, when it becomes a uid (CVE-2024-40635).
+	// An entry of the image's passwd file may have a number that wraps around to 0, which is root,
+	// when it becomes a uid (CVE-2024-40635).
 	for _, id := range append([]int{found.Uid, found.Gid}, found.Sgids...) {
 		if id < 0 || id > math.MaxInt32 {
 			return nil, fmt.Errorf("id %d is out of range", id)
@@ -52,8 +52,7 @@ func lookupUser(rootfs, spec string) (*user.ExecUser, error) {
 	return found, nil
 }
 
-// addGroups adds supplementary groups to a step's user: names of the image's groups, or
-// numbers.
+// addGroups adds supplementary groups to a step's user, by name in the image or by number.
 func addGroups(who *user.ExecUser, rootfs string, groups []string) error {
 	if len(groups) == 0 {
 		return nil
@@ -75,9 +74,8 @@ func addGroups(who *user.ExecUser, rootfs string, groups []string) error {
 	return nil
 }
 
-// wellFormed leaves out the lines of a passwd or group file whose numbers are
-// none: the parser reads a missing or misspelt uid as 0, and a step that was to
-// run as a user would run as root.
+// wellFormed removes the lines of a passwd or group file with malformed numbers: the parser reads a
+// missing or misspelt uid as 0, and a step meant to run as a user would run as root.
 func wellFormed(file []byte, numbers ...int) []byte {
 	var kept []byte
 	for line := range bytes.Lines(file) {
@@ -93,10 +91,9 @@ func wellFormed(file []byte, numbers ...int) []byte {
 	return kept
 }
 
-// readInRootfs reads a small file of an image, or nothing when there is none.
-// Links are followed inside the image only: `etc/passwd -> /host/etc/passwd`
-// must not read the host's file. Nothing but a regular file is so much as
-// opened: a FIFO would hang, and opening a device does things, such as starting
+// readInRootfs reads a small file of an image, or nothing when there is none. It follows links only
+// inside the image: `etc/passwd -> /host/etc/passwd` must not read the host's file. It opens only
+// regular files: a FIFO would hang, and merely opening a device can have effects, such as starting
 // the host's watchdog.
 func readInRootfs(rootfs, name string) ([]byte, error) {
 	place, err := openInRootfs(rootfs, name, unix.O_PATH)
@@ -114,7 +111,7 @@ func readInRootfs(rootfs, name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("/%s is not a regular file", name)
 	}
-	file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd())) // the file that was looked at, by no name
+	file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd())) // opens the file that was checked, without its name
 	if err != nil {
 		return nil, fmt.Errorf("open /%s: %w", name, err)
 	}

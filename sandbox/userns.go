@@ -17,14 +17,14 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// errMapped is the answer to a user namespace within that of a user without root.
+// errMapped says that a user without root cannot create a further user namespace.
 var errMapped = errors.New("uidmap and gidmap: not possible without root: the whole run is in a user namespace already, and there the layers of images cannot be given to other ids (leave them out, or run stepexec as root)")
 
-// hasUserNamespace tells whether a step has a user namespace of its own.
+// hasUserNamespace reports whether a step has its own user namespace.
 func hasUserNamespace(s *Security) bool { return len(s.UIDMap) > 0 || len(s.GIDMap) > 0 }
 
-// checkIDs refuses what a step cannot have in its user namespace, or in that of
-// a user without root.
+// checkIDs refuses ids that a step cannot have in its user namespace, or in that of a user without
+// root.
 func (h *Host) checkIDs(step *Step) error {
 	s := &step.Security
 	if !hasUserNamespace(s) {
@@ -41,8 +41,8 @@ func (h *Host) checkIDs(step *Step) error {
 	return checkOwner(step.WorkspaceOwner)
 }
 
-// checkOwner refuses to give files of the workspace to a user of the host who
-// is not there for a user without root.
+// checkOwner refuses to give files of the workspace to a user of the host whose id does not exist
+// in the namespace of a user without root.
 func checkOwner(owner *Owner) error {
 	if self, ok := rootless.Inside(); ok && owner != nil && int(owner.UID) != self {
 		return fmt.Errorf("workspace_owner %d: without root what a step's root makes belongs to you, user %d, and can be given to nobody else (leave it out)", owner.UID, self)
@@ -50,8 +50,7 @@ func checkOwner(owner *Owner) error {
 	return nil
 }
 
-// hostID is the id on the host of one in a container. Without maps it is the
-// same.
+// hostID returns the id on the host of an id in a container. Without maps they are the same.
 func hostID(maps []IDMap, id uint32) (uint32, bool) {
 	if len(maps) == 0 {
 		return id, true
@@ -64,7 +63,7 @@ func hostID(maps []IDMap, id uint32) (uint32, bool) {
 	return 0, false
 }
 
-// hostOwner returns the IDs that a user and a group of a step have on the host.
+// hostOwner returns the ids on the host of a step's user and group.
 func hostOwner(s *Security, uid, gid int) (hostUID, hostGID int, err error) {
 	mappedUID, hasUID := hostID(s.UIDMap, uint32(uid))
 	mappedGID, hasGID := hostID(s.GIDMap, uint32(gid))
@@ -74,9 +73,8 @@ func hostOwner(s *Security, uid, gid int) (hostUID, hostGID int, err error) {
 	return int(mappedUID), int(mappedGID), nil
 }
 
-// mapUser puts a step's user namespace into its spec, and what is different in
-// one, be it the step's or that of a user without root, in which all of this
-// runs.
+// mapUser puts a step's user namespace into its spec, and the changes needed in any user namespace,
+// be it the step's or the one of a user without root, in which all of this runs.
 func (h *Host) mapUser(spec *specs.Spec, step *Step) {
 	own := hasUserNamespace(&step.Security)
 	if own {
@@ -87,12 +85,12 @@ func (h *Host) mapUser(spec *specs.Spec, step *Step) {
 	if !own && !h.rootless {
 		return
 	}
-	// Who mounts a new sysfs must own the network namespace that it shows.
+	// Only the owner of the network namespace may mount a sysfs that shows it.
 	if !h.hasOwnNetwork(step) {
 		bindSysfs(spec.Mounts)
 	}
 	keepLockedFlags(spec.Mounts)
-	const terminals = 5 // the group of terminals, by an old custom
+	const terminals = 5 // the customary group of terminals
 	if _, ok := hostID(step.Security.GIDMap, terminals); !ok || h.rootless && !hasGroup(terminals) {
 		dropOption(spec.Mounts, "devpts", fmt.Sprintf("gid=%d", terminals))
 	}
@@ -106,8 +104,8 @@ func specMappings(maps []IDMap) []specs.LinuxIDMapping {
 	return all
 }
 
-// bindSysfs shows the host's /sys in place of a new one. It is read-only all
-// through, also where other file systems are mounted in it.
+// bindSysfs mounts the host's /sys in place of a new one. All of it is read-only, including file
+// systems mounted in it.
 func bindSysfs(mounts []specs.Mount) {
 	for i, m := range mounts {
 		if m.Type != "sysfs" {
@@ -121,13 +119,12 @@ func bindSysfs(mounts []specs.Mount) {
 	}
 }
 
-// keepLockedFlags adds to bind mounts what their sources are mounted with: in a
-// user namespace none of that can be taken off again, and runtimes before runc
-// 1.2 do not think of it.
+// keepLockedFlags adds to bind mounts the flags of their sources: in a user namespace these cannot
+// be removed, and runc before 1.2 does not consider that.
 func keepLockedFlags(mounts []specs.Mount) {
 	for i, m := range mounts {
 		var fs unix.Statfs_t
-		if m.Type != "bind" || unix.Statfs(m.Source, &fs) != nil { // a missing source is made later, or an error then
+		if m.Type != "bind" || unix.Statfs(m.Source, &fs) != nil { // a missing source is created later, or reported as an error then
 			continue
 		}
 		for _, flag := range []struct {
@@ -152,7 +149,7 @@ func dropOption(mounts []specs.Mount, kind, option string) {
 	}
 }
 
-// hasGroup tells whether this process's user namespace has a group.
+// hasGroup reports whether this process's user namespace has a group.
 func hasGroup(gid uint32) bool {
 	text, err := os.ReadFile("/proc/self/gid_map")
 	if err != nil {
@@ -169,8 +166,8 @@ func hasGroup(gid uint32) bool {
 	return false
 }
 
-// mountIDMapped mounts a directory at another place with the ids of a user
-// namespace; see mount_setattr(2).
+// mountIDMapped mounts a directory at another place with the ids of a user namespace; see
+// mount_setattr(2).
 func mountIDMapped(dir, place string, namespace *os.File) error {
 	tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
@@ -187,14 +184,13 @@ func mountIDMapped(dir, place string, namespace *os.File) error {
 	return nil
 }
 
-// mappedRoot is where the root file systems of steps with user namespaces are
-// mounted: RUN/STEP/fs. Their runtimes have to reach them as the container's
-// root, who may not enter the run's own directory. RUN/STEP lets in that
-// user's group alone: an image has setuid programs, which are nobody else's to
-// run on the host.
+// mappedRoot is where the root file systems of steps with user namespaces are mounted: RUN/STEP/fs.
+// Their runtimes must reach them as the container's root, who may not enter the run's own
+// directory. RUN/STEP admits only that user's group: an image has setuid programs, which nobody
+// else may run on the host.
 const mappedRoot = "/run/stepexec/rootfs"
 
-// rootfs is where a step's root file system is mounted; dir is the step's.
+// rootfs returns the mount point of a step's root file system; dir is the step's directory.
 func (h *Host) rootfs(step *Step, dir string) (path string, remove func() error, err error) {
 	if !hasUserNamespace(&step.Security) {
 		return filepath.Join(dir, "rootfs"), func() error { return nil }, nil
@@ -203,7 +199,7 @@ func (h *Host) rootfs(step *Step, dir string) (path string, remove func() error,
 	if err := os.MkdirAll(run, 0o711); err != nil {
 		return "", nil, err
 	}
-	// The umask of whoever made them may have narrowed them.
+	// A umask may have narrowed their modes.
 	for _, parent := range []string{run, mappedRoot, filepath.Dir(mappedRoot)} {
 		if err := os.Chmod(parent, 0o711); err != nil { //nolint:gosec // see mappedRoot
 			return "", nil, err
@@ -221,8 +217,8 @@ func (h *Host) rootfs(step *Step, dir string) (path string, remove func() error,
 	return filepath.Join(place, "fs"), remove, err
 }
 
-// giveStreams lets a step's user open its standard streams by name, such as
-// /dev/stdout: pipes of root's are nobody else's to open.
+// giveStreams lets a step's user open its standard streams by name, such as /dev/stdout: otherwise
+// only root can open pipes of root.
 func giveStreams(step *Step, uid, gid int) error {
 	for _, stream := range []*os.File{step.Stdin, step.Stdout, step.Stderr} {
 		if stream == nil {
@@ -239,11 +235,10 @@ func giveStreams(step *Step, uid, gid int) error {
 	return nil
 }
 
-// newUserNamespace makes a user namespace that has the maps and opens it. A
-// process is needed to make it; it is stopped before it does anything, and
-// killed.
+// newUserNamespace creates a user namespace with the maps and opens it. That takes a process, which
+// is stopped before it does anything, and killed.
 func newUserNamespace(s *Security) (*os.File, error) {
-	runtime.LockOSThread() // whoever traces a process is a thread
+	runtime.LockOSThread() // a tracer is a thread, not a process
 	defer runtime.UnlockOSThread()
 	child := exec.Command("/proc/self/exe")
 	child.SysProcAttr = &syscall.SysProcAttr{
@@ -255,7 +250,7 @@ func newUserNamespace(s *Security) (*os.File, error) {
 	}
 	namespace, err := os.Open(filepath.Join("/proc", fmt.Sprint(child.Process.Pid), "ns/user"))
 	killed := child.Process.Kill()
-	_ = child.Wait() // says that it was killed
+	_ = child.Wait() // always reports that it was killed
 	if err := errors.Join(err, killed); err != nil {
 		return nil, fmt.Errorf("open the user namespace: %w", err)
 	}

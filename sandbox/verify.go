@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// verifyContainer looks at what the runtime has made, before it is started.
+// verifyContainer checks the container that the runtime has created, before it is started.
 func verifyContainer(pid int, spec *specs.Spec) error {
 	if !hasOwnMounts(spec) {
 		return nil
@@ -26,13 +26,11 @@ func verifyContainer(pid int, spec *specs.Spec) error {
 	return verifyMounts(pid, spec)
 }
 
-// verifyMounts looks at a container that has been created and not started: is
-// everything mounted where it was meant to be? A runtime follows links in the
-// image and in the workspace when it mounts, and some versions of each can be
-// led astray by links that change under them: to mount over / or /proc
-// (CVE-2021-30465, CVE-2025-52881), or to mask a path with something else than
-// /dev/null (CVE-2025-31133). What it has done in the end is in the kernel's
-// list, whatever the way.
+// verifyMounts checks in a container that has been created and not started that everything is
+// mounted in its intended place. A runtime follows links in the image and in the workspace when it
+// mounts, and some versions of each can be misled by links that change meanwhile: to mount over /
+// or /proc (CVE-2021-30465, CVE-2025-52881), or to mask a path with something other than /dev/null
+// (CVE-2025-31133). The kernel's list shows the final result, however it came about.
 func verifyMounts(pid int, spec *specs.Spec) error {
 	list, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	if err != nil {
@@ -60,24 +58,24 @@ func verifyMounts(pid int, spec *specs.Spec) error {
 	return verifyMasks(pid, spec.Linux.MaskedPaths)
 }
 
-// hasOwnMounts tells whether a container has a mount namespace made for it.
+// hasOwnMounts reports whether a container has a new mount namespace.
 func hasOwnMounts(spec *specs.Spec) bool {
 	return spec.Linux != nil && slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
 		return n.Type == specs.MountNamespace && n.Path == ""
 	})
 }
 
-// hidesHostCgroups tells whether a mount may lie over another of the same place:
-// with the host's /sys in a user namespace come the host's cgroups, and the
-// container's own are mounted over them.
+// hidesHostCgroups reports whether a mount may lie over another one at the same place: the host's
+// /sys in a user namespace brings the host's cgroups along, and the container's own are mounted
+// over them.
 func hidesHostCgroups(m *mountinfo.Info, spec *specs.Spec) bool {
 	hostSysfs := slices.ContainsFunc(spec.Mounts, func(s specs.Mount) bool { return s.Source == "/sys" && s.Destination == "/sys" })
 	kernels := m.FSType == "cgroup" || m.FSType == "cgroup2" || m.FSType == "tmpfs"
 	return hostSysfs && kernels && (m.Mountpoint == cgroupRoot || strings.HasPrefix(m.Mountpoint, cgroupRoot+"/"))
 }
 
-// isMeant tells whether a mount at or below /proc or /sys is one that the spec
-// has there. None of a user's mounts is.
+// isMeant reports whether a mount at or below /proc or /sys is one that the spec has there. Mounts
+// of users never are.
 func isMeant(m *mountinfo.Info, spec *specs.Spec) bool {
 	if slices.Contains(spec.Linux.MaskedPaths, m.Mountpoint) {
 		return true
@@ -98,15 +96,15 @@ func isMeant(m *mountinfo.Info, spec *specs.Spec) bool {
 	})
 }
 
-// verifyMasks makes sure that what hides a file is /dev/null, and that a
-// directory is not the kernel's any more.
+// verifyMasks makes sure that a masked file is /dev/null, and that a masked directory is no longer
+// the kernel's.
 func verifyMasks(pid int, paths []string) error {
 	root := fmt.Sprintf("/proc/%d/root", pid)
 	for _, path := range paths {
 		var st unix.Stat_t
 		err := unix.Lstat(root+path, &st)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			continue // this kernel has no such file
+			continue // this kernel does not have the file
 		}
 		if err != nil {
 			return &os.PathError{Op: "stat", Path: path, Err: err}

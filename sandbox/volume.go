@@ -17,12 +17,14 @@ import (
 	"github.com/stepexec/stepexec/beneath"
 )
 
-// makeVolumes gives the step the volumes that its image declares, and those that it asks for itself:
-// mounts of the type volume without a source. Each is a folder on the state root's own file system,
-// which begins with what the image has there, with owner and modes, and is gone with the step. In
-// this way programs that cannot work on an overlay, such as dockerd, work in their volumes.
+// makeVolumes gives the step the volumes that its image declares, and those that it asks for
+// itself: mounts of the type volume without a source. Each is a folder on the state root's own file
+// system. It starts with the content that the image has there, with owners and modes, and is
+// removed with the step. Programs that cannot work on an overlay, such as dockerd, can thus work in
+// their volumes.
 //
-// The step is copied: what is kept of it, or joins it, does not know these folders.
+// The step is copied, so a kept copy of it, or a program that joins it, does not know these
+// folders.
 func (s *Sandbox) makeVolumes(ctx context.Context, h *Host, rootfs string) error {
 	step := *s.step
 	step.Mounts = slices.Clone(step.Mounts)
@@ -53,9 +55,9 @@ func (s *Sandbox) makeVolumes(ctx context.Context, h *Host, rootfs string) error
 	return nil
 }
 
-// imageVolumes are the places of the volumes that the image declares, sorted. A mount of the step at
-// the same place is in place of one. Images for systemd declare /sys/fs/cgroup, where nothing of
-// theirs may be mounted: such places are passed over.
+// imageVolumes returns the mount points of the volumes that the image declares, sorted. A mount of
+// the step at the same place replaces the volume. Images for systemd declare /sys/fs/cgroup, where
+// they may mount nothing: such places are skipped.
 func imageVolumes(step *Step) []string {
 	var places []string
 	for declared := range step.Config.Volumes {
@@ -69,7 +71,7 @@ func imageVolumes(step *Step) []string {
 	return slices.Compact(places)
 }
 
-// isReserved reports whether an image has no say about a place.
+// isReserved reports whether an image may not decide about a place.
 func isReserved(place string) bool {
 	for _, dir := range []string{"/dev", "/run/secrets", path.Dir(ScriptPath)} {
 		if place == dir || strings.HasPrefix(place, dir+"/") {
@@ -79,8 +81,9 @@ func isReserved(place string) bool {
 	return place == "/" || isKernelPath(place)
 }
 
-// fillVolume makes the folder of a volume and copies into it what the image has at its place, which
-// is looked up beneath the image's root: a link there must not lead to the host's files.
+// fillVolume creates the folder of a volume and copies into it the files that the image has at that
+// place. The place is looked up beneath the image's root: a link there must not lead to the host's
+// files.
 func (s *Sandbox) fillVolume(ctx context.Context, rootfs, place, folder string) error {
 	uid, gid, err := hostOwner(&s.step.Security, 0, 0)
 	if err != nil {

@@ -12,22 +12,20 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// giveWorkspace gives what belongs to root in the step's workspace to its
-// WorkspaceOwner: a step that runs as root would otherwise leave files there that
-// the user of the host cannot delete. Files of anybody else stay theirs, and
-// the group changes where it was root's.
+// giveWorkspace gives root's files in the step's workspace to its WorkspaceOwner: a step that runs
+// as root would otherwise leave files there that the user of the host cannot delete. Files of other
+// users stay theirs, and the group changes only where it was root's.
 //
-// It touches nothing outside the workspace. It gives links away and never
-// follows them, leaves mounts alone, and leaves alone a file that has names
-// outside the workspace too, which may be /etc/shadow under a second name. It
-// leaves devices alone: a step may make the node of the host's disk, though not
-// open it.
+// It touches nothing outside the workspace. It changes the owner of links but never follows them,
+// and skips mounts. It skips a file that also has names outside the workspace, because it may be
+// /etc/shadow under a second name. It skips devices, because a step may create the node of the
+// host's disk, though not open it.
 func giveWorkspace(step *Step) error {
 	if step.WorkspaceOwner == nil || step.Workspace == "" {
 		return nil
 	}
 	if _, ok := rootless.Inside(); ok {
-		return nil // the step's root is the user who runs stepexec: the files are theirs
+		return nil // the step's root is the user who runs stepexec, so the files are already theirs
 	}
 	root, err := os.Open(step.Workspace)
 	if err != nil {
@@ -58,13 +56,12 @@ type inode struct{ device, number uint64 }
 type giver struct {
 	rootUID, rootGID uint32 // ids of the step's root on the host
 	owner            Owner
-	names            map[inode]uint64 // of files with several names, how many are in the workspace
+	names            map[inode]uint64 // for files with several names, the number of names in the workspace
 	counted          bool             // names is complete
 }
 
-// entry gives away what is not a directory. It looks at a name first, which is
-// all that is needed for most: a workspace has a hundred thousand files that
-// never were root's.
+// entry changes the owner of anything other than a directory. It first looks at a name, which is
+// enough for most files: a workspace has a hundred thousand files that never belonged to root.
 func (g *giver) entry(dir *os.File, name string) (enter bool, err error) {
 	var st unix.Stat_t
 	err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -84,7 +81,7 @@ func (g *giver) entry(dir *os.File, name string) (enter bool, err error) {
 	path := filepath.Join(dir.Name(), name)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EXDEV):
-		return false, nil // it is gone, or a mount
+		return false, nil // it is gone, or is a mount
 	case err != nil:
 		return false, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -93,8 +90,8 @@ func (g *giver) entry(dir *os.File, name string) (enter bool, err error) {
 	return false, g.give(file)
 }
 
-// give gives away one file by its descriptor, so that it is the one that was
-// looked at.
+// give changes the owner of one file through its descriptor, so that it is the file that was
+// checked.
 func (g *giver) give(file *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
