@@ -208,10 +208,15 @@ const (
 // is not there, or not the agent's, or has ended.
 var final = []string{"no rows in result set", "not found", "not allowed", "illegal", "already", "invalid", "re-run", "rerun"}
 
+// passing are parts of what the databases of servers, and the libraries that lead to them, say
+// while they are in trouble, in words that final has too.
+var passing = []string{"invalid connection", "invalid memory address", "too many clients already", "connection is already closed", "transaction has already been", "prepared statement", "not allowed to connect"}
+
 // isFinal reports whether an error without a code of its own is the server's last word.
 func isFinal(err error) bool {
 	text := strings.ToLower(status.Convert(err).Message())
-	return slices.ContainsFunc(final, func(part string) bool { return strings.Contains(text, part) })
+	says := func(part string) bool { return strings.Contains(text, part) }
+	return slices.ContainsFunc(final, says) && !slices.ContainsFunc(passing, says)
 }
 
 // verdict says what a failed call means. Servers answer most errors without a code, even

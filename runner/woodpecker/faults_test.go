@@ -45,6 +45,25 @@ func TestLostAnswersAndRefusalsThatPass(t *testing.T) {
 	}
 }
 
+// The words of a database in trouble are not the server's last ones.
+func TestTroubleOfTheServersDatabasePasses(t *testing.T) {
+	b := newBench(t)
+	troubles := []string{
+		"invalid connection", "pq: sorry, too many clients already", "sql: connection is already closed",
+		"sql: transaction has already been committed or rolled back", `pq: prepared statement "1" already exists`,
+	}
+	for _, method := range []string{"Update", "Done"} {
+		for _, trouble := range troubles {
+			b.server.RefuseSaying(method, trouble)
+		}
+	}
+	b.start(nil)
+	w := b.server.Ended(b.server.Push(workflow(serial(step("a", "exit 5"))...), 0, nil))
+	if w.Step("a").End.GetExitCode() != 5 || w.Done == nil {
+		t.Errorf("%v, %v", w.Step("a").End, w.Done)
+	}
+}
+
 // gate is a step that runs until the test lets it go on: a file of the runner's machine.
 func gate(name string, after ...string) (*workflows.Step, func(dir string) string) {
 	s := step(name, append([]string{"echo before", "while ! test -e /gate/open; do sleep 0.05; done"}, after...)...)

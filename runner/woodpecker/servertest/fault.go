@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"time"
@@ -14,13 +15,20 @@ import (
 // fault is what goes wrong with one call.
 type fault struct {
 	code  codes.Code
-	after bool // the call is done, and its answer is lost
+	text  string // of the error; "": injected fault
+	after bool   // the call is done, and its answer is lost
 	delay time.Duration
 }
 
 // Refuse has the next calls of a method fail, without any effect.
 func (s *Server) Refuse(method string, code codes.Code, times int) {
 	s.add(method, fault{code: code}, times)
+}
+
+// RefuseSaying has the next call of a method fail with an error without a code, as most of a
+// server's errors are.
+func (s *Server) RefuseSaying(method, text string) {
+	s.add(method, fault{code: codes.Unknown, text: text}, 1)
 }
 
 // Lose has the next calls of a method take effect while their answers are lost.
@@ -62,7 +70,7 @@ func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnarySer
 	method := path.Base(info.FullMethod)
 	f := s.next(method)
 	if f.code != codes.OK && !f.after {
-		return nil, status.Error(f.code, "injected fault")
+		return nil, status.Error(f.code, cmp.Or(f.text, "injected fault"))
 	}
 	if f.delay > 0 {
 		timer := time.NewTimer(f.delay)
