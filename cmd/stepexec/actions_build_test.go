@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -116,6 +118,64 @@ func TestHookBuildsActions(t *testing.T) {
 	}
 	if got := run(filepath.Join(r.dir, "work/repo/repo/link/Dockerfile"), nil); got.code != 125 || !strings.Contains(got.out, "outside of the runner's work folder") {
 		t.Errorf("a link out of the work folder: %d, %s", got.code, got.out)
+	}
+}
+
+// What a policy refuses is not built: RUN would run before the container is refused.
+func TestHookBuildsNothingThatThePolicyRefuses(t *testing.T) {
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Skip("no buildah: apt-get install buildah")
+	}
+	r := newHookRunner(t, "127.0.0.1:1")
+	file := filepath.Join(t.TempDir(), "policy.yml")
+	if err := os.WriteFile(file, []byte("networks: [host]\nimages: {deny: [\"actions.stepexec.invalid/**\"]}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.flags += " --policy " + file
+	dockerfile := r.writeAction(t, "octo/hello/v1", map[string]string{"Dockerfile": "FROM scratch\n"})
+	got := r.call(t, "run_container_step", map[string]any{"dockerfile": dockerfile})
+	if got.code != 125 || !strings.Contains(got.out, "actions.stepexec.invalid/built") || strings.Contains(got.out, "::group::build") {
+		t.Errorf("%d, %s", got.code, got.out)
+	}
+}
+
+// A process of the job puts a link in the place of the context while RUN goes on.
+func TestHookBuildsOfTheContextThatItHasChecked(t *testing.T) {
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Skip("no buildah: apt-get install buildah")
+	}
+	host := hookImages(t)
+	insecure(t, host)
+	r := newHookRunner(t, host)
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "file"), []byte("of the machine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dockerfile := r.writeAction(t, "octo/swap/v1", map[string]string{
+		"Dockerfile": "FROM " + r.image + "\nRUN --mount=type=bind,target=/context for i in $(seq 300); do [ -e /context/go ] && exit 0; sleep 0.1; done; exit 1\nCOPY file /file\nENTRYPOINT [\"cat\", \"/file\"]\n",
+		"file":       "of the action\n",
+	})
+	dir := filepath.Dir(dockerfile)
+	cmd := r.command(t, map[string]any{"command": "run_container_step", "state": map[string]any{}, "args": map[string]any{"dockerfile": dockerfile}})
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var printed strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		printed.WriteString(lines.Text() + "\n")
+		if strings.HasPrefix(lines.Text(), "STEP 2/4: RUN") {
+			err := errors.Join(os.Rename(dir, dir+".away"), os.Symlink(outside, dir), os.WriteFile(filepath.Join(dir+".away", "go"), nil, 0o644))
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || !strings.HasSuffix(printed.String(), "::endgroup::\nof the action\n") {
+		t.Errorf("%v: %s", err, printed.String())
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
 )
 
 // builtName is in front of the names of images that the hook has built. No registry has the host.
@@ -35,41 +39,81 @@ func (h *Hook) builder(dockerfile string) (*builder, error) {
 	return &builder{program: program, dir: filepath.Join(h.Root, "buildah"), hook: h}, nil
 }
 
-// context checks where a Dockerfile is. A job writes to the work folder: a link in it must not
-// make the files of the machine, or of other jobs, a part of an image.
-func (b *builder) context(dockerfile string, f *folders) (string, error) {
+// maxDockerfile bounds a Dockerfile and a file of what a build ignores, in bytes.
+const maxDockerfile = 1 << 20
+
+// source is what an image is built of, opened once. A job writes to the work folder, also while
+// an image is built: neither a link in it nor a folder that is replaced must make the files of
+// the machine, or of other jobs, a part of an image.
+type source struct {
+	dockerfile string // a copy
+	dir        string // where buildah finds the folder
+	close      func() error
+}
+
+// source opens the folder of a Dockerfile. It takes away what an earlier build has left, which
+// was killed.
+func (b *builder) source(dockerfile string, f *folders) (*source, error) {
 	if f.Work == "" {
-		return "", errors.New("the runner's work folder is not known")
+		return nil, errors.New("the runner's work folder is not known")
 	}
-	work, err := filepath.EvalSymlinks(f.Work)
+	if !isBelow(filepath.Clean(dockerfile), f.Work) {
+		return nil, errOutside
+	}
+	c := &source{dockerfile: filepath.Join(b.dir, "Dockerfile"), dir: filepath.Dir(dockerfile), close: func() error { return nil }}
+	for _, ending := range []string{"", ".dockerignore"} { // the second is looked for beside the first
+		data, err := beneath.At(dockerfile+ending, f.Work).ReadFile(maxDockerfile)
+		switch {
+		case errors.Is(err, beneath.ErrLeadsOut):
+			return nil, errOutside
+		case err == nil:
+			err = os.WriteFile(c.dockerfile+ending, data, 0o600)
+		case ending != "" && errors.Is(err, os.ErrNotExist):
+			err = os.RemoveAll(c.dockerfile + ending)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if os.Geteuid() != 0 { // who cannot mount: docs/actions.md tells of it
+		return c, nil
+	}
+	return c, c.mount(filepath.Join(b.dir, "context"), f)
+}
+
+var errOutside = errors.New("it is outside of the runner's work folder")
+
+// mount mounts the folder where nobody can replace it.
+func (c *source) mount(place string, f *folders) error {
+	dir, err := beneath.At(c.dir, f.Work).Open(unix.O_DIRECTORY)
+	if errors.Is(err, beneath.ErrLeadsOut) {
+		return errOutside
+	}
 	if err != nil {
-		return "", err
+		return err
 	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(dockerfile))
-	if err != nil {
-		return "", err
+	defer dir.Close()
+	if err := os.MkdirAll(place, 0o700); err != nil {
+		return err
 	}
-	info, err := os.Lstat(filepath.Join(dir, filepath.Base(dockerfile)))
-	switch {
-	case err != nil:
-		return "", err
-	case !isBelow(dir, work):
-		return "", errors.New("it is outside of the runner's work folder")
-	case !info.Mode().IsRegular():
-		return "", errors.New("it is not a regular file")
+	unmount := func() error { return unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) }
+	if err := unmount(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: nothing is mounted there
+		return fmt.Errorf("unmount %s: %w", place, err)
 	}
-	return dir, nil
+	c.dir, c.close = place, unmount
+	return beneath.Mount(dir, place)
 }
 
 // build builds an image and returns its ID. The runner's log has what buildah prints in a fold.
 func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id string, err error) {
-	dir, err := b.context(dockerfile, f)
-	if err != nil {
-		return "", err
-	}
 	if err := b.clear(ctx); err != nil { // a build that was killed
 		return "", err
 	}
+	from, err := b.source(dockerfile, f)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, from.close()) }()
 	out, err := os.CreateTemp(b.dir, "id-")
 	if err != nil {
 		return "", err
@@ -81,8 +125,9 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	if runc, err := exec.LookPath("runc"); err == nil { // buildah's own choice may not know this machine's cgroups
 		args = append(args, "--runtime", runc)
 	}
-	err = b.run(ctx, b.hook.Stdout, append(args, "--file", filepath.Join(dir, filepath.Base(dockerfile)), dir)...)
-	fmt.Fprintf(b.hook.Stdout, "::%s::\n::endgroup::\n", token)
+	err = b.run(ctx, b.hook.Stdout, append(args, "--file", from.dockerfile, from.dir)...)
+	// A line that a build has not ended must not swallow the end of the commands' pause.
+	fmt.Fprintf(b.hook.Stdout, "\n::%s::\n::endgroup::\n", token)
 	if err != nil {
 		return "", errors.Join(err, b.clear(context.WithoutCancel(ctx)))
 	}
@@ -130,6 +175,11 @@ func (b *builder) run(ctx context.Context, out interface{ Write([]byte) (int, er
 // built has an image built for a container that has a Dockerfile, and the job's store take it.
 func (h *Hook) built(ctx context.Context, folder string, c *Container) error {
 	dockerfile := c.Dockerfile
+	admitted := *c
+	admitted.Dockerfile, admitted.Built = "", builtName+"admitted"
+	if _, err := h.ask(ctx, folder, &call{Admit: &admitted}); err != nil { // before RUN runs anything
+		return err
+	}
 	b, err := h.builder(dockerfile)
 	if err != nil {
 		return err

@@ -50,6 +50,10 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 			if err := s.diary.writeLogs(streams[0]); err != nil {
 				a = failed(err)
 			}
+		case c.Admit != nil:
+			if _, _, err := s.admitContainer(serving, c.Admit); err != nil {
+				a = failed(err)
+			}
 		case c.Load != nil:
 			stored, err := serving.Load(ctx, c.Load.Name, c.Load.File)
 			switch {

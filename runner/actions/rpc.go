@@ -20,6 +20,7 @@ const socketName = "socket"
 type call struct {
 	Script    *Container `json:"script,omitempty"`    // to be run in the job's container
 	Container *Container `json:"container,omitempty"` // to be run beside it
+	Admit     *Container `json:"admit,omitempty"`     // to be admitted as Container would be, and not run
 	Load      *load      `json:"load,omitempty"`
 	Logs      bool       `json:"logs,omitempty"` // of the services, to be written to the first stream
 	End       bool       `json:"end,omitempty"`
