@@ -4,6 +4,7 @@
 package portable
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -88,7 +89,7 @@ func (c *conversion) setting(s *pipeline.Step, key string, setting *pipeline.Set
 
 var (
 	braces = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{([^}]*)\}`) })
-	simple = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)((?::-|:=|-|=).*)?$`) })
+	simple = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:=|-|=)(.*))?$`) })
 )
 
 // value replaces the variables of a text in which a native file substitutes.
@@ -103,9 +104,11 @@ func (c *conversion) value(at pipeline.Position, key string, text *string) {
 		if parts == nil {
 			return c.operated(at, key, found)
 		}
-		name, byDefault := parts[1], strings.TrimLeft(parts[2], ":-=")
+		name, byDefault := parts[1], parts[3]
 		value, known := c.workflow.Fixed[name]
 		switch {
+		case known && value == "":
+			return byDefault
 		case known:
 			return value
 		case c.axes[name]:
@@ -133,8 +136,11 @@ func (c *conversion) operated(at pipeline.Position, key, found string) string {
 	return found
 }
 
-// inCommands finds the variables of a build that a shell would read.
-var inCommands = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(?:\{[#!]?)?((?:DRONE|CI)_[A-Z0-9_]+)(:?[-=])?`) })
+// inCommands finds the variables of a build that a shell would read. A default is in braces
+// only: $DRONE_TAG-amd64 is the variable and a text behind it.
+var inCommands = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$(?:\{[#!]?((?:DRONE|CI)_[A-Z0-9_]+)(:?[-=])?|((?:DRONE|CI)_[A-Z0-9_]+))`)
+})
 
 // facts are the variables that tell of the run, which a native file has under other names.
 var facts = map[string]pipeline.RunFact{
@@ -148,7 +154,7 @@ func (c *conversion) commands(s *pipeline.Step) {
 	needed, optional := map[string]bool{}, map[string]bool{}
 	for _, command := range slices.Concat(s.Commands, s.Entrypoint, s.Args) {
 		for _, found := range inCommands().FindAllStringSubmatch(command, -1) {
-			name := found[1]
+			name := cmp.Or(found[1], found[3])
 			optional[name] = found[2] != "" && (optional[name] || !needed[name])
 			needed[name] = true
 		}

@@ -49,6 +49,8 @@ func TestVariablesBecomeThoseOfANativeFile(t *testing.T) {
 		"commands get what they name": {"drone", `steps: [{name: a, image: x, commands: ['test $DRONE_BRANCH = main && deploy ${DRONE_TAG##v} ${DRONE_COMMIT:-}']}]`, nil,
 			[]string{"DRONE_BRANCH: ${env.DRONE_BRANCH}", "DRONE_TAG: ${env.DRONE_TAG}", "DRONE_COMMIT: ${env.DRONE_COMMIT:-}", "deploy ${DRONE_TAG##v} ${DRONE_COMMIT:-}"}},
 		"needed once is needed":          {"drone", `steps: [{name: a, image: x, commands: ['echo ${DRONE_TAG:-none}', 'deploy $DRONE_TAG']}]`, nil, []string{"DRONE_TAG: ${env.DRONE_TAG}\n"}},
+		"a dash without braces is text":  {"drone", `steps: [{name: a, image: x, commands: ['push x:$DRONE_TAG-amd64 y:$DRONE_BRANCH=1']}]`, nil, []string{"DRONE_TAG: ${env.DRONE_TAG}\n", "DRONE_BRANCH: ${env.DRONE_BRANCH}\n"}},
+		"defaults stay whole":            {"drone", `steps: [{name: a, image: x, settings: {a: "${ADDR:-:8080}", b: "${FLAG:--v}", c: "${TAG:-latest}"}}]`, map[string]string{"TAG": ""}, []string{"a: ${env.ADDR:-:8080}", "b: ${env.FLAG:--v}", "c: latest"}},
 		"facts of the run":               {"drone", `steps: [{name: a, image: x, commands: [echo $DRONE_BUILD_STATUS $DRONE_STEP_NAME]}]`, nil, []string{"DRONE_BUILD_STATUS: {from_run: status}", "DRONE_STEP_NAME: a"}},
 		"own variables stay":             {"drone", `steps: [{name: a, image: x, environment: {DRONE_TAG: own}, commands: [echo $DRONE_TAG]}]`, nil, []string{"DRONE_TAG: own"}},
 		"fixed values":                   {"drone", `steps: [{name: a, image: "x/${DRONE_REPO_NAME}", settings: {s: "${DRONE_REPO^^}"}}]`, nil, []string{"image: x/hello", "s: OCTOCAT/HELLO"}},
