@@ -151,6 +151,9 @@ var facts = map[string]pipeline.RunFact{
 // commands gives a step the variables of the build that what it runs names. Those that are
 // only used with a default may be missing.
 func (c *conversion) commands(s *pipeline.Step) {
+	for i := range s.Commands {
+		c.quoted(s, &s.Commands[i])
+	}
 	needed, optional := map[string]bool{}, map[string]bool{}
 	for _, command := range slices.Concat(s.Commands, s.Entrypoint, s.Args) {
 		for _, found := range inCommands().FindAllStringSubmatch(command, -1) {
