@@ -11,7 +11,8 @@ import (
 	"github.com/stepexec/stepexec/runner/actions"
 )
 
-// newActionsHook is the container hook of a self-hosted runner of GitHub Actions.
+// newActionsHook returns the command for the container hook of a self-hosted runner of GitHub
+// Actions.
 func newActionsHook() *cobra.Command {
 	var bench workbench
 	cmd := &cobra.Command{
@@ -43,7 +44,7 @@ in STEPEXEC_HOOK_FLAGS.`,
 	return cmd
 }
 
-// keeperCommand starts a keeper with the flags that the hook was given.
+// keeperCommand returns the command that starts a keeper with the hook's own flags.
 func keeperCommand(hook *cobra.Command) []string {
 	args := []string{os.Args[0], "actions-job"}
 	hook.Flags().Visit(func(f *pflag.Flag) {
@@ -58,7 +59,7 @@ func keeperCommand(hook *cobra.Command) []string {
 	return args
 }
 
-// newActionsJob is no command for people: the hook starts it for a job.
+// newActionsJob returns a command that the hook starts for a job. It is not for people.
 func newActionsJob() *cobra.Command {
 	voice := actions.NewVoice(os.Stdout)
 	bench := workbench{say: voice.Say}

@@ -16,8 +16,8 @@ import (
 	"github.com/stepexec/stepexec/runner/actions"
 )
 
-// readCreateOptions reads the options that a workflow gives a container, docker's flags:
-// those of `stepexec step`, and some that are about docker's own way of running services.
+// readCreateOptions parses the options that a workflow gives a container, which are docker's flags:
+// those of `stepexec step`, and some about docker's own way of running services.
 func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	var (
 		o      actions.CreateOptions
@@ -71,8 +71,8 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	return o, nil
 }
 
-// optionVariables reads the values of --env. A variable without a value is the runner's own,
-// about which the policy decides.
+// optionVariables parses the values of --env. A variable without a value refers to the runner's
+// own, which the policy must allow.
 func optionVariables(given []string) ([]pipeline.Variable, error) {
 	var all []pipeline.Variable
 	for _, item := range given {
@@ -85,8 +85,7 @@ func optionVariables(given []string) ([]pipeline.Variable, error) {
 	return all, nil
 }
 
-// optionPorts takes the published ports: what becomes of them is decided by the network of
-// the job.
+// optionPorts returns the published ports: the network of the job decides how they are used.
 func optionPorts(keys *stepKeys) (ports []pipeline.Port, err error) {
 	for _, flag := range keys.given {
 		if flag.Key != "ports" {
@@ -104,13 +103,12 @@ func optionPorts(keys *stepKeys) (ports []pipeline.Port, err error) {
 	return ports, nil
 }
 
-// optionVolumes takes the volumes that have a name in place of a path of the host, and those
-// without either.
+// optionVolumes returns the volumes with a name in place of a host path, and those without either.
 func optionVolumes(keys *stepKeys) (volumes []actions.Volume, err error) {
 	var paths []string
 	for _, flag := range keys.given {
 		switch flag.Key {
-		case "cache": // what --volume NAME:PATH is for stepexec step
+		case "cache": // the meaning of --volume NAME:PATH in stepexec step
 			for _, text := range flag.Value.([]string) {
 				name, place, _ := strings.Cut(text, ":")
 				place, readOnly := strings.CutSuffix(place, ":ro")
@@ -121,7 +119,7 @@ func optionVolumes(keys *stepKeys) (volumes []actions.Volume, err error) {
 				m, err := pipeline.ParseVolume(text)
 				switch {
 				case err != nil || filepath.IsAbs(m.Source):
-					paths = append(paths, text) // package pipeline says what is wrong
+					paths = append(paths, text) // package pipeline reports the error
 				case m.Source == "":
 					volumes = append(volumes, actions.Volume{Target: m.Destination})
 				default:
@@ -138,7 +136,7 @@ func optionVolumes(keys *stepKeys) (volumes []actions.Volume, err error) {
 	return volumes, nil
 }
 
-// aliases takes the container's name for one more name of its host.
+// aliases treats the container's name as one more host name.
 func aliases(keys *stepKeys) (rest []pipeline.Flag, names []string) {
 	for _, flag := range keys.given {
 		if name, ok := flag.Value.(string); ok && flag.Key == "name" {
@@ -168,8 +166,8 @@ func (h *healthFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&h.retries, "health-retries", 0, "")
 }
 
-// ready is when a service with these flags is; nil: they say nothing. Docker's own defaults and
-// the image's healthcheck stand in for what they do not say.
+// ready returns when a service with these flags is ready, or nil if there are no such flags. For
+// missing flags, docker's own defaults and the image's healthcheck apply.
 func (h *healthFlags) ready() (*pipeline.Ready, error) {
 	numbers := pipeline.Health{Interval: h.interval, Timeout: h.timeout, StartPeriod: h.startPeriod, StartInterval: h.startInterval, Retries: h.retries}
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/stepexec/stepexec/runner/actions"
 )
 
-// newActionsRun is what the step of action.yml becomes.
+// newActionsRun returns the command that the step of action.yml runs.
 func newActionsRun(kill <-chan struct{}) *cobra.Command {
 	return &cobra.Command{
 		Use:    "actions-run",
@@ -35,7 +35,7 @@ func newActionsRun(kill <-chan struct{}) *cobra.Command {
 			if !isDryRun(run) {
 				return err
 			}
-			shown, openErr := (&outputFlags{format: "github"}).open(os.Stdout) // the plan is shown already
+			shown, openErr := (&outputFlags{format: "github"}).open(os.Stdout) // the plan has already been shown
 			if openErr != nil {
 				return errors.Join(err, openErr)
 			}
@@ -51,7 +51,7 @@ func newActionsRun(kill <-chan struct{}) *cobra.Command {
 	}
 }
 
-// tellGitHub shows an error as one of the job's step, which gets outputs all the same.
+// tellGitHub shows an error as an error of the job's step, which still gets its outputs.
 func tellGitHub(err error) error {
 	shown, openErr := (&outputFlags{format: "github"}).open(os.Stdout)
 	if openErr != nil {

@@ -101,7 +101,7 @@ func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
 		return err
 	}
 	file := filepath.Join(o.dir, fileName(w)+".yml")
-	if run.IsFormatFile(file) { // it would be read as what it was converted from
+	if run.IsFormatFile(file) { // it would still be read in its original format
 		file = filepath.Join(o.dir, "native-"+fileName(w)+".yml")
 	}
 	if run.IsFormatFile(file) {
@@ -129,7 +129,7 @@ func fileName(w *pipeline.Workflow) string {
 
 var substituted = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{env\.([A-Za-z0-9_]+)\}`) })
 
-// lossesOf is what the native file does not say.
+// lossesOf lists what the native file does not express.
 func lossesOf(w *pipeline.Workflow, text []byte) []string {
 	var losses []string
 	losses = append(losses, renamed(w, text)...)
@@ -167,11 +167,11 @@ func lossesOf(w *pipeline.Workflow, text []byte) []string {
 	return losses
 }
 
-// renamed tells of names that the native file does not take.
+// renamed lists names that the native file does not accept.
 func renamed(w *pipeline.Workflow, text []byte) []string {
 	native, err := pipeline.Parse("", text)
 	if err != nil || len(native.Services) != len(w.Services) || len(native.Steps) != len(w.Steps) {
-		return nil // Write has parsed it
+		return nil // Write has already parsed it
 	}
 	var told []string
 	compare := func(what string, before, after []pipeline.Step) {

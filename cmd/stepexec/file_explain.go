@@ -88,8 +88,7 @@ func explain(w io.Writer, j *run.Job, p *run.Planned, root, step string) (err er
 	return err
 }
 
-// fileAndStep tells the arguments apart: a single one is a file if there is one of
-// that name.
+// fileAndStep tells the arguments apart: a single argument is a file if a file of that name exists.
 func fileAndStep(args []string) (file []string, step string, err error) {
 	switch len(args) {
 	case 0:
@@ -107,7 +106,7 @@ func fileAndStep(args []string) (file []string, step string, err error) {
 	return args, "", nil
 }
 
-// withStep are the runs that have a step of that name: all of them when none has.
+// withStep returns the runs that have a step of that name, or all of them if none has.
 func withStep(ctx context.Context, jobs []*run.Job, step string) ([]*run.Job, error) {
 	var with []*run.Job
 	for _, j := range jobs {
@@ -127,7 +126,7 @@ func withStep(ctx context.Context, jobs []*run.Job, step string) ([]*run.Job, er
 	return with, nil
 }
 
-// explainAll writes what the conditions see, and a line a step.
+// explainAll writes the variables of the conditions, and one line per step.
 func explainAll(w io.Writer, j *run.Job, plan *pipeline.Plan) error {
 	f := j.Facts
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -156,7 +155,7 @@ func explainAll(w io.Writer, j *run.Job, plan *pipeline.Plan) error {
 
 type explanation struct{ name, runs, why string }
 
-// explained is in the order of the file.
+// explained returns explanations in the order of the file.
 func explained(j *run.Job, plan *pipeline.Plan) []explanation {
 	var all []explanation
 	for i := range j.Pipeline.Steps {
@@ -182,7 +181,7 @@ func orDash(text string) string {
 	return text
 }
 
-// runsOn says after what a step runs.
+// runsOn says after which outcomes a step runs.
 func runsOn(on pipeline.RunOn) string {
 	switch {
 	case on.Cancel:

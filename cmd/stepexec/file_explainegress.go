@@ -16,8 +16,8 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// explainEgress prints what the steps of a run have reached, and the list that allows all of
-// that, as far as it is in the world.
+// explainEgress prints the connections of a run's steps, and the list that would allow all of those
+// that leave the run's own network.
 func explainEgress(w io.Writer, root, run string) error {
 	r, err := findRecord(root, run)
 	if err != nil {
@@ -41,7 +41,7 @@ func explainEgress(w io.Writer, root, run string) error {
 			}
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", step.Step, cmp.Or(c.Name, "-"), c.Address, report.EgressPort(&c), report.EgressKind(&c),
 				units.BytesSize(float64(c.Sent)), units.BytesSize(float64(c.Received)), c.First.Format(time.TimeOnly), c.Last.Format(time.TimeOnly), verdict)
-			if c.Kind == "" { // no list needs what is within the run, or opens the host
+			if c.Kind == "" { // connections within the run need no list, and a list would open the host
 				list = append(list, ruleFor(c))
 			}
 		}
@@ -61,7 +61,7 @@ func explainEgress(w io.Writer, root, run string) error {
 	return err
 }
 
-// ruleFor is the rule that allows a connection, by its name where one is known.
+// ruleFor returns the rule that allows a connection, by host name where one is known.
 func ruleFor(c event.Connection) egress.Rule {
 	if c.Name != "" {
 		return egress.Rule{Name: c.Name, Port: c.Port}

@@ -37,7 +37,7 @@ func explainStep(w io.Writer, p *run.Planned, root, name string) error {
 	}
 	s := all[i]
 	for i := range s.SecretFiles {
-		s.SecretFiles[i].Value = []byte("***") // a short one is not masked
+		s.SecretFiles[i].Value = []byte("***") // a short value is not masked
 	}
 	top := &yaml.Node{Kind: yaml.MappingNode}
 	addPair(top, "runs", scalarNode(runsOn(s.RunOn)))
@@ -57,15 +57,15 @@ func explainStep(w io.Writer, p *run.Planned, root, name string) error {
 	return encoder.Close()
 }
 
-// addFields adds the fields of a struct that are set, with the names of the keys of the
-// file that decide them. It goes by reflection so that no key of a step can be forgotten
-// here. path is that of the struct in a planned step, with a dot at its end.
+// addFields adds the non-zero fields of a struct, under the names of the file's keys that decide
+// them. It uses reflection so that no key of a step can be forgotten here. path is the struct's
+// path in a planned step, ending in a dot.
 func addFields(to *yaml.Node, path string, v reflect.Value) {
 	for i := range v.NumField() {
 		name, field := v.Type().Field(i).Name, v.Field(i)
 		switch {
 		case field.IsZero() || name == "RunOn" || name == "SecretEnv" || name == "Authored":
-		case field.Kind() == reflect.Struct: // names, limits, security: not levels of the file
+		case field.Kind() == reflect.Struct: // names, limits, security: these are not levels of the file
 			addFields(to, path+name+".", field)
 		default:
 			addPair(to, keyOf(path+name), valueNode(field))
@@ -121,12 +121,12 @@ func valueNode(v reflect.Value) *yaml.Node {
 
 var wordStart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`) })
 
-// keyOf is the key that decides a field alone, such as cpu_quota for Limits.CPUQuota, or
-// else the field's own name in the words of a file.
+// keyOf returns the key that alone decides a field, such as cpu_quota for Limits.CPUQuota, or
+// otherwise the field's own name as a file would write it.
 func keyOf(field string) string {
 	var keys []string
 	for _, key := range pipeline.Keys() {
-		if len(key.Fields) == 1 && key.Fields[0] == field && field != "Script" { // which is more than commands
+		if len(key.Fields) == 1 && key.Fields[0] == field && field != "Script" { // Script is more than commands
 			keys = append(keys, key.Name)
 		}
 	}

@@ -57,13 +57,13 @@ all others stay as they are in the lock file, and new ones are added.`,
 
 func lock(ctx context.Context, stdout, stderr io.Writer, from *run.Source, platforms, updates []string, options pull.Options) error {
 	path := lockfile.Path(from.File)
-	var kept lockfile.Images // entries that are not asked for again
+	var kept lockfile.Images // entries that are not requested again
 	if len(platforms) == 0 || len(updates) > 0 {
 		old, err := lockfile.Read(path)
 		switch broken := new(lockfile.Error); {
 		case len(updates) > 0 && err != nil:
 			return fmt.Errorf("--update: %w", err)
-		case errors.As(err, &broken): // half a merge, perhaps: it is written anew
+		case errors.As(err, &broken): // perhaps an unfinished merge: the file is written anew
 			fmt.Fprintf(stderr, "stepexec: warning: %s:%d: %s: the lock file is written anew, for this machine's platform alone (name others with --platform)\n",
 				broken.File, broken.Line, broken.Message)
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -102,13 +102,13 @@ func lock(ctx context.Context, stdout, stderr io.Writer, from *run.Source, platf
 // locking is a lock file that is being made.
 type locking struct {
 	stdout  io.Writer
-	kept    lockfile.Images // of the old file; nil: all images are asked for
-	updates map[string]bool // names of --update, and whether they were met
-	asked   map[string]bool // images and platforms that a registry was asked for
+	kept    lockfile.Images // entries of the old file; nil: all images are requested
+	updates map[string]bool // names given with --update, and whether each was found
+	asked   map[string]bool // images and platforms that a registry was asked about
 	images  lockfile.Images
 }
 
-// isKept reports whether an image stays as it is in the old file.
+// isKept reports whether an image keeps its entry from the old file.
 func (l *locking) isKept(image platformImage, name, platform string) bool {
 	for _, asked := range []string{image.step, image.name, name} {
 		if _, isAsked := l.updates[asked]; isAsked {
@@ -157,7 +157,7 @@ func (l *locking) add(ctx context.Context, p *pipeline.Pipeline, fetcher *fetch.
 
 type platformImage struct{ step, name, platform string }
 
-// imagesOf are the images of a pipeline, in every cell of its matrix.
+// imagesOf returns the images of a pipeline, in every cell of its matrix.
 func imagesOf(p *pipeline.Pipeline) []platformImage {
 	var images []platformImage
 	for _, cell := range p.Cells() {

@@ -9,14 +9,14 @@ import (
 	"github.com/stepexec/stepexec/policy"
 )
 
-// policyFlag says what a pipeline may ask for.
+// policyFlag is the policy that says what a pipeline may ask for.
 type policyFlag struct{ name string }
 
 func (f *policyFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "policy", "trusted", "what the pipeline may ask for: trusted, untrusted, or a `FILE`")
 }
 
-// load returns the policy. A file of that name goes by ./trusted.
+// load returns the policy. To load a file with the name of a policy, write ./trusted.
 func (f *policyFlag) load() (*policy.Policy, error) {
 	switch f.name {
 	case "trusted":

@@ -9,7 +9,7 @@ import (
 	"github.com/stepexec/stepexec/unpack"
 )
 
-// settingsFlags name the settings file, and say what goes before it.
+// settingsFlags names the settings file, and has the flags that override it.
 type settingsFlags struct {
 	file        string
 	mirrors     []string
@@ -23,7 +23,7 @@ func (f *settingsFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.file, "settings", "", "settings `FILE`: registries, the store's limit, its format (default: $"+settings.Variable+", or the machine's or user's)")
 }
 
-// addRegistries adds the flags of commands that ask registries.
+// addRegistries adds the flags of commands that contact registries.
 func (f *settingsFlags) addRegistries(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.mirrors, "registry-mirror", nil, "try `HOST=MIRROR` before a registry, or MIRROR alone before docker.io; may be repeated")
 }
@@ -39,7 +39,7 @@ func (f *settingsFlags) addRuntimeCalls(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.runtimeCalls, "runtime-calls", false, "have the runtime start and delete every container, also where stepexec can do so by itself; slower")
 }
 
-// load returns the settings of the file with the flags over them.
+// load returns the settings of the file, overridden by the flags.
 func (f *settingsFlags) load() (settings.Settings, error) {
 	s, err := settings.Load(f.file)
 	if err != nil {

@@ -9,22 +9,22 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// addRoot adds the flag that says where stepexec keeps its state.
+// addRoot adds the flag for the folder in which stepexec keeps its state.
 func addRoot(flags *pflag.FlagSet, root *string) {
 	flags.StringVar(root, "root", defaultRoot(), "state `directory`: layers, image records, runs")
 }
 
-// addRuntime adds the flag that says what runs containers.
+// addRuntime adds the flag for the program that runs containers.
 func addRuntime(flags *pflag.FlagSet, runtime *string) {
 	flags.StringVar(runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
 }
 
-// addRuntimeRoot adds the flag that says where the runtime keeps its state.
+// addRuntimeRoot adds the flag for the folder in which the runtime keeps its state.
 func addRuntimeRoot(flags *pflag.FlagSet, root *string) {
 	flags.StringVar(root, "runtime-root", "", "`directory` of the runtime's state, for other programs to look at (default: in memory that only stepexec can read)")
 }
 
-// addSystemdCgroup adds the flag for machines whose cgroups are systemd's alone to make.
+// addSystemdCgroup adds the flag for machines where only systemd may create cgroups.
 func addSystemdCgroup(flags *pflag.FlagSet, systemd *bool) {
 	flags.BoolVar(systemd, "systemd-cgroup", false, "have systemd make the cgroups of containers")
 }

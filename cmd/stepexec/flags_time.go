@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// timeFlag is a duration as pipeline files have it: 90s, 10m or 1h30m, and a bare number is seconds.
+// timeFlag is a duration as in pipeline files: 90s, 10m or 1h30m; a bare number is in seconds.
 type timeFlag time.Duration
 
-// String is "" for none, so that help shows no default.
+// String returns "" for 0, so that help shows no default.
 func (f *timeFlag) String() string {
 	if *f == 0 {
 		return ""
@@ -30,5 +30,5 @@ func (f *timeFlag) Set(text string) error {
 	return nil
 }
 
-// Type is the name in messages.
+// Type returns the name of the type in messages.
 func (f *timeFlag) Type() string { return "duration" }

@@ -83,7 +83,7 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, n
 	return err
 }
 
-// archive returns the path of a file that is an archive of images.
+// archive returns the path of an archive of images.
 func (o *loadOptions) archive(ctx context.Context, name string) (path string, release func() error, err error) {
 	if ref, err := pull.ParseReference(name); err == nil && ref.IsEngines() {
 		return pull.Export(ctx, ref)

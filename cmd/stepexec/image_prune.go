@@ -81,7 +81,7 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 	return err
 }
 
-// openIdleStore opens the store, once what killed runs left is cleared away.
+// openIdleStore clears away the leftovers of killed runs and opens the store.
 func openIdleStore(ctx context.Context, root, runtime string) (*unpack.Store, error) {
 	if err := run.ClearDeadRuns(ctx, root, runtime); err != nil {
 		return nil, err

@@ -37,8 +37,8 @@ An image that a run uses is not removed.`,
 	return cmd
 }
 
-// otherName returns how else an image of this machine may have been named: oci:DIR is pulled as
-// oci:DIR:latest, too. It is "" for other images.
+// otherName returns the other name of an image of this machine: oci:DIR is also pulled as
+// oci:DIR:latest. It returns "" for other images.
 func otherName(image, name string) string {
 	ref, err := pull.ParseReference(image)
 	switch {
@@ -52,7 +52,7 @@ func otherName(image, name string) string {
 	return ""
 }
 
-// removeImages goes on after an image that cannot be removed.
+// removeImages continues after an image that cannot be removed.
 func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, images []string, platform string) error {
 	fetcher := &fetch.Fetcher{Store: store}
 	var all unpack.Freed

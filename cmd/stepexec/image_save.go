@@ -68,7 +68,7 @@ func (o *saveOptions) save(ctx context.Context, stdout io.Writer, args []string)
 	return writeFile(o.file, func(w io.Writer) error { return archive.Write(ctx, store, images, compression, w) })
 }
 
-// images finds the images and keeps them from being removed.
+// images finds the images and protects them from removal.
 func (o *saveOptions) images(store *unpack.Store, args []string) ([]archive.Image, error) {
 	fetcher := &fetch.Fetcher{Store: store, Platform: o.platform}
 	platform := o.platform
@@ -106,8 +106,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil
 }
 
-// writeFile makes the file, in place of one that is there only once it is whole. What is no regular file, such as
-// /dev/stdout, is written to as it is.
+// writeFile writes a file, and replaces an existing one only once the new one is complete. If path
+// is not a regular file, such as /dev/stdout, it writes to it directly.
 func writeFile(path string, write func(io.Writer) error) (err error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)

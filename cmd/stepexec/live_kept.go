@@ -102,7 +102,8 @@ is open in a shell stays.`,
 	return cmd
 }
 
-// chooseKept chooses the steps of the run that begins with prefix, or one of them.
+// chooseKept returns the kept steps of the run whose id begins with prefix, or only those with the
+// names.
 func chooseKept(all []sandbox.Kept, prefix string, names []string) ([]sandbox.Kept, error) {
 	if prefix == latest && len(all) > 0 {
 		prefix = slices.MaxFunc(all, func(a, b sandbox.Kept) int { return a.At.Compare(b.At) }).Run
@@ -137,7 +138,7 @@ func chooseKept(all []sandbox.Kept, prefix string, names []string) ([]sandbox.Ke
 	return chosen, nil
 }
 
-// removeKept removes steps, and then lets go of their layers.
+// removeKept removes steps and then unpins their layers.
 func removeKept(w io.Writer, root string, steps []sandbox.Kept) error {
 	store, err := unpack.OpenStore(root)
 	if err != nil {
@@ -156,8 +157,8 @@ func removeKept(w io.Writer, root string, steps []sandbox.Kept) error {
 	return errors.Join(errors.Join(failed...), store.Close())
 }
 
-// sweepKept removes what is left of kept steps whose keeping, or removing, was cut
-// short: half-removed folders, and pins of layers that no kept step needs.
+// sweepKept removes the leftovers of interrupted work on kept steps: half-removed folders, and pins
+// of layers that no kept step needs.
 func sweepKept(root string) error {
 	if err := sandbox.SweepKept(root); err != nil {
 		return err
@@ -167,7 +168,7 @@ func sweepKept(root string) error {
 		return err
 	}
 	defer store.Close()
-	pins, err := store.Pins() // before the look at what is kept and at who lives
+	pins, err := store.Pins() // read before looking at kept steps and live runs
 	if err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func sweepKept(root string) error {
 	}
 	kept, err := sandbox.ListKept(root)
 	if err != nil {
-		return err // what it is about may need them
+		return err // the kept steps that could not be read may need them
 	}
 	var failed []error
 	for _, pin := range pins {
@@ -191,8 +192,8 @@ func sweepKept(root string) error {
 	return errors.Join(failed...)
 }
 
-// findKept finds a kept step and opens it. More than one step of the name, of several
-// attempts, cannot be kept.
+// findKept finds a kept step and opens it. At most one step of a name can be kept, even after
+// several attempts.
 func findKept(root, prefix, name string) (k sandbox.Kept, release func() error, err error) {
 	all, err := sandbox.ListKept(root)
 	if err != nil {

@@ -22,7 +22,7 @@ type liveRun struct {
 	Run      string    `json:"run"`
 	Pipeline string    `json:"pipeline,omitempty"`
 	User     string    `json:"user"`
-	PID      int       `json:"pid,omitempty"` // 0: not to be seen from here
+	PID      int       `json:"pid,omitempty"` // 0: not visible from here
 	Started  time.Time `json:"started,omitzero"`
 	Running  []string  `json:"running"` // steps and services
 }
@@ -64,7 +64,7 @@ func listRuns(root string) ([]liveRun, error) {
 			return nil, err
 		}
 		switch r, err := record.Find(root, l.ID); {
-		case errors.Is(err, record.ErrNotFound) || errors.Is(err, os.ErrNotExist): // it has just begun, or keeps none
+		case errors.Is(err, record.ErrNotFound) || errors.Is(err, os.ErrNotExist): // it has just begun, or keeps no record
 		case err != nil:
 			return nil, err
 		default:

@@ -104,7 +104,7 @@ func (o *shellOptions) open(ctx context.Context, id, step string, command []stri
 	return code, nil
 }
 
-// enter joins a step that runs, or opens one that was kept.
+// enter joins a running step, or opens a kept one.
 func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.Look) (int, error) {
 	if run == latest {
 		r, err := findRecord(o.root, latest)
@@ -138,7 +138,7 @@ func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.
 	return 0, fmt.Errorf("step %s of run %s: %w", step, live.ID, err)
 }
 
-// liveRunOf is the run that is going on whose name begins so, nil for none.
+// liveRunOf returns the live run whose id begins with prefix, or nil.
 func liveRunOf(root, prefix string) (*sandbox.Live, error) {
 	all, err := sandbox.ListLive(root)
 	if err != nil {
@@ -167,11 +167,11 @@ func chosenKept(root, run, step string) (bool, error) {
 	return len(chosen) > 0, err
 }
 
-// standing says in words where a step stands that cannot be joined.
+// standing describes the state of a step that cannot be joined.
 func standing(root, run, step string) string {
 	r, err := record.Find(root, run)
 	if err != nil {
-		return "has no container" // it keeps no record
+		return "has no container" // the run keeps no record
 	}
 	names := stepNames(r)
 	if !slices.Contains(names, step) {
@@ -194,9 +194,9 @@ func standing(root, run, step string) string {
 	return ended
 }
 
-// dropStops keeps Ctrl-Z from stopping this process: its stopped child would keep the step
-// from coming to an end. The signals are caught and not ignored, which the program would
-// inherit.
+// dropStops keeps Ctrl-Z from stopping this process, because its stopped child would keep the step
+// from ending. The signals are caught rather than ignored, because the program would inherit
+// ignored signals.
 func dropStops() (again func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)

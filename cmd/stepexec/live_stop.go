@@ -42,8 +42,8 @@ those that go on, the one that began last.`,
 	return cmd
 }
 
-// stopRun sends a second signal to have no grace. It is another one: of two that
-// are the same the kernel delivers one.
+// stopRun sends a second signal to skip the grace. It is a different signal, because the kernel
+// delivers two identical pending signals only once.
 func stopRun(ctx context.Context, run sandbox.Live, now bool) error {
 	signals := []unix.Signal{unix.SIGTERM}
 	if now {
@@ -52,9 +52,9 @@ func stopRun(ctx context.Context, run sandbox.Live, now bool) error {
 	return run.Stop(ctx, signals...)
 }
 
-// newest is the one of several runs that began last, by its record; latest when none has one.
+// newest returns the run that began last, according to the records, or latest when there are none.
 func newest(root string, ids []string) string {
-	all, _ := record.List(root) // whether others can be read does not matter
+	all, _ := record.List(root) // errors about other records do not matter
 	for _, r := range all {
 		if slices.Contains(ids, r.Run) {
 			return r.Run
@@ -63,7 +63,7 @@ func newest(root string, ids []string) string {
 	return latest
 }
 
-// findLive finds the run that is going on whose id begins with prefix.
+// findLive finds the live run whose id begins with prefix.
 func findLive(root, prefix string) (sandbox.Live, error) {
 	live, err := sandbox.ListLive(root)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/stepexec/stepexec/settings"
 )
 
-// tryTime bounds the container that doctor starts; it takes some 100 ms.
+// tryTime bounds the container that doctor starts, which takes about 100 ms.
 const tryTime = time.Minute
 
 // doctorOptions are the flags of `stepexec doctor`.
@@ -85,8 +85,8 @@ func (o *doctorOptions) run(ctx context.Context, stdout io.Writer) error {
 	return nil
 }
 
-// tryContainer is a process of its own: a normal user's goes on in a user
-// namespace, which this one is to look at from outside.
+// tryContainer starts a separate process: a normal user's process continues in a user namespace,
+// while this one must look at the machine from outside.
 func (o *doctorOptions) tryContainer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
@@ -99,7 +99,7 @@ func (o *doctorOptions) tryContainer(ctx context.Context) error {
 		return err
 	}
 	try := exec.CommandContext(ctx, self, args...)
-	try.Cancel = func() error { return try.Process.Signal(os.Interrupt) } // it clears away behind itself
+	try.Cancel = func() error { return try.Process.Signal(os.Interrupt) } // it cleans up after itself
 	try.WaitDelay = tryTime
 	var said bytes.Buffer
 	try.Stderr = &said
@@ -110,7 +110,7 @@ func (o *doctorOptions) tryContainer(ctx context.Context) error {
 	return err
 }
 
-// newDoctorContainer is what doctor calls.
+// newDoctorContainer returns the command that doctor calls.
 func newDoctorContainer() *cobra.Command {
 	o := &doctorOptions{}
 	cmd := &cobra.Command{

@@ -42,7 +42,7 @@ Images stay: see stepexec prune.`,
 	return cmd
 }
 
-// collect does all that it can, also when a part of it fails.
+// collect does all of the work, even when a part of it fails.
 func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 	s, err := o.settings.load()
 	if err != nil {
@@ -67,7 +67,7 @@ func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 	return errors.Join(reapErr, sweepErr, keptErr, trimErr, errors.Join(failed...))
 }
 
-// sweepStore has the store remove unfinished work, which it does when opened.
+// sweepStore makes the store remove unfinished work, which happens when it is opened.
 func (o *gcOptions) sweepStore() (removed int, err error) {
 	tmp := filepath.Join(o.root, "tmp")
 	before, err := os.ReadDir(tmp)

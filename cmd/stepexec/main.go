@@ -1,22 +1,22 @@
-// Command stepexec runs the steps of a CI pipeline, each in the container image it names, with
-// no daemon. This package is the command line: flags, words and wiring. Nothing that another
-// way in would need is decided here; see package run.
+// Command stepexec runs the steps of a CI pipeline, each in the container image it names, without a
+// daemon. This package is the command line: flags, messages and wiring. Decisions that another
+// front end would need too are made elsewhere; see package run.
 //
-// One file is one subcommand, or one thing that several of them share. The first word of its
-// name says what it is about:
+// Each file is one subcommand, or something that several of them share. The first word of its name
+// is its topic:
 //
 //	main_     the program itself: signals, the guard, help, completion
 //	flags_    flags that several subcommands have
 //	run_      stepexec run, a pipeline from a file
 //	step_     stepexec step, one command in an image
 //	file_     pipeline files: validate, explain, spec, lock, convert, schema
-//	live_     runs that go on, and steps that were kept: ps, stop, shell, kept
+//	live_     live runs and kept steps: ps, stop, shell, kept
 //	past_     runs that are over: history, logs, report
 //	image_    the store: pull, load, images, save, verify, rmi, prune
 //	machine_  this machine: doctor, gc
 //	runner_   the runners of CI servers
 //	actions_  GitHub Actions: the action and the container hook
-//	show_     how a run is shown
+//	show_     the display of a run
 //	scripts_  tests of the whole program
 package main
 
@@ -80,7 +80,7 @@ func execute() int {
 	return codeOf(ctx)
 }
 
-// codeOf is the exit code of an error.
+// codeOf returns the exit code for an error.
 func codeOf(ctx context.Context) int {
 	if ctx.Err() != nil {
 		return event.CodeInterrupted
@@ -88,12 +88,12 @@ func codeOf(ctx context.Context) int {
 	return event.CodeError
 }
 
-// exitError ends the program with an exit code, when all has been said.
+// exitError ends the program with an exit code, after all messages have been printed.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// newRoot is the program's command with the subcommand that args ask for, or with all of them.
+// newRoot returns the program's command with the subcommand that args ask for, or with all of them.
 func newRoot(kill <-chan struct{}, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stepexec",
@@ -115,7 +115,7 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 	addSubcommands(root, kill, args)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var missing *pflag.ValueRequiredError
-		if errors.As(err, &missing) && missing.GetSpecifiedName() == "h" { // step's -h without a name of a host
+		if errors.As(err, &missing) && missing.GetSpecifiedName() == "h" { // step's -h without a host name
 			return pflag.ErrHelp
 		}
 		return fmt.Errorf("%w (%ssee %s --help)", plainFlagError(err), similarFlag(cmd, err), cmd.CommandPath())
@@ -123,8 +123,8 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 	return root
 }
 
-// asRoot has a command that uses the state root run as root: of the machine, or else
-// of a user namespace, in which layers have files of several users too.
+// asRoot makes a command that uses the state root run as root: of the machine or, for a normal
+// user, of a user namespace, in which layers can have files of several users too.
 func asRoot(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -140,7 +140,7 @@ func asRoot(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// firstOf is the first argument, "" for none.
+// firstOf returns the first argument, or "".
 func firstOf(args []string) string {
 	if len(args) == 0 {
 		return ""
@@ -148,5 +148,5 @@ func firstOf(args []string) string {
 	return args[0]
 }
 
-// sayOnStderr prints a line of stepexec's own.
+// sayOnStderr prints one of stepexec's own messages.
 func sayOnStderr(line string) { fmt.Fprintln(os.Stderr, "stepexec:", logs.QuoteLines(line, "  ")) }

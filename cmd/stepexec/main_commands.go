@@ -6,15 +6,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// subcommand is one subcommand, made only when it is needed: to make all of them, with their
-// flags, takes longer than some of them run.
+// subcommand is one subcommand, built only when needed: building all of them, with their flags,
+// takes longer than some of them run.
 type subcommand struct {
 	name string
 	make func() *cobra.Command
 }
 
-// subcommands are all that the program has, those that it calls itself among them. A closed
-// kill ends the rest of all grace periods.
+// subcommands returns all subcommands, including those that the program itself calls. Closing kill
+// ends the rest of all grace periods.
 func subcommands(kill <-chan struct{}) []subcommand {
 	stoppable := func(make func(<-chan struct{}) *cobra.Command) func() *cobra.Command {
 		return func() *cobra.Command { return make(kill) }
@@ -58,8 +58,8 @@ func subcommands(kill <-chan struct{}) []subcommand {
 	}
 }
 
-// addSubcommands adds the subcommand that args begin with, or all: for help, for completion, and to
-// find what somebody may have meant.
+// addSubcommands adds the subcommand that args begin with, or all of them: for help, for
+// completion, and to suggest a name for a mistyped one.
 func addSubcommands(root *cobra.Command, kill <-chan struct{}, args []string) {
 	all := subcommands(kill)
 	if i := slices.IndexFunc(all, func(s subcommand) bool { return s.name == firstOf(args) }); i >= 0 {

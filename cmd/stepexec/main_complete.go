@@ -8,7 +8,7 @@ import (
 	"github.com/stepexec/stepexec/unpack"
 )
 
-// completed is what the shell offers; no file names beside it.
+// completed returns the names for the shell to offer, without file names.
 func completed(names []string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -30,7 +30,7 @@ func completeSteps(_ *cobra.Command, args []string, _ string) ([]cobra.Completio
 	return completed(names)
 }
 
-// completeRuns offers the runs that have a record, and of one its steps.
+// completeRuns offers the runs that have a record and, after a run, its steps.
 func completeRuns(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	root := cmd.Flag("root").Value.String()
 	if len(args) > 0 {
@@ -40,7 +40,7 @@ func completeRuns(cmd *cobra.Command, args []string, _ string) ([]cobra.Completi
 		}
 		return completed(stepNames(r))
 	}
-	records, _ := record.List(root) // those that can be read
+	records, _ := record.List(root) // all that can be read
 	var names []string
 	for _, r := range records {
 		names = append(names, r.Run+"\t"+r.Name)
@@ -55,7 +55,7 @@ func completeImages(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completio
 		return completed(nil)
 	}
 	defer store.Close()
-	images, _ := store.Usage() // sizes are remembered, so that this is cheap
+	images, _ := store.Usage() // sizes are cached, so this is cheap
 	var names []string
 	for _, i := range images {
 		names = append(names, i.Reference)
@@ -63,7 +63,7 @@ func completeImages(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completio
 	return completed(names)
 }
 
-// addCompletions has the shell offer what the commands can be about.
+// addCompletions adds shell completion of the commands' arguments.
 func addCompletions(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
@@ -74,7 +74,7 @@ func addCompletions(root *cobra.Command) {
 		}
 		for _, flag := range []string{"only", "skip", "from"} {
 			if cmd.Flag(flag) != nil {
-				_ = cmd.RegisterFlagCompletionFunc(flag, completeSteps) // there is that flag
+				_ = cmd.RegisterFlagCompletionFunc(flag, completeSteps) // the flag exists
 			}
 		}
 		explainArguments(cmd)

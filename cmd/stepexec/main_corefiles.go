@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noCoreFiles keeps stepexec, and the runtimes it starts, from leaving their memory, which has the
-// secrets, in a core file. The hard limit stays: a step may ask for core files of its own.
+// noCoreFiles keeps stepexec, and the runtimes that it starts, from writing core files: their
+// memory contains the secrets. The hard limit stays, because a step may ask for its own core files.
 func noCoreFiles() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {

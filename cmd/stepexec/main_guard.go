@@ -8,13 +8,13 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// guardCommand is how a run's guard is started; it has the name of this program
-// for whoever looks at a list of processes.
+// guardCommand returns the command that starts a run's guard. It has this program's name, for
+// people who look at a list of processes.
 func guardCommand() []string { return []string{os.Args[0], guardName} }
 
 const guardName = "guard"
 
-// guard is no command for people: a run starts it beside itself. It is not one of newRoot's, which it does without.
+// guard is a command that a run starts beside itself. It is not for people, and bypasses newRoot.
 func guard(args []string) error {
 	if len(args) != 2 {
 		return errors.New("guard a run: only stepexec itself starts a guard")

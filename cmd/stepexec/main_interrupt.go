@@ -15,20 +15,20 @@ import (
 	"github.com/stepexec/stepexec/rootless"
 )
 
-// interrupts are the program's SIGINT, SIGTERM and SIGHUP: the first ends the
-// run, the second ends it at once.
+// interrupts handles the program's SIGINT, SIGTERM and SIGHUP: the first signal ends the run, and
+// the second ends it at once.
 type interrupts struct {
 	again   chan struct{} // closed by the second signal
 	signals chan os.Signal
-	forget  func() // end the sending to signals
+	forget  func() // ends the delivery of signals
 	done    sync.WaitGroup
 }
 
 func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
 	in := &interrupts{again: make(chan struct{}), signals: make(chan os.Signal, 2)}
 	in.forget = rootless.Notify(in.signals)
-	// A closed standard output is an error of writing, not a sudden death that
-	// leaves containers. It must not be ignored: steps would inherit that.
+	// A closed standard output should cause a write error, not a sudden death that leaves
+	// containers behind. SIGPIPE must not be ignored, because steps would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	in.done.Go(func() {
 		first, ok := <-in.signals
@@ -43,13 +43,13 @@ func catchInterrupts(cancel context.CancelCauseFunc) *interrupts {
 	return in
 }
 
-// interruption is why a run ended: a signal.
+// interruption is the signal that ended a run.
 type interruption struct{ by os.Signal }
 
 func (i interruption) Error() string { return fmt.Sprintf("interrupted by signal: %v", i.by) }
 
-// announce says, when the first signal comes, how long steps have to end and what a second signal does.
-// The returned function ends that.
+// announce says, on the first signal, how long steps have to end and what a second signal does.
+// Call the returned function to stop it.
 func announce(ctx context.Context, grace time.Duration, say func(line string)) (done func()) {
 	said := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

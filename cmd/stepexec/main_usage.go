@@ -12,8 +12,7 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// knownCommand refuses arguments where a command is wanted, and says which may have
-// been meant.
+// knownCommand rejects arguments where a command is required, and suggests a command.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -21,7 +20,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	cmd.SuggestionsMinimumDistance = 2 // letters, as cobra has it elsewhere
 	hint := ""
 	similar := cmd.SuggestionsFor(args[0])
-	if near := pipeline.DidYouMean(args[0], similar); near != "" { // a slip of the fingers means the nearest one
+	if near := pipeline.DidYouMean(args[0], similar); near != "" { // for a typing error the nearest name is enough
 		hint = strings.ReplaceAll(near, `"`, "") + " "
 	} else if len(similar) == 1 {
 		hint = "did you mean " + similar[0] + "? "
@@ -31,7 +30,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q for %q (%ssee %s --help)", args[0], cmd.CommandPath(), hint, cmd.CommandPath())
 }
 
-// similarFlag is a hint at the flag that is meant by one that does not exist.
+// similarFlag returns a hint at the flag that was meant by an unknown one.
 func similarFlag(cmd *cobra.Command, err error) string {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
@@ -50,8 +49,8 @@ func similarFlag(cmd *cobra.Command, err error) string {
 	return strings.Replace(strings.ReplaceAll(hint, `"`, ""), "mean ", "mean --", 1) + " "
 }
 
-// plainFlagError is the error of a flag whose value is no number, duration or bool in
-// words that are not those of Go's parsers.
+// plainFlagError rewords the errors of Go's parsers for flags whose value is not a valid number,
+// duration or bool.
 func plainFlagError(err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
@@ -78,7 +77,7 @@ func plainFlagError(err error) error {
 	return fmt.Errorf("--%s %s: must be %s", flag.Name, invalid.GetValue(), want)
 }
 
-// explainArguments has errors about the number of arguments say which there are.
+// explainArguments makes errors about the number of arguments list the arguments.
 func explainArguments(cmd *cobra.Command) {
 	check := cmd.Args
 	if check == nil {

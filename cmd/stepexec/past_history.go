@@ -57,7 +57,7 @@ for how long, is in the settings file.`,
 	return cmd
 }
 
-// pastRuns reads all records. The error is about those that cannot be read.
+// pastRuns reads all records. The error describes those that cannot be read.
 func pastRuns(root string) ([]pastRun, error) {
 	records, damaged := record.List(root)
 	runs := []pastRun{}
@@ -78,7 +78,7 @@ func pastRuns(root string) ([]pastRun, error) {
 	return runs, damaged
 }
 
-// liveNow tells which runs are going on at this moment.
+// liveNow returns a function that reports whether a run is live now.
 func liveNow(root string) (func(run string) bool, error) {
 	live, err := sandbox.ListLive(root)
 	if err != nil {

@@ -86,16 +86,16 @@ func stepNames(r record.Record) []string {
 	return names
 }
 
-// latest names the run that began last.
+// latest is the name for the run that began last.
 const latest = "latest"
 
-// findRecord finds the record of the run whose id begins with prefix.
-// With the prefix latest it is the one that began last.
+// findRecord finds the record of the run whose id begins with prefix, or the most recent one for
+// the prefix latest.
 func findRecord(root, prefix string) (record.Record, error) {
 	if prefix == latest {
 		all, err := record.List(root)
 		if len(all) > 0 {
-			return all[0], nil // whether the others can be read does not matter
+			return all[0], nil // errors about the others do not matter
 		}
 		if err == nil {
 			err = fmt.Errorf("there is %w of a run yet", record.ErrNotFound)
@@ -112,8 +112,8 @@ func findRecord(root, prefix string) (record.Record, error) {
 	return r, nil
 }
 
-// printer returns what prints a line of the log: all of them or a step's, as
-// JSON or as text.
+// printer returns a function that prints lines of the log: those of all steps or of one, as JSON or
+// as text.
 func (o *logsOptions) printer(w io.Writer, step string) func(line []byte) error {
 	plain, sanitizers := report.NewPlain(w), map[string]*logs.Sanitizer{event.Stdout: {}, event.Stderr: {}}
 	return func(line []byte) error {

@@ -119,7 +119,7 @@ func collectRecord(ctx context.Context, c *report.Collector, r record.Record) er
 		if err != nil {
 			return err
 		}
-		e.Cell = r.Run // lines of a log have no cell, as all are of the same run
+		e.Cell = r.Run // lines of a log have no cell, because all are of the same run
 		c.Event(e)
 		return nil
 	})

@@ -94,7 +94,7 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 	return cmd
 }
 
-// addPlan adds the flags that say what the steps are, and what they run on.
+// addPlan adds the flags that decide which steps run, and on what.
 func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.asDocker, "as-docker", false, "run Drone's pipelines of the types kubernetes and exec, too, in the images that their steps name")
 	flags.StringArrayVar(&o.privilegedPlugins, "privileged-plugin", nil, "`IMAGE` of a plugin of Drone or Woodpecker that is privileged by itself (may be repeated)")
@@ -178,7 +178,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	return run.All(ctx, jobs, options)
 }
 
-// jobs are the runs that the flags and arguments ask for.
+// jobs returns the runs that the flags and arguments ask for.
 func (o *runOptions) jobs(ctx context.Context, args []string, preview bool) ([]*run.Job, error) {
 	request, err := o.request(args)
 	if err != nil {
@@ -188,7 +188,7 @@ func (o *runOptions) jobs(ctx context.Context, args []string, preview bool) ([]*
 	return request.Jobs(ctx)
 }
 
-// request is what the flags and arguments ask for.
+// request returns the request that the flags and arguments describe.
 func (o *runOptions) request(args []string) (*run.Request, error) {
 	r, err := o.source(args)
 	if err != nil {
@@ -234,7 +234,7 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 	return r, err
 }
 
-// source is the part of a request that says which file is read, and how.
+// source returns the part of a request that says which file to read, and how.
 func (o *runOptions) source(args []string) (*run.Request, error) {
 	r := &run.Request{
 		AsDocker: o.asDocker, PrivilegedPlugins: o.privilegedPlugins,
@@ -258,7 +258,7 @@ func addPipelines(flags *pflag.FlagSet, names *[]string) {
 	flags.StringArrayVar(names, "pipeline", nil, "only the pipeline `NAME` of a file that has several (may be repeated)")
 }
 
-// workspaceDir is the folder that --workspace names.
+// workspaceDir returns the folder that --workspace names.
 func workspaceDir(name string) (string, error) {
 	dir, err := filepath.Abs(name)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// debugFlags are what helps to find out why a step fails.
+// debugFlags are the flags that help to find out why a step fails.
 type debugFlags struct {
 	keep  string // "", all or failed
-	shell bool   // in steps that fail
+	shell bool   // --shell: a shell in steps that fail
 }
 
 func (f *debugFlags) add(flags *pflag.FlagSet) {
@@ -28,7 +28,7 @@ func (f *debugFlags) addShell(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in a step that fails; the exit code stays that of the step")
 }
 
-// keepAll reports whether all steps are kept, as opposed to those that fail or none.
+// keepAll reports whether all steps are kept, rather than only failed ones or none.
 func (f *debugFlags) keepAll() (bool, error) {
 	switch f.keep {
 	case "", "all", "failed":
@@ -37,8 +37,8 @@ func (f *debugFlags) keepAll() (bool, error) {
 	return false, fmt.Errorf("--keep=%s: must be all or failed", f.keep)
 }
 
-// lend has the engine open shells on this process's terminal, and returns what shows
-// events: while a shell has the terminal, they wait.
+// lend makes the engine open shells on this process's terminal, and returns a function that shows
+// events: they wait while a shell has the terminal.
 func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.Event) {
 	o.OnFailure.Keep = f.keep == "failed"
 	if !f.shell {
@@ -53,18 +53,18 @@ func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.
 	return lease.event
 }
 
-// terminalLease lends the terminal to one shell at a time. Events that come meanwhile
-// are held back; when they are many, those they come from wait.
+// terminalLease lends the terminal to one shell at a time. Events that arrive meanwhile are held
+// back; when there are too many, their senders wait.
 type terminalLease struct {
 	show func(event.Event)
-	free chan struct{} // holds one while the terminal is lent
+	free chan struct{} // holds an element while the terminal is lent
 
 	mu   sync.Mutex
-	back *sync.Cond // the terminal is given back; nil: it is not lent
+	back *sync.Cond // signalled when the terminal is given back; nil: it is not lent
 	held []event.Event
 }
 
-// maxHeld bounds the events that are held back, of at most 64 KiB each.
+// maxHeld is the number of events that are held back, of at most 64 KiB each.
 const maxHeld = 10000
 
 // borrow waits while another shell has the terminal.

@@ -20,22 +20,22 @@ import (
 
 const dryRunFlag = "dry-run"
 
-// isDryRun reports whether a command only says what it would do, which needs no root.
+// isDryRun reports whether a command only shows what it would do, which needs no root.
 func isDryRun(cmd *cobra.Command) bool {
 	dry, err := cmd.Flags().GetBool(dryRunFlag)
-	return err == nil && dry // an error: it has no such flag
+	return err == nil && dry // an error means that it has no such flag
 }
 
-// dryRun is what one run would do.
+// dryRun describes what one run would do.
 type dryRun struct {
 	Name      string    `json:"name"`
-	Cell      string    `json:"cell,omitempty"` // which of several runs it is
+	Cell      string    `json:"cell,omitempty"` // identifies one of several runs
 	After     []string  `json:"after,omitempty"`
-	Workspace string    `json:"workspace,omitempty"` // none: one of the run's own
+	Workspace string    `json:"workspace,omitempty"` // empty for the run's own workspace
 	Steps     []dryStep `json:"steps"`               // services first, then steps as they would start, then those that would not run
 }
 
-// dryStep is a step, or a service, of it.
+// dryStep is a step or service of a dry run.
 type dryStep struct {
 	Step     string        `json:"step"`
 	Service  bool          `json:"service,omitempty"`
@@ -47,11 +47,11 @@ type dryStep struct {
 	Locked   bool          `json:"locked,omitempty"` // the digest is from the lock file
 	Supply   fetch.Supply  `json:"supply,omitempty"`
 	Because  string        `json:"because,omitempty"`
-	// Signature says which rules ask for one, and which keys satisfy them
+	// Signature lists the rules that require a signature, and the keys that satisfy them
 	Signature string `json:"signature,omitempty"`
 }
 
-// showDryRun plans as run does, and shows the plans.
+// showDryRun makes the same plans as run, and shows them.
 func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []string) error {
 	if !slices.Contains([]string{"", "tty", "plain", "json"}, o.output.format) {
 		return fmt.Errorf("--dry-run --output %s: must be plain or json", o.output.format)
@@ -81,7 +81,7 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 	return printDryRuns(stdout, runs)
 }
 
-// dryRunOf is what a job would do. No secret is left in it.
+// dryRunOf returns what a job would do, without any secrets.
 func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
 	mask := p.Admitted.Mask()
 	r := dryRun{Name: mask.String(p.Plan.Name), Cell: mask.String(p.Plan.Cell), After: j.DependsOn}
@@ -124,8 +124,8 @@ func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
 	return r, nil
 }
 
-// inOrder are the steps as they would start one at a time: each after those that it
-// depends on, and else as in the file.
+// inOrder returns the steps in the order in which they would start one at a time: each after those
+// that it depends on, and otherwise as in the file.
 func inOrder(steps []pipeline.PlannedStep) []*pipeline.PlannedStep {
 	var order []*pipeline.PlannedStep
 	started := map[string]bool{}
@@ -133,7 +133,7 @@ func inOrder(steps []pipeline.PlannedStep) []*pipeline.PlannedStep {
 		i := slices.IndexFunc(steps, func(s pipeline.PlannedStep) bool {
 			return !started[s.Name] && !slices.ContainsFunc(s.DependsOn, func(name string) bool { return !started[name] })
 		})
-		started[steps[i].Name] = true // there is one: a plan has no cycles
+		started[steps[i].Name] = true // there always is one: a plan has no cycles
 		order = append(order, &steps[i])
 	}
 	return order
@@ -173,10 +173,10 @@ func (r *dryRun) print(w io.Writer) {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Step, runs, dash(strings.Join(s.After, ", ")), dash(image), s.from(), dash(s.Because))
 	}
-	_ = table.Flush() // to a builder
+	_ = table.Flush() // writing to a builder cannot fail
 }
 
-// from says in words where the image would come from.
+// from describes where the image would come from.
 func (s *dryStep) from() string {
 	from := map[fetch.Supply]string{
 		fetch.FromStore: "store", fetch.FromRegistry: "registry", fetch.FromEither: "registry, if changed", fetch.FromMachine: "this machine",

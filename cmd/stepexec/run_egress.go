@@ -7,7 +7,7 @@ import (
 	"github.com/stepexec/stepexec/egress"
 )
 
-// readEgress reads the value of --egress; "" leaves it to the file.
+// readEgress parses the value of --egress; with "" the file decides.
 func readEgress(value string) (*egress.Rules, error) {
 	switch egress.Mode(value) {
 	case egress.Open:

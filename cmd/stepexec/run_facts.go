@@ -7,7 +7,7 @@ import (
 	"github.com/stepexec/stepexec/run"
 )
 
-// factFlags are the flags that say what conditions are about.
+// factFlags are the flags that set the facts that conditions use.
 type factFlags struct {
 	given   pipeline.Facts
 	changed []string

@@ -8,8 +8,8 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// variables turns NAME[=VALUE] into NAME=VALUE; a NAME alone takes its value
-// from the environment, where it must be.
+// variables turns NAME[=VALUE] into NAME=VALUE; a NAME alone takes its value from the environment,
+// where it must exist.
 func variables(flag string, list []string) ([]string, error) {
 	var out []string
 	for _, item := range list {
@@ -29,8 +29,8 @@ func variables(flag string, list []string) ([]string, error) {
 	return out, nil
 }
 
-// envFlags are the variables of step's --env. As with docker, NAME alone is left out where the
-// environment has no such variable, which is said.
+// envFlags returns the variables of step's --env. As with docker, a NAME alone that the environment
+// does not have is left out, with a message.
 func envFlags(list []string, say func(line string)) ([]string, error) {
 	var set []string
 	for _, item := range list {
@@ -43,7 +43,7 @@ func envFlags(list []string, say func(line string)) ([]string, error) {
 	return variables("--env", set)
 }
 
-// secretValues are the secrets of --secret-file and --secret; the latter win.
+// secretValues returns the secrets of --secret-file and --secret; the latter take precedence.
 func secretValues(files, list []string) (map[string]string, error) {
 	secrets := map[string]string{}
 	var all []string
@@ -65,8 +65,8 @@ func secretValues(files, list []string) (map[string]string, error) {
 	return secrets, nil
 }
 
-// envLines are the variables of files in the form of docker's --env-file. What the host does not have is left
-// out, as docker does, and say says so.
+// envLines returns the variables of files in the form of docker's --env-file. Like docker, it
+// leaves out variables that the host does not have, and reports them with say.
 func envLines(files []string, say func(line string)) ([]string, error) {
 	var all []string
 	for _, file := range files {

@@ -2,8 +2,7 @@ package main
 
 import "github.com/spf13/pflag"
 
-// rerunFlags have a run go on where an earlier one of the same file stood, with its
-// workspace.
+// rerunFlags make a run continue where an earlier one of the same file stopped, with its workspace.
 type rerunFlags struct {
 	from   []string
 	failed bool

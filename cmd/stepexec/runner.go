@@ -20,7 +20,7 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// newRunner holds the ways in from CI servers.
+// newRunner returns the parent of the runner commands for CI servers.
 func newRunner(kill <-chan struct{}) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runner",
@@ -35,7 +35,7 @@ SIGTERM lets what runs come to its end and takes nothing new; the second one can
 	return cmd
 }
 
-// workbench is what runners run work with.
+// workbench is what all runners need to run work.
 type workbench struct {
 	root, runtime, runtimeRoot string
 	systemd, noPivot           bool
@@ -44,16 +44,16 @@ type workbench struct {
 	network                    string
 	pull                       string
 	grace                      time.Duration
-	outage                     time.Duration // for which refusals of a server that has answered before count as its absence
-	slots                      chan struct{} // holds as many as steps of all pipelines may run at once; nil: no limit
+	outage                     time.Duration // time for which refusals of a server that has answered before count as an outage
+	slots                      chan struct{} // has room for as many elements as steps of all pipelines may run at once; nil: no limit
 	say                        func(line string)
 }
 
-// bySource is the name of the policy of a runner whose administrator names none.
+// bySource is the policy of a runner whose administrator names none.
 const bySource = "default"
 
-// add adds the flags. The default policy is said in words; that of pulls holds for steps that
-// name none.
+// add adds the flags. def describes the default policy in words; pull is the default for steps that
+// do not set it.
 func (w *workbench) add(flags *pflag.FlagSet, def string, pull fetch.Policy) {
 	flags.StringVar(&w.policy.name, "policy", bySource, "what pipelines may ask for: default ("+def+"), trusted, untrusted, or a `FILE`")
 	flags.StringVar(&w.network, "network", sandbox.NetworkPrivate, "network of steps that name none: private, host or none")
@@ -71,7 +71,7 @@ func (w *workbench) add(flags *pflag.FlagSet, def string, pull fetch.Policy) {
 	addRoot(flags, &w.root)
 }
 
-// checkNetworkFlag refuses what is not a network of steps.
+// checkNetworkFlag rejects an unknown network of steps.
 func checkNetworkFlag(name string) error {
 	if !slices.Contains([]string{sandbox.NetworkPrivate, sandbox.NetworkHost, sandbox.NetworkNone}, name) {
 		return fmt.Errorf("--network %s: must be private, host or none", name)
@@ -79,8 +79,8 @@ func checkNetworkFlag(name string) error {
 	return nil
 }
 
-// open reads what the flags name, so that a runner that cannot work does not begin. Runs
-// that died with an earlier runner are cleared away.
+// open reads everything that the flags name, so that a runner with wrong flags does not start. It
+// also clears away runs that died with an earlier runner.
 func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, error) {
 	if err := checkNetworkFlag(w.network); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	return bench.Execute, nil
 }
 
-// rules are those of the administrator; nil leaves it to where the work comes from.
+// rules returns the administrator's policy, or nil to let the source of the work decide.
 func (w *workbench) rules() (*policy.Policy, error) {
 	if w.policy.name == bySource {
 		return nil, nil

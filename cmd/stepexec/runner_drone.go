@@ -65,7 +65,7 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 	return drone.Run(ctx, options)
 }
 
-// droneOptions are what the environment says.
+// droneOptions returns the options that the environment sets.
 func (e *environ) droneOptions() drone.Options {
 	host, _ := os.Hostname()
 	o := drone.Options{
@@ -123,7 +123,7 @@ func (e *environ) droneOptions() drone.Options {
 	return o
 }
 
-// envFile are the variables of the dotenv file that a variable names.
+// envFile returns the variables in the dotenv file that a variable names.
 func (e *environ) envFile(name string) []string {
 	file := e.text(name)
 	if file == "" {
@@ -136,7 +136,7 @@ func (e *environ) envFile(name string) []string {
 	return entries
 }
 
-// proxies are the runner's own variables about proxies, which steps get in both cases.
+// proxies returns the runner's own proxy variables, which steps get in upper and lower case.
 func proxies() []string {
 	var entries []string
 	for _, name := range []string{"no_proxy", "http_proxy", "https_proxy", "all_proxy"} {
@@ -147,13 +147,13 @@ func proxies() []string {
 	return entries
 }
 
-// colonPairs are the NAME:VALUE of a list.
+// colonPairs returns the NAME:VALUE pairs of a list.
 func (e *environ) colonPairs(name string) map[string]string {
 	pairs := map[string]string{}
 	for _, item := range e.list(name) {
 		key, value, found := strings.Cut(item, ":")
 		if !found || key == "" {
-			e.failed = append(e.failed, fmt.Errorf("$%s: an entry is not NAME:VALUE", name)) // it may be secret
+			e.failed = append(e.failed, fmt.Errorf("$%s: an entry is not NAME:VALUE", name)) // the entry may be secret
 			continue
 		}
 		pairs[key] = value
@@ -161,7 +161,7 @@ func (e *environ) colonPairs(name string) map[string]string {
 	return pairs
 }
 
-// droneVolumes are folders of the host, SRC:DST or SRC:DST:ro, for every step.
+// droneVolumes returns host folders for every step, SRC:DST or SRC:DST:ro.
 func (e *environ) droneVolumes(name string) []pipeline.Mount {
 	var mounts []pipeline.Mount
 	for _, item := range e.list(name) {

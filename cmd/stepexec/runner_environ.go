@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// environ reads settings from environment variables and keeps what is wrong with them.
+// environ reads settings from environment variables and collects the errors.
 type environ struct {
 	failed []error
-	asked  map[string]string // variables that have been looked at, and which each is the same as: itself, or another
+	asked  map[string]string // variables that have been read, each with the name of the variable that it stands for
 }
 
 // ask returns a variable's value, and notes that it has an effect.
@@ -31,7 +31,7 @@ func (e *environ) fail(name, value, want string) {
 	e.failed = append(e.failed, fmt.Errorf("$%s: %q is not %s", name, value, want))
 }
 
-// text is the value of the first of the variables that is set.
+// text returns the value of the first of the variables that is set.
 func (e *environ) text(names ...string) string {
 	first := ""
 	for _, name := range names {
@@ -41,7 +41,7 @@ func (e *environ) text(names ...string) string {
 	return first
 }
 
-// secret is the content of the file that NAME_FILE names, or the value of NAME.
+// secret returns the content of the file that NAME_FILE names, or the value of NAME.
 func (e *environ) secret(name string) string {
 	file, value := e.ask(name+"_FILE"), e.ask(name)
 	if file == "" {
@@ -90,7 +90,7 @@ func (e *environ) duration(name string) time.Duration {
 	return value
 }
 
-// list is what stands between the commas of the first of the variables that is set.
+// list returns the comma-separated parts of the first of the variables that is set.
 func (e *environ) list(names ...string) []string {
 	var items []string
 	for item := range strings.SplitSeq(e.text(names...), ",") {
@@ -101,7 +101,7 @@ func (e *environ) list(names ...string) []string {
 	return items
 }
 
-// pairs are the NAME=VALUE of a list.
+// pairs returns the NAME=VALUE pairs of a list.
 func (e *environ) pairs(names ...string) map[string]string {
 	pairs := map[string]string{}
 	for _, item := range e.list(names...) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// unused are the variables with the prefix that are set and that nobody has asked for.
+// unused returns the variables with the prefix that are set but have not been read.
 func (e *environ) unused(prefix string) []string {
 	var names []string
 	for _, entry := range os.Environ() {
@@ -20,8 +20,8 @@ func (e *environ) unused(prefix string) []string {
 	return names
 }
 
-// warnUnused says which settings of the server's own runner have no effect here: an
-// administrator would count on them.
+// warnUnused says which settings of the server's own runner have no effect here, because an
+// administrator would rely on them.
 func (e *environ) warnUnused(say func(string), prefix, doc string) {
 	for _, name := range e.unused(prefix) {
 		if why := meaningless()[name]; why != "" {
@@ -32,8 +32,8 @@ func (e *environ) warnUnused(say func(string), prefix, doc string) {
 	}
 }
 
-// meaningless are the variables of the servers' own runners that have no counterpart here, and
-// why. The tables in docs/runner-*.md have them, too.
+// meaningless maps variables of the servers' own runners without a counterpart here to the reason.
+// The tables in docs/runner-*.md list them, too.
 func meaningless() map[string]string {
 	const (
 		docker = "there is no docker"

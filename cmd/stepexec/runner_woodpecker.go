@@ -63,10 +63,10 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 	return woodpecker.Run(ctx, options)
 }
 
-// defaultHealth is where runners of both servers tell how they are, unless told otherwise.
+// defaultHealth is the default address at which runners of both servers report their health.
 const defaultHealth = ":3000"
 
-// woodpeckerOptions are what the environment says.
+// woodpeckerOptions returns the options that the environment sets.
 func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 	host, _ := os.Hostname()
 	o := woodpecker.Options{
@@ -105,9 +105,10 @@ func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 	return o, e.err()
 }
 
-// woodpeckerDefaults are what Woodpecker's docker backend is told to give to every step.
+// woodpeckerDefaults returns what Woodpecker's docker backend would be configured to give to every
+// step.
 func (e *environ) woodpeckerDefaults() workflows.Defaults {
-	limit := func(name string) []string { // the server's documentation has both
+	limit := func(name string) []string { // the server's documentation has both forms
 		return []string{"WOODPECKER_BACKEND_DOCKER_LIMIT_" + name, "WOODPECKER_LIMIT_" + name}
 	}
 	d := workflows.Defaults{

@@ -14,12 +14,12 @@ import (
 	"github.com/stepexec/stepexec/report/live"
 )
 
-// liveView is the display of a terminal.
+// liveView is the display on a terminal.
 type liveView struct {
 	view       *live.View
-	errors     console.Console // stderr, nil when that is no terminal
+	errors     console.Console // stderr; nil when it is not a terminal
 	stopResize func()
-	next       *nextCommands // nil: none are shown
+	next       *nextCommands // nil if none are shown
 }
 
 func newLiveView(file *os.File, terminal console.Console, style report.Style) *liveView {
@@ -28,7 +28,7 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style) *l
 	size := func() (columns, rows int) {
 		size, err := terminal.Size()
 		if err != nil || size.Width == 0 || size.Height == 0 {
-			return 80, 24 // it does not know its own, as that of script(1)
+			return 80, 24 // the terminal does not know its size, as with script(1)
 		}
 		return int(size.Width), int(size.Height)
 	}
@@ -45,10 +45,10 @@ func (l *liveView) Event(e event.Event) {
 	l.view.Event(e)
 }
 
-// Hide has nothing to do: what comes is masked.
+// Hide does nothing: events arrive masked.
 func (l *liveView) Hide([]string) {}
 
-// Flush has nothing to do: the view draws by itself.
+// Flush does nothing: the view draws by itself.
 func (l *liveView) Flush() {}
 
 func (l *liveView) Say(line string) {
@@ -72,8 +72,8 @@ func (l *liveView) End(code int) error {
 	return l.view.End()
 }
 
-// isUTF8 reports whether the locale has more than ASCII, by the first of the variables
-// that is set (locale(7)).
+// isUTF8 reports whether the locale uses UTF-8, by the first of the variables that is set
+// (locale(7)).
 func isUTF8(env func(string) string) bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if value := strings.ToLower(env(name)); value != "" {
@@ -83,8 +83,8 @@ func isUTF8(env func(string) string) bool {
 	return false
 }
 
-// reflows reports whether the terminal breaks lines anew when it becomes narrower, as
-// most do. xterm, rxvt, screen and the kernel's console do not.
+// reflows reports whether the terminal rewraps lines when it becomes narrower, as most do. xterm,
+// rxvt, screen and the kernel's console do not.
 func reflows(env func(string) string) bool {
 	if env("TMUX") != "" {
 		return true

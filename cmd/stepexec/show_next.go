@@ -9,8 +9,8 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// nextCommands gathers from the events of a run which commands fit when it is over, so that who sees it for
-// the first time knows how to go on. They work when they are pasted.
+// nextCommands collects from the events of a run the commands that are useful once it is over, so
+// that a new user knows how to go on. They work when pasted.
 type nextCommands struct {
 	again string // the command that runs what failed again; "": there is none
 	root  string // state root that was given; "": the default
@@ -19,13 +19,13 @@ type nextCommands struct {
 	told  []told
 }
 
-// told is a step about which there is more to see.
+// told is a step with more to show.
 type told struct {
 	run, step string
 	kept      bool
 }
 
-// event takes note of an event.
+// event records an event.
 func (n *nextCommands) event(e event.Event) {
 	switch e.Kind {
 	case event.RunStarted:
@@ -53,10 +53,10 @@ func (n *nextCommands) step(e event.Event) *told {
 	return &n.told[i]
 }
 
-// mostNext bounds the steps whose commands are shown.
+// mostNext is the maximum number of steps whose commands are shown.
 const mostNext = 3
 
-// lines are the commands after a run that ended with an exit code.
+// lines returns the commands after a run that ended with an exit code.
 func (n *nextCommands) lines(code int) []string {
 	if len(n.runs) == 0 {
 		return nil
@@ -96,8 +96,8 @@ func (n *nextCommands) command(name, run, step string) string {
 
 func (n *nextCommands) flags() string { return rootFlag(n.root) }
 
-// rootFlag is the flag, with a space in front, that commands need to find a state root that is not the
-// default.
+// rootFlag returns the flag, with a leading space, that commands need to find a state root other
+// than the default.
 func rootFlag(root string) string {
 	if root == "" || root == defaultRoot() {
 		return ""
@@ -105,7 +105,7 @@ func rootFlag(root string) string {
 	return " --root " + shellWord(root)
 }
 
-// rooted has commands that events name find a state root.
+// rooted adds the state root to commands in events.
 func rooted(root string, show func(event.Event)) func(event.Event) {
 	flag := rootFlag(root)
 	return func(e event.Event) {

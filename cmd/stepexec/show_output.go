@@ -24,21 +24,21 @@ import (
 
 // display shows a run.
 type display interface {
-	// Event shows an event. It is not called twice at once.
+	// Event shows an event. Calls do not overlap.
 	Event(event.Event)
 
-	// Say shows a line of stepexec's own that is no event. It may be called at any time.
+	// Say shows one of stepexec's own messages that is not an event. It may be called at any time.
 	Say(line string)
 
 	// Hide is called before the first event, with the values of secrets.
 	Hide(secrets []string)
 
-	// Flush shows what was held back to show more at once. It is called like Event, when
-	// no more events wait.
+	// Flush shows whatever was held back to be shown together. Like Event it is not called
+	// concurrently; it is called when no more events wait.
 	Flush()
 
-	// End is called last, with the exit code that the program will have. The error is
-	// the first one of showing.
+	// End is called last, with the exit code that the program will have. It returns the first error
+	// of the display.
 	End(exitCode int) error
 }
 
@@ -46,10 +46,10 @@ type display interface {
 type outputFlags struct {
 	format       string
 	times        string
-	stepCommands bool   // for GitHub's runner
+	stepCommands bool   // workflow commands for GitHub's runner
 	report       string // path of a report, for GitHub's outputs
-	shared       bool   // shells are opened on the terminal, over which nothing may be drawn
-	root         string // state root, with the records of runs
+	shared       bool   // whether shells open on the terminal, over which nothing may be drawn
+	root         string // state root, which contains the records of runs
 	again        string // the command that runs what failed again; "": there is none
 }
 
@@ -69,7 +69,7 @@ func (o *outputFlags) addTimes(flags *pflag.FlagSet) {
 	flags.Lookup("timestamps").NoOptDefVal = string(report.Wall)
 }
 
-// open makes what the flags ask for.
+// open returns the display that the flags ask for.
 func (o *outputFlags) open(w io.Writer) (display, error) {
 	if o.format != "" && !slices.Contains(outputFormats(), o.format) {
 		return nil, fmt.Errorf("--output %s: must be %s", o.format, inWords(outputFormats()))
@@ -81,7 +81,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	out := bufio.NewWriterSize(w, outputBuffer)
 	switch o.formatFor(style, os.Getenv) {
 	case "tty":
-		file := w.(*os.File) // or it would be no terminal
+		file := w.(*os.File) // only a file can be a terminal
 		view := newLiveView(file, terminalOf(file), style)
 		view.next = &nextCommands{again: o.again, root: o.root}
 		return view, nil
@@ -98,23 +98,23 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	return buffered{said{plain}, out}, nil
 }
 
-// outputBuffer gathers what is there to be shown at once. With a write for each line, 100 MB of lines
+// outputBuffer is the size of the output buffer in bytes. With one write per line, 100 MB of lines
 // took 1.0 s more.
 const outputBuffer = 64 << 10
 
-// buffered is a display that writes to out, which is flushed when nothing more is there.
+// buffered is a display that writes to out, and flushes it when no more events wait.
 type buffered struct {
 	display
 	out *bufio.Writer
 }
 
-// Flush shows what is in the buffer. Its error stays with the writer, and End returns it.
+// Flush writes the buffer. The writer keeps any error, and End returns it.
 func (b buffered) Flush() { _ = b.out.Flush() }
 
 func (b buffered) End(exitCode int) error { return cmp.Or(b.display.End(exitCode), b.out.Flush()) }
 
-// formatFor is the format that was asked for, as far as the output can show it, or
-// else the one that it is best for.
+// formatFor returns the requested format, if the output can show it, or otherwise the best one for
+// the output.
 func (o *outputFlags) formatFor(style report.Style, env func(string) string) string {
 	isLive := style.Terminal && !o.shared && env("TERM") != "" && env("TERM") != "dumb"
 	switch ci := env("CI"); {
@@ -135,8 +135,8 @@ func (o *outputFlags) style(w io.Writer) (report.Style, error) {
 	return style, nil
 }
 
-// colours follows no-color.org and bixense.com/clicolors: NO_COLOR turns colours
-// off, CLICOLOR_FORCE on where there is no terminal.
+// colours follows no-color.org and bixense.com/clicolors: NO_COLOR turns colours off, and
+// CLICOLOR_FORCE turns them on without a terminal.
 func colours(terminal bool, env func(string) string) bool {
 	isSet := func(name string) bool { return env(name) != "" && env(name) != "0" }
 	switch {
@@ -148,7 +148,7 @@ func colours(terminal bool, env func(string) string) bool {
 	return terminal && env("TERM") != "dumb" && env("CLICOLOR") != "0"
 }
 
-// terminalOf is the terminal that w writes to, or nil.
+// terminalOf returns the terminal that w writes to, or nil.
 func terminalOf(w io.Writer) console.Console {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -161,7 +161,7 @@ func terminalOf(w io.Writer) console.Console {
 	return terminal
 }
 
-// said is a display whose output does not mind lines on stderr.
+// said is a display that writes messages to stderr.
 type said struct{ printer }
 
 func (said) Say(line string)   { sayOnStderr(line) }
@@ -175,7 +175,7 @@ type onGitHub struct{ *github.Log }
 func (onGitHub) Say(line string) { sayOnStderr(line) }
 func (onGitHub) Flush()          {}
 
-// silent says nothing when all goes well, not even warnings.
+// silent is a display that prints nothing when all goes well, not even warnings.
 type silent struct{ printer }
 
 func (silent) Say(string)        {}
@@ -189,7 +189,7 @@ type printer interface {
 	Err() error
 }
 
-// failures are the events that tell of an error outside of any step.
+// failures returns the events for an error outside of any step.
 func failures(err error) []event.Event {
 	var invalid pipeline.Errors
 	if !errors.As(err, &invalid) {
@@ -206,16 +206,16 @@ func failures(err error) []event.Event {
 	return events
 }
 
-// inWords is a list as people write it: a, b or c.
+// inWords joins a list as people write it: a, b or c.
 func inWords(list []string) string {
 	last := len(list) - 1
 	return strings.Join(list[:last], ", ") + " or " + list[last]
 }
 
-// complete has the shell offer the values of a flag.
+// complete adds shell completion for the values of a flag.
 func complete(cmd *cobra.Command, flag string, values ...string) {
 	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
-		panic(cmp.Or(err, errors.New(flag))) // there is no such flag: a mistake in this package
+		panic(cmp.Or(err, errors.New(flag))) // the flag does not exist: a mistake in this package
 	}
 }

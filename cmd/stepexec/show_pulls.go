@@ -13,12 +13,12 @@ import (
 	"github.com/stepexec/stepexec/settings"
 )
 
-// pullView shows how far images are on stderr, where that is a terminal, until it is
-// ended; where it is none, nothing.
+// pullView shows the progress of images on stderr, if that is a terminal, until it is ended.
+// Otherwise it shows nothing.
 type pullView struct {
-	shows bool // since it was made, and also when it is over
+	shows bool // whether there was a view when it was made, even after it is over
 	mu    sync.Mutex
-	view  *liveView // nil: there is none, or it is over
+	view  *liveView // nil if there is none, or it is over
 }
 
 func newPullView() *pullView {
@@ -30,7 +30,7 @@ func newPullView() *pullView {
 	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, style)}
 }
 
-// event is for fetch.Fetcher.
+// event is the callback for fetch.Fetcher.
 func (p *pullView) event(e event.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -39,7 +39,7 @@ func (p *pullView) event(e event.Event) {
 	}
 }
 
-// say shows a line of stepexec's own.
+// say shows one of stepexec's own messages.
 func (p *pullView) say(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,8 +50,8 @@ func (p *pullView) say(line string) {
 	p.view.Say(line)
 }
 
-// end takes away what is drawn. It may be called twice. An error is one of drawing on
-// stderr: there is nowhere to say it.
+// end removes the drawing. It may be called twice. It ignores errors of drawing on stderr, because
+// there is nowhere to report them.
 func (p *pullView) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,8 +61,8 @@ func (p *pullView) end() {
 	}
 }
 
-// takeIn has into put images into the store and shows the progress on a terminal, to which into
-// must not write.
+// takeIn calls into to put images into the store, and shows the progress on a terminal, to which
+// into must not write.
 func takeIn(ctx context.Context, s settings.Settings, root, runtime, platform string, into func(*fetch.Fetcher) error) error {
 	pulls := newPullView()
 	defer pulls.end()

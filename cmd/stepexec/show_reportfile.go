@@ -11,19 +11,18 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// reportFile is where a report goes.
+// reportFile is the destination of a report.
 type reportFile struct {
 	kind   report.Kind
-	name   string   // as it was given
-	folder *os.Root // that it lies in
+	name   string   // name as the user gave it
+	folder *os.Root // folder of the file
 	base   string
-	device *os.File // in place of folder and base: a pipe, /dev/stdout
+	device *os.File // used in place of folder and base: a pipe, /dev/stdout
 }
 
-// openReport gets ready to write a report to a file, [KIND=]FILE, before anything runs:
-// what does not work is to be known then. Steps may have the file's folder in their
-// workspace. It is held open, so that none of them can put a link in its place and
-// have the report written to somewhere else on the host.
+// openReport prepares to write a report to a file, [KIND=]FILE, before anything runs, so that
+// errors show up early. The file's folder may be in the workspace of steps. It is held open, so
+// that no step can replace it by a link and redirect the report to another place on the host.
 func openReport(text string) (f *reportFile, err error) {
 	f = &reportFile{name: text}
 	if kind, name, found := strings.Cut(text, "="); found && !strings.ContainsAny(kind, "/.") {
@@ -72,7 +71,7 @@ func (f *reportFile) create() (*os.File, error) {
 	return f.folder.OpenFile(f.part(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 }
 
-// write writes the report, whole or not at all.
+// write writes the report completely or not at all.
 func (f *reportFile) write(r *report.Report) error {
 	if f.device != nil {
 		return f.writeTo(f.device, r)

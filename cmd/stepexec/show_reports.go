@@ -43,10 +43,10 @@ func (o *reportFlags) open() (*reports, error) {
 type reports struct {
 	files     []*reportFile
 	mu        sync.Mutex        // guards collector
-	collector *report.Collector // nil: there are no reports
+	collector *report.Collector // nil if there are no reports
 }
 
-// event tells the reports of an event.
+// event passes an event to the reports.
 func (r *reports) event(e event.Event) {
 	if r.collector == nil {
 		return
@@ -56,8 +56,8 @@ func (r *reports) event(e event.Event) {
 	r.collector.Event(e)
 }
 
-// tee has what is written to w also in the reports, as a stream of a step. The returned
-// function adds the last line if it has no end.
+// tee copies everything written to w to the reports, as a stream of a step. The returned function
+// adds the last line if it has no newline.
 func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error) {
 	if r.collector == nil {
 		return w, func() error { return nil }
@@ -70,8 +70,8 @@ func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error
 	return io.MultiWriter(w, lines), lines.Close
 }
 
-// write writes all reports that can be written, and closes the files. When the run
-// itself has failed its exit code says so, and that a report could not be written is
+// write writes all reports that it can, and closes the files. If the run itself has failed, its
+// exit code stays, and a report that could not be written causes only a message.
 // told alone.
 func (r *reports) write(code int, say func(string)) error {
 	if len(r.files) == 0 {
@@ -100,7 +100,7 @@ func (r *reports) close() error {
 	return errors.Join(failed...)
 }
 
-// reported is a display of a run that has reports, too.
+// reported is a display of a run with reports.
 type reported struct {
 	display
 	reports *reports
@@ -111,7 +111,7 @@ func (r reported) Event(e event.Event) {
 	r.display.Event(e)
 }
 
-// End writes the reports, and then ends the display.
+// End writes the reports and then ends the display.
 func (r reported) End(code int) error {
 	err := r.reports.write(code, r.Say)
 	if err != nil {
@@ -120,7 +120,8 @@ func (r reported) End(code int) error {
 	return errors.Join(err, r.display.End(code))
 }
 
-// path is that of the first report in JSON, for programs, or of the first at all; "" without any.
+// path returns the path of the first report in JSON, for programs, or otherwise of the first
+// report; "" without reports.
 func (r *reports) path() string {
 	if len(r.files) == 0 {
 		return ""

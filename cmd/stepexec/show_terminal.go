@@ -7,8 +7,7 @@ import (
 	"github.com/containerd/console"
 )
 
-// usersTerminal is the first of the three streams that is a terminal, nil when
-// none is.
+// usersTerminal returns the first of the three streams that is a terminal, or nil.
 func usersTerminal() *os.File {
 	for _, file := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
 		if _, err := console.ConsoleFromFile(file); err == nil {
@@ -18,8 +17,8 @@ func usersTerminal() *os.File {
 	return nil
 }
 
-// isOnePlace reports whether what is written to either goes to the same terminal, pipe or
-// file, so that a program which writes to both needs only one of them.
+// isOnePlace reports whether both streams go to the same terminal, pipe or file, so that a program
+// that writes to both needs only one of them.
 func isOnePlace(stdout, stderr io.Writer) bool {
 	var infos [2]os.FileInfo
 	for i, w := range []io.Writer{stdout, stderr} {

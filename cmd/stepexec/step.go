@@ -51,12 +51,12 @@ type stepOptions struct {
 	systemd     bool
 	debug       debugFlags
 	quiet       bool
-	stopTimeout int    // seconds; 0 is engine.DefaultGrace
+	stopTimeout int    // seconds; 0 means engine.DefaultGrace
 	idFile      string // "" is none
 	kill        <-chan struct{}
 }
 
-// codeNotFound is the exit code of a command that is not there, as shells have it.
+// codeNotFound is the exit code of a command that does not exist, as in shells.
 const codeNotFound = 127
 
 func newStep(kill <-chan struct{}) *cobra.Command {
@@ -90,7 +90,7 @@ executed; 127 there is no such command; 130 interrupted; 137 out of memory.`,
 
 func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.SetInterspersed(false)
-	flags.Bool("help", false, "help for step") // -h NAME is docker's name of the host; -h alone is help
+	flags.Bool("help", false, "help for step") // as in docker, -h NAME sets the host name; -h alone is help
 	o.keys.set("--name", "name", "step")
 	o.keys.add(flags)
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]`; without a value, from the environment")
@@ -129,8 +129,8 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	o.keys.addForeign(flags)
 }
 
-// addNoEffect adds the flags that habit types, and that change nothing here or
-// cannot be had.
+// addNoEffect adds flags that people type from habit, and that change nothing here or are not
+// supported.
 func addNoEffect(flags *pflag.FlagSet) {
 	flags.Bool("rm", true, "accepted: the container is always removed")
 	flags.String("fifo-dir", "", "accepted: the FIFOs are always in memory that only stepexec can read")
@@ -146,12 +146,12 @@ func addNoEffect(flags *pflag.FlagSet) {
 	refuse("init", "", "there is no init program to put in front: use an image that has one; all processes are killed when the command ends")
 }
 
-// shimForm is containerd's name of a runtime, whose shim is not needed here.
+// shimForm matches containerd's names of runtimes, whose shims are not needed here.
 var shimForm = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^io\.containerd\.(runc|runsc|crun|youki)\.v[0-9]+$`)
 })
 
-// runtimeName is the runtime that a flag names.
+// runtimeName returns the runtime that the flag names.
 func (o *stepOptions) runtimeName() (string, error) {
 	if match := shimForm().FindStringSubmatch(o.runtime); match != nil {
 		return match[1], nil
@@ -185,7 +185,7 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 	return nil
 }
 
-// plan is a pipeline of the one step that the command line describes.
+// plan returns a pipeline of the one step that the command line describes.
 func (o *stepOptions) plan(args []string) (*policy.Plan, pipeline.Inputs, error) {
 	in, uses, err := o.inputs()
 	if err != nil {
@@ -230,8 +230,8 @@ func (o *stepOptions) plan(args []string) (*policy.Plan, pipeline.Inputs, error)
 	return plan, in, err
 }
 
-// command says what is run: with an entrypoint COMMAND is its arguments, and
-// without one, which is "", COMMAND is all of it.
+// command decides what is run: with an entrypoint, COMMAND is its arguments; without one (""),
+// COMMAND is the whole command.
 func (o *stepOptions) command(command []string) error {
 	switch {
 	case o.entrypoint != nil && *o.entrypoint != "":
@@ -258,7 +258,7 @@ func (o *stepOptions) specPatch() ([]byte, error) {
 	return json.Marshal(map[string]any{"linux": map[string]string{"rootfsPropagation": o.propagation}})
 }
 
-// inputs is what is not part of the step itself, and the uses of the secrets.
+// inputs returns the inputs that are not part of the step itself, and the uses of the secrets.
 func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, err error) {
 	in = pipeline.Inputs{Platform: o.platform, Mode: pipeline.ForSteps, LookupEnv: os.LookupEnv}
 	if in.Secrets, uses, err = stepSecrets(o.secrets); err != nil {
@@ -283,7 +283,7 @@ func (o *stepOptions) inputs() (in pipeline.Inputs, uses []pipeline.SecretUse, e
 		return in, nil, err
 	}
 	given, err := envFlags(o.env, sayOnStderr)
-	in.Environment = append(fromFiles, given...) // of a name that is set twice the later counts
+	in.Environment = append(fromFiles, given...) // of two values for a name, the later counts
 	return in, uses, err
 }
 
@@ -310,10 +310,10 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	fetcher.Events = func(e event.Event) {
 		pulls.event(e)
 		if e.Kind == event.PullFinished {
-			pulls.end() // what comes next may be the command's
+			pulls.end() // the following output may be the command's
 		}
 	}
-	var unwritten error // the file for the run's ID
+	var unwritten error // error about the file for the run's ID
 	say := func(e event.Event) {
 		if e.Kind == event.RunStarted {
 			unwritten = writeIDFile(idFile, e.Run)
@@ -334,7 +334,7 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 		options.Streams.Stderr, endErr = reports.tee(stderr, plan.Plan().Steps[0].Name, event.Stderr)
 		defer func() { err = errors.Join(err, endErr()) }()
 	}
-	if o.detach { // what the command prints is in the record
+	if o.detach { // the command's output is in the record
 		options = engine.Options{Stop: stop, Events: tellStarted(say)}
 	}
 	machine := run.Machine{

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newCtrRun is `stepexec step` with the arguments in ctr's order.
+// newCtrRun returns `stepexec step` with its arguments in ctr's order.
 func newCtrRun(kill <-chan struct{}) *cobra.Command {
 	o := &stepOptions{kill: kill}
 	cmd := &cobra.Command{

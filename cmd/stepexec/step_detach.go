@@ -17,15 +17,15 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
-// detachedStage is the environment variable of a process that detach has started.
+// detachedStage is the environment variable that marks a process started by detach.
 const detachedStage = "_STEPEXEC_DETACHED"
 
-// detachedLine begins the last line that such a process prints: the run's id follows.
+// detachedLine begins the last line that such a process prints, followed by the run's id.
 const detachedLine = "stepexec detached "
 
 func isDetached() bool { return os.Getenv(detachedStage) != "" }
 
-// detachable has a command with the flag --detach go on in a process of its own.
+// detachable makes a command with the flag --detach continue in a separate process.
 func detachable(cmd *cobra.Command) *cobra.Command {
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -37,9 +37,9 @@ func detachable(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// detach runs this command line once more, in a session of its own, and prints the
-// run's id as soon as its step has started. When that does not come to pass it
-// returns the exit code. Nothing but stepexec itself looks after the run then.
+// detach runs this command line once more, in its own session, and prints the run's id as soon as
+// its step has started. If the step does not start, detach returns the exit code. From then on only
+// stepexec itself looks after the run.
 func detach(ctx context.Context, stdout, stderr io.Writer) error {
 	in, out, err := os.Pipe()
 	if err != nil {
@@ -55,7 +55,7 @@ func detach(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("start stepexec in the background: %w", err)
 	}
-	forget := context.AfterFunc(ctx, func() { _ = child.Process.Signal(unix.SIGTERM) }) // it has ended already, or says why
+	forget := context.AfterFunc(ctx, func() { _ = child.Process.Signal(unix.SIGTERM) }) // an error means that it has already ended
 	defer forget()
 	for lines := bufio.NewReader(in); ; {
 		line, err := lines.ReadString('\n')
@@ -67,7 +67,7 @@ func detach(ctx context.Context, stdout, stderr io.Writer) error {
 			return err
 		}
 		if err != nil {
-			break // the end: the command was not started
+			break // end of the output: the command was not started
 		}
 	}
 	if err := child.Wait(); child.ProcessState == nil {
@@ -79,8 +79,8 @@ func detach(ctx context.Context, stdout, stderr io.Writer) error {
 	return fmt.Errorf("stepexec in the background ended before the command was started: %v", child.ProcessState)
 }
 
-// tellStarted passes events on, and prints the run's id when its step starts. From
-// then on nobody listens.
+// tellStarted passes events on, and prints the run's id when its step starts. After that nobody
+// listens.
 func tellStarted(next func(event.Event)) func(event.Event) {
 	var run string
 	return func(e event.Event) {
@@ -94,14 +94,14 @@ func tellStarted(next func(event.Event)) func(event.Event) {
 		fmt.Println(detachedLine + run)
 		if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
 			for fd := range 3 {
-				_ = unix.Dup3(int(null.Fd()), fd, 0) // else the stream ends nowhere, which is the same
+				_ = unix.Dup3(int(null.Fd()), fd, 0) // on an error the stream has no reader, which has the same effect
 			}
 			_ = null.Close() // nothing was written to it
 		}
 	}
 }
 
-// createIDFile makes the file for a run's ID, empty at first, and refuses one that exists.
+// createIDFile creates an empty file for a run's ID, and refuses one that exists.
 func createIDFile(name string) error {
 	if name == "" {
 		return nil

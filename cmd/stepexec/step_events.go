@@ -8,7 +8,7 @@ import (
 	"github.com/stepexec/stepexec/report"
 )
 
-// stepEvents is what `stepexec step` says about each kind of event: only what the
+// stepEvents prints messages of `stepexec step` for each kind of event: only those that the
 // command's own output does not show.
 type stepEvents struct{ say func(line string) }
 
@@ -16,10 +16,10 @@ func (stepEvents) RunStarted(event.Event)     {}
 func (stepEvents) PullStarted(event.Event)    {} // the view of pulls shows it
 func (stepEvents) PullProgress(event.Event)   {} // the view of pulls shows it
 func (stepEvents) StepStarted(event.Event)    {}
-func (stepEvents) Line(event.Event)           {} // the command's output is passed on as it is
+func (stepEvents) Line(event.Event)           {} // the command's output is passed on unchanged
 func (stepEvents) MatrixFinished(event.Event) {}
 func (stepEvents) RunFinished(event.Event)    {}
-func (stepEvents) Failure(event.Event)        {} // main writes it
+func (stepEvents) Failure(event.Event)        {} // main prints it
 
 func (s stepEvents) Warning(e event.Event)     { s.say("warning: " + e.Text) }
 func (s stepEvents) StepKept(e event.Event)    { s.say(e.Text) }

@@ -12,14 +12,14 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// stepKeys are the flags of `stepexec step` that are keys of a step in a pipeline
-// file: package pipeline reads and checks both in one place.
+// stepKeys are the flags of `stepexec step` that are keys of a step in a pipeline file: package
+// pipeline reads and checks both in one place.
 type stepKeys struct {
 	given []pipeline.Flag
-	notes []string // what was left out of what the flags ask for, a line each
+	notes []string // parts of the flags that have no effect, one line each
 }
 
-// note says that part of what a flag asks for has no effect here.
+// note records that part of a flag's value has no effect here.
 func (k *stepKeys) note(line string) {
 	if !slices.Contains(k.notes, line) {
 		k.notes = append(k.notes, line)
@@ -31,7 +31,7 @@ func (k *stepKeys) has(key string) bool {
 	return slices.ContainsFunc(k.given, func(f pipeline.Flag) bool { return f.Key == key })
 }
 
-// set notes the value of a key. The last text, number or boolean counts; lists and
+// set records the value of a key. For texts, numbers and booleans the last value counts; lists and
 // maps grow.
 func (k *stepKeys) set(flag, key string, value any) {
 	i := slices.IndexFunc(k.given, func(f pipeline.Flag) bool { return f.Key == key })
@@ -52,7 +52,7 @@ func (k *stepKeys) unset(key string) {
 	k.given = slices.DeleteFunc(k.given, func(f pipeline.Flag) bool { return f.Key == key })
 }
 
-// add adds the flags to a command's.
+// add adds the flags to those of a command.
 func (k *stepKeys) add(flags *pflag.FlagSet) {
 	flags.Func("name", "`NAME` of the step, in messages", func(value string) error {
 		k.set("--name", "name", value)
@@ -75,7 +75,7 @@ func (k *stepKeys) add(flags *pflag.FlagSet) {
 	k.addShorthands(flags)
 }
 
-// put notes the value of a flag that sets a key.
+// put records the value of a flag that sets a key.
 func (k *stepKeys) put(key string, f pipeline.KeyFlag, value string) error {
 	var v any = value
 	switch f.Kind {
@@ -112,7 +112,7 @@ func (k *stepKeys) put(key string, f pipeline.KeyFlag, value string) error {
 	return nil
 }
 
-// addShorthands adds the flags that stand for a value of another.
+// addShorthands adds the flags that stand for a value of another flag.
 func (k *stepKeys) addShorthands(flags *pflag.FlagSet) {
 	stands := func(name, short, usage, key, value string) {
 		flags.BoolFuncP(name, short, usage, func(given string) error {
@@ -139,6 +139,6 @@ func (k *stepKeys) addShorthands(flags *pflag.FlagSet) {
 		k.set("--seccomp", "seccomp", value)
 		return nil
 	})
-	flags.Lookup("seccomp").NoOptDefVal = "default" // ctr's is a switch
+	flags.Lookup("seccomp").NoOptDefVal = "default" // ctr's flag is a switch
 	flags.Func("security-opt", "docker's `OPTION`: seccomp=PROFILE, apparmor=PROFILE, no-new-privileges[:false] or systempaths=unconfined", k.securityOption)
 }

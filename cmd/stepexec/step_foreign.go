@@ -11,16 +11,16 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// foreignFlag is a flag of docker run, podman run or nerdctl run that is no key of a step:
-// whoever types it from habit gets its meaning, or learns what to do in its place.
+// foreignFlag is a flag of docker run, podman run or nerdctl run that is not a key of a step:
+// people who type it from habit get its meaning, or learn what to use instead.
 type foreignFlag struct {
 	name, short string
-	alone       bool // it can stand without a value
+	alone       bool // whether it can stand without a value
 	take        func(k *stepKeys, flag, value string) error
 }
 
-// addForeign adds the flags of other programs that the command does not have itself. They are
-// not in its help: docs/step.md lists them.
+// addForeign adds the flags of other programs that the command does not have itself. They are not
+// in its help: docs/step.md lists them.
 func (k *stepKeys) addForeign(flags *pflag.FlagSet) {
 	for _, f := range foreignFlags() {
 		if flags.Lookup(f.name) != nil {
@@ -39,7 +39,7 @@ func foreignFlags() []foreignFlag {
 	return slices.Concat(otherSpellings(), namespaceFlags(), flagsWithoutEffect(), refusedFlags())
 }
 
-// otherSpellings are flags that set a key under another name.
+// otherSpellings returns flags that set a key under another name.
 func otherSpellings() []foreignFlag {
 	list := func(key string) func(*stepKeys, string, string) error {
 		return func(k *stepKeys, flag, value string) error {
@@ -55,7 +55,7 @@ func otherSpellings() []foreignFlag {
 			switch strings.ToLower(value) {
 			case "stdin":
 				k.set("--attach", "stdin", pipeline.StdinInherited)
-			case "stdout", "stderr": // they always are
+			case "stdout", "stderr": // these are always attached
 			default:
 				return errors.New("there are stdin, stdout and stderr")
 			}
@@ -64,10 +64,12 @@ func otherSpellings() []foreignFlag {
 	}
 }
 
-// hostNamespace is where stepexec's own namespaces are joined, which are the host's.
+// hostNamespace is the folder of stepexec's own namespaces, which are the host's, for steps that
+// join them.
 const hostNamespace = "/proc/self/ns/"
 
-// namespaceFlags choose between the command's own namespaces, which is the default, and others.
+// namespaceFlags returns the flags that choose between the command's own namespaces, which are the
+// default, and others.
 func namespaceFlags() []foreignFlag {
 	choose := func(kind string, own ...string) func(*stepKeys, string, string) error {
 		return func(k *stepKeys, flag, value string) error {
@@ -93,8 +95,8 @@ func namespaceFlags() []foreignFlag {
 	}
 }
 
-// flagsWithoutEffect ask for what is so anyway, or for what has no meaning here, which is
-// noted then.
+// flagsWithoutEffect returns flags for things that are the case anyway, or that have no meaning
+// here, which is then noted.
 func flagsWithoutEffect() []foreignFlag {
 	health := func(k *stepKeys, _, _ string) error {
 		k.note("--health-… has no effect: nothing waits for the health of a command (a service of a pipeline has ready)")
@@ -107,7 +109,7 @@ func flagsWithoutEffect() []foreignFlag {
 		{name: "disable-content-trust", alone: true, take: accepted},
 		{name: "sig-proxy", alone: true, take: only("true", "signals are always passed on")},
 		{name: "detach-keys", take: note("a terminal is not left while the command runs (start it with --detach)")},
-		{name: "expose", take: accepted}, // it documents what listens, as in an image
+		{name: "expose", take: accepted}, // it documents ports, as in an image
 		{name: "volume-driver", take: only("local", "there are no drivers: volumes are folders of the host")},
 		{name: "isolation", take: only("default", "that is a choice on Windows")},
 		{name: "log-driver", take: note(logged)},
@@ -140,7 +142,7 @@ func flagsWithoutEffect() []foreignFlag {
 	}
 }
 
-// refusedFlags cannot be had. The error says what to do.
+// refusedFlags returns flags that are not supported. The error says what to do.
 func refusedFlags() []foreignFlag {
 	io := "the kernel's weight --blkio-weight is the only limit of input and output"
 	address := "the network of a run chooses its own addresses (names lead to them: --network-alias, --add-host)"
@@ -187,7 +189,7 @@ func refusedFlags() []foreignFlag {
 
 func accepted(*stepKeys, string, string) error { return nil }
 
-// note takes any value, and says why the flag has no effect.
+// note accepts any value, and says why the flag has no effect.
 func note(why string) func(*stepKeys, string, string) error {
 	return func(k *stepKeys, flag, value string) error {
 		if value != "false" {
@@ -197,7 +199,7 @@ func note(why string) func(*stepKeys, string, string) error {
 	}
 }
 
-// only takes the value that describes what is so anyway.
+// only accepts the value that describes the usual behaviour.
 func only(usual, why string) func(*stepKeys, string, string) error {
 	return func(_ *stepKeys, _, value string) error {
 		if value == "" || value == usual {
@@ -211,7 +213,7 @@ func refused(why string) func(*stepKeys, string, string) error {
 	return func(_ *stepKeys, _, value string) error { return refusal{"not supported: " + why} }
 }
 
-// refusal is why a flag, or a value of it, cannot be had.
+// refusal says why a flag, or a value of it, is not supported.
 type refusal struct{ why string }
 
 func (r refusal) Error() string { return r.why }

@@ -10,8 +10,8 @@ import (
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// network reads the networks of this program, and what docker, podman and nerdctl have
-// beside them: their bridges are the network of the command's own.
+// network parses this program's networks, and those that docker, podman and nerdctl have in
+// addition: their bridges become the command's own network.
 func (k *stepKeys) network(value string) error {
 	const flag = "--network"
 	name, rest, isList := strings.Cut(value, ",")
@@ -45,7 +45,7 @@ func (k *stepKeys) network(value string) error {
 	return nil
 }
 
-// publish reads published ports. It chooses the host's port where that is left open.
+// publish parses published ports. It chooses the host's port if none is given.
 func (k *stepKeys) publish(value string) error {
 	ports, err := pipeline.ParsePorts(value)
 	if err != nil {
@@ -63,7 +63,7 @@ func (k *stepKeys) publish(value string) error {
 	return nil
 }
 
-// portText writes a port as pipeline.ParsePorts reads it.
+// portText writes a port in the form that pipeline.ParsePorts reads.
 func portText(port pipeline.Port) string {
 	text := strconv.Itoa(port.Container) + "/" + port.Protocol
 	switch {
@@ -75,8 +75,8 @@ func portText(port pipeline.Port) string {
 	return text
 }
 
-// settlePorts gives a command with published ports and without a network one of its own, as
-// docker has it. On the host's network a port of the command is one of the host already.
+// settlePorts gives a command with published ports and without a network its own network, as in
+// docker. On the host's network a port of the command is already a port of the host.
 func (k *stepKeys) settlePorts() error {
 	if !k.has("ports") {
 		return nil
@@ -93,7 +93,7 @@ func (k *stepKeys) settlePorts() error {
 	}
 	switch {
 	case k.has("namespaces"), chosen == "none", chosen == "private":
-		return nil // package pipeline says what is wrong
+		return nil // package pipeline reports the error
 	case chosen == "":
 		k.set("--publish", "network", "private")
 		return nil
@@ -112,9 +112,9 @@ func (k *stepKeys) settlePorts() error {
 	return nil
 }
 
-// pull reads when to ask the registry, with podman's word for it.
+// pull parses when to ask the registry, including podman's word for it.
 func (k *stepKeys) pull(value string) error {
-	if value == "newer" { // always takes what is stored where the registry has nothing newer
+	if value == "newer" { // always uses the stored image if the registry has nothing newer
 		value = "always"
 	}
 	k.set("--pull", "pull", value)

@@ -14,8 +14,8 @@ var secretFlag = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:([=,])(?s:(.*)))?$`)
 })
 
-// stepSecrets reads NAME, NAME=VALUE, or podman's NAME,type=env|mount,target=T.
-// The errors do not show what may be a value.
+// stepSecrets parses NAME, NAME=VALUE, or podman's NAME,type=env|mount,target=T. The errors never
+// show text that may be a value.
 func stepSecrets(given []string) (map[string]string, []pipeline.SecretUse, error) {
 	secrets := map[string]string{}
 	var uses []pipeline.SecretUse
@@ -47,7 +47,7 @@ func stepSecrets(given []string) (map[string]string, []pipeline.SecretUse, error
 
 var secretFileName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\.?[A-Za-z0-9_][A-Za-z0-9_.-]*$`) })
 
-// secretTarget reads what is behind the name: where the secret is to be.
+// secretTarget parses the options after the name, which say where the secret goes.
 func secretTarget(use *pipeline.SecretUse, options string) error {
 	kind, target := "mount", use.Name
 	for option := range strings.SplitSeq(options, ",") {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// securityOption reads a value of docker's --security-opt, and of podman's, with = or, as
-// docker once had it, with a colon.
+// securityOption parses a value of docker's and podman's --security-opt, with = or, in docker's old
+// form, with a colon.
 func (k *stepKeys) securityOption(value string) error {
 	const flag = "--security-opt"
 	name, text := value, ""
@@ -26,7 +26,7 @@ func (k *stepKeys) securityOption(value string) error {
 		k.set(flag, "unmask", true)
 	case name == "unmask":
 		return fmt.Errorf("unmask=%s: single paths cannot be shown (write unmask=ALL)", text)
-	case name == "label": // of SELinux, which does not confine containers here
+	case name == "label": // for SELinux, which does not confine containers here
 	default:
 		return fmt.Errorf("%q is not supported (there are seccomp=PROFILE, apparmor=PROFILE, no-new-privileges[=false], systempaths=unconfined, unmask=ALL and label=…, which has no effect)", name)
 	}

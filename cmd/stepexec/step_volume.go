@@ -9,8 +9,8 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 )
 
-// volume notes docker's -v: a name in place of the host's path is a volume that stays, which is a
-// cache here.
+// volume records docker's -v: a name in place of the host's path means a persistent volume, which
+// is a cache here.
 func (k *stepKeys) volume(value string) error {
 	name, place, _ := strings.Cut(value, ":")
 	if !pipeline.IsVolumeName(name) || !strings.HasPrefix(place, "/") {
@@ -29,7 +29,7 @@ func (k *stepKeys) volume(value string) error {
 	return nil
 }
 
-// mount notes docker's --mount: with type=volume and a name it is what --volume NAME:PATH is.
+// mount records docker's --mount: type=volume with a name means the same as --volume NAME:PATH.
 func (k *stepKeys) mount(value string) error {
 	parts := strings.Split(value, ",")
 	if !slices.Contains(parts, "type=volume") {
