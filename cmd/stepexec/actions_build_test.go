@@ -99,6 +99,13 @@ func TestHookBuildsActions(t *testing.T) {
 	if got := run(hello, nil); got.code != 0 || !strings.HasSuffix(got.out, "::endgroup::\nchanged\n") {
 		t.Errorf("a changed context: %d, %s", got.code, got.out)
 	}
+	alone := r.writeAction(t, "octo/alone/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\n"})
+	if got := run(alone, map[string]any{"entryPoint": "echo", "entryPointArgs": []string{"of the base"}}); got.code != 0 || !strings.HasSuffix(got.out, "::endgroup::\nof the base\n") {
+		t.Errorf("FROM alone: %d, %s", got.code, got.out)
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
+		t.Errorf("a build of FROM alone has left mounts: %v", err)
+	}
 	broken := r.writeAction(t, "octo/broken/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN exit 3\n"})
 	if got := run(broken, nil); got.code != 125 || !strings.Contains(got.out, "::error::stepexec: build the action's image from "+broken) {
 		t.Errorf("a build that fails: %d, %s", got.code, got.out)

@@ -128,8 +128,9 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	err = b.run(ctx, b.hook.Stdout, append(args, "--file", from.dockerfile, from.dir)...)
 	// A line that a build has not ended must not swallow the end of the commands' pause.
 	fmt.Fprintf(b.hook.Stdout, "\n::%s::\n::endgroup::\n", token)
-	if err != nil {
-		return "", errors.Join(err, b.clear(context.WithoutCancel(ctx)))
+	// A build that fails leaves its container, and so does one of FROM alone.
+	if err := errors.Join(err, b.clear(context.WithoutCancel(ctx))); err != nil {
+		return "", err
 	}
 	data, err := os.ReadFile(out.Name())
 	id = strings.TrimPrefix(strings.TrimSpace(string(data)), "sha256:")
