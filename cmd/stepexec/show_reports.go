@@ -72,7 +72,6 @@ func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error
 
 // write writes all reports that it can, and closes the files. If the run itself has failed, its
 // exit code stays, and a report that could not be written causes only a message.
-// told alone.
 func (r *reports) write(code int, say func(string)) error {
 	if len(r.files) == 0 {
 		return nil
