@@ -116,6 +116,11 @@ func isFixed(step *pipeline.PlannedStep, image *fetch.Image) bool {
 	if slices.ContainsFunc(step.Mounts, func(m pipeline.Mount) bool { return within(m.Destination) }) {
 		return false
 	}
+	for declared := range config.Volumes {
+		if within(path.Join("/", declared)) {
+			return false
+		}
+	}
 	if strings.Contains(step.Shell[0], "/") {
 		return path.IsAbs(step.Shell[0])
 	}
