@@ -1,7 +1,9 @@
 package pull_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/pull"
 )
@@ -107,4 +110,38 @@ esac
 	}
 	t.Setenv("PATH", t.TempDir())
 	wantText(t, resolveError(t, "containers-storage:localhost/app:1", amd64), "neither podman nor buildah is installed")
+}
+
+func TestPodmanThatIsGivenUpIsNotWaitedForWithAllThatItHasStarted(t *testing.T) {
+	dir := t.TempDir()
+	begun, ended := filepath.Join(dir, "begun"), filepath.Join(dir, "ended")
+	if err := unix.Mkfifo(begun, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\nsetsid sh -c 'sleep 20; echo >" + ended + "' &\necho $! >" + begun + "\nwait\n"
+	if err := os.WriteFile(filepath.Join(dir, "podman"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":/bin:/usr/bin")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	pid := 0
+	go func() {
+		defer cancel()
+		data, err := os.ReadFile(begun)
+		if err == nil {
+			_, err = fmt.Sscan(string(data), &pid)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, _, err := pull.Head(ctx, "containers-storage:app", pull.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	<-ctx.Done()
+	if _, err := os.Stat(ended); err == nil {
+		t.Error("its child was waited for")
+	}
+	_ = unix.Kill(-pid, unix.SIGKILL)
 }
