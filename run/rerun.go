@@ -219,12 +219,12 @@ func (r *rerun) doneStep(s *pipeline.PlannedStep) (event.StepResult, error) {
 }
 
 // checkVolumes refuses to go on without what done steps have put into volumes that
-// lived as long as their run.
+// lived as long as their run. A volume without a name is of one step alone.
 func (r *rerun) checkVolumes(done map[string]event.StepResult) error {
 	filled := map[string]string{}
 	for i := range r.plan.Steps {
 		for _, m := range r.plan.Steps[i].Mounts {
-			if _, ok := done[r.plan.Steps[i].Name]; ok && m.Type == pipeline.MountVolume {
+			if _, ok := done[r.plan.Steps[i].Name]; ok && m.Type == pipeline.MountVolume && m.Source != "" {
 				filled[m.Source] = r.plan.Steps[i].Name
 			}
 		}
