@@ -250,7 +250,7 @@ func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struc
 	}
 	family := s.familyOf(running.Pid)
 	_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it does not lead a process group
-	_, err := family.signal(unix.SIGTERM)
+	err := family.stop()
 	timer := time.NewTimer(o.Grace)
 	defer timer.Stop()
 	select {

@@ -111,6 +111,38 @@ func TestExecIsKilledWithItsGroupWhenTheContextEnds(t *testing.T) {
 	})
 }
 
+func TestProgramsOfAnExecAreAskedToEndOnce(t *testing.T) {
+	const command = `trap : TERM
+sh -c 'trap "echo child asked" TERM; echo begun; while :; do sleep 1000 & wait; done' &
+setsid sh -c 'trap "echo other asked" TERM; echo begun; while :; do sleep 1000 & wait; done' &
+while :; do wait; done`
+	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
+		ours, theirs, err := os.Pipe()
+		must(t, err)
+		defer ours.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error)
+		go func() {
+			_, err := s.Exec(ctx, sandbox.ExecOptions{Args: []string{"sh", "-c", command}, Stdout: theirs, Grace: time.Second})
+			done <- errors.Join(err, theirs.Close())
+		}()
+		_, err = io.ReadFull(ours, make([]byte, 2*len("begun\n")))
+		must(t, err)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		said, err := io.ReadAll(ours)
+		must(t, err)
+		for _, who := range []string{"child", "other"} {
+			if got := strings.Count(string(said), who+" asked\n"); got != 1 {
+				t.Errorf("the %s was asked %d times: %q", who, got, said)
+			}
+		}
+	})
+}
+
 func TestExecHasATerminalWhenAsked(t *testing.T) {
 	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
 		typed, theirs, err := os.Pipe()

@@ -11,8 +11,8 @@ import (
 
 // kin is the information that /proc has about a process (proc_pid_stat(5)).
 type kin struct {
-	parent, session int
-	started         uint64 // clock ticks since boot
+	parent, group, session int
+	started                uint64 // clock ticks since boot
 }
 
 // kinOf reads the information about a process; false means that it has ended.
@@ -27,6 +27,7 @@ func kinOf(pid int) (kin, bool) {
 	}
 	var k kin
 	k.parent, _ = strconv.Atoi(string(fields[1]))
+	k.group, _ = strconv.Atoi(string(fields[2]))
 	k.session, _ = strconv.Atoi(string(fields[3]))
 	k.started, _ = strconv.ParseUint(string(fields[19]), 10, 64)
 	return k, true
@@ -47,8 +48,9 @@ func (s *Sandbox) familyOf(leader int) family {
 
 // members returns the living processes of the family except the leader. A process whose parents
 // have ended belongs to the family if it was started after the leader and is not in the session of
-// the sandbox's own command, which may start workers at any time.
-func (f *family) members() ([]int, error) {
+// the sandbox's own command, which may start workers at any time. Without withGroup, it leaves out
+// the leader's process group.
+func (f *family) members(withGroup bool) ([]int, error) {
 	pids, err := f.box.pids()
 	if err != nil {
 		return nil, err
@@ -78,7 +80,8 @@ func (f *family) members() ([]int, error) {
 	}
 	var members []int
 	for pid := range all {
-		if pid != f.leader && pid != init && belongs(pid) {
+		isLeft := !withGroup && all[pid].group == f.leader
+		if pid != f.leader && pid != init && !isLeft && belongs(pid) {
 			members = append(members, pid)
 		}
 	}
@@ -88,9 +91,15 @@ func (f *family) members() ([]int, error) {
 // mostRounds bounds how often kill looks for processes started in the meantime.
 const mostRounds = 5
 
-// signal sends a signal to the members.
-func (f *family) signal(sig unix.Signal) (found bool, err error) {
-	members, err := f.members()
+// stop asks the members to end, except for those of the leader's process group, which are asked with
+// the leader: many programs take a second signal for an order to end at once.
+func (f *family) stop() error {
+	_, err := f.signal(unix.SIGTERM, false)
+	return err
+}
+
+func (f *family) signal(sig unix.Signal, withGroup bool) (found bool, err error) {
+	members, err := f.members(withGroup)
 	if err != nil || len(members) == 0 {
 		return false, err
 	}
@@ -102,7 +111,7 @@ func (f *family) signal(sig unix.Signal) (found bool, err error) {
 // kill kills the members, and those that they start in the meantime.
 func (f *family) kill() error {
 	for range mostRounds {
-		if found, err := f.signal(unix.SIGKILL); err != nil || !found {
+		if found, err := f.signal(unix.SIGKILL, true); err != nil || !found {
 			return err
 		}
 	}
