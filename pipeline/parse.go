@@ -12,6 +12,9 @@ import (
 // maxSteps bounds what a file may ask for; services count too.
 const maxSteps = 1000
 
+// maxPorts bounds the published ports of a file: a line of it can name 65,535 by a range.
+const maxPorts = 2 * 65535
+
 // MaxRunSteps is the most steps and services that all cells of a matrix may have together: a
 // planned step takes some 12 KiB.
 const MaxRunSteps = 20_000
@@ -40,6 +43,8 @@ type parser struct {
 	names   map[string]value // of steps and services, to where they are given
 	depends [][]value        // for each step the names in its depends_on
 	mounted map[string]value // destinations of the mounts of the step that is read
+
+	published int // ports of all steps so far, those of ranges counted one by one
 }
 
 // topFields says how to read every key of a pipeline.

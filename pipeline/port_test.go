@@ -1,6 +1,8 @@
 package pipeline_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,5 +36,23 @@ func TestParsePortsReadsTheFormsOfDocker(t *testing.T) {
 		if got, err := pipeline.ParsePorts(text); err == nil {
 			t.Errorf("%q is read as %v", text, got)
 		}
+	}
+}
+
+func TestFileWithMorePortsThanAMachineHasIsRefused(t *testing.T) {
+	file := func(ranges int) []byte {
+		var text strings.Builder
+		text.WriteString("steps:\n")
+		for i := range ranges {
+			fmt.Fprintf(&text, "  - {name: s%d, image: i, network: private, ports: ['127.0.0.%d:1-65535:1-65535']}\n", i, i+1)
+		}
+		return []byte(text.String())
+	}
+	if _, err := pipeline.Parse("pipeline.yml", file(2)); err != nil {
+		t.Error(err)
+	}
+	_, err := pipeline.Parse("pipeline.yml", file(3))
+	if err == nil || !strings.Contains(err.Error(), "steps[2].ports[0]: the file publishes more than the 131070 ports allowed") {
+		t.Errorf("error %v", err)
 	}
 }

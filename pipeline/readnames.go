@@ -134,7 +134,12 @@ func (p *parser) ports(v value) []Port {
 	taken := map[Port]bool{}
 	for i := range v.items {
 		item := v.item(i)
-		for _, port := range p.portRange(item) {
+		published := p.portRange(item)
+		if p.published += len(published); p.published > maxPorts {
+			p.wrong(item, fmt.Sprintf("the file publishes more than the %d ports allowed", maxPorts), "")
+			return ports
+		}
+		for _, port := range published {
 			host := Port{HostIP: port.HostIP, Host: hostPort(port), Protocol: port.Protocol}
 			if taken[host] {
 				p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", host.Host), "")
