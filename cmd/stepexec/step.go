@@ -297,9 +297,12 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	if err != nil {
 		return 0, err
 	}
-	idFile := plan.Plan().Steps[0].Advanced.IDFile
-	if err := createIDFile(idFile); err != nil {
+	idFile, err := createIDFile(plan)
+	if err != nil {
 		return 0, err
+	}
+	if idFile != nil {
+		defer func() { err = errors.Join(err, idFile.Close()) }()
 	}
 	fetcher := &fetch.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
 	pulls := &pullView{}

@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/policy"
 )
 
 // detachedStage is the environment variable that marks a process started by detach.
@@ -101,27 +103,31 @@ func tellStarted(next func(event.Event)) func(event.Event) {
 	}
 }
 
-// createIDFile creates an empty file for a run's ID, and refuses one that exists.
-func createIDFile(name string) error {
+// createIDFile creates an empty file for a run's ID, and refuses one that exists. The file stays
+// open, so that the ID is written to it, whatever somebody puts at its name. It returns nil if the
+// step has no such file.
+func createIDFile(plan *policy.Plan) (*os.File, error) {
+	name := plan.Plan().Steps[0].Advanced.IDFile
 	if name == "" {
-		return nil
+		return nil, nil
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	place := beneath.At(name, append(plan.Roots(), plan.Plan().WorkspaceSource)...)
+	file, err := place.OpenFile(os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("--cidfile %s: the file exists (remove it: it may be of a run that goes on)", name)
+		return nil, fmt.Errorf("--cidfile %s: the file exists (remove it: it may be of a run that goes on)", name)
 	}
 	if err != nil {
-		return fmt.Errorf("--cidfile: %w", err)
+		return nil, fmt.Errorf("--cidfile: %w", err)
 	}
-	return file.Close()
+	return file, nil
 }
 
 // writeIDFile writes the ID of a run that has started.
-func writeIDFile(name, id string) error {
-	if name == "" {
+func writeIDFile(file *os.File, id string) error {
+	if file == nil {
 		return nil
 	}
-	if err := os.WriteFile(name, []byte(id), 0o666); err != nil {
+	if _, err := file.WriteAt([]byte(id), 0); err != nil {
 		return fmt.Errorf("--cidfile: %w", err)
 	}
 	return nil
