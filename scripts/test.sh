@@ -7,21 +7,37 @@
 set -u
 
 mkdir -p out
-failed=
+rm -f out/*.log out/*.failed
 export GORACE=atexit_sleep_ms=0 # else every program sleeps for a second at its end
-go test -race -timeout 45m -v ./... >out/test.log 2>&1 || failed="out/test.log"
-(cd foreign && go test -timeout 10m -v ./...) >out/foreign.log 2>&1 || failed="$failed out/foreign.log"
-scripts/vm/test.sh >out/vm.log 2>&1 || failed="$failed out/vm.log"
 
+run() { # run NAME COMMAND...: its output in out/NAME.log; out/NAME.failed is there when it fails
+	name=$1
+	shift
+	"$@" >"out/$name.log" 2>&1 || : >"out/$name.failed"
+}
+tests() { go test -race -timeout 45m -v "$@"; }
+foreign() { (cd foreign && go test -timeout 10m -v ./...); }
+
+# The tests of the command line wait more than they work, and take as long as all the others: they
+# run beside them, and those without root beside those with it.
+command=./cmd/stepexec
+run rootless tests -run '^TestRootless$' $command &
+run command tests -skip '^TestRootless$' $command &
+run packages tests $(go list ./... | grep -v '/cmd/stepexec$')
+run foreign foreign
+run vm scripts/vm/test.sh
+wait
+
+failed=$(ls out/*.failed 2>/dev/null | sed 's/failed$/log/')
 for log in $failed; do
 	echo "of $log, which has the whole:"
 	grep -vE '^(=== (RUN|PAUSE|CONT|NAME)|\s*--- PASS|PASS$|ok )' "$log" | tail -n 300
 done
-grep -hE '^(ok|FAIL|\?)\s' out/test.log out/foreign.log
+grep -hE '^(ok|FAIL|\?)\s' out/*.log
 grep -E '^vm: ' out/vm.log
 
 ended() { # ended PASS|FAIL|SKIP: the names of tests, once for every time
-	grep -hE "^\s*--- $1" out/test.log out/foreign.log out/vm.log | awk '{ print $3 }' | sort
+	grep -hE "^\s*--- $1" out/*.log | awk '{ print $3 }' | sort
 }
 ended PASS | uniq >out/passed
 for name in $(ended SKIP | uniq | comm -23 - out/passed); do
