@@ -46,6 +46,10 @@ func needRoot() map[string]string {
 			"TestMissingPluginsAreNamedWithTheirPackage",
 			"TestNetworkOfTheUsersOwnConfiguration", "TestNetworkThatCannotBeMadeLeavesNothing", "TestNextRunTakesAwayTheNetworkOfOneThatDied",
 		},
+		"no cgroup is delegated to the user, so that the runtime deletes containers": {
+			"TestOnlyWhatIsKnownStartsAndEndsWithoutTheRuntime", "TestRuntimeIsAskedForItsVersionOnceUntilItIsAnother",
+			"TestStartingAndEndingByCallsOfTheRuntime",
+		},
 		"users cannot make device nodes": {"TestDevicesInThePlaceOfPasswdAreNotOpened", "TestDevices", "TestCDIDevices"},
 		"the run is in a user namespace already": {
 			"TestUserNamespaceHasTheIDsItAsksFor", "TestUserNamespaceIsSomebodyElseOnTheHost", "TestSetuidProgramsWorkInAUserNamespace",

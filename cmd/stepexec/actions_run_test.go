@@ -198,7 +198,7 @@ func TestActionIsCancelledInTimeAndLeavesNothing(t *testing.T) {
 	outputs := filepath.Join(dir, "outputs")
 	cmd := exec.Command("bash", script)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "INPUT_ROOT="+root, "INPUT_BINARY="+stepexecOnPath(t), "GITHUB_OUTPUT="+outputs, "RUNNER_TEMP="+dir, "STEPEXEC_ACTION="+filepath.Dir(filepath.Dir(filepath.Dir(script))), "STEPEXEC_SETTINGS=/dev/null")
+	cmd.Env = append(os.Environ(), "INPUT_ROOT="+root, "INPUT_BINARY="+stepexecOnPath(t), "GITHUB_OUTPUT="+outputs, "RUNNER_TEMP="+dir, "GITHUB_ACTION_PATH="+filepath.Dir(filepath.Dir(filepath.Dir(script))), "STEPEXEC_SETTINGS=/dev/null")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestActionSaysWhatIsWrongBeforeAnythingRuns(t *testing.T) {
 			outputs := filepath.Join(t.TempDir(), "outputs")
 			cmd := exec.Command("/bin/bash", script)
 			cmd.Dir = t.TempDir()
-			cmd.Env = append(append(os.Environ(), "GITHUB_OUTPUT="+outputs, "STEPEXEC_ACTION="+filepath.Dir(filepath.Dir(filepath.Dir(script)))), test.env...)
+			cmd.Env = append(append(os.Environ(), "GITHUB_OUTPUT="+outputs, "GITHUB_ACTION_PATH="+filepath.Dir(filepath.Dir(filepath.Dir(script)))), test.env...)
 			out, err := cmd.CombinedOutput()
 			if cmd.ProcessState.ExitCode() != 125 || !strings.Contains(string(out), test.want) || !strings.Contains(string(out), "::error") || strings.Contains(string(out), "hunter2") {
 				t.Errorf("%v: %s", err, out)

@@ -25,5 +25,6 @@ func TestRootless(t *testing.T) {
 		"TestScripts/record":                              "it expects root's name",
 		"TestScripts/recordlive":                          "it expects root's name",
 		"TestActionInAWorkflow":                           "act is built by root",
+		"TestHookKeepsToAPolicyFile":                      "the sample names root's caches",
 	}, "testdata", "../../fixtures/pipelines", "../../docs", "../../contrib")
 }
