@@ -74,8 +74,10 @@ func (j *Job) plan() (*Planned, error) {
 		admitted.KeepSteps()
 	}
 	plan := admitted.Plan()
-	if err := r.checkOnly(plan); err != nil {
-		return nil, err
+	if !r.Preview {
+		if err := j.CheckOnly(plan); err != nil {
+			return nil, err
+		}
 	}
 	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, nil)
 	if err != nil {
@@ -91,10 +93,12 @@ func (j *Job) plan() (*Planned, error) {
 	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)
 }
 
-// checkOnly refuses a run of steps that somebody asked for by name when conditions leave all of them
-// out: it would do nothing and be green. One of several pipelines, or a cell, may have none.
-func (r *Request) checkOnly(plan *pipeline.Plan) error {
-	if len(r.Only) == 0 || len(plan.Steps) > 0 || plan.Cell != "" || r.Preview {
+// CheckOnly returns an error for steps that somebody asked for by name when conditions leave all of
+// them out: such a run would do nothing and be green. One of several pipelines, or a cell, may have
+// none. Plan checks it for all but previews.
+func (j *Job) CheckOnly(plan *pipeline.Plan) error {
+	r := j.request
+	if len(r.Only) == 0 || len(plan.Steps) > 0 || plan.Cell != "" {
 		return nil
 	}
 	var why []string

@@ -69,6 +69,9 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 		if err != nil {
 			return err
 		}
+		if err := j.CheckOnly(p.Plan); err != nil {
+			return err
+		}
 		r, err := dryRunOf(j, p, o.root)
 		if err != nil {
 			return run.Masked(err, j.Secrets)

@@ -100,7 +100,7 @@ func Again(t *testing.T, needRoot map[string]string, files ...string) {
 		}
 		skip = append(skip, strings.Join(parts, "/"))
 	}
-	run := Command(t, "./test", "-test.v", "-test.skip", strings.Join(skip, "|"), "-test.timeout", "10m")
+	run := Command(t, "./test", "-test.v", "-test.skip", strings.Join(skip, "|"), "-test.timeout", "40m")
 	// The tests find their files where they are in the repository.
 	repository := filepath.Join(filepath.Dir(run.Dir), "tmp/repository")
 	run.Dir = filepath.Join(repository, here)
