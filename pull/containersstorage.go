@@ -73,7 +73,7 @@ func storageProgram(ctx context.Context, stdout io.Writer, arguments map[string]
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case strings.Contains(said, "not known"), strings.Contains(said, "no such image"), strings.Contains(said, "not found"):
+		case strings.Contains(said, "image not known"), strings.Contains(said, "no such image"):
 			return &failure{fmt.Sprintf("%s has no such image (%s images lists those that it has)", program, program), ErrNotFound}
 		}
 		return fmt.Errorf("%s %s: %w: %s", program, arguments[program][0], err, said)

@@ -90,6 +90,7 @@ func TestResolveFromContainersStorage(t *testing.T) {
 	dir, archive := t.TempDir(), saved(t, map[string]v1.Image{"localhost/app:1": image})
 	script := `#!/bin/sh
 for name; do :; done
+[ "$name" != localhost/broken ] || { echo 'Error: default OCI runtime "crun" not found: invalid argument' >&2; exit 125; }
 [ "$name" = localhost/app:1 ] || { echo "Error: $name: image not known" >&2; exit 125; }
 case $1 in
 image) echo ` + config.Hex + ` ;;
@@ -107,6 +108,11 @@ esac
 	checkLayers(t, got, image)
 	if err := resolveError(t, "containers-storage:nope", amd64); !errors.Is(err, pull.ErrNotFound) {
 		t.Errorf("an image that is not there: %v", err)
+	}
+	if err := resolveError(t, "containers-storage:localhost/broken", amd64); errors.Is(err, pull.ErrNotFound) {
+		t.Errorf("a podman that does not work: %v", err)
+	} else {
+		wantText(t, err, `default OCI runtime "crun" not found`)
 	}
 	t.Setenv("PATH", t.TempDir())
 	wantText(t, resolveError(t, "containers-storage:localhost/app:1", amd64), "neither podman nor buildah is installed")
