@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // writeAction writes the files of an action as the runner keeps it, and returns its Dockerfile.
@@ -208,5 +210,49 @@ func TestHookSaysThatThereIsNothingToBuildActionsWith(t *testing.T) {
 	t.Setenv("PATH", bin)
 	if got := r.call(t, "run_container_step", map[string]any{"dockerfile": dockerfile}); got.code != 125 || !strings.Contains(got.out, "there is no buildah to build it (apt-get install buildah;") {
 		t.Errorf("%d, %s", got.code, got.out)
+	}
+}
+
+// A cancel ends what RUN runs, and so does the end of the hook, whatever RUN does with signals.
+func TestHookEndsABuildThatIsCancelled(t *testing.T) {
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Skip("no buildah: apt-get install buildah")
+	}
+	host := hookImages(t)
+	insecure(t, host)
+	r := newHookRunner(t, host)
+	const sleep = "sleep 98431"
+	dockerfile := r.writeAction(t, "octo/slow/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN echo run''ning; trap '' INT TERM; " + sleep + "\n"})
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
+		cmd := r.command(t, map[string]any{"command": "run_container_step", "state": map[string]any{}, "args": map[string]any{"dockerfile": dockerfile}})
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var printed strings.Builder
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			printed.WriteString(lines.Text() + "\n")
+			if lines.Text() == "running" {
+				if err := cmd.Process.Signal(signal); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Errorf("%v: it succeeded: %s", signal, printed.String())
+		}
+		left := func() string { out, _ := exec.Command("pgrep", "-fx", sleep).Output(); return string(out) }
+		for began := time.Now(); left() != "" && time.Since(began) < promptly; {
+			time.Sleep(20 * time.Millisecond) // the kernel ends it after buildah
+		}
+		if process := left(); process != "" {
+			t.Errorf("%v: RUN goes on, process %s: %s", signal, process, printed.String())
+		}
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
+		t.Errorf("a build that was cancelled has left mounts: %v", err)
 	}
 }

@@ -6,10 +6,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -158,11 +161,24 @@ func (b *builder) save(ctx context.Context, id, file string) error {
 	return nil
 }
 
-func (b *builder) run(ctx context.Context, out interface{ Write([]byte) (int, error) }, args ...string) error {
-	cmd := exec.CommandContext(ctx, b.program, append([]string{"--root", filepath.Join(b.dir, "storage"), "--runroot", filepath.Join(b.dir, "run")}, args...)...)
+// run runs buildah. Root runs it in a process and a mount namespace of its own, which end with it,
+// whatever ends it or the hook: nothing that RUN has started and nothing that is mounted outlives them.
+func (b *builder) run(ctx context.Context, out io.Writer, args ...string) error {
+	words := append([]string{b.program, "--root", filepath.Join(b.dir, "storage"), "--runroot", filepath.Join(b.dir, "run")}, args...)
+	isApart := os.Geteuid() == 0
+	if isApart {
+		words = append([]string{"unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"}, words...)
+	}
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = buildGrace
+	if isApart {
+		runtime.LockOSThread() // the signal comes when the thread ends
+		defer runtime.UnlockOSThread()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	} else {
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
