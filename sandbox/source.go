@@ -95,6 +95,9 @@ func (s *staging) owned(source beneath.Path, m Mount) (string, error) {
 	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
 		return "", err
 	}
+	if stat.Uid == s.user.UID && stat.Gid == s.user.GID { // on any file system
+		return s.mount(file)
+	}
 	namespace, err := newUserNamespace(&Security{UIDMap: exchanged(stat.Uid, s.user.UID), GIDMap: exchanged(stat.Gid, s.user.GID)})
 	if err != nil {
 		return "", err
