@@ -81,6 +81,7 @@ type IDMap struct{ Container, Host, Size uint32 }
 // Advanced are settings that few steps have.
 type Advanced struct {
 	TTY          bool              // whether a terminal is stdin, stdout and stderr
+	Init         bool              // whether process 1 is an init process that starts the command
 	Namespaces   map[string]string // namespaces to join: type (network, pid, ipc, uts or cgroup) to path
 	Sysctls      map[string]string // settings of the kernel, of namespaces that are the container's own
 	Labels       map[string]string // OCI annotations

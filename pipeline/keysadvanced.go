@@ -16,6 +16,16 @@ func advancedKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Advanced.TTY) },
 		},
 		{
+			Name: "init", Class: Free, Fields: []string{"Advanced.Init"},
+			Doc:    "An init process as process 1, which passes signals on to the command and collects orphans.",
+			Schema: `{"type": "boolean", "default": false}`,
+			Flags: []KeyFlag{
+				{Name: "init", Kind: ToggleFlag, Usage: "an init process as process 1, which passes signals on and collects orphans"},
+			},
+			read:  func(p *parser, s *Step, v value) { s.Advanced.Init = p.boolean(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Advanced.Init) },
+		},
+		{
 			Name: "namespaces", Class: Joins, Fields: []string{"Advanced.Namespaces"},
 			Doc:    "Namespaces to join: a map from types to absolute paths.",
 			Schema: `{"$ref": "#/$defs/namespaces"}`,

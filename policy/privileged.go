@@ -53,6 +53,7 @@ func (c *check) asItIs() {
 	refuse("stdin", s.Stdin != "")
 	refuse("output", s.Output != "" && s.Output != pipeline.OutputNone)
 	refuse("tty", s.Advanced.TTY)
+	refuse("init", s.Advanced.Init)
 	refuse("ready", s.Ready != nil && len(s.Ready.Exec) > 0)
 	refuse("spec", s.Advanced.Spec != nil || s.Advanced.SpecPatch != nil)
 	refuse("workspace", !isUsualWorkspace(c.plan.WorkspacePath))

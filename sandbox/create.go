@@ -34,7 +34,7 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 		return errors.Join(err, removed)
 	}
 	if err != nil {
-		return s.createError(spec.Process.Args[0], err)
+		return s.createError(commandOf(spec.Process).Args[0], err)
 	}
 	pid, err := runc.ReadPidFile(pidFile)
 	if err != nil {

@@ -58,6 +58,7 @@ type Options struct {
 //	ROOT/runs/ID/          0700, locked while the run lives
 //	ROOT/runs/ID/upper/    files that the steps write outside their mounts
 //	ROOT/runs/ID/layers/   mounted image layers that are not directories
+//	ROOT/runs/ID/init      the program of init processes, if a step has one
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
 //	ROOT/runs/ID/runtime   a link to the runtime's state, see runtimeRoot
 //
@@ -81,10 +82,11 @@ type Host struct {
 	direct       bool          // whether stepexec starts and deletes containers without the runtime: see isDirect
 	leftovers    error         // see Leftovers
 
-	rootless     bool        // whether this process is in a user namespace, whose root is a normal user of the machine
-	delegated    []hierarchy // trees in which steps have groups, if rootless
-	cgroupParent string      // of the steps' groups, when rootless; "": the runtime chooses
-	told         sync.Map    // warnings already given
+	rootless     bool                            // whether this process is in a user namespace, whose root is a normal user of the machine
+	delegated    []hierarchy                     // trees in which steps have groups, if rootless
+	cgroupParent string                          // of the steps' groups, when rootless; "": the runtime chooses
+	told         sync.Map                        // warnings already given
+	initProgram  func() (path string, err error) // makes the program of init processes, once
 	warn         func(line string)
 }
 
@@ -136,6 +138,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
 		}
 	}
+	host.initProgram = sync.OnceValues(host.copyInit)
 	if host.networks, err = newNetworks(host.dir, o.NetworkConfig, host.rootless, host.warn); err != nil {
 		return nil, errors.Join(err, host.guard.end(), os.RemoveAll(host.dir), host.lock.Close())
 	}

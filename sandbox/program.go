@@ -291,7 +291,10 @@ func processName(pid int) string {
 // anything that would prevent the kernel from executing it.
 func (s *Sandbox) lookAtProgram() {
 	s.waiting = processName(s.init.Pid)
-	s.fault = diagnose(fmt.Sprintf("/proc/%d/root", s.init.Pid), s.process)
+	root := fmt.Sprintf("/proc/%d/root", s.init.Pid)
+	if s.fault = diagnose(root, s.process); s.fault == nil && hasInit(s.process) {
+		s.fault = diagnose(root, commandOf(s.process))
+	}
 }
 
 // notExecuted returns the error of a process that has ended under the name that the runtime gave

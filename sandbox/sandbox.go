@@ -17,6 +17,7 @@ import (
 
 	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/crash"
+	"github.com/stepexec/stepexec/sandbox/childinit"
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
@@ -212,6 +213,13 @@ func (h *Host) stepFiles(step *Step, dir string, who *user.ExecUser, endpoint *n
 		}
 		mounts = append(mounts, bindFile(script, ScriptPath, "ro"))
 	}
+	if step.Advanced.Init {
+		program, err := h.initProgram()
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, bindFile(program, childinit.Path, "ro"))
+	}
 	if len(step.Secrets) > 0 {
 		secrets := filepath.Join(dir, "secrets")
 		if err := writeSecrets(secrets, step.Secrets, uid, gid); err != nil {
@@ -277,7 +285,7 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 	exit := exitOf(state)
 	err := exit.addCgroup(s.cgroup)
 	if exit.Signal == 0 { // otherwise it was killed before it could execute anything
-		err = errors.Join(s.notExecuted(name, s.process.Args[0], s.fault), err)
+		err = errors.Join(s.notExecuted(name, commandOf(s.process).Args[0], s.fault), s.initFailed(name, exit), err)
 	}
 	return exit, errors.Join(err, stopErr)
 }

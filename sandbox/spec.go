@@ -42,6 +42,9 @@ func (h *Host) newSpec(step *Step, rootfs string, who *user.ExecUser, files []sp
 			Resources:  &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: step.Security.Privileged, Access: "rwm"}}},
 		},
 	}
+	if step.Advanced.Init {
+		spec.Process.Args = withInit(argv)
+	}
 	if step.Advanced.TTY {
 		withTerminal(spec.Process)
 	}

@@ -80,8 +80,9 @@ func isDeaf(pid int, sig unix.Signal) (bool, error) {
 // may have thousands, and other steps need descriptors too.
 const heldAtOnce = 256
 
-// signalAll sends sig to every process of the step. It returns pidfds of all except process 1; when
-// there are too many to hold, all is false.
+// signalAll sends sig to every process of the step except an init process, which would pass it on
+// to a command that already has it. It returns pidfds of all except process 1; when there are too
+// many to hold, all is false.
 func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error) {
 	pids, err := s.pids()
 	if err != nil {
@@ -110,7 +111,7 @@ func (s *Sandbox) signalSome(some []int, sig unix.Signal) (others []int, err err
 	pids, err := s.pids()
 	failed := []error{err}
 	for pid, fd := range held {
-		if pids[pid] {
+		if pids[pid] && (pid != s.init.Pid || !hasInit(s.process)) {
 			if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 				failed = append(failed, fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err))
 			}

@@ -372,7 +372,7 @@ func TestHookRunsScripts(t *testing.T) {
 	r := newHookRunner(t, host)
 	result := r.prepare(t, func(_, container map[string]any) {
 		container["image"] = host + "/alpine"
-		container["createOptions"] = "--cpus 1 --env OPTION='of options' --hostname builder --init"
+		container["createOptions"] = "--cpus 1 --env OPTION='of options' --hostname builder"
 		container["environmentVariables"] = map[string]any{"NODE_ENV": "it's\n$HOME \"x\"", "EMPTY": nil}
 	})
 	if result.isAlpine == nil || !*result.isAlpine {

@@ -38,10 +38,6 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 	flags.Bool("rm", true, "")
 	flags.BoolP("detach", "d", true, "")
 	keys.addForeign(flags)
-	flags.BoolFunc("init", "", func(string) error {
-		o.Warnings = append(o.Warnings, "options: --init has no effect: there is no init program to put in front; all processes are killed when the job ends")
-		return nil
-	})
 	if err := flags.Parse(words); err != nil {
 		return o, err
 	}

@@ -143,7 +143,6 @@ func addNoEffect(flags *pflag.FlagSet) {
 	}
 	refuse("rdt-class", "", "classes of cache and memory bandwidth are not supported: see --cpuset-cpus, --cpus and --memory")
 	refuse("runtime-config-path", "", "a runtime has no configuration here: give --runtime a script that calls it with its options")
-	refuse("init", "", "there is no init program to put in front: use an image that has one; all processes are killed when the command ends")
 }
 
 // shimForm matches containerd's names of runtimes, whose shims are not needed here.
