@@ -81,7 +81,7 @@ func controlledBy(trees []hierarchy, controller string) (hierarchy, bool) {
 // cgroup is a container's group: one directory in every tree.
 type cgroup struct {
 	dir     string            // one whose cgroup.procs lists the container's processes; "": there is none
-	unified string            // that of v2; "": none
+	unified string            // v2 directory; "": none
 	v1      map[string]string // v1 directories, by controller
 }
 

@@ -142,8 +142,8 @@ func (t *Terminal) copyOut() {
 	}
 }
 
-// copyIn types the step's input, if it has any, and then the end of file. Its errors are not reported: the step
-// is gone, or is being removed.
+// copyIn types the step's input, if it has any, and then the end of file. It ignores errors: the
+// step has ended, or is being removed.
 func (t *Terminal) copyIn() {
 	typed := &typist{to: t.master, atStart: true}
 	if t.in != nil {

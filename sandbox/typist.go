@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endAgain is the time between two looks at a terminal whose input has ended. The kernel tells a
-// master neither that its terminal has left canonical mode nor that a program reads it.
+// endAgain is the time between two checks of a terminal whose input has ended. The kernel does not
+// notify a master when its terminal leaves canonical mode or when a program reads from it.
 const endAgain = 20 * time.Millisecond
 
-// maxEnds is how often the end of file is typed into a program that reads keys and goes on.
-// Shells that are told to ignore it (IGNOREEOF of bash) end at the 10th. A program that takes
-// Ctrl-D for a key like any other, such as a pager, is left alone from then on.
+// maxEnds is the number of times that the end of file is typed into a program that reads keys and
+// continues. Shells with bash's IGNOREEOF exit at the 10th. A program that treats Ctrl-D as an
+// ordinary key, such as a pager, gets no more after this number.
 const maxEnds = 32
 
 const ctrlD = '\x04'
@@ -35,8 +35,8 @@ func (w *typist) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// end types Ctrl-D: the first one ends a line that was begun, and only at the
-// start of a line is it the end of the file (termios(3), VEOF).
+// end types Ctrl-D: the first one ends a line that was begun, and only at the start of a line does
+// it mean end of file (termios(3), VEOF).
 func (w *typist) end() error {
 	keys := "\x04\x04"
 	if w.atStart {
