@@ -255,4 +255,9 @@ func TestHookEndsABuildThatIsCancelled(t *testing.T) {
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
 		t.Errorf("a build that was cancelled has left mounts: %v", err)
 	}
+	for _, left := range []string{r.root + "/buildah/runtime/*", r.root + "/buildah/tmp/*", "/run/runc/buildah-*", "/sys/fs/cgroup/*/buildah-buildah*", "/sys/fs/cgroup/buildah-buildah*"} {
+		if found, err := filepath.Glob(left); err != nil || len(found) > 0 {
+			t.Errorf("a build that was cancelled has left %q, %v", found, err)
+		}
+	}
 }

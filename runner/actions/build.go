@@ -30,6 +30,7 @@ const buildGrace = 3 * time.Second
 // runs the runner, and keeps each of its layers by the content of the context and of the base.
 type builder struct {
 	program string
+	runtime string // runc; "": buildah's own choice
 	dir     string // buildah's own storage, of this state root
 	hook    *Hook
 }
@@ -39,7 +40,11 @@ func (h *Hook) builder(dockerfile string) (*builder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the action's image is to be built from %s, and there is no buildah to build it (apt-get install buildah; or build it in a workflow of its own, push it to a registry and name it: image: docker://REGISTRY/NAME)", dockerfile)
 	}
-	return &builder{program: program, dir: filepath.Join(h.Root, "buildah"), hook: h}, nil
+	runtime, err := exec.LookPath("runc") // buildah's own choice may not know this machine's cgroups
+	if err != nil {
+		runtime = ""
+	}
+	return &builder{program: program, runtime: runtime, dir: filepath.Join(h.Root, "buildah"), hook: h}, nil
 }
 
 // maxDockerfile bounds a Dockerfile and a file of what a build ignores, in bytes.
@@ -125,8 +130,8 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	token := rand.Text()
 	fmt.Fprintf(b.hook.Stdout, "::group::build %s\n::stop-commands::%s\n", escaped(dockerfile), token)
 	args := []string{"build", "--layers", "--pull", "--iidfile", out.Name()}
-	if runc, err := exec.LookPath("runc"); err == nil { // buildah's own choice may not know this machine's cgroups
-		args = append(args, "--runtime", runc)
+	if b.runtime != "" {
+		args = append(args, "--runtime", b.runtime, "--runtime-flag", "root="+b.states())
 	}
 	err = b.run(ctx, b.hook.Stdout, append(args, "--file", from.dockerfile, from.dir)...)
 	// A line that a build has not ended must not swallow the end of the commands' pause.
@@ -143,8 +148,28 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 	return id, err
 }
 
-// clear removes the containers, and their mounts, that a build has left. Nobody else may build.
+// states is where the runtime notes the containers in which RUN runs.
+func (b *builder) states() string { return filepath.Join(b.dir, "runtime") }
+
+// temporary is where buildah has what it needs for a while.
+func (b *builder) temporary() string { return filepath.Join(b.dir, "tmp") }
+
+// clear removes the containers, with their mounts and cgroups, and the files that a build has left.
+// Nobody else may build.
 func (b *builder) clear(ctx context.Context) error {
+	states, err := os.ReadDir(b.states())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, state := range states {
+		said, err := exec.CommandContext(ctx, b.runtime, "--root", b.states(), "delete", "--force", state.Name()).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("delete the container %s of a build: %w: %s", state.Name(), err, bytes.TrimSpace(said))
+		}
+	}
+	if err := errors.Join(beneath.RemoveAll(b.temporary()), os.MkdirAll(b.temporary(), 0o700)); err != nil {
+		return err
+	}
 	var said bytes.Buffer
 	if err := b.run(ctx, &said, "rm", "--all"); err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
@@ -171,6 +196,7 @@ func (b *builder) run(ctx context.Context, out io.Writer, args ...string) error 
 	}
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(os.Environ(), "TMPDIR="+b.temporary())
 	cmd.WaitDelay = buildGrace
 	if isApart {
 		runtime.LockOSThread() // the signal comes when the thread ends
