@@ -37,6 +37,10 @@ type Runner struct {
 	Metrics func() []Metric
 }
 
+// idleTime is how long a connection without a request stays open: whoever reaches the port must not
+// use up the descriptors that builds need.
+const idleTime = 30 * time.Second
+
 // shutdownTime is how long a request that is under way may take at the end.
 const shutdownTime = 2 * time.Second
 
@@ -50,7 +54,7 @@ func Serve(ctx context.Context, address string, r Runner, ready func(net.Addr)) 
 	if ready != nil {
 		ready(listener.Addr())
 	}
-	server := &http.Server{Handler: r.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+	server := &http.Server{Handler: r.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: idleTime}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
