@@ -101,6 +101,7 @@ type Mount struct {
 	Destination string   // absolute, clean path in the container
 	Options     []string // as in mount(8) and the OCI runtime specification; a bind mount has bind or rbind among them
 	Create      bool     // whether a missing source directory is made
+	Fill        bool     `json:",omitempty"` // whether an empty cache begins with what the image has at Destination, with owner and mode
 
 	// Owned gives a bind mount to the container's user where root runs it: what belongs to the
 	// source's owner belongs to that user in the container, and the other way round. Not a key of files.

@@ -88,7 +88,9 @@ func (r *run) canPrepareAhead(n *node) bool {
 // volumes and caches are stepexec's own, and steps see the workspace only from within.
 func (r *run) isFixedMount(m pipeline.Mount) bool {
 	switch m.Type {
-	case pipeline.MountVolume, pipeline.MountCache, "tmpfs":
+	case pipeline.MountCache:
+		return !m.Fill // an earlier step may be the first to put something there
+	case pipeline.MountVolume, "tmpfs":
 		return true
 	}
 	return m.Source == r.plan.WorkspaceSource && path.Clean(m.Destination) == r.plan.WorkspacePath

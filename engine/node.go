@@ -40,7 +40,7 @@ func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {
 	return &node{
 		step: step, number: r.made.Add(1), service: service, life: newLife(), work: work{attempt: 1},
 		result: event.StepResult{
-			Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image,
+			Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image, Output: step.Output,
 			Reason: step.Reason, Status: event.Pending,
 		},
 	}

@@ -45,6 +45,7 @@ type StepResult struct {
 	Reason     string `json:"reason,omitempty"`  // the conditions that were met, or why the step was skipped
 	DoneIn     string `json:"done_in,omitempty"` // ID of the earlier run that did the step; it did not run again
 	Error      string `json:"error,omitempty"`   // why it failed, in words; never empty when stepexec itself failed
+	Output     string `json:"output,omitempty"`  // file that took its output, or OutputNone; "": the log
 
 	DependsOn []string  `json:"depends_on,omitempty"` // steps and services that had to be over before it could start
 	WaitedFor string    `json:"waited_for,omitempty"` // the one of DependsOn that was over last
@@ -92,6 +93,20 @@ func (r *StepResult) FailsRun() bool {
 		return false
 	}
 	return r.Status == Failed || r.Status == TimedOut || r.Status == Cancelled
+}
+
+// OutputNone as StepResult.Output says that what the step printed was thrown away.
+const OutputNone = "none"
+
+// WithoutLines says why there are no lines of a step in the log, as the rest of a sentence.
+func (r *StepResult) WithoutLines() string {
+	switch r.Output {
+	case "":
+		return "it printed nothing"
+	case OutputNone:
+		return "its output was not kept (output: none)"
+	}
+	return "its output is in " + r.Output
 }
 
 // Flaky reports whether the step succeeded only when it was tried again.

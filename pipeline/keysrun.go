@@ -142,7 +142,7 @@ func runKeys() []Key {
 		},
 		{
 			Name: "cache", Class: HostPath, Fields: []string{"Mounts"},
-			Doc:    "Folders that survive runs, as NAME:PATH, NAME:PATH:ro or a map.",
+			Doc:    "Folders that survive runs, as NAME:PATH, NAME:PATH:ro, NAME:PATH:fill or a map.",
 			Schema: `{"type": "array", "items": {"$ref": "#/$defs/cache"}}`,
 			read:   func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.cache)...) },
 			write:  func(_ *writer, s *Step) *yaml.Node { return cachesNode(s.Mounts) },

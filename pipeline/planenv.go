@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// maxVariable is Linux's MAX_ARG_STRLEN, less the NUL at the end.
-const maxVariable = 128<<10 - 1
-
 // environment puts a step's environment together; of a name set twice the later
 // wins. fromFiles are the variables of the step's env files.
 func (pl *planner) environment(s *Step, fromFiles []string) []string {
@@ -232,8 +229,6 @@ func (pl *planner) checked(entries []string, at Position) []string {
 			pl.fail(at, "the name of a variable must not be empty nor contain NUL", "write NAME=value", nil)
 		case strings.Contains(text, "\x00"):
 			pl.fail(at, fmt.Sprintf("the value of %s contains a NUL byte, which no variable can hold", name), "use a file under secrets", nil)
-		case len(entry) > maxVariable && strings.HasPrefix(at.Key, "--"): // one of the file fails its step alone
-			pl.fail(at, fmt.Sprintf("%s has %d bytes, and Linux takes %d at most for one variable", name, len(entry), maxVariable), "use a file", nil)
 		default:
 			good = append(good, entry)
 		}

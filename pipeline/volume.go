@@ -63,7 +63,25 @@ func (p *parser) volumeNames(v value) []string {
 	return names
 }
 
-// cache reads NAME:PATH, or a map with name and path.
+// cacheModes are the options behind NAME:PATH of a cache.
+var cacheModes = []string{"ro", "fill"}
+
+// setCacheModes reads the options behind NAME:PATH of a cache, divided by commas.
+func setCacheModes(m *Mount, text string) error {
+	for mode := range strings.SplitSeq(text, ",") {
+		switch mode {
+		case "ro":
+			m.Options[1] = "ro"
+		case "fill":
+			m.Fill = true
+		default:
+			return &Error{Message: fmt.Sprintf("%q is not an option of a cache", mode), Hint: "there are " + quotedList(cacheModes)}
+		}
+	}
+	return nil
+}
+
+// cache reads NAME:PATH, NAME:PATH:OPTIONS, or a map with name, path and fill.
 func (p *parser) cache(v value) (Mount, error) {
 	m := Mount{Type: MountCache, Options: []string{"rbind", "rw", "nosuid", "nodev"}}
 	switch v.kind {
@@ -71,6 +89,7 @@ func (p *parser) cache(v value) (Mount, error) {
 		p.object(v, fields{
 			"name": func(v value) { m.Source = p.volumeName(v) },
 			"path": func(v value) { m.Destination = p.word(v) },
+			"fill": func(v value) { m.Fill = p.boolean(v) },
 		})
 		for _, key := range []string{"name", "path"} {
 			if _, given := v.get(key); !given {
@@ -88,8 +107,11 @@ func (p *parser) cache(v value) (Mount, error) {
 		if m.Source, m.Destination, given = strings.Cut(text, ":"); !given || !isVolumeName(m.Source) {
 			return Mount{}, &Error{Message: fmt.Sprintf("%q is not a cache", text), Hint: "write it like go-mod:/go/pkg/mod; a name has " + volumeRule}
 		}
-		if destination, readOnly := strings.CutSuffix(m.Destination, ":ro"); readOnly {
-			m.Destination, m.Options[1] = destination, "ro"
+		if destination, modes, given := strings.Cut(m.Destination, ":"); given {
+			m.Destination = destination
+			if err := setCacheModes(&m, modes); err != nil {
+				return Mount{}, err
+			}
 		}
 	}
 	if err := checkDestination(m.Destination); err != nil {

@@ -84,11 +84,16 @@ func cachesNode(all []Mount) *yaml.Node {
 	caches := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type != MountCache })
 	return list(caches, func(mount *Mount) *yaml.Node {
 		if slices.Contains(mount.Options, "ro") {
-			return textNode(mount.Source + ":" + mount.Destination + ":ro")
+			modes := ":ro"
+			if mount.Fill {
+				modes += ",fill"
+			}
+			return textNode(mount.Source + ":" + mount.Destination + modes)
 		}
 		n := newMapping()
 		n.text("name", mount.Source)
 		n.text("path", mount.Destination)
+		n.flag("fill", mount.Fill)
 		return n.node
 	})
 }

@@ -164,7 +164,7 @@ func pageRunOf(index int, run *Run) pageRun {
 func pageStepOf(index int, s *StepReport) pageStep {
 	ps := pageStep{
 		Index: index, Name: plain(s.Step), Class: class(s.Status, s.Ignored), Status: status(&s.StepResult), Exit: exitCode(&s.StepResult), WaitedFor: plain(s.WaitedFor),
-		Words: plainLines(words(s)), Lines: "printed nothing",
+		Words: plainLines(words(s)), Lines: plain(s.WithoutLines()),
 		Queue: took(s, s.Queue), Pull: took(s, s.Pull), Create: took(s, s.Create), Start: took(s, s.Start), Ran: took(s, s.Duration-s.Start), CPU: "-", Memory: "-",
 		Image: plain(s.Image), Digest: shortDigest(s.Digest), Service: s.Service, Critical: s.Critical,
 	}

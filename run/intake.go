@@ -86,7 +86,11 @@ func (in *intake) sayLost(image string, layers []digest.Digest) {
 		if err != nil {
 			warnings = []string{err.Error()}
 		}
-		lost = append(lost, warnings...)
+		for _, text := range warnings {
+			if !slices.Contains(lost, text) { // several layers may have the same to say
+				lost = append(lost, text)
+			}
+		}
 	}
 	const most = 3
 	for _, text := range lost[:min(len(lost), most)] {

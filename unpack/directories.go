@@ -153,7 +153,7 @@ func (d *directories) node(path string, m metadata, kind uint32, dev uint64) err
 	}
 	err = unix.Mknodat(parent, base, kind|0o600, int(dev))
 	if errors.Is(err, unix.EPERM) && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && rootless.InNamespace() {
-		d.warn("%.300q: the device is left out: in a user namespace it cannot be made", path)
+		d.warn("its device nodes are left out: in a user namespace they cannot be made")
 		return nil
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -139,11 +140,14 @@ func (t *tree) removeFile(path string) error {
 // A warner records what could not be kept of a layer.
 type warner func(format string, args ...any)
 
-// warn is the tree's warner. The number of warnings is bounded: a layer of a million odd files is
-// one problem.
+// warn is the tree's warner. It records each text once. The number of warnings is bounded: a layer
+// of a million odd files is one problem.
 func (t *tree) warn(format string, args ...any) {
 	const most = 20
-	if len(t.notes.Warnings) < most {
-		t.notes.Warnings = append(t.notes.Warnings, fmt.Sprintf(format, args...))
+	if len(t.notes.Warnings) >= most {
+		return
+	}
+	if text := fmt.Sprintf(format, args...); !slices.Contains(t.notes.Warnings, text) {
+		t.notes.Warnings = append(t.notes.Warnings, text)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // volume records docker's -v: a name in place of the host's path means a persistent volume, which
-// is a cache here.
+// is a cache here. The image fills it at its first use unless nocopy is given.
 func (k *stepKeys) volume(value string) error {
 	name, place, _ := strings.Cut(value, ":")
 	if !pipeline.IsVolumeName(name) || !strings.HasPrefix(place, "/") {
@@ -21,13 +21,22 @@ func (k *stepKeys) volume(value string) error {
 	if _, err := pipeline.ParseVolume("/x:" + place + ":" + cmp.Or(modes, "rw")); err != nil {
 		return err
 	}
+	var options []string
+	if hasMode(modes, "ro") {
+		options = append(options, "ro")
+	}
+	if !hasMode(modes, "nocopy") {
+		options = append(options, "fill")
+	}
 	cache := name + ":" + place
-	if strings.Contains(","+modes+",", ",ro,") {
-		cache += ":ro"
+	if len(options) > 0 {
+		cache += ":" + strings.Join(options, ",")
 	}
 	k.set("--volume", "cache", []string{cache})
 	return nil
 }
+
+func hasMode(modes, mode string) bool { return slices.Contains(strings.Split(modes, ","), mode) }
 
 // mount records docker's --mount: type=volume with a name means the same as --volume NAME:PATH.
 func (k *stepKeys) mount(value string) error {
@@ -36,7 +45,8 @@ func (k *stepKeys) mount(value string) error {
 		k.set("--mount", "mounts", []string{value})
 		return nil
 	}
-	var name, place, mode string
+	var name, place string
+	var modes []string
 	for _, part := range parts {
 		switch key, text, _ := strings.Cut(part, "="); key {
 		case "source", "src":
@@ -44,10 +54,10 @@ func (k *stepKeys) mount(value string) error {
 		case "destination", "dst", "target":
 			place = text
 		case "readonly", "ro":
-			if text == "" || text == "true" || text == "1" {
-				mode = ":ro"
-			}
-		case "type", "volume-nocopy", "consistency":
+			modes = appendIf(modes, "ro", text)
+		case "volume-nocopy":
+			modes = appendIf(modes, "nocopy", text)
+		case "type", "consistency":
 		default:
 			return refusal{fmt.Sprintf("%s: not supported: of a volume there are source, destination and readonly", part)}
 		}
@@ -60,5 +70,13 @@ func (k *stepKeys) mount(value string) error {
 	case !pipeline.IsVolumeName(name):
 		return refusal{fmt.Sprintf("%s: %q is not the name of a volume (a path of the host is type=bind)", value, name)}
 	}
-	return k.volume(name + ":" + place + mode)
+	return k.volume(strings.TrimSuffix(name+":"+place+":"+strings.Join(modes, ","), ":"))
+}
+
+// appendIf appends a mode that a switch without a value, or with a true one, asks for.
+func appendIf(modes []string, mode, value string) []string {
+	if value == "" || value == "true" || value == "1" {
+		modes = append(modes, mode)
+	}
+	return modes
 }

@@ -123,7 +123,7 @@ func (p *page) obituary() string {
 	}
 	lines := p.lines[max(0, len(p.lines)-lastLines):]
 	if len(lines) == 0 {
-		return text + "; it printed nothing"
+		return text + "; " + p.end.WithoutLines()
 	}
 	return text + "; its last lines:\n  " + strings.Join(lines, "\n  ")
 }
