@@ -76,6 +76,7 @@ func (m *Machine) Examine(ctx context.Context) []Result {
 		{"seccomp", m.seccomp},
 		{"security modules", m.securityModules},
 		{"open files", m.openFiles},
+		{"other platforms", m.otherPlatforms},
 		{"runtime", m.runtime},
 		{"private network", m.privateNetwork},
 		{"settings", m.settings},

@@ -113,6 +113,20 @@ func TestFindings(t *testing.T) {
 		{name: "no newuidmap", check: "subordinate ids", change: []func(*doctor.Machine){user, without("newuidmap")}, state: doctor.Fail, detail: "newuidmap not found", remedy: "apt-get install uidmap"},
 		{name: "root needs no subordinate ids", check: "subordinate ids", change: []func(*doctor.Machine){without("newuidmap")}, state: doctor.OK},
 
+		{name: "no binfmt_misc", check: "other platforms", files: map[string]string{}, state: doctor.OK, detail: " alone: "},
+		{name: "no handlers", check: "other platforms", files: map[string]string{"proc/sys/fs/binfmt_misc/status": "enabled\n", "proc/sys/fs/binfmt_misc/python3": "enabled\ninterpreter /usr/bin/python3\nflags: \noffset 0\nmagic cb0d0d0a\n"},
+			state: doctor.OK, detail: "no handlers for programs of other architectures"},
+		{name: "handlers", check: "other platforms", state: doctor.OK,
+			files: map[string]string{
+				"proc/sys/fs/binfmt_misc/status":       "enabled\n",
+				"proc/sys/fs/binfmt_misc/qemu-riscv64": "enabled\ninterpreter /usr/libexec/qemu-binfmt/riscv64-binfmt-P\nflags: POCF\noffset 0\nmagic 7f454c460201010000000000000000000200f300\nmask ffffffffffffff00fffffffffffffffffeffffff\n",
+				"proc/sys/fs/binfmt_misc/qemu-s390x":   "enabled\ninterpreter /usr/bin/qemu-s390x\nflags: OC\noffset 0\nmagic 7f454c4602020100000000000000000000020016\nmask ffffffffffffff00fffffffffffffffffffeffff\n",
+				"proc/sys/fs/binfmt_misc/qemu-arm":     "disabled\ninterpreter /usr/bin/qemu-arm\nflags: F\noffset 0\nmagic 7f454c4601010100000000000000000002002800\nmask ffffffffffffff00fffffffffffffffffeffffff\n",
+			},
+			detail: "by binfmt_misc: arm (qemu-arm, disabled), riscv64 (qemu-riscv64), s390x (qemu-s390x, not in steps: it lacks the flag F)"},
+		{name: "handlers switched off", check: "other platforms", state: doctor.OK, detail: "the handlers of binfmt_misc are disabled",
+			files: map[string]string{"proc/sys/fs/binfmt_misc/status": "disabled\n"}},
+
 		{name: "no seccomp", check: "seccomp", files: map[string]string{}, state: doctor.Fail, detail: "no seccomp filters"},
 		{name: "seccomp", check: "seccomp", files: map[string]string{"proc/sys/kernel/seccomp/actions_avail": "kill_process trap errno log allow\n"}, state: doctor.OK},
 		{name: "no security modules", check: "security modules", files: map[string]string{"sys/kernel/security/lsm": "lockdown,capability\n"}, state: doctor.OK, detail: "the key apparmor cannot be used"},

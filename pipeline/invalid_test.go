@@ -38,6 +38,8 @@ var invalid = []struct {
 4:31: steps[0].cache[3].path: is required
 4:42: steps[0].cache[4].name: is required
 4:61: steps[0].cache[5].name: ".." is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)`},
+	{"cache-option", semantics, `4:13: steps[0].cache[0]: "rw" is not an option of a cache (there are "ro" or "fill")
+4:24: steps[0].cache[1]: "" is not an option of a cache (there are "ro" or "fill")`},
 	{"cache-proc", semantics, `4:13: steps[0].cache[0]: nothing can be mounted at "/proc/x": /proc and /sys belong to the kernel`},
 	{"cache-relative", structure, `4:13: steps[0].cache[0]: the path "b" in the container is not absolute (begin it with /)
 4:20: steps[0].cache[1]: the path "c" in the container is not absolute (begin it with /)`},

@@ -42,6 +42,7 @@ func TakeIn(ctx context.Context, m Machine, platform string, events func(event.E
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: m.Settings.StoreLimit, root: root, runtime: m.Sandbox.Runtime, say: m.say}
 	if err := into(&fetch.Fetcher{Store: store, Platform: platform, Progress: in.progress, Events: events}); err != nil {
+		in.tell() // of the images that are there all the same
 		return err
 	}
 	if err := store.Settle(); err != nil {
@@ -67,14 +68,19 @@ func (in *intake) progress(image string, p unpack.Progress) {
 // end is called when nothing is unpacked any more and nothing urgent waits.
 // What goes wrong is said: the images are there all the same.
 func (in *intake) end(ctx context.Context) {
-	for _, image := range slices.Sorted(maps.Keys(in.layers)) {
-		in.sayLost(image, in.layers[image])
-	}
+	in.tell()
 	if len(in.layers) == 0 || in.limit == 0 || ctx.Err() != nil {
 		return
 	}
 	if err := in.shrink(ctx); err != nil {
 		in.say(fmt.Sprintf("warning: store limit %s: %v", units.HumanSize(float64(in.limit)), err))
+	}
+}
+
+// tell says of each image what could not be kept of it.
+func (in *intake) tell() {
+	for _, image := range slices.Sorted(maps.Keys(in.layers)) {
+		in.sayLost(image, in.layers[image])
 	}
 }
 

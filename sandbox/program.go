@@ -205,8 +205,8 @@ func diagnoseELF(root, name string, head []byte, file io.ReaderAt) *programFault
 	machine := elf.Machine(order.Uint16(head[18:]))
 	if !runsHere(machine) {
 		return unfit("%s is a program for %s, and this machine runs %s (use the image's %s variant with platform: linux/%s, "+
-			"or install handlers for other machines, such as Debian's qemu-user-static with binfmt-support; /proc/sys/fs/binfmt_misc lists those that are there)",
-			name, machineName(machine), runtime.GOARCH, runtime.GOARCH, runtime.GOARCH)
+			"or install handlers for other machines, such as Debian's qemu-user-static with binfmt-support; stepexec doctor lists those that are there)",
+			name, Architecture(machine), runtime.GOARCH, runtime.GOARCH, runtime.GOARCH)
 	}
 	if loader := loaderOf(head, order, file); loader != "" {
 		there, err := openInRootfs(root, loader, unix.O_PATH)
@@ -225,7 +225,9 @@ var machines = map[elf.Machine]string{
 	elf.EM_S390: "s390x", elf.EM_RISCV: "riscv64", elf.EM_LOONGARCH: "loong64", elf.EM_MIPS: "mips",
 }
 
-func machineName(machine elf.Machine) string {
+// Architecture returns Go's name of a program's architecture, such as arm64, or that of elf(5) where Go
+// has none.
+func Architecture(machine elf.Machine) string {
 	if name, ok := machines[machine]; ok {
 		return name
 	}
@@ -240,7 +242,7 @@ func runsHere(machine elf.Machine) bool {
 	case "arm64":
 		return machine == elf.EM_AARCH64 || machine == elf.EM_ARM
 	}
-	return machineName(machine) == runtime.GOARCH
+	return Architecture(machine) == runtime.GOARCH
 }
 
 // loaderOf returns the path in the program's PT_INTERP segment, or "" if it has none.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -152,7 +153,17 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 			check(ts, image.WriteDockerArchive(path, "filled:latest"))
 			return
 		}
-	case "lossy": // with five attributes that are not kept
+	case "devices": // nodes in two layers
+		for _, names := range [][]string{{"dev/one", "dev/two"}, {"dev/three", "opt/four"}} {
+			var nodes []fixtures.Entry
+			for _, name := range names {
+				node := fixtures.File(name, 0o600, "")
+				node.Typeflag, node.Devmajor, node.Devminor = tar.TypeChar, 1, 3
+				nodes = append(nodes, node)
+			}
+			image.Layers = append(image.Layers, fixtures.Tar(nodes...))
+		}
+	case "lossy", "lossy-archive": // with five attributes that are not kept
 		var files []fixtures.Entry
 		for i := range 5 {
 			file := fixtures.File(fmt.Sprint("lossy", i), 0o644, "")
@@ -160,6 +171,10 @@ func imageCommand(ts *testscript.TestScript, _ bool, args []string) {
 			files = append(files, file)
 		}
 		image.Layers = append(image.Layers, fixtures.Tar(files...))
+		if kind == "lossy-archive" {
+			check(ts, image.WriteDockerArchive(path, "lossy:latest"))
+			return
+		}
 	case "oci-archive":
 		name := "latest"
 		if len(args) > 2 {
