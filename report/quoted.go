@@ -40,7 +40,7 @@ func Quoted(e event.Event) event.Event {
 }
 
 func quotedResult(r event.StepResult) event.StepResult {
-	quote(&r.Step, &r.File, &r.Image, &r.Digest, (*string)(&r.Status), &r.DoneIn, &r.WaitedFor)
+	quote(&r.Step, &r.File, &r.Image, &r.Digest, (*string)(&r.Status), &r.Output, &r.DoneIn, &r.WaitedFor)
 	quoteLines(&r.Error, &r.Reason)
 	r.DependsOn = slices.Clone(r.DependsOn)
 	for i := range r.DependsOn {

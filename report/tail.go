@@ -171,7 +171,7 @@ func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResul
 	}
 	switch n := len(tail.lines); {
 	case n == 0 && !r.Started.IsZero():
-		fmt.Fprint(w, "; "+logs.Sanitize(r.WithoutLines()))
+		fmt.Fprint(w, "; ", logs.Sanitize(r.WithoutLines()))
 	case n > 0 && n < tail.Total:
 		fmt.Fprintf(w, "; the last %d of its %d lines:", n, tail.Total)
 	case n > 0:

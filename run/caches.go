@@ -50,8 +50,18 @@ func (c *caches) folder(name string) (string, error) {
 		}
 		c.held[name] = lock
 		now := time.Now()
-		return data, errors.Join(os.MkdirAll(data, 0o700), os.Chmod(data, 0o777), os.Chtimes(dir, now, now))
+		return data, errors.Join(makeData(data), os.Chtimes(dir, now, now))
 	}
+}
+
+// makeData makes the folder of a cache for any user, if it is missing. One that is there keeps its
+// mode, which it may have from an image.
+func makeData(data string) error {
+	err := os.Mkdir(data, 0o777)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, os.Chmod(data, 0o777)) // whatever the umask
 }
 
 // lockCache locks a cache that is still at its name; fs.ErrNotExist says that it is not.

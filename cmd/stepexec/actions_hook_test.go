@@ -447,6 +447,9 @@ func TestHookRunsContainers(t *testing.T) {
 		}
 		return args
 	}
+	options := func(text string) func(map[string]any) {
+		return func(args map[string]any) { args["createOptions"] = text }
+	}
 	for _, job := range []string{"of a job without containers", "of a job"} {
 		t.Run(job, func(t *testing.T) {
 			if job == "of a job" {
@@ -463,6 +466,9 @@ func TestHookRunsContainers(t *testing.T) {
 				{"echo $NODE_ENV $CI; pwd", nil, 0, "development true\n/__w/repo/repo\n"},
 				{": > /volume_mount/made", nil, 0, ""},
 				{"ls /volume_mount", nil, 0, "made\n"},
+				{"stat -c %u:%a /home/builder /home/builder/.profile", options("--volume homes:/home/builder"), 0, "1000:755\n1000:600\n"},
+				{"stat -c %u:%a /home/builder /home/builder/.profile", options("--user 1000 --volume homes:/home/builder"), 0, "1000:755\n1000:600\n"},
+				{"ls -a /home/builder | wc -l", options("--volume bare:/home/builder:nocopy"), 0, "2\n"},
 				{"echo to stderr >&2", nil, 0, "to stderr\n"},
 				{"", func(args map[string]any) { args["image"] = r.image + ":none" }, 125, "::error::stepexec: "},
 			} {

@@ -107,8 +107,8 @@ func optionVolumes(keys *stepKeys) (volumes []actions.Volume, err error) {
 		case "cache": // the meaning of --volume NAME:PATH in stepexec step
 			for _, text := range flag.Value.([]string) {
 				name, place, _ := strings.Cut(text, ":")
-				place, readOnly := strings.CutSuffix(place, ":ro")
-				volumes = append(volumes, actions.Volume{Source: name, Target: place, ReadOnly: readOnly})
+				place, modes, _ := strings.Cut(place, ":")
+				volumes = append(volumes, actions.Volume{Source: name, Target: place, ReadOnly: hasMode(modes, "ro"), NoCopy: !hasMode(modes, "fill")})
 			}
 		case "volumes":
 			for _, text := range flag.Value.([]string) {

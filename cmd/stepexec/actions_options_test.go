@@ -31,6 +31,7 @@ func TestOptionsOfAContainerAreReadAsDockerDoes(t *testing.T) {
 		"--publish 53:53/udp":                          {Ports: []pipeline.Port{{Host: 53, Container: 53, Protocol: "udp"}}},
 		"-v data:/var/lib/data":                        {Volumes: []actions.Volume{{Source: "data", Target: "/var/lib/data"}}},
 		"-v data:/d:ro,z":                              {Volumes: []actions.Volume{{Source: "data", Target: "/d", ReadOnly: true}}},
+		"-v data:/d:nocopy,ro":                         {Volumes: []actions.Volume{{Source: "data", Target: "/d", ReadOnly: true, NoCopy: true}}},
 		"-v /scratch":                                  {Volumes: []actions.Volume{{Target: "/scratch"}}},
 		"--mount type=volume,src=data,dst=/d,readonly": {Volumes: []actions.Volume{{Source: "data", Target: "/d", ReadOnly: true}}},
 		"-v /srv/a:/a:cached":                          {Flags: []pipeline.Flag{{Name: "--volume", Key: "volumes", Value: []string{"/srv/a:/a:cached"}}}},

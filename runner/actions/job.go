@@ -213,7 +213,7 @@ func (v *Volume) mount() (pipeline.Mount, error) {
 	case filepath.IsAbs(v.Source):
 		m.Source = filepath.Clean(v.Source) // the runner's paths may begin with two slashes
 	case volumeName().MatchString(v.Source):
-		m.Type, m.Source, m.Create, m.Owned, m.Fill = pipeline.MountCache, policy.ActionsVolumes+v.Source, false, true, true
+		m.Type, m.Source, m.Create, m.Owned, m.Fill = pipeline.MountCache, policy.ActionsVolumes+v.Source, false, true, !v.NoCopy
 	default:
 		return m, fmt.Errorf("volume %q: must be an absolute path of the host, or the name of a volume (write ${{ github.workspace }}/… for a folder of the checkout)", v.Source)
 	}

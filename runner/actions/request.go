@@ -70,6 +70,7 @@ type Volume struct {
 	Source   string `json:"sourceVolumePath"`
 	Target   string `json:"targetVolumePath"`
 	ReadOnly bool   `json:"readOnly"`
+	NoCopy   bool   `json:"-"` // whether a volume with a name begins empty, whatever the image has at Target
 }
 
 // paths are directories. The runner once sent one as a text.
