@@ -1,5 +1,5 @@
 // Package health tells the outside how a runner is: /healthz for who restarts it, and
-// /metrics in the text format of Prometheus. It listens only where it is asked to.
+// /metrics in the text format of Prometheus. It listens on the address that its caller gives.
 package health
 
 import (
