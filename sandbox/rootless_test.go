@@ -52,7 +52,7 @@ func needRoot() map[string]string {
 		},
 		"users cannot make device nodes": {"TestDevicesInThePlaceOfPasswdAreNotOpened", "TestDevices", "TestCDIDevices"},
 		"the run is in a user namespace already": {
-			"TestUserNamespaceHasTheIDsItAsksFor", "TestUserNamespaceIsSomebodyElseOnTheHost", "TestSetuidProgramsWorkInAUserNamespace",
+			"TestUserNamespaceHasTheIDsItAsksFor", "TestWarningAboutFoldersIsOfThoseThatTheUserHasNot", "TestUserNamespaceIsSomebodyElseOnTheHost", "TestSetuidProgramsWorkInAUserNamespace",
 			"TestWorkspaceOfAUserNamespaceGoesToItsOwner", "TestMapsThatCannotBeAreRefused", "TestRootOfAUserNamespaceIsReachedByItsOwnGroupAlone",
 		},
 		"what a step's root makes is the user's":        {"TestFilesThatRootMadeInTheWorkspaceGoToItsOwner", "TestTreesOfAnyDepthAreGivenAwayKeptAndRemoved", "TestTreeThatIsTooDeepIsAnErrorAndNotACrash"},
