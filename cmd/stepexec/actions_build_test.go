@@ -39,6 +39,21 @@ func insecure(t *testing.T, host string) {
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", file)
 }
 
+// removedAtTheEnd removes a folder before the test's own folders are, as the root of the user's
+// subordinate ids: files of images belong to those.
+func removedAtTheEnd(t *testing.T, dir string) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	t.Cleanup(func() {
+		out, err := exec.Command("unshare", "--user", "--map-root-user", "--map-auto", "rm", "-rf", dir).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
 func TestHookBuildsActions(t *testing.T) {
 	if _, err := exec.LookPath("buildah"); err != nil {
 		t.Skip("no buildah: apt-get install buildah")
@@ -46,14 +61,7 @@ func TestHookBuildsActions(t *testing.T) {
 	host := hookImages(t)
 	insecure(t, host)
 	r := newHookRunner(t, host)
-	if os.Geteuid() != 0 { // the images' files belong to the user's subordinate ids
-		t.Cleanup(func() {
-			cmd := exec.Command("unshare", "--user", "--map-root-user", "--map-auto", "rm", "-rf", filepath.Join(r.root, "buildah"))
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
-	}
+	removedAtTheEnd(t, filepath.Join(r.root, "buildah"))
 	hello := r.writeAction(t, "octo/hello/v1", map[string]string{
 		"Dockerfile":    "FROM " + r.image + "\nCOPY entrypoint.sh /entrypoint.sh\nENTRYPOINT [\"/entrypoint.sh\"]\n",
 		"entrypoint.sh": "#!/bin/sh -l\necho \"Hello $1\"\necho \"time=$INPUT_WHO\" >> $GITHUB_OUTPUT\n",

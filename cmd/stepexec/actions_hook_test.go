@@ -439,6 +439,7 @@ func TestHookPassesOnAllOutput(t *testing.T) {
 
 func TestHookRunsContainers(t *testing.T) {
 	r := newHookRunner(t, hookImages(t))
+	removedAtTheEnd(t, filepath.Join(r.root, "caches"))
 	args := func(code string, change func(map[string]any)) map[string]any {
 		args := r.example(t, "run_container_step")
 		args["entryPoint"], args["entryPointArgs"] = "sh", []string{"-c", `"` + code + `"`}

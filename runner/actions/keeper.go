@@ -132,7 +132,7 @@ func (s *server) event(e event.Event) {
 
 // firstLook is how long a service must have run before the job counts as ready: one that lacks
 // a variable, or the port of another, ends at once.
-const firstLook = 300 * time.Millisecond
+const firstLook = time.Second
 
 // checkAlive fails for a container that has ended before the job could begin.
 func (s *server) checkAlive(ctx context.Context, serving *engine.Serving) error {
