@@ -39,6 +39,36 @@ func insecure(t *testing.T, host string) {
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", file)
 }
 
+// newBuildRunner is a runner whose actions buildah builds from images of a registry of its own.
+func newBuildRunner(t *testing.T) *hookRunner {
+	t.Helper()
+	host := hookImages(t)
+	insecure(t, host)
+	return newHookRunner(t, host)
+}
+
+// build runs the action of a Dockerfile, and returns what the hook printed and how it ended. Each
+// line is shown to see at once.
+func (r *hookRunner) build(t *testing.T, dockerfile string, see func(line string, hook *os.Process) error) (printed string, err error) {
+	t.Helper()
+	cmd := r.command(t, map[string]any{"command": "run_container_step", "state": map[string]any{}, "args": map[string]any{"dockerfile": dockerfile}})
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		all.WriteString(lines.Text() + "\n")
+		if err := see(lines.Text(), cmd.Process); err != nil {
+			t.Error(err)
+		}
+	}
+	return all.String(), cmd.Wait()
+}
+
 // removedAtTheEnd removes a folder before the test's own folders are, as the root of the user's
 // subordinate ids: files of images belong to those.
 func removedAtTheEnd(t *testing.T, dir string) {
@@ -55,12 +85,7 @@ func removedAtTheEnd(t *testing.T, dir string) {
 }
 
 func TestHookBuildsActions(t *testing.T) {
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("no buildah: apt-get install buildah")
-	}
-	host := hookImages(t)
-	insecure(t, host)
-	r := newHookRunner(t, host)
+	r := newBuildRunner(t)
 	removedAtTheEnd(t, filepath.Join(r.root, "buildah"))
 	hello := r.writeAction(t, "octo/hello/v1", map[string]string{
 		"Dockerfile":    "FROM " + r.image + "\nCOPY entrypoint.sh /entrypoint.sh\nENTRYPOINT [\"/entrypoint.sh\"]\n",
@@ -148,9 +173,6 @@ func TestHookBuildsActions(t *testing.T) {
 
 // What a policy refuses is not built: RUN would run before the container is refused.
 func TestHookBuildsNothingThatThePolicyRefuses(t *testing.T) {
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("no buildah: apt-get install buildah")
-	}
 	r := newHookRunner(t, "127.0.0.1:1")
 	file := filepath.Join(t.TempDir(), "policy.yml")
 	if err := os.WriteFile(file, []byte("networks: [host]\nimages: {deny: [\"actions.stepexec.invalid/**\"]}\n"), 0o644); err != nil {
@@ -166,12 +188,7 @@ func TestHookBuildsNothingThatThePolicyRefuses(t *testing.T) {
 
 // A process of the job puts a link in the place of the context while RUN goes on.
 func TestHookBuildsOfTheContextThatItHasChecked(t *testing.T) {
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("no buildah: apt-get install buildah")
-	}
-	host := hookImages(t)
-	insecure(t, host)
-	r := newHookRunner(t, host)
+	r := newBuildRunner(t)
 	outside := t.TempDir()
 	if err := os.WriteFile(filepath.Join(outside, "file"), []byte("of the machine\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -181,26 +198,14 @@ func TestHookBuildsOfTheContextThatItHasChecked(t *testing.T) {
 		"file":       "of the action\n",
 	})
 	dir := filepath.Dir(dockerfile)
-	cmd := r.command(t, map[string]any{"command": "run_container_step", "state": map[string]any{}, "args": map[string]any{"dockerfile": dockerfile}})
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var printed strings.Builder
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		printed.WriteString(lines.Text() + "\n")
-		if strings.HasPrefix(lines.Text(), "STEP 2/4: RUN") {
-			err := errors.Join(os.Rename(dir, dir+".away"), os.Symlink(outside, dir), os.WriteFile(filepath.Join(dir+".away", "go"), nil, 0o644))
-			if err != nil {
-				t.Error(err)
-			}
+	printed, err := r.build(t, dockerfile, func(line string, _ *os.Process) error {
+		if !strings.HasPrefix(line, "STEP 2/4: RUN") {
+			return nil
 		}
-	}
-	if err := cmd.Wait(); err != nil || !strings.HasSuffix(printed.String(), "::endgroup::\nof the action\n") {
-		t.Errorf("%v: %s", err, printed.String())
+		return errors.Join(os.Rename(dir, dir+".away"), os.Symlink(outside, dir), os.WriteFile(filepath.Join(dir+".away", "go"), nil, 0o644))
+	})
+	if err != nil || !strings.HasSuffix(printed, "::endgroup::\nof the action\n") {
+		t.Errorf("%v: %s", err, printed)
 	}
 }
 
@@ -223,41 +228,25 @@ func TestHookSaysThatThereIsNothingToBuildActionsWith(t *testing.T) {
 
 // A cancel ends what RUN runs, and so does the end of the hook, whatever RUN does with signals.
 func TestHookEndsABuildThatIsCancelled(t *testing.T) {
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("no buildah: apt-get install buildah")
-	}
-	host := hookImages(t)
-	insecure(t, host)
-	r := newHookRunner(t, host)
+	r := newBuildRunner(t)
 	const sleep = "sleep 98431"
 	dockerfile := r.writeAction(t, "octo/slow/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN echo run''ning; trap '' INT TERM; " + sleep + "\n"})
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
-		cmd := r.command(t, map[string]any{"command": "run_container_step", "state": map[string]any{}, "args": map[string]any{"dockerfile": dockerfile}})
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var printed strings.Builder
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			printed.WriteString(lines.Text() + "\n")
-			if lines.Text() == "running" {
-				if err := cmd.Process.Signal(signal); err != nil {
-					t.Error(err)
-				}
+		printed, err := r.build(t, dockerfile, func(line string, hook *os.Process) error {
+			if line != "running" {
+				return nil
 			}
-		}
-		if err := cmd.Wait(); err == nil {
-			t.Errorf("%v: it succeeded: %s", signal, printed.String())
+			return hook.Signal(signal)
+		})
+		if err == nil {
+			t.Errorf("%v: it succeeded: %s", signal, printed)
 		}
 		left := func() string { out, _ := exec.Command("pgrep", "-fx", sleep).Output(); return string(out) }
 		for began := time.Now(); left() != "" && time.Since(began) < promptly; {
 			time.Sleep(20 * time.Millisecond) // the kernel ends it after buildah
 		}
 		if process := left(); process != "" {
-			t.Errorf("%v: RUN goes on, process %s: %s", signal, process, printed.String())
+			t.Errorf("%v: RUN goes on, process %s: %s", signal, process, printed)
 		}
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {

@@ -19,7 +19,7 @@ type nextCommands struct {
 	told  []told
 }
 
-// told is a step with more to show.
+// told is one step whose next commands are shown.
 type told struct {
 	run, step string
 	kept      bool
