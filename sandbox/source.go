@@ -70,10 +70,7 @@ func (s *staging) source(step *Step, m Mount) (string, error) {
 		_, err := os.Stat(m.Source)
 		return m.Source, err
 	}
-	file, err := source.Open(0)
-	if errors.Is(err, os.ErrNotExist) && m.Create {
-		file, err = source.MakeDir(0o755)
-	}
+	file, err := openSource(source, m)
 	if err != nil {
 		return "", err
 	}
@@ -81,12 +78,18 @@ func (s *staging) source(step *Step, m Mount) (string, error) {
 	return s.mount(file)
 }
 
-// owned mounts a source so that it belongs to the step's user.
-func (s *staging) owned(source beneath.Path, m Mount) (string, error) {
+// openSource opens a source, and makes the folder of a mount that may be made.
+func openSource(source beneath.Path, m Mount) (*os.File, error) {
 	file, err := source.Open(0)
 	if errors.Is(err, os.ErrNotExist) && m.Create {
-		file, err = source.MakeDir(0o755)
+		return source.MakeDir(0o755)
 	}
+	return file, err
+}
+
+// owned mounts a source so that it belongs to the step's user.
+func (s *staging) owned(source beneath.Path, m Mount) (string, error) {
+	file, err := openSource(source, m)
 	if err != nil {
 		return "", err
 	}
