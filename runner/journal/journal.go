@@ -64,6 +64,11 @@ func (f *Folder) Begin(name string) (*Entry, error) {
 
 // Add appends records. After the first failure nothing is written any more, and Err says why.
 func (e *Entry) Add(records ...any) {
+	e.whileSound(func() { e.write(records) })
+}
+
+// whileSound calls what writes the file, unless it is closed or a failure came before.
+func (e *Entry) whileSound(write func()) {
 	if e == nil {
 		return
 	}
@@ -72,7 +77,7 @@ func (e *Entry) Add(records ...any) {
 	if e.file == nil || e.err != nil {
 		return
 	}
-	e.write(records)
+	write()
 }
 
 func (e *Entry) write(records []any) {
@@ -94,17 +99,11 @@ func (e *Entry) write(records []any) {
 
 // Sync waits until everything that was added survives a power loss. A failure is as one of Add.
 func (e *Entry) Sync() {
-	if e == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.file == nil || e.err != nil {
-		return
-	}
-	if err := e.file.Sync(); err != nil {
-		e.err = fmt.Errorf("keep results: %w", err)
-	}
+	e.whileSound(func() {
+		if err := e.file.Sync(); err != nil {
+			e.err = fmt.Errorf("keep results: %w", err)
+		}
+	})
 }
 
 // syncFolder makes the names in the folder of a file survive a power loss.
@@ -139,14 +138,10 @@ func (e *Entry) Err() error {
 // Replace puts records in the place of all that is in the file. A reader finds the old ones or
 // the new ones.
 func (e *Entry) Replace(records ...any) {
-	if e == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.file == nil || e.err != nil {
-		return
-	}
+	e.whileSound(func() { e.replace(records) })
+}
+
+func (e *Entry) replace(records []any) {
 	old, path := e.file, e.path()
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
