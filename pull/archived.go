@@ -54,6 +54,9 @@ func archived(a *archive, file string) ([]ArchivedImage, error) {
 }
 
 func archivedLayout(a *archive, ref Reference) ([]ArchivedImage, error) {
+	if len(a.entries) == 0 {
+		return nil, errors.New("it is empty (did the program that writes it fail?)")
+	}
 	if err := checkLayout(a); err != nil {
 		return nil, fmt.Errorf("it has no file manifest.json as docker save writes it, and %w", err)
 	}

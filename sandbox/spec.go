@@ -73,7 +73,7 @@ func workingDirectory(step *Step) string {
 func environment(step *Step, home, hostname string) []string {
 	env := []string{"PATH=" + DefaultPath, "HOSTNAME=" + hostname, "HOME=" + home}
 	at := map[string]int{"PATH": 0, "HOSTNAME": 1, "HOME": 2}
-	for _, variable := range slices.Concat(step.Config.Env, step.Env) {
+	for _, variable := range slices.Concat(variables(step.Config.Env), step.Env) {
 		name, _, _ := strings.Cut(variable, "=")
 		if i, ok := at[name]; ok {
 			env[i] = variable
@@ -86,4 +86,12 @@ func environment(step *Step, home, hostname string) []string {
 		return withSafeDirectory(env)
 	}
 	return env
+}
+
+// variables returns an image's variables without the entries that are none, as docker does: some
+// builders write NAME without a value, and runtimes refuse such entries.
+func variables(entries []string) []string {
+	return slices.DeleteFunc(slices.Clone(entries), func(entry string) bool {
+		return strings.Index(entry, "=") < 1 || strings.Contains(entry, "\x00")
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,28 +16,33 @@ import (
 
 // loadOptions are the flags of `stepexec load`.
 type loadOptions struct {
-	root, runtime, platform string
-	settings                settingsFlags
+	root, runtime, platform, input string
+	settings                       settingsFlags
 }
 
 func newLoad() *cobra.Command {
 	o := &loadOptions{}
 	cmd := &cobra.Command{
-		Use:   "load FILE [NAME...]",
+		Use:   "load [FILE [NAME...]]",
 		Short: "Put the images of an archive into the store",
 		Long: `Put the images of an archive into the store, so that pipelines use them without a
 registry: of one that docker save or podman save wrote, or of the tar of an OCI image
-layout, compressed (gzip, zstd, xz) or not. FILE - is standard input. Without NAME it is
-all images, under the names that the archive gives them; with NAME those alone. The
-only image of an archive that does not name it gets NAME. An archive can claim any
-name: load only what you trust.`,
+layout, compressed (gzip, zstd, xz) or not. FILE - is standard input, which is also read
+when no FILE is given. Without NAME it is all images, under the names that the archive
+gives them; with NAME those alone. The only image of an archive that does not name it
+gets NAME. An archive can claim any name: load only what you trust.`,
 		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  docker save golang:1.26 | stepexec load -\n  stepexec load docker-daemon:golang:1.26\n  stepexec load app.oci.tar registry.example.com/app:1",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.load(cmd.Context(), cmd.OutOrStdout(), args[0], args[1:])
+			name, names, err := o.source(args, cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return o.load(cmd.Context(), cmd.OutOrStdout(), name, names)
 		},
 	}
 	flags := cmd.Flags()
+	flags.StringVarP(&o.input, "input", "i", "", "the archive's `FILE`; arguments are then names")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
 	o.settings.add(flags)
 	o.settings.addStore(flags)
@@ -45,7 +51,20 @@ name: load only what you trust.`,
 	return cmd
 }
 
-func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, names []string) (err error) {
+// source returns the archive and the names of images to load from it.
+func (o *loadOptions) source(args []string, stdin io.Reader) (name string, names []string, err error) {
+	switch {
+	case o.input != "":
+		return o.input, args, nil
+	case len(args) > 0:
+		return args[0], args[1:], nil
+	case isTerminal(stdin):
+		return "", nil, errors.New("load: no archive was given (name a file: stepexec load FILE, or pipe one in)")
+	}
+	return "-", nil, nil
+}
+
+func (o *loadOptions) load(ctx context.Context, stdout io.Writer, source string, names []string) (err error) {
 	if err := sandbox.CheckPrivilege(); err != nil {
 		return err
 	}
@@ -53,9 +72,9 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, n
 	if err != nil {
 		return err
 	}
-	file, release, err := o.archive(ctx, name)
+	file, release, err := o.archive(ctx, source)
 	if err != nil {
-		return fmt.Errorf("load %s: %w", name, err)
+		return fmt.Errorf("load %s: %w", source, err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	if len(names) == 0 {
@@ -67,7 +86,7 @@ func (o *loadOptions) load(ctx context.Context, stdout io.Writer, name string, n
 			images, err := fetcher.Load(ctx, file, name)
 			loaded = append(loaded, images...)
 			if err != nil {
-				return err
+				return spooled(err, file, source)
 			}
 		}
 		return nil
@@ -89,4 +108,22 @@ func (o *loadOptions) archive(ctx context.Context, name string) (path string, re
 		return pull.Export(ctx, ref)
 	}
 	return pull.Spool(name)
+}
+
+// spooledError is an error about the copy of an archive that came through a pipe.
+type spooledError struct {
+	error
+	message string
+}
+
+func (e *spooledError) Error() string { return e.message }
+
+func (e *spooledError) Unwrap() error { return e.error }
+
+// spooled returns an error that names what the user gave instead of the copy of it.
+func spooled(err error, file, source string) error {
+	if file == source {
+		return err
+	}
+	return &spooledError{err, strings.ReplaceAll(err.Error(), file, source)}
 }

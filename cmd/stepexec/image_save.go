@@ -38,7 +38,7 @@ by byte, those that were pulled; they are compressed anew.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.file, "output", "o", "", "`FILE` to write (default: standard output)")
+	flags.StringVarP(&o.file, "output", "o", "", "`FILE` to write; - is standard output, the default")
 	flags.StringVar(&o.compression, "compression", "gzip", "of the layers: gzip, zstd or none")
 	flags.StringVar(&o.platform, "platform", "", "platform of the images, such as linux/arm64 (default: this machine's)")
 	addRoot(flags, &o.root)
@@ -59,7 +59,7 @@ func (o *saveOptions) save(ctx context.Context, stdout io.Writer, args []string)
 	if err != nil {
 		return err
 	}
-	if o.file == "" {
+	if o.file == "" || o.file == "-" {
 		if isTerminal(stdout) {
 			return errors.New("save: the archive would go to the terminal (name a file: -o FILE, or redirect the output)")
 		}
@@ -97,8 +97,8 @@ func (o *saveOptions) images(store *unpack.Store, args []string) ([]archive.Imag
 	return images, nil
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}
