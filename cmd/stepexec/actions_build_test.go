@@ -44,7 +44,9 @@ func newBuildRunner(t *testing.T) *hookRunner {
 	t.Helper()
 	host := hookImages(t)
 	insecure(t, host)
-	return newHookRunner(t, host)
+	r := newHookRunner(t, host)
+	removedAtTheEnd(t, filepath.Join(r.root, "buildah"))
+	return r
 }
 
 // build runs the action of a Dockerfile, and returns what the hook printed and how it ended. Each
@@ -86,7 +88,6 @@ func removedAtTheEnd(t *testing.T, dir string) {
 
 func TestHookBuildsActions(t *testing.T) {
 	r := newBuildRunner(t)
-	removedAtTheEnd(t, filepath.Join(r.root, "buildah"))
 	hello := r.writeAction(t, "octo/hello/v1", map[string]string{
 		"Dockerfile":    "FROM " + r.image + "\nCOPY entrypoint.sh /entrypoint.sh\nENTRYPOINT [\"/entrypoint.sh\"]\n",
 		"entrypoint.sh": "#!/bin/sh -l\necho \"Hello $1\"\necho \"time=$INPUT_WHO\" >> $GITHUB_OUTPUT\n",
@@ -226,35 +227,67 @@ func TestHookSaysThatThereIsNothingToBuildActionsWith(t *testing.T) {
 	}
 }
 
-// A cancel ends what RUN runs, and so does the end of the hook, whatever RUN does with signals.
+// A build ends with all that RUN has started, whatever RUN does with signals and whoever is killed.
 func TestHookEndsABuildThatIsCancelled(t *testing.T) {
 	r := newBuildRunner(t)
 	const sleep = "sleep 98431"
-	dockerfile := r.writeAction(t, "octo/slow/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN echo run''ning; trap '' INT TERM; " + sleep + "\n"})
-	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT} {
-		printed, err := r.build(t, dockerfile, func(line string, hook *os.Process) error {
-			if line != "running" {
-				return nil
+	dockerfile := r.writeAction(t, "octo/slow/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN echo run''ning; trap '' INT TERM; (setsid " + sleep + " &); " + sleep + "\n"})
+	hook := func(signal syscall.Signal) func(*os.Process) error {
+		return func(hook *os.Process) error { return hook.Signal(signal) }
+	}
+	for _, test := range []struct {
+		name string
+		end  func(hook *os.Process) error
+	}{
+		{"cancel", hook(syscall.SIGINT)},
+		{"hook killed", hook(syscall.SIGKILL)},
+		{"keeper killed", func(*os.Process) error { return r.signalKeepers(t, syscall.SIGKILL) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			printed, err := r.build(t, dockerfile, func(line string, hook *os.Process) error {
+				if line != "running" {
+					return nil
+				}
+				return test.end(hook)
+			})
+			if err == nil {
+				t.Errorf("it succeeded: %s", printed)
 			}
-			return hook.Signal(signal)
+			if test.name == "keeper killed" {
+				r.prepare(t, nil)
+				if left := r.leftOfBuilds(t, sleep); left != "" {
+					t.Errorf("after the next prepare_job: %s", left)
+				}
+				return
+			}
+			left := r.leftOfBuilds(t, sleep)
+			for end := time.Now().Add(time.Minute); left != "" && time.Now().Before(end); left = r.leftOfBuilds(t, sleep) {
+				time.Sleep(20 * time.Millisecond) // the keeper clears away after a hook that was killed
+			}
+			if left != "" {
+				t.Errorf("after a minute there is still %s: %s", left, printed)
+			}
 		})
-		if err == nil {
-			t.Errorf("%v: it succeeded: %s", signal, printed)
-		}
-		left := func() string { out, _ := exec.Command("pgrep", "-fx", sleep).Output(); return string(out) }
-		for began := time.Now(); left() != "" && time.Since(began) < promptly; {
-			time.Sleep(20 * time.Millisecond) // the kernel ends it after buildah
-		}
-		if process := left(); process != "" {
-			t.Errorf("%v: RUN goes on, process %s: %s", signal, process, printed)
+	}
+}
+
+// leftOfBuilds names one thing that a build has left, or "". RUN runs a program by its own command line.
+func (r *hookRunner) leftOfBuilds(t *testing.T, program string) string {
+	t.Helper()
+	if out, err := exec.Command("pgrep", "-fx", program).Output(); err == nil {
+		return "process " + string(out)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), r.root+"/buildah") {
+		return "a mount"
+	}
+	for _, pattern := range []string{r.root + "/buildah/runtime/*", r.root + "/buildah/tmp", "/run/runc/buildah-*", "/sys/fs/cgroup/*/buildah-buildah*", "/sys/fs/cgroup/buildah-buildah*"} {
+		if found, err := filepath.Glob(pattern); err != nil || len(found) > 0 {
+			return fmt.Sprintf("%q, %v", found, err)
 		}
 	}
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
-		t.Errorf("a build that was cancelled has left mounts: %v", err)
-	}
-	for _, left := range []string{r.root + "/buildah/runtime/*", r.root + "/buildah/tmp/*", "/run/runc/buildah-*", "/sys/fs/cgroup/*/buildah-buildah*", "/sys/fs/cgroup/buildah-buildah*"} {
-		if found, err := filepath.Glob(left); err != nil || len(found) > 0 {
-			t.Errorf("a build that was cancelled has left %q, %v", found, err)
-		}
-	}
+	return ""
 }

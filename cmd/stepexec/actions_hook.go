@@ -73,7 +73,7 @@ func newActionsJob() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			keeper := actions.Keeper{Read: readCreateOptions, Execute: execute}
+			keeper := actions.Keeper{Root: bench.root, Read: readCreateOptions, Execute: execute}
 			return keeper.Keep(cmd.Context(), os.Stdin, voice)
 		},
 	}

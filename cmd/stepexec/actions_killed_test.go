@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -76,32 +77,43 @@ func TestHookEndsAJobWhosePrepareWasEnded(t *testing.T) {
 func TestHookEndsAJobWhoseKeeperIsStopped(t *testing.T) {
 	r := newHookRunner(t, hookImages(t))
 	r.prepare(t, nil)
-	stopped := 0
-	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
+	if err := r.signalKeepers(t, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
-	}
-	for _, file := range processes {
-		data, _ := os.ReadFile(file)
-		if text := string(data); strings.Contains(text, "actions-job\x00") && strings.Contains(text, r.root) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // it may be gone
-			stopped++
-		}
-	}
-	if stopped == 0 { // without root it is two: one that waits, and one in the namespace
-		t.Fatal("no keeper was found")
 	}
 	r.prepare(t, nil)
 	if got := r.script(t, "echo here"); got.out != "here\n" {
 		t.Errorf("a script of the next job: %d, %s", got.code, got.out)
 	}
+}
+
+// signalKeepers signals the keepers of the runner's jobs: without root each is two processes, one
+// that waits and one in the namespace. At the test's end those that are stopped go on.
+func (r *hookRunner) signalKeepers(t *testing.T, signal syscall.Signal) error {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, file := range processes {
+		data, _ := os.ReadFile(file)
+		if text := string(data); !strings.Contains(text, "actions-job\x00") || !strings.Contains(text, r.root) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // it may be gone
+		found = true
+	}
+	if !found {
+		return errors.New("no keeper was found")
+	}
+	return nil
 }
 
 func TestHookEndsAJobWhoseRunnerIsGone(t *testing.T) {

@@ -44,7 +44,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pipeline/portable":      {"pipeline", "pipeline/envsubst"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
 		"runner":                 {"crash", "event", "runner/health", "run"},
-		"runner/actions":         {"run", "runner", "policy", "event", "engine", "pipeline", "pull", "sandbox", "sandbox/network", "beneath"},
+		"runner/actions":         {"beneath", "crash", "run", "runner", "policy", "event", "engine", "pipeline", "pull", "rootless", "sandbox", "sandbox/network"},
 		"runner/health":          {},
 		"runner/journal":         {},
 		"runner/drone":           {"crash", "run", "runner", "runner/health", "runner/journal", "policy", "event", "pipeline", "pipeline/drone"},

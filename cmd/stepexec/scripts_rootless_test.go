@@ -29,7 +29,5 @@ func TestRootless(t *testing.T) {
 		"TestScripts/recordlive":                          "it expects root's name",
 		"TestActionInAWorkflow":                           "act is built by root",
 		"TestHookKeepsToAPolicyFile":                      "the sample names root's caches",
-		"TestHookBuildsOfTheContextThatItHasChecked":      "the context is found by its path",
-		"TestHookEndsABuildThatIsCancelled":               "buildah alone is interrupted, in no process namespace of its own",
 	}, "testdata", "../../fixtures/pipelines", "../../docs", "../../contrib")
 }

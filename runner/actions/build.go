@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/beneath"
+	"github.com/stepexec/stepexec/crash"
+	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/rootless"
+	"github.com/stepexec/stepexec/sandbox/network"
 )
 
 // builtName is in front of the names of images that the hook has built. No registry has the host.
@@ -26,51 +29,54 @@ const builtName = "actions.stepexec.invalid/built:"
 // buildGrace is the time that a build has to end after a cancel.
 const buildGrace = 3 * time.Second
 
-// builder builds the image of an action with a Dockerfile. buildah builds it, as the user who
-// runs the runner, and keeps each of its layers by the content of the context and of the base.
+// builder builds the images of actions that have a Dockerfile. buildah builds them, with the rights
+// of the keeper, and keeps each of their layers by the content of the context and of the base.
 type builder struct {
 	program string
 	runtime string // runc; "": buildah's own choice
 	dir     string // buildah's own storage, of this state root
-	hook    *Hook
 }
 
-func (h *Hook) builder(dockerfile string) (*builder, error) {
+func newBuilder(root string) (*builder, error) {
 	program, err := exec.LookPath("buildah")
 	if err != nil {
-		return nil, fmt.Errorf("the action's image is to be built from %s, and there is no buildah to build it (apt-get install buildah; or build it in a workflow of its own, push it to a registry and name it: image: docker://REGISTRY/NAME)", dockerfile)
+		return nil, errors.New("there is no buildah to build it (apt-get install buildah; or build it in a workflow of its own, push it to a registry and name it: image: docker://REGISTRY/NAME)")
 	}
 	runtime, err := exec.LookPath("runc") // buildah's own choice may not know this machine's cgroups
 	if err != nil {
 		runtime = ""
 	}
-	return &builder{program: program, runtime: runtime, dir: filepath.Join(h.Root, "buildah"), hook: h}, nil
+	return &builder{program: program, runtime: runtime, dir: buildsOf(root)}, nil
 }
+
+// buildsOf is where the builds of a state root are kept.
+func buildsOf(root string) string { return filepath.Join(root, "buildah") }
 
 // maxDockerfile bounds a Dockerfile and a file of what a build ignores, in bytes.
 const maxDockerfile = 1 << 20
 
-// source is what an image is built of, opened once. A job writes to the work folder, also while
-// an image is built: neither a link in it nor a folder that is replaced must make the files of
-// the machine, or of other jobs, a part of an image.
+// source is what an image is built of. A job writes to the work folder, also while an image is
+// built: neither a link in it nor a folder that is replaced must make the files of the machine, or
+// of other jobs, a part of an image.
 type source struct {
 	dockerfile string // a copy
-	dir        string // where buildah finds the folder
-	close      func() error
+	dir        string // folder of the Dockerfile, below work
+	work       string // the runner's work folder
 }
 
-// source opens the folder of a Dockerfile. It takes away what an earlier build has left, which
-// was killed.
-func (b *builder) source(dockerfile string, f *folders) (*source, error) {
-	if f.Work == "" {
+var errOutside = errors.New("it is outside of the runner's work folder")
+
+// source copies a Dockerfile.
+func (b *builder) source(dockerfile, work string) (*source, error) {
+	if work == "" {
 		return nil, errors.New("the runner's work folder is not known")
 	}
-	if !isBelow(filepath.Clean(dockerfile), f.Work) {
+	if !isBelow(filepath.Clean(dockerfile), work) {
 		return nil, errOutside
 	}
-	c := &source{dockerfile: filepath.Join(b.dir, "Dockerfile"), dir: filepath.Dir(dockerfile), close: func() error { return nil }}
+	c := &source{dockerfile: filepath.Join(b.dir, "Dockerfile"), dir: filepath.Dir(dockerfile), work: work}
 	for _, ending := range []string{"", ".dockerignore"} { // the second is looked for beside the first
-		data, err := beneath.At(dockerfile+ending, f.Work).ReadFile(maxDockerfile)
+		data, err := beneath.At(dockerfile+ending, work).ReadFile(maxDockerfile)
 		switch {
 		case errors.Is(err, beneath.ErrLeadsOut):
 			return nil, errOutside
@@ -83,17 +89,12 @@ func (b *builder) source(dockerfile string, f *folders) (*source, error) {
 			return nil, err
 		}
 	}
-	if os.Geteuid() != 0 { // who cannot mount: docs/actions.md tells of it
-		return c, nil
-	}
-	return c, c.mount(filepath.Join(b.dir, "context"), f)
+	return c, nil
 }
 
-var errOutside = errors.New("it is outside of the runner's work folder")
-
-// mount mounts the folder where nobody can replace it.
-func (c *source) mount(place string, f *folders) error {
-	dir, err := beneath.At(c.dir, f.Work).Open(unix.O_DIRECTORY)
+// mount mounts the folder at a place where nobody can replace it.
+func (c *source) mount(place string) error {
+	dir, err := beneath.At(c.dir, c.work).Open(unix.O_DIRECTORY)
 	if errors.Is(err, beneath.ErrLeadsOut) {
 		return errOutside
 	}
@@ -101,46 +102,32 @@ func (c *source) mount(place string, f *folders) error {
 		return err
 	}
 	defer dir.Close()
-	if err := os.MkdirAll(place, 0o700); err != nil {
-		return err
-	}
-	unmount := func() error { return unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) }
-	if err := unmount(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: nothing is mounted there
-		return fmt.Errorf("unmount %s: %w", place, err)
-	}
-	c.dir, c.close = place, unmount
 	return beneath.Mount(dir, place)
 }
 
-// build builds an image and returns its ID. The runner's log has what buildah prints in a fold.
-func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id string, err error) {
-	if err := b.clear(ctx); err != nil { // a build that was killed
-		return "", err
-	}
-	from, err := b.source(dockerfile, f)
+// build builds an image and returns its ID. The log gets what buildah prints, in a fold.
+func (b *builder) build(ctx context.Context, dockerfile, work string, log *os.File) (id string, err error) {
+	from, err := b.source(dockerfile, work)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, from.close()) }()
-	out, err := os.CreateTemp(b.dir, "id-")
-	if err != nil {
+	place, file := filepath.Join(b.dir, "context"), filepath.Join(b.temporary(), "id")
+	if err := os.MkdirAll(place, 0o700); err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, out.Close(), os.Remove(out.Name())) }()
 	token := rand.Text()
-	fmt.Fprintf(b.hook.Stdout, "::group::build %s\n::stop-commands::%s\n", escaped(dockerfile), token)
-	args := []string{"build", "--layers", "--pull", "--iidfile", out.Name()}
+	fmt.Fprintf(log, "::group::build %s\n::stop-commands::%s\n", escaped(dockerfile), token)
+	args := []string{"build", "--layers", "--pull", "--iidfile", file}
 	if b.runtime != "" {
 		args = append(args, "--runtime", b.runtime, "--runtime-flag", "root="+b.states())
 	}
-	err = b.run(ctx, b.hook.Stdout, append(args, "--file", from.dockerfile, from.dir)...)
+	err = b.run(ctx, log, func() error { return from.mount(place) }, append(args, "--file", from.dockerfile, place)...)
 	// A line that a build has not ended must not swallow the end of the commands' pause.
-	fmt.Fprintf(b.hook.Stdout, "\n::%s::\n::endgroup::\n", token)
-	// A build that fails leaves its container, and so does one of FROM alone.
-	if err := errors.Join(err, b.clear(context.WithoutCancel(ctx))); err != nil {
+	fmt.Fprintf(log, "\n::%s::\n::endgroup::\n", token)
+	if err != nil {
 		return "", err
 	}
-	data, err := os.ReadFile(out.Name())
+	data, err := os.ReadFile(file)
 	id = strings.TrimPrefix(strings.TrimSpace(string(data)), "sha256:")
 	if err == nil && id == "" {
 		err = errors.New("buildah does not say what it has built")
@@ -151,12 +138,49 @@ func (b *builder) build(ctx context.Context, dockerfile string, f *folders) (id 
 // states is where the runtime notes the containers in which RUN runs.
 func (b *builder) states() string { return filepath.Join(b.dir, "runtime") }
 
-// temporary is where buildah has what it needs for a while.
+// temporary is where buildah has what it needs for a while. It is there while a build goes on, and
+// after one that was killed.
 func (b *builder) temporary() string { return filepath.Join(b.dir, "tmp") }
 
-// clear removes the containers, with their mounts and cgroups, and the files that a build has left.
-// Nobody else may build.
+// begin takes the storage for one build, once what a build that was killed has left is cleared away.
+func (b *builder) begin(ctx context.Context) (lock *os.File, err error) {
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if lock, err = lockFolder(ctx, b.dir); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(b.clear(ctx), os.MkdirAll(b.temporary(), 0o700)); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// ClearBuilds clears away what a build that was killed has left in a state root, unless somebody
+// builds there now.
+func ClearBuilds(ctx context.Context, root string) error {
+	dir := buildsOf(root)
+	lock, err := tryLockFolder(dir)
+	if lock == nil || err != nil {
+		return err
+	}
+	defer lock.Close()
+	b := &builder{dir: dir}
+	if _, err := os.Lstat(b.temporary()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if b, err = newBuilder(root); err != nil {
+		return err
+	}
+	return b.clear(ctx)
+}
+
+// clear removes the containers, with their mounts and cgroups, and the files that a build has left,
+// which fails, is of FROM alone, or was killed. Whoever calls it has the lock of the storage.
 func (b *builder) clear(ctx context.Context) error {
+	if _, err := os.Lstat(b.temporary()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	states, err := os.ReadDir(b.states())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -167,45 +191,47 @@ func (b *builder) clear(ctx context.Context) error {
 			return fmt.Errorf("delete the container %s of a build: %w: %s", state.Name(), err, bytes.TrimSpace(said))
 		}
 	}
-	if err := errors.Join(beneath.RemoveAll(b.temporary()), os.MkdirAll(b.temporary(), 0o700)); err != nil {
-		return err
-	}
 	var said bytes.Buffer
-	if err := b.run(ctx, &said, "rm", "--all"); err != nil {
+	if err := b.run(ctx, &said, nil, "rm", "--all"); err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
 	}
-	return nil
+	return beneath.RemoveAll(b.temporary())
 }
 
 // save writes an image as an OCI archive.
 func (b *builder) save(ctx context.Context, id, file string) error {
 	var said bytes.Buffer
-	if err := b.run(ctx, &said, "push", "--quiet", id, "oci-archive:"+file); err != nil {
+	if err := b.run(ctx, &said, nil, "push", "--quiet", id, "oci-archive:"+file); err != nil {
 		return fmt.Errorf("save what was built: %w: %s", err, strings.TrimSpace(said.String()))
 	}
 	return nil
 }
 
-// run runs buildah. Root runs it in a process and a mount namespace of its own, which end with it,
-// whatever ends it or the hook: nothing that RUN has started and nothing that is mounted outlives them.
-func (b *builder) run(ctx context.Context, out io.Writer, args ...string) error {
-	words := append([]string{b.program, "--root", filepath.Join(b.dir, "storage"), "--runroot", filepath.Join(b.dir, "run")}, args...)
-	isApart := os.Geteuid() == 0
-	if isApart {
-		words = append([]string{"unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"}, words...)
-	}
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+// run runs buildah in a process and a mount namespace of its own, which end with it, whatever ends
+// it or the keeper: nothing that RUN has started and nothing that is mounted outlives them. prepare,
+// unless it is nil, mounts what only this buildah shall see.
+func (b *builder) run(ctx context.Context, out io.Writer, prepare func() error, args ...string) error {
+	words := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", "--", b.program, "--root", filepath.Join(b.dir, "storage"), "--runroot", filepath.Join(b.dir, "run")}, args...)
+	cmd := exec.CommandContext(ctx, "unshare", words...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.temporary())
-	cmd.WaitDelay = buildGrace
-	if isApart {
-		runtime.LockOSThread() // the signal comes when the thread ends
-		defer runtime.UnlockOSThread()
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	} else {
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if uid, ok := rootless.Inside(); ok { // otherwise buildah takes itself for the machine's root
+		cmd.Env = append(cmd.Env, "_CONTAINERS_USERNS_CONFIGURED=done", fmt.Sprint("_CONTAINERS_ROOTLESS_UID=", uid))
+		if os.Getenv("STORAGE_DRIVER") == "" { // buildah's own choice copies every layer
+			cmd.Env = append(cmd.Env, "STORAGE_DRIVER=overlay")
+		}
 	}
-	err := cmd.Run()
+	cmd.WaitDelay = buildGrace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL} // when the thread ends
+	err := network.OnOwnThread(func() (err error) {
+		defer crash.Recover(&err)
+		if prepare != nil {
+			if err := inOwnMounts(prepare); err != nil {
+				return err
+			}
+		}
+		return cmd.Run()
+	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -215,56 +241,41 @@ func (b *builder) run(ctx context.Context, out io.Writer, args ...string) error 
 	return nil
 }
 
-// built has an image built for a container that has a Dockerfile, and the job's store take it.
-func (h *Hook) built(ctx context.Context, folder string, c *Container) error {
-	dockerfile := c.Dockerfile
-	admitted := *c
-	admitted.Dockerfile, admitted.Built = "", builtName+"admitted"
-	if _, err := h.ask(ctx, folder, &call{Admit: &admitted}); err != nil { // before RUN runs anything
-		return err
+// inOwnMounts gives the calling thread, and what it starts from then on, mounts of its own.
+func inOwnMounts(prepare func() error) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make a mount namespace: %w", err)
 	}
-	b, err := h.builder(dockerfile)
-	if err != nil {
-		return err
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("make mounts slaves of the machine's: %w", err)
 	}
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return err
-	}
-	lock, err := lockFolder(ctx, b.dir) // one build at a time: see clear
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	f := foldersOf(h.Env, c)
-	id, err := b.build(ctx, dockerfile, &f)
-	if err != nil {
-		return fmt.Errorf("build the action's image from %s: %w", dockerfile, err)
-	}
-	name, file := builtName+id, filepath.Join(folder, "built-"+id+".tar")
-	isStored, err := h.ask(ctx, folder, &call{Load: &load{Name: name}})
-	if err != nil || isStored {
-		c.Dockerfile, c.Built = "", name
-		return err
-	}
-	defer os.Remove(file)
-	if err := b.save(ctx, id, file); err != nil {
-		return err
-	}
-	_, err = h.ask(ctx, folder, &call{Load: &load{Name: name, File: file}})
-	c.Dockerfile, c.Built = "", name
-	return err
+	return prepare()
 }
 
-// ask has a keeper do something that prints nothing; true: it did.
-func (h *Hook) ask(ctx context.Context, folder string, what *call) (bool, error) {
-	conn, err := dial(folder)
+// built returns the name by which the store has the image of a Dockerfile, which is built first.
+func (s *server) built(ctx context.Context, serving *engine.Serving, dockerfile string, log *os.File) (name string, err error) {
+	b, err := newBuilder(s.keeper.Root)
 	if err != nil {
-		return false, jobGone(err)
+		return "", err
 	}
-	defer conn.Close()
-	a, err := h.relayed(func(stdout, stderr *os.File) (answer, error) { return what.request(ctx, conn, stdout, stderr) })
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
+	lock, err := b.begin(ctx)
+	if err != nil {
+		return "", err
 	}
-	return a.Code == 0, err
+	defer lock.Close()
+	defer func() { err = errors.Join(err, b.clear(context.WithoutCancel(ctx))) }()
+	id, err := b.build(ctx, dockerfile, s.work, log)
+	if err != nil {
+		return "", err
+	}
+	name = builtName + id
+	if isStored, err := serving.Load(ctx, name, ""); err != nil || isStored {
+		return name, err
+	}
+	file := filepath.Join(b.temporary(), "built.tar")
+	if err := b.save(ctx, id, file); err != nil {
+		return "", err
+	}
+	_, err = serving.Load(ctx, name, file)
+	return name, err
 }

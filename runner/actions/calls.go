@@ -50,18 +50,6 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 			if err := s.diary.writeLogs(streams[0]); err != nil {
 				a = failed(err)
 			}
-		case c.Admit != nil:
-			if _, _, err := s.admitContainer(serving, c.Admit); err != nil {
-				a = failed(err)
-			}
-		case c.Load != nil:
-			stored, err := serving.Load(ctx, c.Load.Name, c.Load.File)
-			switch {
-			case err != nil:
-				a = failed(err)
-			case !stored:
-				a.Code = 1
-			}
 		case c.Script != nil:
 			a = s.script(ctx, serving, c.Script, streams)
 		case c.Container != nil:
@@ -134,8 +122,20 @@ func (s *server) nameOf(c *Container, kind string) string {
 	return name
 }
 
-// container runs a container beside those of the job.
+// container runs a container beside those of the job. Its image may have to be built first.
 func (s *server) container(ctx context.Context, serving *engine.Serving, c *Container, streams []*os.File) answer {
+	if dockerfile := c.Dockerfile; dockerfile != "" {
+		admitted := *c
+		admitted.Dockerfile, admitted.Built = "", builtName+"admitted"
+		if _, _, err := s.admitContainer(serving, &admitted); err != nil { // before RUN runs anything
+			return failed(err)
+		}
+		name, err := s.built(ctx, serving, dockerfile, streams[0])
+		if err != nil {
+			return failed(fmt.Errorf("build the action's image from %s: %w", dockerfile, err))
+		}
+		c.Dockerfile, c.Built = "", name
+	}
 	j, step, err := s.admitContainer(serving, c)
 	if err != nil {
 		return failed(err)

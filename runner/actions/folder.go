@@ -158,6 +158,24 @@ func lockFolder(ctx context.Context, folder string) (*os.File, error) {
 	}
 }
 
+// tryLockFolder takes the lock of a folder; nil: there is no folder, or another process has the lock.
+func tryLockFolder(folder string) (*os.File, error) {
+	file, err := os.Open(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, file.Close()
+	case err != nil:
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
 // hexID is what the runner takes for a container's id.
 func hexID(run, service string) string {
 	id := sha256.Sum256([]byte(run + "\x00" + service))

@@ -184,7 +184,6 @@ func (h *Hook) step(ctx context.Context, jobs jobs, request *Request) (int, erro
 		return event.CodeError, err
 	}
 	c := &request.Args.Container
-	c.Built = ""
 	if folder == "" {
 		if request.Command == RunScriptStep {
 			return event.CodeError, errors.New("the job has no container: the runner has not called prepare_job, or has lost its state")
@@ -195,7 +194,7 @@ func (h *Hook) step(ctx context.Context, jobs jobs, request *Request) (int, erro
 		return event.CodeError, fmt.Errorf("the state that the runner keeps names %s, which is no job of this runner", folder)
 	}
 	if request.Command == RunContainerStep {
-		return h.container(ctx, folder, c)
+		return h.call(ctx, folder, &call{Container: c})
 	}
 	return h.call(ctx, folder, &call{Script: c})
 }
@@ -282,16 +281,6 @@ func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, er
 	defer func() { err = errors.Join(err, endJob(context.WithoutCancel(ctx), folder)) }()
 	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network, Temp: h.Env("RUNNER_TEMP"), Folders: foldersOf(h.Env, c)}); err != nil {
 		return event.CodeError, err
-	}
-	return h.container(ctx, folder, c)
-}
-
-// container runs a container, whose image may have to be built first.
-func (h *Hook) container(ctx context.Context, folder string, c *Container) (int, error) {
-	if c.Dockerfile != "" {
-		if err := h.built(ctx, folder, c); err != nil {
-			return event.CodeError, err
-		}
 	}
 	return h.call(ctx, folder, &call{Container: c})
 }

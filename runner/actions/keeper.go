@@ -39,6 +39,7 @@ type order struct {
 
 // Keeper keeps the containers of one job.
 type Keeper struct {
+	Root    string // state root
 	Read    ReadOptions
 	Execute runner.Execute
 }
@@ -72,12 +73,15 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	for _, warning := range j.warnings {
 		voice.Say("warning: " + warning)
 	}
+	if err := ClearBuilds(ctx, k.Root); err != nil { // the next build tries again
+		voice.Say("warning: clear away what a build has left: " + err.Error())
+	}
 	listener, err := listen(o.Folder)
 	if err != nil {
 		return fmt.Errorf("make the job's socket: %w", err)
 	}
 	ending, end := context.WithCancelCause(ctx)
-	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, voice: voice, diary: newDiary(j), kill: make(chan struct{}), ending: ending, end: end}
+	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, work: o.Folders.Work, voice: voice, diary: newDiary(j), kill: make(chan struct{}), ending: ending, end: end}
 	watching := s.watch(ending, o.Temp)
 	defer watching.Wait()
 	defer end(nil)
@@ -111,6 +115,7 @@ type server struct {
 	job      *job
 	listener *net.UnixListener
 	folder   string
+	work     string // the runner's work folder; "": unknown
 	voice    *Voice
 	start    start
 	diary    *diary

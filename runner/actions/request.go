@@ -44,7 +44,7 @@ type Container struct {
 	ContextName      string            `json:"contextName"` // of a service; the runner does not send it
 	Image            string            `json:"image"`
 	Dockerfile       string            `json:"dockerfile"`
-	Built            string            `json:"built,omitempty"` // image that the hook has built of Dockerfile; no runner sends it
+	Built            string            `json:"-"` // image that the keeper has built of Dockerfile
 	EntryPoint       string            `json:"entryPoint"`
 	EntryPointArgs   []string          `json:"entryPointArgs"`
 	WorkingDirectory string            `json:"workingDirectory"`

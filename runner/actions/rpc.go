@@ -20,17 +20,8 @@ const socketName = "socket"
 type call struct {
 	Script    *Container `json:"script,omitempty"`    // to be run in the job's container
 	Container *Container `json:"container,omitempty"` // to be run beside it
-	Admit     *Container `json:"admit,omitempty"`     // to be admitted as Container would be, and not run
-	Load      *load      `json:"load,omitempty"`
-	Logs      bool       `json:"logs,omitempty"` // of the services, to be written to the first stream
+	Logs      bool       `json:"logs,omitempty"`      // of the services, to be written to the first stream
 	End       bool       `json:"end,omitempty"`
-}
-
-// load puts an image that the hook has built into the store; without a file it asks whether the
-// image is there, and the answer's code is 0 or 1.
-type load struct {
-	Name string `json:"name"`
-	File string `json:"file,omitempty"`
 }
 
 // answer is how a call ended.
