@@ -36,13 +36,7 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if err != nil {
 		return s.createError(commandOf(spec.Process).Args[0], err)
 	}
-	pid, err := runc.ReadPidFile(pidFile)
-	if err != nil {
-		return fmt.Errorf("read the container's pid: %w", err)
-	}
-	if s.init, err = os.FindProcess(pid); err != nil {
-		return fmt.Errorf("hold the container's init process: %w", err)
-	}
+	pid := s.init.Pid
 	s.direct = s.isDirect(s.host, spec)
 	if err := writePidFile(s.step, pid); err != nil {
 		return err
@@ -60,8 +54,23 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	return err
 }
 
-// callCreate lets the runtime create the container, with the step's streams or with a terminal.
-func (s *Sandbox) callCreate(ctx context.Context, bundle, pidFile string, terminal bool) error {
+// callCreate lets the runtime create the container, and holds its init process.
+func (s *Sandbox) callCreate(ctx context.Context, bundle, pidFile string, terminal bool) (err error) {
+	offspring.begin(pidFile)
+	defer func() {
+		if s.init == nil { // also after a panic
+			err = errors.Join(err, offspring.fail(pidFile))
+		}
+	}()
+	if err := s.createWithStreams(ctx, bundle, pidFile, terminal); err != nil {
+		return err
+	}
+	s.init, err = offspring.adopt(pidFile)
+	return err
+}
+
+// createWithStreams gives the container the step's streams or a terminal.
+func (s *Sandbox) createWithStreams(ctx context.Context, bundle, pidFile string, terminal bool) error {
 	opts := &runc.CreateOpts{PidFile: pidFile, NoPivot: s.noPivot}
 	if !terminal {
 		opts.IO = stdio{in: s.step.Stdin, out: s.step.Stdout, err: s.step.Stderr}

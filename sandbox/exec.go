@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/go-runc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -154,21 +153,18 @@ func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Proc
 		stdio{o.Stdin, o.Stdout, o.Stderr}.Set(cmd)
 	}
 	cmd.Args = append(cmd.Args, s.id)
-	if err := cmd.Run(); err != nil {
+	running, err := callExec(cmd, pidFile)
+	if err != nil {
 		return nil, nil, s.execError(log, process.Args[0], err)
 	}
-	pid, err := runc.ReadPidFile(pidFile)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the program's pid: %w", err)
-	}
-	running, err := os.FindProcess(pid)
-	if err != nil || socket == nil {
-		return running, nil, err
+	if socket == nil {
+		return running, nil, nil
 	}
 	t, err := receiveExec(ctx, socket, o)
 	if err != nil {
 		killLeader(running)
 		_, waitErr := running.Wait()
+		offspring.forget(running.Pid)
 		return nil, nil, errors.Join(err, waitErr)
 	}
 	return running, t, nil
@@ -193,6 +189,20 @@ func (s *Sandbox) execCommand(ctx context.Context, dir, pidFile, log string, pro
 	cmd := exec.CommandContext(ctx, s.runtime.Command, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // see newRuntime
 	return cmd, nil
+}
+
+// callExec calls the runtime and returns the process that it has started.
+func callExec(cmd *exec.Cmd, pidFile string) (running *os.Process, err error) {
+	offspring.begin(pidFile)
+	defer func() {
+		if running == nil { // also after a panic
+			err = errors.Join(err, offspring.fail(pidFile))
+		}
+	}()
+	if err := cmd.Run(); err != nil {
+		return nil, err
+	}
+	return offspring.adopt(pidFile)
 }
 
 func receiveExec(ctx context.Context, socket *consoleSocket, o ExecOptions) (*Terminal, error) {
@@ -231,6 +241,7 @@ func (s *Sandbox) waitExec(ctx context.Context, running *os.Process, o ExecOptio
 	}
 	atEnd()
 	state, err := running.Wait()
+	offspring.forget(running.Pid)
 	if err != nil {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the program: %w", err), endErr)
 	}

@@ -274,9 +274,10 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 		_ = s.init.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
 		name = processName(s.init.Pid)
 		state, waitErr = s.init.Wait() // waits through a pidfd: no polling, no pid reuse
+		offspring.forget(s.init.Pid)
 	}()
 	stopErr := s.end(ctx, stop, ended)
-	<-ended
+	offspring.collectUntil(ended)
 	if waitErr != nil {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the step's process: %w", waitErr), stopErr)
 	}
@@ -329,7 +330,9 @@ func (s *Sandbox) deleteContainer() error {
 		if err := s.kill(); err != nil {
 			return fmt.Errorf("kill the step's process: %w", err)
 		}
-		if _, err := s.init.Wait(); err != nil {
+		_, err := s.init.Wait()
+		offspring.forget(s.init.Pid)
+		if err != nil {
 			return fmt.Errorf("wait for the step's process: %w", err)
 		}
 	}

@@ -114,6 +114,9 @@ func (r *hookRunner) command(t testing.TB, request map[string]any) *exec.Cmd {
 	return cmd
 }
 
+// callLimit is far more than a call takes on a busy machine.
+const callLimit = 5 * time.Minute
+
 // call calls the hook as the runner does, and keeps its state.
 func (r *hookRunner) call(t testing.TB, command string, args map[string]any) hookResult {
 	t.Helper()
@@ -130,7 +133,12 @@ func (r *hookRunner) call(t testing.TB, command string, args map[string]any) hoo
 		state = r.state
 	}
 	cmd := r.command(t, map[string]any{"command": command, "responseFile": file.Name(), "args": args, "state": state})
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	hangs := time.AfterFunc(callLimit, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) }) // it prints where it hangs
 	out, err := cmd.CombinedOutput()
+	if !hangs.Stop() {
+		t.Fatalf("%s has not ended in %v: %s", command, callLimit, out)
+	}
 	result := hookResult{code: cmd.ProcessState.ExitCode(), out: string(out)}
 	if err != nil && result.code < 0 {
 		t.Fatal(err)
