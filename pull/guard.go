@@ -91,6 +91,9 @@ func (g *guard) transport(host string) (http.RoundTripper, error) {
 // image.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = showRealm(r)
+	if r.URL.Scheme != "https" && r.URL.Scheme != "http" {
+		return nil, refusal(fmt.Sprintf("a redirect of %s to a URL with the scheme %.20q is refused", shownHost(g.reach.home), r.URL.Scheme))
+	}
 	settings := g.settings.host(r.URL.Host)
 	if scheme := settings.scheme(); scheme != "" && scheme != r.URL.Scheme {
 		// The library greets every registry with TLS first, and tries registries of this machine

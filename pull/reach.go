@@ -100,7 +100,8 @@ func (r *reach) answered(from netip.Addr) {
 }
 
 // isInward reports whether an address belongs to this machine or to a network that is not the
-// Internet (RFC 1918, 4193, 3927, 6598 and the special addresses of RFC 6890).
+// Internet (RFC 1918, 4193, 3927, 6598 and the special addresses of RFC 6890), or hides such an
+// address: those of a site's own NAT64 (RFC 8215) and of Teredo (RFC 4380) have one inside.
 func isInward(ip netip.Addr) bool {
 	return ip.IsPrivate() || ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() ||
 		slices.ContainsFunc(special, func(n netip.Prefix) bool { return n.Contains(ip) })
@@ -109,6 +110,8 @@ func isInward(ip netip.Addr) bool {
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("5f00::/16"), netip.MustParsePrefix("fec0::/10"),
 }
 
 // isMetadata reports whether clouds hand out an instance's credentials at the address. Not even a

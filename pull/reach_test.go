@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -28,19 +29,24 @@ import (
 // TestWhereARegistryMaySendARunner runs in a network namespace of its own, which has public
 // and private addresses and a name server.
 func TestWhereARegistryMaySendARunner(t *testing.T) {
-	if !inNetworkNamespace(t, "203.0.113.7/24", "203.0.113.8/24", "10.0.0.5/24", "10.0.0.6/24", "169.254.169.254/32", "100.100.100.200/32") {
+	if !inNetworkNamespace(t, "203.0.113.7/24", "203.0.113.8/24", "10.0.0.5/24", "10.0.0.6/24", "169.254.169.254/32", "100.100.100.200/32", "fec0::5/128", "64:ff9b:1::a00:6/128") {
 		return
 	}
 	for _, c := range []struct {
 		name     string
 		registry string // HOST of the reference
 		realm    string // HOST:PORT of its token server; "": none
-		blobs    string // HOST:PORT that blobs are redirected to; "": none
+		blobs    string // HOST:PORT, or URL, that blobs are redirected to; "": none
+		scheme   string // challenge before the realm; "" means Bearer realm
 		allow    pull.Targets
 		refused  string // "": the image is taken
 	}{
 		{name: "private registry, token server at its address, another port", registry: "10.0.0.5", realm: "10.0.0.5:8444"},
 		{name: "private registry, token server at another private address", registry: "10.0.0.5", realm: "10.0.0.6:8444"},
+		{name: "private registry, parameters of the challenge in capitals", registry: "10.0.0.5", realm: "10.0.0.6:8444", scheme: "Bearer Realm"},
+		{name: "private registry, parameters before the realm", registry: "10.0.0.5", realm: "10.0.0.6:8444", scheme: `bearer charset="UTF-8", REALM`},
+		{name: "private registry, blobs in a file", registry: "10.0.0.5", blobs: "file:///etc/passwd", refused: `scheme "file" is refused`},
+		{name: "private registry, blobs of another protocol", registry: "10.0.0.5", blobs: "gopher://10.0.0.6:8443/blob", refused: `scheme "gopher" is refused`},
 		{name: "private registry, blobs at another private address", registry: "10.0.0.5", blobs: "10.0.0.6:8443"},
 		{name: "private registry by name, blobs by name", registry: "harbor.test", realm: "auth.harbor.test:8444", blobs: "minio.test:8443"},
 		{name: "private registry, blobs at a public address", registry: "10.0.0.5", blobs: "203.0.113.8:8443"},
@@ -55,6 +61,8 @@ func TestWhereARegistryMaySendARunner(t *testing.T) {
 		{name: "public registry, this machine by name", registry: "203.0.113.7", blobs: "localhost:8443", refused: "leads to localhost ("},
 		{name: "public registry, this machine in IPv6", registry: "203.0.113.7", blobs: "[::1]:8443", refused: "leads to ::1"},
 		{name: "public registry, a mapped address", registry: "203.0.113.7", blobs: "[::ffff:10.0.0.6]:8443", refused: "leads to "},
+		{name: "public registry, an address of site-local IPv6", registry: "203.0.113.7", blobs: "[fec0::5]:8443", refused: "leads to fec0::5"},
+		{name: "public registry, a private address behind the site's NAT64", registry: "203.0.113.7", blobs: "[64:ff9b:1::a00:6]:8443", refused: "leads to 64:ff9b:1::a00:6"},
 		{name: "public registry, no address", registry: "203.0.113.7", blobs: "0.0.0.0:8443", refused: "leads to 0.0.0.0"},
 		{name: "public registry, metadata service", registry: "203.0.113.7", blobs: "169.254.169.254:8443", refused: "leads to 169.254.169.254"},
 		{name: "public registry, a target allowed by address", registry: "203.0.113.7", blobs: "10.0.0.6:8443", allow: pull.Targets{Hosts: []string{"10.0.0.6"}}},
@@ -69,7 +77,7 @@ func TestWhereARegistryMaySendARunner(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			serveNames(t)
-			server := newHostileRegistry(t, c.realm, c.blobs)
+			server := newHostileRegistry(t, cmp.Or(c.scheme, "Bearer realm"), c.realm, c.blobs)
 			host := c.registry + ":8443"
 			settings := &pull.Registries{Hosts: map[string]pull.Host{host: {AllowPrivate: c.allow}}}
 			o := pull.Options{Platform: "linux/amd64", Keychain: anonymous, Registries: settings, Transport: server.transport, RetryWait: time.Millisecond}
@@ -90,7 +98,7 @@ func TestWhereARegistryMaySendARunner(t *testing.T) {
 // hostileRegistry is a registry, a token server and a store of blobs at every address.
 type hostileRegistry struct{ transport *http.Transport }
 
-func newHostileRegistry(t *testing.T, realm, blobs string) hostileRegistry {
+func newHostileRegistry(t *testing.T, scheme, realm, blobs string) hostileRegistry {
 	t.Helper()
 	config := []byte(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`)
 	manifest := manifestOf(t, config, nil)
@@ -102,11 +110,13 @@ func newHostileRegistry(t *testing.T, realm, blobs string) hostileRegistry {
 		case q.URL.Path == "/blob":
 			_, _ = w.Write(config)
 		case realm != "" && q.Header.Get("Authorization") != "Bearer good":
-			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token",service="x"`, realm))
+			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`%s="https://%s/token",service="x"`, scheme, realm))
 			w.WriteHeader(http.StatusUnauthorized)
 		case strings.Contains(q.URL.Path, "/manifests/"):
 			w.Header().Set("Content-Type", ociManifest)
 			_, _ = w.Write(manifest)
+		case strings.Contains(q.URL.Path, "/blobs/") && strings.Contains(blobs, "://"):
+			http.Redirect(w, q, blobs, http.StatusTemporaryRedirect)
 		case strings.Contains(q.URL.Path, "/blobs/") && blobs != "":
 			http.Redirect(w, q, (&url.URL{Scheme: "https", Host: blobs, Path: "/blob"}).String(), http.StatusTemporaryRedirect)
 		case strings.Contains(q.URL.Path, "/blobs/"):

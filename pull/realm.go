@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
+	"sync"
 )
 
 // realmSuffix marks names that stand for token servers given by address. The registry library
@@ -13,29 +15,36 @@ import (
 // knows whether the registry itself is private. Such a name is never resolved.
 const realmSuffix = ".realm.invalid"
 
-// hideRealm replaces the address of a token server by a name in the challenges of an answer.
+// realmParameter matches the realm of a challenge; names of parameters are case-insensitive (RFC
+// 9110, 11.2).
+var realmParameter = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)(\brealm\s*=\s*")([^"]*)"`) })
+
+// hideRealm replaces addresses of token servers by names in the challenges of an answer.
 func hideRealm(resp *http.Response) {
 	for i, challenge := range resp.Header["Www-Authenticate"] {
-		before, rest, found := strings.Cut(challenge, `realm="`)
-		if !found {
-			continue
-		}
-		realm, after, _ := strings.Cut(rest, `"`)
-		u, err := url.Parse(realm)
-		if err != nil || u.Host == resp.Request.URL.Host {
-			continue
-		}
-		ip, err := netip.ParseAddr(u.Hostname())
-		if err != nil {
-			continue
-		}
-		name := fmt.Sprintf("%x", ip.AsSlice()) + realmSuffix
-		if port := u.Port(); port != "" {
-			name += ":" + port
-		}
-		u.Host = name
-		resp.Header["Www-Authenticate"][i] = before + `realm="` + u.String() + `"` + after
+		resp.Header["Www-Authenticate"][i] = realmParameter().ReplaceAllStringFunc(challenge, func(parameter string) string {
+			parts := realmParameter().FindStringSubmatch(parameter)
+			return parts[1] + hiddenRealm(parts[2], resp.Request.URL.Host) + `"`
+		})
 	}
+}
+
+// hiddenRealm returns a realm with a name in place of an address, or the realm itself.
+func hiddenRealm(realm, host string) string {
+	u, err := url.Parse(realm)
+	if err != nil || u.Host == host {
+		return realm
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return realm
+	}
+	name := fmt.Sprintf("%x", ip.AsSlice()) + realmSuffix
+	if port := u.Port(); port != "" {
+		name += ":" + port
+	}
+	u.Host = name
+	return u.String()
 }
 
 // showRealm returns the request with the address that hideRealm replaced.
