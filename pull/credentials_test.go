@@ -178,7 +178,9 @@ func TestWhatARegistrySays(t *testing.T) {
 		not           []string
 	}{
 		{status: 412, code: "PROJECTPOLICYVIOLATION", message: "current image with 7 vulnerabilities cannot be pulled", want: []string{`HTTP status 412 Precondition Failed (the registry says "current image with 7 vulnerabilities cannot be pulled")`}},
-		{status: 451, code: "DENIED", message: "not available in your country", want: []string{`refuses it (HTTP status 451) (the registry says "not available in your country")`}, not: []string{"docker login"}},
+		{status: 451, code: "DENIED", message: "not available in your country", want: []string{`HTTP status 451 Unavailable For Legal Reasons (the registry says "not available in your country")`}, not: []string{"docker login"}},
+		{status: 451, code: "DENIED", message: "not available to you", anonymous: true, want: []string{`(the registry says "not available to you")`}, not: []string{"docker login", "unauthorised"}},
+		{status: 412, code: "UNAUTHORIZED", message: "scan pending", anonymous: true, want: []string{`HTTP status 412 Precondition Failed (the registry says "scan pending")`}, not: []string{"docker login"}},
 		{status: 403, code: "DENIED", message: "pull access by policy", want: []string{`refuses it (HTTP status 403) (the registry says "pull access by policy"): the credentials are known there`}, not: []string{"docker login"}},
 		{status: 403, code: "DENIED", message: "who are you", anonymous: true, want: []string{"unauthorised", "docker login", `the registry says "who are you"`}},
 		{status: 400, code: "UNKNOWN", message: "a\x1b]0;b\nc", want: []string{`(the registry says "a ]0;b")`}},

@@ -30,8 +30,8 @@ type endpoint struct {
 	// down is set when the last attempt could not reach the endpoint or found it out of order. A
 	// mirror that is down is not asked again for this image.
 	down atomic.Bool
-	// lacks is set when a mirror lacks a manifest of the image. It is then not asked for the
-	// image's blobs either.
+	// lacks is set when a mirror has not sent a manifest of the image, for whatever reason. It is
+	// then not asked for the image's blobs either.
 	lacks atomic.Bool
 
 	turn   chan struct{} // holds one token while client is used or created
@@ -157,10 +157,23 @@ func (e *endpoint) request(ctx context.Context, client *http.Client, method, pat
 	if err != nil {
 		return nil, err
 	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
+		// The library forgets the status of an answer that is longer than it reads.
+		resp.Body = &shortBody{io.LimitReader(resp.Body, maxErrorBody), resp.Body}
+	}
 	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
 		return nil, errors.Join(err, resp.Body.Close())
 	}
 	return resp, nil
+}
+
+// maxErrorBody bounds what is read of an answer that reports an error, in bytes.
+const maxErrorBody = 32 << 10
+
+// shortBody is the beginning of a body.
+type shortBody struct {
+	io.Reader
+	io.Closer
 }
 
 // fetched is a manifest, an index or a configuration as an endpoint sent it.

@@ -91,11 +91,12 @@ func explainTLS(err error) string {
 
 // explainStatus explains an HTTP status.
 func (e *endpoint) explainStatus(ctx context.Context, status *transport.Error) error {
+	denied, unknown := aboutAccess(status, transport.DeniedErrorCode), aboutAccess(status, transport.UnauthorizedErrorCode)
 	switch {
-	case (status.StatusCode == http.StatusForbidden || says(status, transport.DeniedErrorCode)) && e.credentials.found.Load():
+	case (status.StatusCode == http.StatusForbidden || denied) && e.credentials.found.Load():
 		return &failure{fmt.Sprintf("%s refuses it (HTTP status %d)%s: the credentials are known there but may not have this", e.host(), status.StatusCode, e.said(status)), ErrUnauthorized}
 	case status.StatusCode == http.StatusUnauthorized, status.StatusCode == http.StatusForbidden,
-		says(status, transport.UnauthorizedErrorCode), says(status, transport.DeniedErrorCode):
+		unknown, denied:
 		return e.unauthorised(status)
 	case status.Request != nil && isPing(status.Request.URL):
 		return e.noRegistry(status.StatusCode)
@@ -159,6 +160,16 @@ func (e *endpoint) unknownManifest(ctx context.Context, asked *http.Request) err
 
 func says(e *transport.Error, code transport.ErrorCode) bool {
 	return slices.ContainsFunc(e.Errors, func(d transport.Diagnostic) bool { return d.Code == code })
+}
+
+// aboutAccess reports whether an error code of an answer is about who asks. Registries also answer
+// DENIED with statuses such as 412 and 451, for reasons that no credentials change.
+func aboutAccess(e *transport.Error, code transport.ErrorCode) bool {
+	switch e.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return says(e, code)
+	}
+	return false
 }
 
 // isPing reports whether the failed request was the library's first one, which asks whether there

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -117,6 +118,32 @@ func TestMirrorInFrontOfARegistry(t *testing.T) {
 			t.Errorf("asked %q", seen.requests)
 		}
 	})
+}
+
+// TestMirrorThatSendsNoManifest is not asked for anything else of the image, whatever it answered.
+func TestMirrorThatSendsNoManifest(t *testing.T) {
+	origin := registry.Start(t, registry.Options{})
+	image := platformImage(t, "linux/amd64", 2)
+	ref := origin.Push(t, "tools/x:1", image)
+	for _, status := range []int{200, 204, 301, 401, 403, 404, 418, 503} {
+		var later atomic.Int32
+		mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			switch {
+			case q.URL.Path == "/v2/":
+			case strings.Contains(q.URL.Path, "/blobs/"):
+				later.Add(1)
+				fallthrough
+			default:
+				w.WriteHeader(status)
+			}
+		}))
+		seen := newRecorder(t)
+		checkImage(t, mustResolve(t, ref, seen.options(mirrored(origin.Host, mirror.Listener.Addr().String()))), image)
+		if n := later.Load(); n > 0 {
+			t.Errorf("status %d: the mirror was asked for %d blobs", status, n)
+		}
+		mirror.Close()
+	}
 }
 
 func TestMirrorOfDockerHub(t *testing.T) {

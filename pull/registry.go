@@ -3,7 +3,6 @@ package pull
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -111,11 +110,11 @@ func anything(*endpoint, fetched) error { return nil }
 func (r *registry) document(ctx context.Context, path string, want digest.Digest, check func(*endpoint, fetched) error) (fetched, error) {
 	return ask(ctx, r, func(e *endpoint) (fetched, error) {
 		got, err := e.document(ctx, path, want)
-		if errors.Is(err, ErrNotFound) && strings.HasPrefix(path, "manifests/") {
-			e.lacks.Store(true)
-		}
 		if err == nil {
 			err = check(e, got)
+		}
+		if err != nil && strings.HasPrefix(path, "manifests/") {
+			e.lacks.Store(true)
 		}
 		return got, err
 	})

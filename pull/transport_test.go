@@ -180,8 +180,9 @@ func TestStatusOfAManifest(t *testing.T) {
 		{404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, "no such repository (name unknown)", pull.ErrNotFound},
 		{404, `<html>nothing here</html>`, "HOST does not have it (HTTP status 404)", pull.ErrNotFound},
 		{410, `hunter2`, "HOST answered with HTTP status 410 Gone", nil},
+		{400, strings.Repeat("hunter2 ", 1<<20), "HOST answered with HTTP status 400 Bad Request", nil},
 	} {
-		t.Run(c.body, func(t *testing.T) {
+		t.Run(c.body[:min(40, len(c.body))], func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/v2/" {
 					w.WriteHeader(c.status)

@@ -24,6 +24,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -39,6 +41,8 @@ import (
 )
 
 func main() {
+	// Package net/http logs what a server sends out of turn. A server must not write to the output.
+	log.SetOutput(io.Discard)
 	if err := errors.Join(noCoreFiles(), rootless.Resume()); err != nil {
 		fmt.Fprintln(os.Stderr, "stepexec:", logs.QuoteLines(err.Error(), "  "))
 		os.Exit(event.CodeError)
