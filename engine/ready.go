@@ -131,22 +131,19 @@ func (rd *readiness) ask(asked *pipeline.Ready) error {
 }
 
 // begin watches a started step. The returned context ends with lasting, and when the step is
-// not ready in time. On nil it settles the step at once.
-func (rd *readiness) begin(ctx, lasting context.Context, n *node, box *sandbox.Sandbox) context.Context {
+// not ready in time; over gives back what it holds. On nil it settles the step at once.
+func (rd *readiness) begin(ctx, lasting context.Context, n *node, box *sandbox.Sandbox) (_ context.Context, over context.CancelFunc) {
 	if rd == nil {
 		n.settle(false)
-		return lasting
+		return lasting, func() {}
 	}
 	lasting, stop := context.WithCancelCause(lasting)
 	began := time.Now()
-	watching, over := context.WithCancel(ctx)
-	if rd.timeout > 0 {
-		watching, over = context.WithTimeoutCause(ctx, rd.timeout, errNotReady)
-	}
+	watching, endWatching := rd.bound(ctx)
 	if rd.patience != nil {
 		rd.patience.begin(began)
 	}
-	rd.cancel, rd.done = over, make(chan struct{})
+	rd.cancel, rd.done = endWatching, make(chan struct{})
 	go func() {
 		defer close(rd.done)
 		defer rd.printed.stop()
@@ -166,7 +163,15 @@ func (rd *readiness) begin(ctx, lasting context.Context, n *node, box *sandbox.S
 			n.settle(true) // the steps that wait for it are over
 		}
 	}()
-	return lasting
+	return lasting, func() { stop(nil) }
+}
+
+// bound returns a context that ends with ctx, and when the time to become ready is over.
+func (rd *readiness) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if rd.timeout > 0 {
+		return context.WithTimeoutCause(ctx, rd.timeout, errNotReady)
+	}
+	return context.WithCancel(ctx)
 }
 
 // watch returns nil once all probes have succeeded, and otherwise why they did not.

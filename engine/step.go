@@ -126,7 +126,8 @@ func (r *run) execute(ctx, lasting context.Context, n *node, p *prepared) outcom
 			r.keepErr(p.remove())
 		}
 	}()
-	lasting = p.readiness.begin(ctx, lasting, n, p.sandbox)
+	lasting, over := p.readiness.begin(ctx, lasting, n, p.sandbox)
+	defer over()
 	exit, err := p.sandbox.Wait(lasting, sandbox.Stopping{Grace: r.o.Stop.Grace, Now: r.o.Stop.Kill})
 	n.result.Duration = event.Millis(time.Since(began))
 	err = errors.Join(err, p.console.output.drain(), giveBack())
@@ -159,10 +160,13 @@ func unmasked(err error, end outcome) outcome {
 func outcomeOf(ctx context.Context, exit sandbox.Exit, err error, endsRun []int) outcome {
 	var command *sandbox.CommandError
 	refused := errors.As(err, &command)
+	more := beyond(ctx, err)
 	switch {
-	case ctx.Err() != nil && (err == nil || refused): // the stop signal may come before the command is executed
+	case ctx.Err() != nil && more == nil: // the stop signal may come before the command is executed
 		status, code := endedBy(ctx)
 		return outcome{status, code, context.Cause(ctx)}
+	case ctx.Err() != nil:
+		return outcome{event.Failed, event.CodeError, more}
 	case refused:
 		return outcome{event.Failed, command.Code, err}
 	case err != nil:
@@ -185,11 +189,33 @@ func failedStart(ctx context.Context, err error) outcome {
 	switch {
 	case ctx.Err() != nil:
 		status, code := endedBy(ctx)
-		return outcome{status, code, context.Cause(ctx)}
+		return outcome{status, code, errors.Join(context.Cause(ctx), beyond(ctx, err))}
 	case errors.As(err, &command):
 		return outcome{event.Failed, command.Code, err}
 	}
 	return outcome{event.Failed, event.CodeError, err}
+}
+
+// beyond returns the parts of an error that neither the end of ctx nor a command that cannot be
+// executed explains. They say, for example, what could not be removed, and must not be lost when a
+// step is cancelled.
+func beyond(ctx context.Context, err error) error {
+	if err == nil || err == context.Cause(ctx) {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []error
+		for _, part := range joined.Unwrap() {
+			rest = append(rest, beyond(ctx, part))
+		}
+		return errors.Join(rest...)
+	}
+	explained := errors.As(err, new(*sandbox.CommandError)) ||
+		ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err()))
+	if explained {
+		return nil
+	}
+	return err
 }
 
 // finish records and reports how a step ended.

@@ -27,10 +27,12 @@ func (r *run) summary(ctx context.Context, took time.Duration) event.Summary {
 	for i, step := range r.leftOut() {
 		s.Steps = slices.Insert(s.Steps, len(r.services)+r.plan.LeftOut[i].Before+i, step)
 	}
+	r.mu.Lock()
 	s.Steps = append(s.Steps, r.added...)
 	if r.first != nil {
 		s.Status, s.ExitCode = r.first.status, r.first.code
 	}
+	r.mu.Unlock()
 	if ctx.Err() != nil && r.cutShort() {
 		s.Status, s.ExitCode = endedBy(ctx)
 		s.Error = r.mask.String(context.Cause(ctx).Error())

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -51,10 +50,6 @@ func (containersStorage) export(ctx context.Context, name string, to *os.File) e
 	})
 }
 
-// storageGrace is how long the end of the output is waited for once the program has ended: other
-// processes that it has started may have its streams.
-const storageGrace = time.Second
-
 // storageProgram runs whichever program is installed, with its arguments.
 func storageProgram(ctx context.Context, stdout io.Writer, arguments map[string][]string) error {
 	for _, program := range []string{"podman", "buildah"} {
@@ -65,8 +60,7 @@ func storageProgram(ctx context.Context, stdout io.Writer, arguments map[string]
 		var stderr bytes.Buffer
 		cmd := exec.CommandContext(ctx, path, arguments[program]...)
 		cmd.Stdout, cmd.Stderr = stdout, &stderr
-		cmd.WaitDelay = storageGrace
-		err = cmd.Run()
+		err = runGroup(cmd)
 		said := strings.TrimSpace(stderr.String())
 		switch {
 		case err == nil, errors.Is(err, exec.ErrWaitDelay): // with the latter it has succeeded, too

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/fixtures/registry"
 	"github.com/stepexec/stepexec/pull"
@@ -165,6 +166,28 @@ func TestACredentialHelperThatHangsIsNamed(t *testing.T) {
 	dockerConfig(t, `{"credsStore": "test"}`, "exec sleep 1000")
 	err := resolveError(t, "127.0.0.1:1/x:1", pull.Options{Platform: "linux/amd64", HelperTimeout: 100 * time.Millisecond})
 	wantText(t, err, "credential helper docker-credential-test gave no answer within 100ms")
+}
+
+func TestTheChildrenOfACredentialHelperThatHangsEndWithIt(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	dockerConfig(t, `{"credsStore": "test"}`, "sleep 1000 >"+fifo+" & echo begun >"+fifo+"; wait")
+	err = resolveError(t, "127.0.0.1:1/x:1", pull.Options{Platform: "linux/amd64", HelperTimeout: time.Second})
+	wantText(t, err, "gave no answer within 1s")
+	if err := reader.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(reader) // ends once the child, which has the FIFO open, has ended
+	if err != nil || string(said) != "begun\n" {
+		t.Errorf("the child wrote %q, and the wait for its end: %v", said, err)
+	}
 }
 
 // TestWhatARegistrySays shows its own words, without what they must not show.

@@ -130,10 +130,9 @@ func (k helperKeychain) run(ctx context.Context, program, server string) (authn.
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "get")
 	cmd.Stdin = strings.NewReader(server)
-	cmd.WaitDelay = time.Second // a child of the helper may hold its output open
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	err := cmd.Run()
+	err := runGroup(cmd)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, fmt.Errorf("credential helper %s gave no answer within %s", program, k.timeout)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -96,8 +97,15 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	return err
 }
 
-// accessDir notes which credentials get which images of the store.
-func accessDir(root string) string { return filepath.Join(root, "access") }
+// AccessDir is the folder of records that say which credentials get which images of the store, for
+// fetch.Fetcher. It is "" when everyone who uses the store may have what is in it. unsaid is what
+// holds where the settings do not say.
+func (m *Machine) AccessDir(unsaid settings.PullCredentials) string {
+	if cmp.Or(m.Settings.PullCredentials, unsaid) == settings.SharedCredentials {
+		return ""
+	}
+	return filepath.Join(m.Sandbox.Root, "access")
+}
 
 // OpenStore opens the store of a state root and has it unpack layers as the settings say.
 func OpenStore(root string, s settings.Settings) (*unpack.Store, error) {

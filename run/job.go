@@ -85,10 +85,8 @@ func (j *Job) plan() (*Planned, error) {
 	}
 	fetcher := &fetch.Fetcher{
 		Dir: j.in.Dir, Platform: r.Platform, Verify: admitted.Signatures(),
-		Options: pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
-	}
-	if r.Machine.Settings.PullCredentials == settings.VerifyCredentials {
-		fetcher.AccessDir = accessDir(r.Machine.Sandbox.Root)
+		AccessDir: r.Machine.AccessDir(settings.SharedCredentials),
+		Options:   pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}
 	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)
 }

@@ -65,9 +65,9 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return fmt.Errorf("image_pull_secrets: %w", err)
 	}
-	fetcher := &fetch.Fetcher{Dir: work.Inputs.Dir, Unsaid: b.Pull, Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain}}
-	if m.Settings.PullCredentials != settings.SharedCredentials {
-		fetcher.AccessDir = accessDir(m.Sandbox.Root)
+	fetcher := &fetch.Fetcher{
+		Dir: work.Inputs.Dir, Unsaid: b.Pull, AccessDir: m.AccessDir(settings.VerifyCredentials),
+		Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain},
 	}
 	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve,

@@ -22,7 +22,7 @@ import (
 type ExecOptions struct {
 	Args []string // the program, looked up in the PATH of its environment, and its arguments
 	Env  []string // K=V, added to the step's
-	User string   // name, uid, name:group, uid:gid
+	User string   // name, uid, name:group, uid:gid; it also gets the supplementary groups that the step asks for
 	Dir  string   // absolute
 	Path []string // directories in front of those in PATH
 
@@ -86,8 +86,12 @@ func (s *Sandbox) execProcess(o ExecOptions) (*specs.Process, error) {
 		process.Cwd = o.Dir
 	}
 	if o.User != "" {
-		who, err := lookupUser(filepath.Join(s.bundle, "rootfs"), o.User)
+		rootfs := filepath.Join(s.bundle, "rootfs")
+		who, err := lookupUser(rootfs, o.User)
 		if err != nil {
+			return nil, &UserError{User: o.User, Image: s.step.Image, Err: err}
+		}
+		if err := addGroups(who, rootfs, s.step.Security.Groups); err != nil {
 			return nil, &UserError{User: o.User, Image: s.step.Image, Err: err}
 		}
 		process.User = processUser(who)

@@ -65,6 +65,19 @@ func TestExecRunsAsTheStepDoesUnlessTold(t *testing.T) {
 	})
 }
 
+func TestAnotherUserOfExecHasTheGroupsThatTheStepAsksFor(t *testing.T) {
+	step := script(t, "sleep 1000")
+	step.User, step.Security.Groups = "1234:1500", []string{"1600", "1700"}
+	running(t, openHost(t), step, func(s *sandbox.Sandbox) {
+		for user, want := range map[string]string{"": "1500 1600 1700", "2345:2500": "2500 1600 1700", "builder": "1000 1500 1600 1700"} {
+			got, exit, err := execute(t, s, sandbox.ExecOptions{Args: []string{"id", "-G"}, User: user})
+			if err != nil || exit.Code != 0 || strings.TrimSpace(got) != want {
+				t.Errorf("user %q: got %q, exit %+v, %v; want %q", user, got, exit, err, want)
+			}
+		}
+	})
+}
+
 func TestExecSaysHowTheProgramEnded(t *testing.T) {
 	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
 		for command, want := range map[string]int{"exit 7": 7, "kill -9 $$": 137, "cat": 0} {

@@ -149,7 +149,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err := host.makeRuntimeRoot(o.RuntimeRoot); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	host.direct = !o.RuntimeCalls && o.RuntimeRoot == "" && keepsKnownState(ctx, o.Root, runtime)
+	host.direct = !o.RuntimeCalls && o.RuntimeRoot == "" && keepsKnownState(ctx, o.Root, host.dir, runtime)
 	return host, nil
 }
 

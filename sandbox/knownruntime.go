@@ -27,8 +27,8 @@ type knownRuntime struct {
 
 // keepsKnownState asks a runtime for its version and reports whether it stores the state of
 // containers as runc 1.x does. The answer is remembered in the state root as long as the program is
-// the same file.
-func keepsKnownState(ctx context.Context, root, runtime string) bool {
+// the same file. dir is a folder of the run: whatever a kill leaves there is cleared away with it.
+func keepsKnownState(ctx context.Context, root, dir, runtime string) bool {
 	now, err := identify(runtime)
 	if err != nil {
 		return false
@@ -50,7 +50,7 @@ func keepsKnownState(ctx context.Context, root, runtime string) bool {
 		return false
 	}
 	now.Version, _, _ = strings.Cut(string(out), "\n")
-	now.remember(file)
+	now.remember(file, dir)
 	return isKnownVersion(now.Version)
 }
 
@@ -68,14 +68,14 @@ func identify(path string) (knownRuntime, error) {
 	return knownRuntime{Path: path, Device: st.Dev, Inode: st.Ino, Size: st.Size, Changed: st.Ctim.Nano()}, nil
 }
 
-// remember stores the findings. If the root is read-only they are not stored, which costs one call
-// of the runtime per run.
-func (k knownRuntime) remember(file string) {
+// remember stores the findings in file, which it writes in dir first. If the root is read-only they
+// are not stored, which costs one call of the runtime per run.
+func (k knownRuntime) remember(file, dir string) {
 	data, err := json.Marshal(k)
 	if err != nil {
 		return
 	}
-	written, err := os.CreateTemp(filepath.Dir(file), "."+knownRuntimes+"-*")
+	written, err := os.CreateTemp(dir, knownRuntimes+"-*")
 	if err != nil {
 		return
 	}

@@ -47,7 +47,7 @@ func newDirectories(layer digest.Digest, path string, b *budget, small bool, war
 		layer: layer, root: root, open: newOpenDirs(), budget: b, warn: warn,
 		umask: processUmask(), uid: os.Geteuid(), gid: os.Getegid(),
 	}
-	d.writers = writers{sink: d, inline: small}
+	d.writers = writers{layer: layer, apply: d.applyFile, inline: small}
 	// A store below a setgid directory inherits its group, and below a directory with a default ACL
 	// its ACLs.
 	err = errors.Join(unix.Fchown(root, d.uid, d.gid), removeACLs(root), unix.Fchmod(root, 0o700))

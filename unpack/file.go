@@ -35,6 +35,12 @@ func (d *directories) create(path string, mode uint32) (fd int, err error) {
 
 // addLater reads the content now and leaves writing it to the writers.
 func (d *directories) addLater(f *output, content io.Reader, size int64) error {
+	whole := false
+	defer func() {
+		if !whole { // an error, or a panic of the reader: no last part will let go of the file
+			d.writers.release(f)
+		}
+	}()
 	for offset := int64(0); ; {
 		chunk := d.writers.space(size - offset)
 		_, err := io.ReadFull(content, chunk)
@@ -43,12 +49,12 @@ func (d *directories) addLater(f *output, content io.Reader, size int64) error {
 			err = d.budget.wrote(len(chunk))
 		}
 		if err != nil {
-			d.writers.release(f)
 			return err
 		}
 		last := offset+int64(len(chunk)) == size
 		d.writers.put(f, chunk, offset, last)
 		if last {
+			whole = true
 			return nil
 		}
 		offset += int64(len(chunk))

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stepexec/stepexec/crash"
@@ -35,7 +38,8 @@ func TestPanicOfALayerIsAnError(t *testing.T) {
 	} {
 		for size, layer := range map[string]unpack.Layer{"small": good, "large": inStages(good)} {
 			t.Run(name+", "+size, func(t *testing.T) {
-				store, err := unpack.OpenStore(t.TempDir())
+				dir := t.TempDir()
+				store, err := unpack.OpenStore(dir)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -46,10 +50,29 @@ func TestPanicOfALayerIsAnError(t *testing.T) {
 				if panicked := new(crash.Error); !errors.As(err, &panicked) || panicked.Value != "a bug" {
 					t.Fatalf("got %v", err)
 				}
+				if open := openBelow(t, dir); len(open) > 0 {
+					t.Errorf("still open: %v", open)
+				}
 				if _, err := store.Unpack(t.Context(), []unpack.Layer{good}, nil); err != nil {
 					t.Errorf("afterwards: %v", err)
 				}
 			})
 		}
 	}
+}
+
+// openBelow lists the regular files of layers below dir that this process holds open.
+func openBelow(t *testing.T, dir string) (open []string) {
+	t.Helper()
+	descriptors, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, descriptor := range descriptors {
+		path, err := os.Readlink(descriptor)
+		if err == nil && strings.HasPrefix(path, dir+"/") {
+			open = append(open, path)
+		}
+	}
+	return open
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/crash"
@@ -23,9 +24,10 @@ const (
 // has only the descriptor. So a name that comes twice, is linked to or is removed need not wait:
 // the content goes to the inode.
 type writers struct {
-	sink   *directories
-	inline bool        // for a small layer: no goroutines
-	queue  chan *batch // nil until the first file
+	layer  digest.Digest       // for errors
+	apply  func(*output) error // gives a file whose content is written its metadata
+	inline bool                // for a small layer: no goroutines
+	queue  chan *batch         // nil until the first file
 	free   chan *batch
 	batch  *batch // being filled; may be nil
 	ended  sync.WaitGroup
@@ -114,7 +116,7 @@ func (w *writers) start() {
 	for range min(runtime.GOMAXPROCS(0), maxWriters) {
 		w.ended.Go(func() {
 			for b := range w.queue {
-				w.writeOrFail(b)
+				w.write(b)
 				w.free <- b
 			}
 		})
@@ -133,34 +135,22 @@ func (w *writers) flush() {
 	}
 }
 
-// writeOrFail writes all parts. A panic counts as a failure of the batch's first file.
-func (w *writers) writeOrFail(b *batch) {
-	if len(b.parts) == 0 {
-		return
-	}
-	first := b.parts[0].file
-	var panicked error
-	defer func() {
-		if panicked != nil {
-			w.fail(first, panicked)
-		}
-	}()
-	defer crash.Recover(&panicked)
-	w.write(b)
-}
-
-// write goes through all parts even after an error, because they hold descriptors.
+// write goes through all parts even after an error or a panic, because they hold descriptors.
 func (w *writers) write(b *batch) {
 	for _, p := range b.parts {
-		if !w.failed.Load() {
-			if err := pwrite(p.file.fd, p.data, p.offset); err != nil {
-				w.fail(p.file, failed("write", err))
-			}
-		}
-		w.release(p.file)
+		w.writePart(p)
 	}
 	clear(b.parts) // so that no file stays in memory
 	b.parts, b.used = b.parts[:0], 0
+}
+
+// writePart writes a part and lets go of its file.
+func (w *writers) writePart(p part) {
+	err := w.unlessFailed(func() error { return failed("write", pwrite(p.file.fd, p.data, p.offset)) })
+	if err != nil {
+		w.fail(p.file, err)
+	}
+	w.release(p.file)
 }
 
 // release finishes the file after its last part.
@@ -168,20 +158,26 @@ func (w *writers) release(f *output) {
 	if f.left.Add(-1) > 0 {
 		return
 	}
-	var err error
-	if !w.failed.Load() {
-		err = w.sink.applyFile(f)
-	}
+	err := w.unlessFailed(func() error { return w.apply(f) })
 	if err := errors.Join(err, failed("close", unix.Close(f.fd))); err != nil {
 		w.fail(f, err)
 	}
+}
+
+// unlessFailed does something with a file unless one has failed before. A panic counts as an error.
+func (w *writers) unlessFailed(do func() error) (err error) {
+	defer crash.Recover(&err)
+	if w.failed.Load() {
+		return nil
+	}
+	return do()
 }
 
 func (w *writers) fail(f *output, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil || f.number < w.at {
-		w.err, w.at = entryError(w.sink.layer, f.name, err), f.number
+		w.err, w.at = entryError(w.layer, f.name, err), f.number
 	}
 	w.failed.Store(true)
 }

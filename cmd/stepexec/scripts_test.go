@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 	open := registry.Start(t, registry.Options{})
 	open.Push(t, "busybox:latest", img)
 	locked := registry.Start(t, registry.Options{Users: map[string]string{"ci": "s3cret-password"}})
+	locked.Push(t, "private/busybox:1", img)
 	down := registry.Start(t, registry.Options{})
 	down.Stop()
 	testscript.Run(t, testscript.Params{

@@ -25,6 +25,7 @@ import (
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/settings"
 )
 
 // stepOptions are the flags of `stepexec step`.
@@ -303,8 +304,15 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	if idFile != nil {
 		defer func() { err = errors.Join(err, idFile.Close()) }()
 	}
-	fetcher := &fetch.Fetcher{Dir: dir, Platform: o.platform, Options: pull.Options{Registries: s.Registries}}
 	pulls := &pullView{}
+	machine := run.Machine{
+		Sandbox:  sandbox.Options{Root: o.root, Runtime: runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
+		Settings: s, Say: func(line string) { pulls.say(line) },
+	}
+	fetcher := &fetch.Fetcher{
+		Dir: dir, Platform: o.platform, AccessDir: machine.AccessDir(settings.SharedCredentials),
+		Options: pull.Options{Registries: s.Registries},
+	}
 	if !o.detach && !o.quiet {
 		pulls = newPullView()
 		defer pulls.end()
@@ -338,10 +346,6 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 	}
 	if o.detach { // the command's output is in the record
 		options = engine.Options{Stop: stop, Events: tellStarted(say)}
-	}
-	machine := run.Machine{
-		Sandbox:  sandbox.Options{Root: o.root, Runtime: runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
-		Settings: s, Say: pulls.say,
 	}
 	code, err = run.Execute(ctx, &run.Planned{Admitted: plan, Plan: plan.Plan(), Fetcher: fetcher}, machine, options)
 	return code, errors.Join(err, unwritten)

@@ -367,6 +367,51 @@ func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
 	must(t, e.Leave())
 }
 
+// A container that takes over the address of an ended one, as the next attempt of a step does, is
+// audited by itself.
+func TestConnectionsOfAnEndedContainerAreForgotten(t *testing.T) {
+	needRoot(t)
+	n := run(t, "baaaaaaaag", servers)
+	service := join(t, n, network.Member{Names: []string{"db"}})
+	packets, done := echo(t, service.namespace, ":7")
+	_, err := n.Pin("step")
+	must(t, err)
+	for range 2 {
+		e, err := n.Join(network.Member{Names: []string{"step"}, Egress: egress.Rules{Mode: egress.Audit}})
+		must(t, err)
+		step := &container{Endpoint: e, namespace: newNamespace(t)}
+		must(t, e.Plug(step.namespace))
+		must(t, in(step.namespace, func() error {
+			for _, address := range []netip.Addr{service.V4, service.V6} {
+				conn, err := net.Dial("udp", netip.AddrPortFrom(address, 7).String())
+				if err != nil {
+					return err
+				}
+				defer conn.Close()
+				if _, err := conn.Write(make([]byte, 100)); err != nil {
+					return err
+				}
+				if _, err := conn.Read(make([]byte, 10)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		got := described(t, e, 2)
+		slices.Sort(got)
+		want := []string{
+			"service db " + service.V4.String() + ":7/udp refused=false bytes=true",
+			"service db [" + service.V6.String() + "]:7/udp refused=false bytes=true",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		must(t, e.Leave())
+	}
+	must(t, packets.Close())
+	<-done
+}
+
 // echo answers UDP packets in a namespace until it is closed.
 func echo(t *testing.T, namespace *os.File, address string) (packets net.PacketConn, done chan struct{}) {
 	t.Helper()

@@ -325,7 +325,7 @@ func (s *stepRules) counted(forget bool) ([]traffic, error) {
 		}
 		for _, e := range elements {
 			own, to, number := seenKey(e.Key, v6)
-			if own != s.at.V4 && own != s.at.V6 || e.Counter == nil {
+			if !s.at.has(own) || e.Counter == nil {
 				continue
 			}
 			key := destination{to, number}

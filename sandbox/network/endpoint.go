@@ -180,6 +180,7 @@ func (e *Endpoint) Leave() error {
 		failed = append(failed, e.count(true), e.rules.remove())
 		e.rules = nil
 	}
+	failed = append(failed, n.tables.egress.peers.forget(n.router, e.Addresses))
 	if err := n.changeAdmitted(n.router.nft.SetDeleteElements, e); err != nil {
 		failed = append(failed, err)
 	}

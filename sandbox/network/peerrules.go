@@ -1,6 +1,8 @@
 package network
 
 import (
+	"fmt"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -67,6 +69,34 @@ func (t *peerTables) addRules(r *router, chain *nftables.Chain, v6 bool) {
 	r.addRule(chain, version, udp, known(true, true), learn)
 	r.addRule(chain, version, audited(false), known(false, false), count(t.sent[i], v6, false))
 	r.addRule(chain, version, audited(true), known(true, false), count(t.got[i], v6, true))
+}
+
+// forget deletes the connections of a container that has ended: its address may become another
+// container's, whose connections would then count as begun.
+func (t *peerTables) forget(r *router, ended Addresses) error {
+	if t == nil {
+		return nil
+	}
+	for _, v6 := range []bool{false, true} {
+		known := t.known[index(v6)]
+		elements, err := r.nft.GetSetElements(known)
+		if err != nil {
+			return fmt.Errorf("read the connections among containers: %w", err)
+		}
+		for _, e := range elements {
+			from, to, _ := seenKey(e.Key, v6)
+			if !ended.has(from) && !ended.has(to.Addr()) {
+				continue
+			}
+			if err := r.nft.SetDeleteElements(known, []nftables.SetElement{{Key: e.Key}}); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.nft.Flush(); err != nil {
+		return fmt.Errorf("forget the connections of a container: %w", err)
+	}
+	return nil
 }
 
 // tcp flags & (syn | ack) == syn, behind protocol

@@ -44,6 +44,8 @@ type subnet struct {
 // Addresses are those of one container.
 type Addresses struct{ V4, V6 netip.Addr }
 
+func (a Addresses) has(address netip.Addr) bool { return address == a.V4 || address == a.V6 }
+
 // The places within a subnet.
 const (
 	placeRouter    = 1 // the router, on the bridge: the containers' gateway and name server
