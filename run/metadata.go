@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +26,11 @@ type woodpeckerMetadata struct {
 		Private       bool
 	}
 	Curr, Prev *woodpeckerPipeline
-	Sys        struct {
+	Workflow   struct {
+		Name   string
+		Matrix map[string]string
+	}
+	Sys struct {
 		Name, Host, Version string
 		Platform            string `json:"arch"`
 	}
@@ -54,11 +60,18 @@ type droneMetadata struct {
 	AuthorAvatar                                     string `json:"author_avatar"`
 }
 
+// chosen is what the metadata of a single workflow says beside its build: Woodpecker names the
+// workflow, and the values of its cell of a matrix.
+type chosen struct {
+	workflow string   // "": metadata of a build
+	cell     []string // AXIS=VALUE
+}
+
 // readMetadata returns the build that a file of metadata describes: what Woodpecker's server
 // offers for `woodpecker-cli exec --metadata-file`, or a build of Drone's API in JSON.
-func readMetadata(file string) (*pipeline.Build, error) {
-	fail := func(err error) (*pipeline.Build, error) {
-		return nil, fmt.Errorf("--metadata %s: %w", file, err)
+func readMetadata(file string) (*pipeline.Build, chosen, error) {
+	fail := func(err error) (*pipeline.Build, chosen, error) {
+		return nil, chosen{}, fmt.Errorf("--metadata %s: %w", file, err)
 	}
 	data, err := pipeline.ReadFile(file)
 	if err != nil {
@@ -82,7 +95,15 @@ func readMetadata(file string) (*pipeline.Build, error) {
 	case kind != "" && of != "" && kind != of:
 		return fail(fmt.Errorf("its ref %s is impossible for its event %s", b.Ref, b.Event))
 	}
-	return b, nil
+	return b, w.chosen(), nil
+}
+
+func (w *woodpeckerMetadata) chosen() chosen {
+	c := chosen{workflow: w.Workflow.Name}
+	for _, axis := range slices.Sorted(maps.Keys(w.Workflow.Matrix)) {
+		c.cell = append(c.cell, axis+"="+w.Workflow.Matrix[axis])
+	}
+	return c
 }
 
 func (w *woodpeckerMetadata) build() *pipeline.Build {
@@ -145,7 +166,7 @@ func (f *FactSource) replayed(platform string) (*pipeline.Build, error) {
 	if given.Event+given.Branch+given.Tag+given.Ref+given.Repo+given.Instance+given.Cron+given.Action+given.Deploy+f.Base+f.Author != "" || len(f.Changed) > 0 || f.PullRequest != (PullRequest{}) {
 		return nil, fmt.Errorf("--metadata %s: cannot be combined with flags that say what is built, such as --event (the file says it)", f.Metadata)
 	}
-	b, err := readMetadata(f.Metadata)
+	b, _, err := readMetadata(f.Metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -164,4 +185,34 @@ func person(text string) (pipeline.Person, error) {
 	}
 	login, _, _ := strings.Cut(address.Address, "@")
 	return pipeline.Person{Login: login, Name: cmp.Or(address.Name, login), Email: address.Address}, nil
+}
+
+// choose lets the metadata of a single workflow choose the workflow and its cell, as far as the
+// request does not.
+func (r *Request) choose(from *Source) (pipelines, matrix []string, err error) {
+	pipelines, matrix = r.Pipelines, r.Matrix
+	if r.Facts.Metadata == "" {
+		return pipelines, matrix, nil
+	}
+	_, c, err := readMetadata(r.Facts.Metadata)
+	if err != nil || len(pipelines) > 0 {
+		return pipelines, matrix, err
+	}
+	fail := func(format string, args ...any) ([]string, []string, error) {
+		return nil, nil, fmt.Errorf("--metadata %s: %w (choose what to run: --pipeline NAME, --matrix AXIS=VALUE)", r.Facts.Metadata, fmt.Errorf(format, args...))
+	}
+	all := from.Set.Workflows
+	named := c.workflow != "" && len(all) > 0
+	if named && !slices.ContainsFunc(all, func(w pipeline.Workflow) bool { return w.Name == c.workflow }) {
+		if slices.ContainsFunc(all, func(w pipeline.Workflow) bool { return w.Name != all[0].Name }) {
+			return fail("it is of the workflow %q, which %s does not have (it has %s)", c.workflow, from.File, PipelineNames(all))
+		}
+		// A file that was named by itself need not be called as on the server.
+	} else if named {
+		pipelines = []string{c.workflow}
+	}
+	if len(matrix) == 0 {
+		matrix = c.cell
+	}
+	return pipelines, matrix, nil
 }

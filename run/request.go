@@ -64,20 +64,24 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 	for _, warning := range from.Set.Warnings {
 		r.Machine.say("warning: " + warning.Error())
 	}
-	workflows, err := from.Choose(r.Pipelines, r.Machine.say)
+	pipelines, matrix, err := r.choose(from)
+	if err != nil {
+		return nil, err
+	}
+	workflows, err := from.Choose(pipelines, r.Machine.say)
 	if err != nil {
 		return nil, err
 	}
 	var jobs []*Job
 	for i := range workflows {
-		more, err := r.workflowJobs(ctx, from, &workflows[i], len(workflows) > 1)
+		more, err := r.workflowJobs(ctx, from, &workflows[i], matrix, len(workflows) > 1)
 		if err != nil {
 			return nil, err
 		}
 		jobs = append(jobs, more...)
 	}
 	if len(jobs) == 0 {
-		return nil, fmt.Errorf("--matrix %s: there is no such cell", strings.Join(r.Matrix, ", "))
+		return nil, fmt.Errorf("--matrix %s: there is no such cell", strings.Join(matrix, ", "))
 	}
 	if err := checkJobs(ctx, jobs); err != nil {
 		return nil, err
@@ -98,8 +102,8 @@ func (r *Request) Job(ctx context.Context) (*Job, error) {
 }
 
 // workflowJobs makes the jobs of a pipeline: one for each cell of its matrix.
-func (r *Request) workflowJobs(ctx context.Context, from *Source, w *pipeline.Workflow, several bool) ([]*Job, error) {
-	cells, err := chosenCells(w, r.Matrix)
+func (r *Request) workflowJobs(ctx context.Context, from *Source, w *pipeline.Workflow, matrix []string, several bool) ([]*Job, error) {
+	cells, err := chosenCells(w, matrix)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ type Stats struct {
 	began    time.Time
 	contact  atomic.Int64 // time of the server's last answer, in Unix nanoseconds; 0: none yet
 
+	failedCalls, lines, lostLines atomic.Int64
+
 	mu      sync.Mutex
 	running int
 	builds  map[string]float64 // that have ended, by status
@@ -38,6 +40,18 @@ func NewStats(unit string, capacity int, silence time.Duration) *Stats {
 
 // Answered notes that the server has answered now.
 func (s *Stats) Answered() { s.contact.Store(time.Now().UnixNano()) }
+
+// AnsweredSince reports whether the server has answered a call since then.
+func (s *Stats) AnsweredSince(then time.Time) bool { return s.contact.Load() > then.UnixNano() }
+
+// CallFailed counts a call that failed, each attempt once.
+func (s *Stats) CallFailed() { s.failedCalls.Add(1) }
+
+// LinesSent counts lines of logs that the server has.
+func (s *Stats) LinesSent(n int) { s.lines.Add(int64(n)) }
+
+// LinesLost counts lines of logs that the server rejected.
+func (s *Stats) LinesLost(n int) { s.lostLines.Add(int64(n)) }
 
 // BuildBegan notes that a build runs. The returned function notes that it runs no more.
 func (s *Stats) BuildBegan() (over func()) {
@@ -105,8 +119,8 @@ func (s *Stats) Healthy() error {
 	return nil
 }
 
-// Metrics are the numbers for /metrics, and those of the server's own protocol.
-func (s *Stats) Metrics(more ...health.Metric) []health.Metric {
+// Metrics are the numbers for /metrics.
+func (s *Stats) Metrics() []health.Metric {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	units := s.unit + "s"
@@ -117,7 +131,7 @@ func (s *Stats) Metrics(more ...health.Metric) []health.Metric {
 	by := func(name, help string, values map[string]float64) health.Metric {
 		return labelled("status", name, help, values)
 	}
-	all := []health.Metric{
+	return []health.Metric{
 		health.One("stepexec_runner_capacity", title+" that may run at once.", health.Gauge, float64(s.capacity)),
 		health.One("stepexec_runner_running", title+" that run now.", health.Gauge, float64(s.running)),
 		health.One("stepexec_runner_last_contact_seconds", "Time of the server's last answer, in Unix seconds.", health.Gauge, float64(s.contact.Load())/1e9),
@@ -126,6 +140,9 @@ func (s *Stats) Metrics(more ...health.Metric) []health.Metric {
 		by("stepexec_runner_steps_total", "Steps that have ended, by status.", s.steps),
 		labelled("kind", "stepexec_runner_step_kinds_total", "Steps that have ended, by kind.", s.kinds),
 		labelled("phase", "stepexec_runner_step_seconds_total", "Time of steps that have ended, by phase.", s.phases),
+		health.One("stepexec_runner_log_lines_total", "Lines of logs sent to the server.", health.Counter, float64(s.lines.Load())),
+		health.One("stepexec_runner_lost_log_lines_total", "Lines of logs that the server rejected.", health.Counter, float64(s.lostLines.Load())),
+		health.One("stepexec_runner_failed_calls_total", "Failed calls of the server, retried ones included.", health.Counter, float64(s.failedCalls.Load())),
+		health.Memory(),
 	}
-	return append(append(all, more...), health.Memory())
 }

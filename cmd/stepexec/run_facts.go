@@ -32,7 +32,7 @@ func (f *factFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.pull.SourceBranch, "source-branch", "", "`branch` that a pull request comes from (default: the one that is checked out)")
 	flags.StringVar(&f.pull.Title, "title", "", "`title` of the pull request")
 	flags.StringVar(&f.author, "author", "", "`NAME <EMAIL>`, or login, of the commit's author that variables tell of (default: from git)")
-	flags.StringVar(&f.metadata, "metadata", "", "`FILE` that says what is built: Woodpecker's metadata of a workflow, or a build of Drone's API, in JSON")
+	flags.StringVar(&f.metadata, "metadata", "", "`FILE` that says what is built: Woodpecker's metadata of a workflow, which chooses it and its cell, or a build of Drone's API, in JSON")
 	flags.StringArrayVar(&f.changed, "changed", nil, "`FILE` that has changed, for when: path (may be repeated; default: those of the last commit)")
 	flags.StringVar(&f.base, "changed-since", "", "git `commit` since which files have changed, for when: path")
 }

@@ -3,6 +3,7 @@ package drone_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,14 @@ func steps(all ...string) string {
 		text += "- {name: " + name + ", " + keys + "}\n"
 	}
 	return text
+}
+
+// touch makes an empty file.
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // shortened gives work a second in place of minutes.

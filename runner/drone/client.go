@@ -25,25 +25,31 @@ const (
 	retryPause = 10 * time.Second // longest pause before a call is made again
 	// DefaultOutage is the default of Options.Outage.
 	DefaultOutage = time.Hour
+	// DefaultLogPatience is the default of Options.LogPatience.
+	DefaultLogPatience = 2 * time.Minute
+	// recently is the age of an answer that shows that the server works. A poll takes 30 s.
+	recently = time.Minute
 )
 
 var (
 	errConflict  = errors.New("somebody else has changed it (409)")
 	errNothing   = errors.New("nothing yet (204)")
 	errRefused   = errors.New("the server rejected the secret (check DRONE_RPC_SECRET)")
+	errTooLarge  = errors.New("the server, or a proxy before it, takes no call of that size (413)")
 	errUncertain = errors.New("it is unknown whether the server got the call: its answer was lost")
 )
 
 // client calls a server. It makes a call again until the server answers.
 type client struct {
-	address string // of the API
-	secret  string
-	http    *http.Client
-	pause   time.Duration // longest pause before a call is made again
-	outage  time.Duration // for which refusals of a server that has answered before count as its absence
-	known   atomic.Bool   // the server has answered as it should
-	stats   *runner.Stats
-	say     func(string)
+	address  string // of the API
+	secret   string
+	http     *http.Client
+	pause    time.Duration // longest pause before a call is made again
+	outage   time.Duration // for which refusals of a server that has answered before count as its absence
+	patience time.Duration // for which the log of a step is sent again while the server answers other calls
+	known    atomic.Bool   // the server has answered as it should
+	stats    *runner.Stats
+	say      func(string)
 }
 
 func newClient(o *Options, stats *runner.Stats) *client {
@@ -51,7 +57,8 @@ func newClient(o *Options, stats *runner.Stats) *client {
 	transport.TLSClientConfig = o.TLS
 	transport.MaxIdleConnsPerHost = 8
 	return &client{
-		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), outage: cmp.Or(o.Outage, DefaultOutage), stats: stats, say: o.Say,
+		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), outage: cmp.Or(o.Outage, DefaultOutage),
+		patience: cmp.Or(o.LogPatience, DefaultLogPatience), stats: stats, say: o.Say,
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -77,6 +84,12 @@ var errGaveUp = errors.New("gave up on the server")
 // first answer is a conflict. It is errUncertain when the conflict follows an attempt whose
 // answer was lost: the server may have obeyed that attempt.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+	return c.callWhile(ctx, func(time.Time) bool { return true }, method, path, in, out)
+}
+
+// callWhile is call, but gives up with the last error when goOn is false of the time of the
+// first failure.
+func (c *client) callWhile(ctx context.Context, goOn func(failing time.Time) bool, method, path string, in, out any) error {
 	lost, pauses := false, runner.Backoff{Longest: c.pause}
 	var failing time.Time // time of the first failure
 	for {
@@ -92,6 +105,9 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 		}
 		if failing.IsZero() {
 			failing = time.Now()
+		}
+		if !goOn(failing) {
+			return err
 		}
 		if isShut && time.Since(failing) > c.outage {
 			return fmt.Errorf("%w: %w", errGaveUp, err)
@@ -126,17 +142,21 @@ func (c *client) try(ctx context.Context, method, path string, in, out any) erro
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		c.stats.CallFailed()
 		return temporary{withoutURL(err)}
 	}
 	defer answer.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
+		c.stats.CallFailed()
 		return temporary{fmt.Errorf("read the server's answer: %w", err)}
 	}
 	err = answerError(answer, data)
 	if err == nil || errors.Is(err, errNothing) || errors.Is(err, errConflict) {
 		c.stats.Answered()
 		c.known.Store(true)
+	} else {
+		c.stats.CallFailed()
 	}
 	if err != nil {
 		return err
@@ -169,6 +189,8 @@ func answerError(answer *http.Response, data []byte) error {
 		return errNothing
 	case code == http.StatusConflict, code == http.StatusInternalServerError && strings.Contains(text, "Optimistic Lock Error"):
 		return errConflict // the server refuses the end of a step or stage with the latter
+	case code == http.StatusRequestEntityTooLarge:
+		return errTooLarge
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return shut{fmt.Errorf("%w: %s", errRefused, answer.Status)}
 	case code == http.StatusInternalServerError && strings.Contains(text, "no rows in result set"):
@@ -267,8 +289,24 @@ func (c *client) sendLines(ctx context.Context, id int64, lines []line) error {
 	return c.try(ctx, http.MethodPost, stepPath(id)+"/logs/batch", lines, nil)
 }
 
-func (c *client) upload(ctx context.Context, id int64, lines []line) error {
-	return c.call(ctx, http.MethodPost, stepPath(id)+"/logs/upload", lines, nil)
+// upload sends the whole log of a step, or the end of it if it is too large for a proxy. A
+// server that works and does not take it must not keep the result that comes after it.
+func (c *client) upload(ctx context.Context, id int64, lines []line) (lost int, err error) {
+	goOn := func(failing time.Time) bool {
+		return time.Since(failing) < c.patience || !c.stats.AnsweredSince(time.Now().Add(-recently))
+	}
+	for {
+		err := c.callWhile(ctx, goOn, http.MethodPost, stepPath(id)+"/logs/upload", lines, nil)
+		if !errors.Is(err, errTooLarge) || len(lines) < 3 {
+			return lost, err
+		}
+		half := len(lines) / 2
+		lost += half
+		lines = append([]line{{Out: fmt.Sprintf("stepexec: the server takes no log of this size; %d lines are missing here\n", lost)}}, lines[half:]...)
+		for i := range lines {
+			lines[i].Pos = i
+		}
+	}
 }
 
 // watch waits with one long poll, and reports whether the build is over or cancelled.

@@ -56,7 +56,6 @@ func (w *worker) release(s *stage, told bool, entries ...*journal.Entry) {
 	var errs []error
 	waits := false
 	for _, entry := range entries {
-		errs = append(errs, entry.Err())
 		if waits = waits || entry != nil; told {
 			errs = append(errs, entry.Remove())
 		} else {
@@ -201,7 +200,10 @@ func (w *worker) deliverStage(ctx context.Context, k *keptStage, steps map[int64
 		if p.reported {
 			continue
 		}
-		p.log.endKilled()
+		if !p.log.isFinished() {
+			k.done = nil // its own end came later than the last that could be written of the step
+			p.log.endKilled()
+		}
 		p.log.again = true
 		if p.log.send(ctx); p.log.stuck.Load() {
 			return
@@ -230,12 +232,10 @@ func (w *worker) deliverStage(ctx context.Context, k *keptStage, steps map[int64
 
 // endKilled ends a step that had not ended when its runner was killed.
 func (l *stepLog) endKilled() {
-	switch {
-	case l.isFinished():
-	case l.began.IsZero():
+	if l.began.IsZero() {
 		l.finish(ending{status: statusSkipped, when: time.Now()})
-	default:
-		l.add("stepexec: " + textKilled + "\n")
-		l.finish(ending{status: statusError, code: codeError, text: textKilled, when: time.Now()})
+		return
 	}
+	l.add("stepexec: " + textKilled + "\n")
+	l.finish(ending{status: statusError, code: codeError, text: textKilled, when: time.Now()})
 }

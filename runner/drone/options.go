@@ -47,6 +47,7 @@ type Options struct {
 	Kill            <-chan struct{}   // closed: everything ends at once
 	RetryPause      time.Duration     // longest pause before a call is made again; 0: 10 s
 	State           string            // folder below which results are kept until the server has them; "": they wait in memory only
+	LogPatience     time.Duration     // time for which the log of a step is sent again while the server answers other calls; 0: DefaultLogPatience
 	Outage          time.Duration     // time for which refusals of a server that has answered before count as its absence; 0: DefaultOutage
 }
 

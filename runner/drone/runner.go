@@ -37,13 +37,13 @@ func Run(ctx context.Context, o Options) error {
 	w := &worker{o: &o, client: c, stats: stats}
 	if o.State != "" {
 		var err error
-		if w.journal, err = journal.Open(o.State, "drone "+o.Server+" "+o.Name); err != nil {
+		if w.journal, err = journal.Open(o.State, "drone "+o.Server+" "+o.Name, func(err error) { o.Say("warning: " + err.Error()) }); err != nil {
 			return err
 		}
 	}
 	service := runner.Service{
 		Kill: o.Kill, HealthAddress: o.HealthAddress, HealthByDefault: o.HealthByDefault, Listening: o.Listening, Say: o.Say,
-		Health: health.Runner{Healthy: w.healthy, Metrics: func() []health.Metric { return stats.Metrics() }},
+		Health: health.Runner{Healthy: w.healthy, Metrics: stats.Metrics},
 	}
 	return service.Run(ctx, w.run)
 }

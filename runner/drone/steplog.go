@@ -161,9 +161,15 @@ func (l *stepLog) send(ctx context.Context) {
 			l.step.Status, l.step.Started = statusRunning, l.end.when.Unix()
 			l.report(ctx)
 		}
-		if err := l.w.client.upload(ctx, l.step.ID, lines); undelivered(ctx, err) {
+		lost, err := l.w.client.upload(ctx, l.step.ID, lines)
+		switch {
+		case undelivered(ctx, err):
 			l.stuck.Store(true)
-		} else if err != nil {
+		case err == nil:
+			l.w.stats.LinesSent(len(lines) - lost)
+			l.w.stats.LinesLost(lost)
+		default:
+			l.w.stats.LinesLost(len(lines))
 			l.w.o.Say(fmt.Sprintf("warning: step %d: the server rejected the log: %v", l.step.ID, err))
 		}
 	}

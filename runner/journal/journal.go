@@ -19,13 +19,17 @@ import (
 )
 
 // Folder has a file for each build of one runner.
-type Folder struct{ path string }
+type Folder struct {
+	path string
+	warn func(error)
+}
 
 // Open makes the folder of a runner below root, which only its owner can read. The identity
-// tells runners with the same root apart: it names the server and the runner.
-func Open(root, identity string) (*Folder, error) {
+// tells runners with the same root apart: it names the server and the runner. The first
+// failure to write a file goes to warn at once, because it cannot end the build.
+func Open(root, identity string, warn func(error)) (*Folder, error) {
 	sum := sha256.Sum256([]byte(identity))
-	f := &Folder{path: filepath.Join(root, "runner", hex.EncodeToString(sum[:8]))}
+	f := &Folder{path: filepath.Join(root, "runner", hex.EncodeToString(sum[:8])), warn: warn}
 	if err := os.MkdirAll(f.path, 0o700); err != nil {
 		return nil, fmt.Errorf("folder for results: %w", err)
 	}
@@ -39,6 +43,7 @@ type Entry struct {
 	file *os.File // locked while the runner lives; nil: closed
 	size int64    // bytes
 	err  error    // first failure, after which nothing is written
+	warn func(error)
 }
 
 // Begin makes the file of a build, in place of one of the same name. The caller calls Close or
@@ -59,10 +64,10 @@ func (f *Folder) Begin(name string) (*Entry, error) {
 	if err := syncFolder(path); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep results: %w", err), file.Close())
 	}
-	return &Entry{file: file}, nil
+	return &Entry{file: file, warn: f.warn}, nil
 }
 
-// Add appends records. After the first failure nothing is written any more, and Err says why.
+// Add appends records. After the first failure nothing is written any more.
 func (e *Entry) Add(records ...any) {
 	e.whileSound(func() { e.write(records) })
 }
@@ -77,7 +82,9 @@ func (e *Entry) whileSound(write func()) {
 	if e.file == nil || e.err != nil {
 		return
 	}
-	write()
+	if write(); e.err != nil {
+		e.warn(fmt.Errorf("keep results: %w (they are lost if the runner ends before the server has them)", e.err))
+	}
 }
 
 func (e *Entry) write(records []any) {
@@ -85,7 +92,7 @@ func (e *Entry) write(records []any) {
 	for _, r := range records {
 		line, err := json.Marshal(r)
 		if err != nil {
-			e.err = fmt.Errorf("keep results: %w", err)
+			e.err = err
 			return
 		}
 		text = append(append(text, line...), '\n')
@@ -93,7 +100,7 @@ func (e *Entry) write(records []any) {
 	n, err := e.file.Write(text)
 	e.size += int64(n)
 	if err != nil {
-		e.err = fmt.Errorf("keep results: %w", err)
+		e.err = err
 	}
 }
 
@@ -101,7 +108,7 @@ func (e *Entry) write(records []any) {
 func (e *Entry) Sync() {
 	e.whileSound(func() {
 		if err := e.file.Sync(); err != nil {
-			e.err = fmt.Errorf("keep results: %w", err)
+			e.err = err
 		}
 	})
 }
@@ -125,16 +132,6 @@ func (e *Entry) Size() int64 {
 	return e.size
 }
 
-// Err is the first failure to write.
-func (e *Entry) Err() error {
-	if e == nil {
-		return nil
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.err
-}
-
 // Replace puts records in the place of all that is in the file. A reader finds the old ones or
 // the new ones.
 func (e *Entry) Replace(records ...any) {
@@ -142,10 +139,10 @@ func (e *Entry) Replace(records ...any) {
 }
 
 func (e *Entry) replace(records []any) {
-	old, path := e.file, e.path()
+	old, path, size := e.file, e.path(), e.size
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
-		e.err = fmt.Errorf("keep results: %w", err)
+		e.err = err
 		return
 	}
 	e.file, e.size = file, 0
@@ -153,7 +150,15 @@ func (e *Entry) replace(records []any) {
 	if e.err == nil {
 		e.err = errors.Join(file.Sync(), unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Rename(path+".new", path), syncFolder(path))
 	}
-	e.err = errors.Join(e.err, old.Close())
+	if e.err == nil {
+		e.err = old.Close()
+		return
+	}
+	e.file, e.size = old, size // whose lock says that the runner lives
+	e.err = errors.Join(e.err, file.Close())
+	if err := os.Remove(path + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.err = errors.Join(e.err, err)
+	}
 }
 
 // Close leaves the file to the next start of the runner.
@@ -205,7 +210,7 @@ func (f *Folder) Left() ([]Left, error) {
 	var all []Left
 	var errs []error
 	for _, path := range paths {
-		l, err := open(path)
+		l, err := f.open(path)
 		switch {
 		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
 		case err != nil:
@@ -217,7 +222,7 @@ func (f *Folder) Left() ([]Left, error) {
 	return all, errors.Join(errs...)
 }
 
-func open(path string) (Left, error) {
+func (f *Folder) open(path string) (Left, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
 		return Left{}, err
@@ -243,5 +248,5 @@ func open(path string) (Left, error) {
 	if err := file.Truncate(int64(kept)); err != nil { // what is added follows a whole record
 		return Left{}, errors.Join(err, file.Close())
 	}
-	return Left{Entry: &Entry{file: file, size: int64(kept)}, Records: records}, nil
+	return Left{Entry: &Entry{file: file, size: int64(kept), warn: f.warn}, Records: records}, nil
 }

@@ -11,7 +11,7 @@ import (
 
 func TestLeftAreTheWholeRecordsOfRunnersThatHaveEnded(t *testing.T) {
 	root := t.TempDir()
-	f, err := journal.Open(root, "server")
+	f, err := journal.Open(root, "server", func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestLeftAreTheWholeRecordsOfRunnersThatHaveEnded(t *testing.T) {
 	if left, err := f.Left(); err != nil || len(left) > 0 {
 		t.Errorf("removed: %v, %v", left, err)
 	}
-	other, err := journal.Open(root, "another server")
+	other, err := journal.Open(root, "another server", func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

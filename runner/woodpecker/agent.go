@@ -26,7 +26,7 @@ const (
 type agent struct {
 	o       *Options
 	client  *client
-	stats   *stats
+	stats   *runner.Stats
 	life    *runner.Life
 	journal *journal.Folder // nil: nothing is kept on disk
 
@@ -48,7 +48,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	s := newStats(o.MaxWorkflows)
+	s := runner.NewStats("workflow", o.MaxWorkflows, silence)
 	client, err := newClient(&o, id, s)
 	if err != nil {
 		return err
@@ -56,13 +56,13 @@ func Run(ctx context.Context, o Options) error {
 	defer client.conn.Close()
 	a := &agent{o: &o, client: client, stats: s, running: map[string]bool{}}
 	if o.State != "" {
-		if a.journal, err = journal.Open(o.State, "woodpecker "+o.Server+" "+o.Hostname); err != nil {
+		if a.journal, err = journal.Open(o.State, "woodpecker "+o.Server+" "+o.Hostname, func(err error) { o.Say("warning: " + err.Error()) }); err != nil {
 			return err
 		}
 	}
 	service := runner.Service{
 		Kill: o.Kill, HealthAddress: o.HealthAddress, HealthByDefault: o.HealthByDefault, Listening: o.Listening, Say: o.Say,
-		Health: health.Runner{Healthy: s.Healthy, Metrics: s.metrics},
+		Health: health.Runner{Healthy: s.Healthy, Metrics: s.Metrics},
 	}
 	return service.Run(ctx, a.run)
 }
@@ -97,7 +97,7 @@ func (a *agent) run(life *runner.Life) error {
 
 // register makes the agent known to the server.
 func (a *agent) register(ctx context.Context) error {
-	version, err := call(ctx, a.client, false, a.client.calls.Version, &wire.Empty{})
+	version, err := call(ctx, a.client, prompt, a.client.calls.Version, &wire.Empty{})
 	if err != nil {
 		return fmt.Errorf("work for %s: %w", a.o.Server, err)
 	}
@@ -105,7 +105,7 @@ func (a *agent) register(ctx context.Context) error {
 		a.o.Say(fmt.Sprintf("warning: server %s speaks version %d of the protocol, and this agent was written for %d",
 			version.GetServerVersion(), version.GetGrpcVersion(), protocol))
 	}
-	answer, err := call(ctx, a.client, false, a.client.calls.RegisterAgent, &wire.RegisterAgentRequest{Info: &wire.AgentInfo{
+	answer, err := call(ctx, a.client, prompt, a.client.calls.RegisterAgent, &wire.RegisterAgentRequest{Info: &wire.AgentInfo{
 		Platform: a.o.Platform, Capacity: int32(a.o.MaxWorkflows), Backend: backend, Version: a.o.Version, CustomLabels: a.o.Labels,
 	}})
 	if err != nil {
@@ -166,7 +166,7 @@ func (a *agent) unregister() error {
 	}
 	ctx, cancel := context.WithTimeout(a.life.Calls, runner.GoodbyeTime)
 	defer cancel()
-	if _, err := call(ctx, a.client, false, a.client.calls.UnregisterAgent, &wire.Empty{}); err != nil {
+	if _, err := call(ctx, a.client, prompt, a.client.calls.UnregisterAgent, &wire.Empty{}); err != nil {
 		return fmt.Errorf("unregister at %s: %w", a.o.Server, err)
 	}
 	return nil
@@ -178,7 +178,7 @@ func (a *agent) sayAlive(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		number, _ := a.membership()
-		_, err := call(ctx, a.client, false, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
+		_, err := call(ctx, a.client, prompt, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
 		if err != nil && ctx.Err() == nil && a.rejoin(ctx, number, err) {
 			continue
 		}
@@ -197,7 +197,7 @@ func (a *agent) sayAlive(ctx context.Context) {
 func (a *agent) poll(ctx context.Context) {
 	for ctx.Err() == nil {
 		number, member := a.membership()
-		answer, err := call(member, a.client, true, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
+		answer, err := call(member, a.client, waits, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,8 +32,9 @@ const (
 	longPause  = 10 * time.Second       // longest pause before a call is made again
 	// DefaultOutage is the default of Options.Outage.
 	DefaultOutage = time.Hour
-	maxMessage    = 64 << 20    // of a workflow; gRPC's own limit of 4 MiB is less than the server's
-	deadTime      = time.Minute // without an acknowledgement of what was sent, after which a connection is dead
+	recently      = 30 * time.Second // age of an answer of the server that shows that it works
+	maxMessage    = 64 << 20         // of a workflow; gRPC's own limit of 4 MiB is less than the server's
+	deadTime      = time.Minute      // without an acknowledgement of what was sent, after which a connection is dead
 )
 
 var (
@@ -54,12 +53,12 @@ type client struct {
 	conn  *grpc.ClientConn
 	calls wire.WoodpeckerClient
 	token *token
-	stats *stats
+	stats *runner.Stats
 	lost  atomic.Bool // the server is away, and the operator knows
 	known atomic.Bool // the server has answered a call, so a refusal at its door may pass
 }
 
-func newClient(o *Options, agentID int64, s *stats) (*client, error) {
+func newClient(o *Options, agentID int64, s *runner.Stats) (*client, error) {
 	transport := insecure.NewCredentials()
 	if o.TLS != nil {
 		transport = credentials.NewTLS(o.TLS)
@@ -105,13 +104,25 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, "tcp", address)
 }
 
+// manner says how long a call is made again.
+type manner struct {
+	waits    bool          // the server answers only when something happens
+	minor    bool          // the content may be lost, for the sake of what comes after it
+	patience time.Duration // of a minor call: time for which it may fail while the server answers other calls
+}
+
+// Manners of calls.
+var (
+	prompt = manner{}
+	waits  = manner{waits: true}
+)
+
 // call makes a call until the server answers or refuses it, ctx ends, or the agent gives up.
-// waits means that the server answers only when something happens.
-func call[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
+func call[Request, Answer any](ctx context.Context, c *client, how manner, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
 	var failing time.Time // time of the first failure: a call that waits may have had no answer for hours before
 	pauses := runner.Backoff{Longest: longPause}
 	for {
-		answer, err := attempt(ctx, c, waits, method, request)
+		answer, err := attempt(ctx, c, how.waits, method, request)
 		if err == nil {
 			c.reached()
 			return answer, nil
@@ -125,11 +136,13 @@ func call[Request, Answer any](ctx context.Context, c *client, waits bool, metho
 			}
 			continue
 		}
-		c.stats.failedCalls.Add(1)
+		c.stats.CallFailed()
 		if failing.IsZero() {
 			failing = time.Now()
 		}
 		switch v := verdict(err); {
+		case how.minor && (isTooLarge(err) || time.Since(failing) >= how.patience && c.stats.AnsweredSince(time.Now().Add(-recently))):
+			return nil, err
 		case v == refused, errors.Is(err, errForgotten), v == shut && !c.known.Load():
 			return nil, err
 		case (v == shut || v == unsurely) && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
@@ -194,57 +207,6 @@ func (c *client) whileConnected(ctx context.Context) (connected context.Context,
 		cancel(nil)
 		watcher.Wait()
 	}
-}
-
-// verdicts of a failed call.
-const (
-	away     = iota // the server cannot be reached, or not now
-	shut            // something before the server, or its door, refuses: away for Options.Outage if the server has answered before
-	unsurely        // the server has failed, perhaps for a reason of its own that passes: away for Options.Outage
-	refused
-)
-
-// final are parts of what servers say when the same call will never succeed: what it is about
-// is not there, or not the agent's, or has ended.
-var final = []string{"no rows in result set", "not found", "not allowed", "illegal", "already", "invalid", "re-run", "rerun"}
-
-// passing are parts of what the databases of servers, and the libraries that lead to them, say
-// while they are in trouble, in words that final has too.
-var passing = []string{"invalid connection", "invalid memory address", "too many clients already", "connection is already closed", "transaction has already been", "prepared statement", "not allowed to connect"}
-
-// isFinal reports whether an error without a code of its own is the server's last word.
-func isFinal(err error) bool {
-	text := strings.ToLower(status.Convert(err).Message())
-	says := func(part string) bool { return strings.Contains(text, part) }
-	return slices.ContainsFunc(final, says) && !slices.ContainsFunc(passing, says)
-}
-
-// verdict says what a failed call means. Servers answer most errors without a code, even
-// those of their database: asking again is better than losing a result to one of them.
-func verdict(err error) int {
-	if isHTTP(err) {
-		return shut
-	}
-	switch status.Code(err) {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.DataLoss, codes.ResourceExhausted, codes.Canceled, codes.Unauthenticated:
-		return away
-	case codes.PermissionDenied, codes.Unimplemented:
-		return shut
-	case codes.Unknown, codes.Internal:
-		if isFinal(err) {
-			return refused
-		}
-		return unsurely
-	}
-	return refused
-}
-
-// isHTTP knows an answer that is not gRPC, which comes from a proxy while the server behind it
-// starts. gRPC makes a code of the HTTP status and tells them apart only in its text.
-func isHTTP(err error) bool {
-	text := status.Convert(err).Message()
-	return strings.Contains(text, "unexpected HTTP status code received from server") ||
-		strings.Contains(text, "received unexpected content-type") || strings.Contains(text, "missing HTTP content-type")
 }
 
 // away and reached tell the operator once when the server goes and comes.

@@ -133,7 +133,7 @@ func (a *agent) release(id string, entry *journal.Entry, told bool) {
 			a.o.Say(fmt.Sprintf("workflow %s: the server has not heard everything; the rest is kept for the next start of the runner", id))
 		}
 	}
-	if err := errors.Join(entry.Err(), end()); err != nil {
+	if err := end(); err != nil {
 		a.o.Say(fmt.Sprintf("warning: workflow %s: %v", id, err))
 	}
 }
@@ -168,7 +168,7 @@ func (a *agent) deliverOne(ctx context.Context, k *kept, entry *journal.Entry) {
 	defer a.end(k.ID)
 	if !k.Begun {
 		state := &wire.WorkflowState{Started: k.Started}
-		if _, err := call(ctx, a.client, false, a.client.calls.Init, &wire.InitRequest{Id: k.ID, State: state}); err != nil {
+		if _, err := call(ctx, a.client, prompt, a.client.calls.Init, &wire.InitRequest{Id: k.ID, State: state}); err != nil {
 			told = !undelivered(ctx, err)
 			return
 		}

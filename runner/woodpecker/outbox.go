@@ -1,6 +1,7 @@
 package woodpecker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -17,6 +18,9 @@ const (
 	batchSize   = 1 << 20                // bytes of one call; gRPC takes 4 MiB
 	batchPeriod = 500 * time.Millisecond // between two calls with nothing but lines
 	maxQueued   = 16 << 20               // bytes of one workflow's lines that wait for the server; more make the steps wait
+
+	// DefaultLogPatience is the default of Options.LogPatience.
+	DefaultLogPatience = time.Minute
 )
 
 // outbox sends the reports of a workflow in the order in which they were put: the server has
@@ -28,17 +32,18 @@ type outbox struct {
 	workflow string
 	kept     *journal.Entry // nil: reports wait in memory only
 
-	mu     sync.Mutex
-	state  *progress
-	queue  []report
-	bytes  int
-	closed bool
-	room   *sync.Cond    // signals that the queue got shorter, or that nothing is sent any more
-	more   chan struct{} // signals that the queue got longer, or was closed
-	done   chan struct{} // closed when everything was sent, or given up
-	gone   bool          // nothing is sent any more
-	err    error         // panic while sending; final when done is closed
-	stuck  bool          // the server has not got everything, and may get it later; final when done is closed
+	mu      sync.Mutex
+	state   *progress
+	queue   []report
+	bytes   int
+	closed  bool
+	room    *sync.Cond    // signals that the queue got shorter, or that nothing is sent any more
+	more    chan struct{} // signals that the queue got longer, or was closed
+	done    chan struct{} // closed when everything was sent, or given up
+	gone    bool          // nothing is sent any more
+	err     error         // panic while sending; final when done is closed
+	hasLost bool          // the server did not take the last lines; of the sender alone
+	stuck   bool          // the server has not got everything, and may get it later; final when done is closed
 }
 
 // report is a line or the state of a step.
@@ -197,22 +202,44 @@ func (o *outbox) take() (lines []*wire.LogEntry, step *wire.StepState, ended boo
 	return lines, nil, false
 }
 
+// sendLines sends lines of the log. A server that works and does not take them must not keep
+// the results that come after them: then they are lost, and the log says so.
 func (o *outbox) sendLines(ctx context.Context, lines []*wire.LogEntry) {
-	_, err := call(ctx, o.agent.client, false, o.agent.client.calls.Log, &wire.LogRequest{LogEntries: lines})
-	if err == nil {
-		o.agent.stats.lines.Add(int64(len(lines)))
-		return
+	how := manner{minor: true, patience: cmp.Or(o.agent.o.LogPatience, DefaultLogPatience)}
+	if o.hasLost {
+		how.patience = 0
 	}
-	if undelivered(ctx, err) {
+	err := o.log(ctx, how, lines)
+	switch {
+	case err == nil:
+		o.hasLost = false
+		o.agent.stats.LinesSent(len(lines))
+		return
+	case undelivered(ctx, err):
 		o.stuck = true
 		return
+	case isTooLarge(err) && len(lines) > 1:
+		half := len(lines) / 2
+		if o.sendLines(ctx, lines[:half]); !o.stuck {
+			o.sendLines(ctx, lines[half:])
+		}
+		return
 	}
-	o.agent.stats.lostLines.Add(int64(len(lines)))
+	o.hasLost = true
+	o.agent.stats.LinesLost(len(lines))
 	o.agent.o.Say(fmt.Sprintf("warning: workflow %s: the server rejected %d lines of the log: %v", o.workflow, len(lines), err))
+	note := &wire.LogEntry{StepUuid: lines[0].GetStepUuid(), Line: lines[0].GetLine(), Time: lines[0].GetTime(),
+		Data: fmt.Appendf(nil, "stepexec: the server rejected %d lines of the log from here on", len(lines))}
+	_ = o.log(ctx, manner{minor: true}, []*wire.LogEntry{note}) // the agent's own log has it
+}
+
+func (o *outbox) log(ctx context.Context, how manner, lines []*wire.LogEntry) error {
+	_, err := call(ctx, o.agent.client, how, o.agent.client.calls.Log, &wire.LogRequest{LogEntries: lines})
+	return err
 }
 
 func (o *outbox) sendStep(ctx context.Context, step *wire.StepState) {
-	_, err := call(ctx, o.agent.client, false, o.agent.client.calls.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
+	_, err := call(ctx, o.agent.client, prompt, o.agent.client.calls.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
 	if err != nil && undelivered(ctx, err) {
 		o.stuck = true
 		return

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
+	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
@@ -22,7 +23,7 @@ const slowPull = time.Second
 // reporter turns the events of a run into reports. It is called by one goroutine at a time.
 type reporter struct {
 	outbox *outbox
-	stats  *stats
+	stats  *runner.Stats
 	say    func(string)
 	steps  map[string]*stepReport // by the names that they have in the pipeline
 	pulled map[string]string      // lines about slow pulls, by image
@@ -37,7 +38,7 @@ type stepReport struct {
 	ended   bool
 }
 
-func newReporter(o *outbox, s *stats, say func(string), steps map[string]*workflows.Step) *reporter {
+func newReporter(o *outbox, s *runner.Stats, say func(string), steps map[string]*workflows.Step) *reporter {
 	r := &reporter{outbox: o, stats: s, say: say, steps: map[string]*stepReport{}, pulled: map[string]string{}}
 	for name, step := range steps {
 		r.steps[name] = &stepReport{Step: step}

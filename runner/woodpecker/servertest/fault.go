@@ -31,6 +31,14 @@ func (s *Server) RefuseSaying(method, text string) {
 	s.add(method, fault{code: codes.Unknown, text: text}, 1)
 }
 
+// RefuseLines has every call with a line that contains the text fail with an error without a
+// code.
+func (s *Server) RefuseLines(text, refusal string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.poison, s.poisoned = text, refusal
+}
+
 // Lose has the next calls of a method take effect while their answers are lost.
 func (s *Server) Lose(method string, times int) {
 	s.add(method, fault{code: codes.Unavailable, after: true}, times)

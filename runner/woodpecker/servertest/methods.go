@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -139,11 +141,11 @@ func (s *Server) own(ctx context.Context, method, id string) (*Workflow, error) 
 	w := s.workflow(id)
 	if w == nil {
 		s.violate("%s of the workflow %q, which is none", method, id)
-		return nil, errors.New("no such workflow")
+		return nil, errNoRows
 	}
 	if a := ctx.Value(agentKey{}).(int64); w.agent != a && w.agent != 0 {
 		s.violate("%s of workflow %s by agent %d, and agent %d has it", method, id, a, w.agent)
-		return nil, errors.New("not allowed to touch this workflow")
+		return nil, errors.New("agent is not allowed to interact with repo")
 	}
 	if method != "Init" && !w.begun {
 		s.violate("%s of workflow %s before Init", method, id)
@@ -210,7 +212,7 @@ func (s *Server) Update(ctx context.Context, r *wire.UpdateRequest) (*wire.Empty
 	switch ends := state.GetExited() || state.GetSkipped() || state.GetError() != ""; {
 	case step == nil:
 		s.violate("Update of a step %q that workflow %s does not have", state.GetStepUuid(), w.ID)
-		return nil, errors.New("no such step")
+		return nil, errNoRows
 	case step.End != nil:
 		if !proto.Equal(step.End, state) { // else it is sent again, as its answer was lost
 			s.violate("Update of step %s after its end: %v", step.Name, state)
@@ -242,17 +244,25 @@ func (s *Server) Log(ctx context.Context, r *wire.LogRequest) (*wire.Empty, erro
 		s.violate("a call with %d bytes", proto.Size(r))
 	}
 	for _, entry := range r.GetLogEntries() {
+		if s.poison != "" && strings.Contains(string(entry.GetData()), s.poison) {
+			return nil, errors.New(s.poisoned)
+		}
+	}
+	for _, entry := range r.GetLogEntries() {
 		step, w := s.stepOf(entry.GetStepUuid())
 		switch line := int(entry.GetLine()); {
 		case step == nil:
 			s.violate("Log of a step %q that is none", entry.GetStepUuid())
-			return nil, errors.New("could not find step")
+			return nil, fmt.Errorf("could not find step with uuid %s in store: %w", entry.GetStepUuid(), errNoRows)
 		case w.agent != ctx.Value(agentKey{}).(int64) && w.agent != 0:
 			s.violate("Log of step %s by another agent", step.Name)
 		case line < len(step.Lines):
 			if step.Lines[line] != string(entry.GetData()) { // else it is sent again, as its answer was lost
 				s.violate("line %d of step %s is sent again as another one", line, step.Name)
 			}
+		case line > len(step.Lines) && s.poison != "":
+			step.Lines = append(step.Lines, make([]string, line-len(step.Lines))...)
+			step.Lines = append(step.Lines, string(entry.GetData()))
 		case line > len(step.Lines):
 			s.violate("line %d of step %s comes after line %d", line, step.Name, len(step.Lines)-1)
 		case step.End != nil:
@@ -295,7 +305,7 @@ func (s *Server) Done(ctx context.Context, r *wire.DoneRequest) (*wire.Empty, er
 		if !proto.Equal(w.Done, state) {
 			s.violate("workflow %s ends twice", w.ID)
 		}
-		return nil, errors.New("not allowed to change the state of a workflow that has ended")
+		return nil, errors.New("workflow was already marked as finished")
 	}
 	w.Done = state
 	if !w.canceled {

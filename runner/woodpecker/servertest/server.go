@@ -41,6 +41,8 @@ type Server struct {
 	agents     map[int64]*Agent
 	lastAgent  int64
 	workflows  []*Workflow
+	poison     string // in a line that the server refuses; "": none
+	poisoned   string // error of such a call
 	faults     map[string][]fault
 	calls      map[string]int
 	polls      int // that wait for work
