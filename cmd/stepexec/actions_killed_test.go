@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -74,6 +79,117 @@ func TestHookEndsAJobWhosePrepareWasEnded(t *testing.T) {
 	}
 }
 
+// stuckIn are phases in which prepare_job stays for ever, and how to learn that it is there.
+func (r *hookRunner) stuckIn(t *testing.T, phase string) (args map[string]any, isThere func() bool) {
+	t.Helper()
+	if phase == "health" {
+		up := filepath.Join(r.dir, "work/up")
+		if err := os.RemoveAll(up); err != nil {
+			t.Fatal(err)
+		}
+		return r.neverReady(t), func() bool { data, _ := os.ReadFile(up); return len(data) > 0 }
+	}
+	listener, err := net.Listen("tcp4", "127.0.0.1:0") // a registry that never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	var asked atomic.Bool
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			asked.Store(true)
+			t.Cleanup(func() { conn.Close() })
+		}
+	}()
+	args = r.withServices(t)
+	args["container"].(map[string]any)["image"] = listener.Addr().String() + "/image"
+	return args, asked.Load
+}
+
+func TestHookThatIsEndedInPrepareLeavesNothing(t *testing.T) {
+	r := newHookRunner(t, hookImages(t))
+	r.flags = ""
+	for _, phase := range []string{"pull", "health"} {
+		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+			t.Run(fmt.Sprintf("%s, %s", phase, signal), func(t *testing.T) {
+				args, isThere := r.stuckIn(t, phase)
+				cmd := r.command(t, map[string]any{"command": "prepare_job", "args": args})
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				for end := time.Now().Add(time.Minute); !isThere(); time.Sleep(5 * time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatal("a minute after its start prepare_job has not come to the phase")
+					}
+				}
+				r.endedBy(t, cmd, signal)
+			})
+		}
+	}
+}
+
+// TestHookThatIsEndedAtAnyMomentLeavesNothing signals prepare_job at random moments.
+func TestHookThatIsEndedAtAnyMomentLeavesNothing(t *testing.T) {
+	t.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	r := newHookRunner(t, hookImages(t))
+	r.flags = ""
+	args := r.withServices(t, r.serviceOf("exec sleep 1000", ""))
+	began := time.Now()
+	if got := r.call(t, "prepare_job", args); got.code != 0 {
+		t.Fatalf("undisturbed: %d, %s", got.code, got.out)
+	}
+	whole := time.Since(began)
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	for i := range *kills / 2 {
+		signal := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL}[i%3]
+		after := time.Duration(random.Int64N(int64(whole)))
+		cmd := r.command(t, map[string]any{"command": "prepare_job", "args": args})
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after) // the moment is what is random
+		r.endedBy(t, cmd, signal)
+		if t.Failed() {
+			t.Fatalf("seed %d, try %d: %v after %v", seed, i, signal, after)
+		}
+	}
+}
+
+// endedBy signals a prepare_job, and checks that the hook clears everything away before it ends. One
+// that is killed cannot: the next prepare_job of the runner does it.
+func (r *hookRunner) endedBy(t *testing.T, hook *exec.Cmd, signal syscall.Signal) {
+	t.Helper()
+	began := time.Now()
+	_ = hook.Process.Signal(signal) // it may have ended
+	_ = hook.Wait()
+	took := time.Since(began)
+	if took > promptly {
+		t.Errorf("the hook ended %v after the signal", took)
+	}
+	t.Logf("ended after %v", took.Round(time.Millisecond))
+	if signal == syscall.SIGKILL || hook.ProcessState.Success() {
+		r.prepare(t, nil)
+		if got := r.script(t, "echo here"); got.out != "here\n" {
+			t.Errorf("a script of the next job: %d, %s", got.code, got.out)
+		}
+		if got := r.call(t, "cleanup_job", nil); got.code != 0 {
+			t.Errorf("clean-up: %d, %s", got.code, got.out)
+		}
+	}
+	if left, _ := filepath.Glob(r.root + "/actions/*"); len(left) > 0 {
+		t.Errorf("there is still %q", left)
+	}
+	k := killing{root: r.root, sleeps: "no process sleeps so long"}
+	if left := k.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
 func TestHookEndsAJobWhoseKeeperIsStopped(t *testing.T) {
 	r := newHookRunner(t, hookImages(t))
 	r.prepare(t, nil)
@@ -137,6 +253,107 @@ func TestHookEndsAJobWhoseRunnerIsGone(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(r.dir, "work/_temp/_runner_hook_responses"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// An ephemeral runner has a folder of its own for each job, and its successor the same name and ports.
+func TestHookEndsTheJobOfAnEphemeralRunnerThatIsGone(t *testing.T) {
+	host := hookImages(t)
+	for _, test := range []struct {
+		name string
+		gone func(t *testing.T, r *hookRunner, args map[string]any)
+	}{
+		{"folder", func(t *testing.T, r *hookRunner, args map[string]any) {
+			if got := r.call(t, "prepare_job", args); got.code != 0 {
+				t.Fatalf("%d, %s", got.code, got.out)
+			}
+			if err := os.RemoveAll(filepath.Join(r.dir, "work/_temp")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"process", func(t *testing.T, r *hookRunner, args map[string]any) {
+			r.prepareIn(t, r.worker(t), args)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			first, second := newHookRunner(t, host), newHookRunner(t, host)
+			second.root, second.sharesRoot, second.name = first.root, true, first.name
+			first.flags, second.flags = "", ""
+			args := first.example(t, "prepare_job")
+			test.gone(t, first, args)
+			of := second.example(t, "prepare_job")
+			for _, container := range []any{of["container"], of["services"].([]any)[0]} {
+				delete(container.(map[string]any), "portMappings")
+			}
+			of["services"].([]any)[0].(map[string]any)["portMappings"] = args["services"].([]any)[0].(map[string]any)["portMappings"]
+			if got := second.call(t, "prepare_job", of); got.code != 0 {
+				t.Errorf("the successor: %d, %s", got.code, got.out)
+			}
+			if jobs := mustGlob(t, first.root+"/actions/*"); len(jobs) != 1 {
+				t.Errorf("there are jobs %q", jobs)
+			}
+			if err := os.MkdirAll(filepath.Join(first.dir, "work/_temp/_runner_hook_responses"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// worker is a program with the name of the runner's process for one job.
+func (r *hookRunner) worker(t *testing.T) string {
+	t.Helper()
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(bash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(r.dir, "Runner.Worker")
+	if err := os.WriteFile(program, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// prepareIn calls prepare_job in a worker, and kills the worker when it has ended.
+func (r *hookRunner) prepareIn(t *testing.T, worker string, args map[string]any) {
+	t.Helper()
+	cmd := r.command(t, map[string]any{"command": "prepare_job", "args": args})
+	cmd.Path, cmd.Args = worker, append([]string{worker, "-c", `bash "$@"; echo "ended with $?"; read -r line <&3`, "worker"}, cmd.Args[1:]...)
+	held, hold, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	cmd.ExtraFiles = []*os.File{held}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cmd.Start(), held.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var printed strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.HasPrefix(lines.Text(), "ended with"); {
+		printed.WriteString(lines.Text() + "\n")
+	}
+	if len(mustGlob(t, r.root+"/actions/*")) == 0 {
+		t.Fatalf("no job was prepared: %s", &printed)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+}
+
+func mustGlob(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // The runner need not close the hook's stdin.

@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,11 +33,18 @@ func jobsOf(root string, env func(string) string) jobs {
 }
 
 // make makes the folder of a new job.
-func (j jobs) make() (string, error) {
+func (j jobs) make(temp string) (string, error) {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return "", err
 	}
-	return os.MkdirTemp(j.dir, j.prefix)
+	folder, err := os.MkdirTemp(j.dir, j.prefix)
+	if err != nil {
+		return "", err
+	}
+	if err := findOwner(temp).write(folder); err != nil {
+		return "", errors.Join(err, os.RemoveAll(folder))
+	}
+	return folder, nil
 }
 
 // owns reports whether a folder, which the runner has kept, is one of these.
@@ -52,10 +61,26 @@ func (j jobs) endAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, folder := range all {
-		failed = append(failed, endJob(ctx, folder))
+	return endJobs(ctx, all)
+}
+
+// endLeft ends the jobs that other runners have left, which are gone.
+func (j jobs) endLeft(ctx context.Context) error {
+	all, err := filepath.Glob(filepath.Join(j.dir, "*"))
+	if err != nil {
+		return err
 	}
+	left := slices.DeleteFunc(all, func(folder string) bool { return !readOwner(folder).isGone() })
+	return endJobs(ctx, left)
+}
+
+func endJobs(ctx context.Context, folders []string) error {
+	var all sync.WaitGroup
+	failed := make([]error, len(folders))
+	for i, folder := range folders {
+		all.Go(func() { failed[i] = endJob(ctx, folder) })
+	}
+	all.Wait()
 	return errors.Join(failed...)
 }
 

@@ -78,14 +78,17 @@ func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
 	if err := jobs.endAll(ctx); err != nil { // the runner died with one
 		return err
 	}
+	if err := jobs.endLeft(ctx); err != nil {
+		fmt.Fprintf(h.Stdout, "warning: a job that another runner has left: %v\n", err)
+	}
 	if request.Args.Job == nil && len(request.Args.Services) == 0 {
 		return nil
 	}
-	folder, err := jobs.make()
+	folder, err := jobs.make(h.Env("RUNNER_TEMP"))
 	if err != nil {
 		return err
 	}
-	o := order{Args: request.Args, Folder: folder, Network: h.Network, Temp: h.Env("RUNNER_TEMP"), Folders: foldersOf(h.Env, request.Args.Job)}
+	o := order{Args: request.Args, Folder: folder, Network: h.Network, Owner: readOwner(folder), Folders: foldersOf(h.Env, request.Args.Job)}
 	response, err := h.startKeeper(ctx, &o)
 	if err != nil {
 		return errors.Join(err, endJob(context.WithoutCancel(ctx), folder))
@@ -114,12 +117,16 @@ func (h *Hook) startKeeper(ctx context.Context, o *order) (*Response, error) {
 	}
 	var stderr strings.Builder
 	keeper.Stderr = &stderr
+	keeper.WaitDelay = pipeDelay
 	if err := keeper.Start(); err != nil {
 		return nil, fmt.Errorf("start the process that keeps the job's containers: %w", err)
 	}
 	followed := make(chan struct{})
 	defer close(followed)
-	defer context.AfterFunc(ctx, func() { endKeeper(keeper.Process, followed) })()
+	defer context.AfterFunc(ctx, func() {
+		endKeeper(keeper.Process, followed)
+		_ = out.Close() // what the keeper has started may hold the other end
+	})()
 	response, err := h.follow(out)
 	if err == nil {
 		return response, keeper.Process.Release()
@@ -133,6 +140,9 @@ func (h *Hook) startKeeper(ctx context.Context, o *order) (*Response, error) {
 	}
 	return nil, err
 }
+
+// pipeDelay is the time that the last words of a keeper which has ended are waited for.
+const pipeDelay = time.Second
 
 // endKeeper ends a keeper, by force if it takes longer than killAfter: its guard clears away
 // then. over is closed when the keeper has ended.
@@ -274,12 +284,12 @@ func (h *Hook) end(a answer) (int, error) {
 
 // alone runs a container of a job that has no other: it gets a keeper for this one call.
 func (h *Hook) alone(ctx context.Context, jobs jobs, c *Container) (code int, err error) {
-	folder, err := jobs.make()
+	folder, err := jobs.make(h.Env("RUNNER_TEMP"))
 	if err != nil {
 		return event.CodeError, err
 	}
 	defer func() { err = errors.Join(err, endJob(context.WithoutCancel(ctx), folder)) }()
-	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network, Temp: h.Env("RUNNER_TEMP"), Folders: foldersOf(h.Env, c)}); err != nil {
+	if _, err := h.startKeeper(ctx, &order{Folder: folder, Network: h.Network, Owner: readOwner(folder), Folders: foldersOf(h.Env, c)}); err != nil {
 		return event.CodeError, err
 	}
 	return h.call(ctx, folder, &call{Container: c})

@@ -33,7 +33,7 @@ type order struct {
 	Args    Args
 	Folder  string // of the job; it exists
 	Network string // of containers that do not say otherwise
-	Temp    string // RUNNER_TEMP: the job ends when this folder is gone; "": it is not looked at
+	Owner   owner  // the job ends when this runner is gone
 	Folders folders
 }
 
@@ -73,16 +73,13 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	for _, warning := range j.warnings {
 		voice.Say("warning: " + warning)
 	}
-	if err := ClearBuilds(ctx, k.Root); err != nil { // the next build tries again
-		voice.Say("warning: clear away what a build has left: " + err.Error())
-	}
 	listener, err := listen(o.Folder)
 	if err != nil {
 		return fmt.Errorf("make the job's socket: %w", err)
 	}
 	ending, end := context.WithCancelCause(ctx)
 	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, work: o.Folders.Work, voice: voice, diary: newDiary(j), kill: make(chan struct{}), ending: ending, end: end}
-	watching := s.watch(ending, o.Temp)
+	watching := s.watch(ending, o.Owner.inNamespace())
 	defer watching.Wait()
 	defer end(nil)
 	defer listener.Close() // until here it can be told who the keeper is, to kill it
@@ -93,12 +90,15 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 			cancel(context.Cause(ending))
 		}
 	})()
+	if err := ClearBuilds(ctx, k.Root); err != nil { // the next build tries again
+		voice.Say("warning: clear away what a build has left: " + err.Error())
+	}
 	err = k.Execute(ctx, run.Work{
 		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.event, Serve: s.serve,
 		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/", LookupEnv: os.LookupEnv}, Own: o.Folders.own(), Default: policy.Actions(o.Network == sandbox.NetworkHost),
 	})
 	if err != nil && o.Folders.Work == "" {
-		err = fmt.Errorf("%w (RUNNER_TEMP is %q: a runner's is WORK/_temp, with GITHUB_WORKSPACE below WORK; without such a work folder no folder of this machine may be mounted)", err, o.Temp)
+		err = fmt.Errorf("%w (RUNNER_TEMP is %q: a runner's is WORK/_temp, with GITHUB_WORKSPACE below WORK; without such a work folder no folder of this machine may be mounted)", err, o.Owner.Temp)
 	}
 	if cause := context.Cause(ending); cause != nil && !s.start.isReady() {
 		return errors.Join(cause, err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +54,9 @@ func atSocket[T any](dir string, use func(*net.UnixAddr) (T, error)) (T, error) 
 	return use(&net.UnixAddr{Net: "unix", Name: filepath.Join("/proc/self/fd", fmt.Sprint(folder.Fd()), socketName)})
 }
 
+// answerTime is the time that a keeper has for the answer after a cancel.
+const answerTime = stopGrace + 2*time.Second
+
 // request sends a call, with the streams of what it starts, and waits for the answer. When
 // ctx ends first, request closes the sending side of conn, which tells the keeper.
 func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.File) (answer, error) {
@@ -60,7 +64,10 @@ func (c *call) request(ctx context.Context, conn *net.UnixConn, streams ...*os.F
 	if err := c.send(conn, streams...); err != nil {
 		return a, err
 	}
-	defer context.AfterFunc(ctx, func() { _ = conn.CloseWrite() })()
+	defer context.AfterFunc(ctx, func() {
+		_ = conn.CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(answerTime))
+	})()
 	err := json.NewDecoder(conn).Decode(&a)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the process that keeps the job's containers has ended")

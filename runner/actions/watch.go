@@ -3,7 +3,6 @@ package actions
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"time"
 )
@@ -12,16 +11,16 @@ import (
 var (
 	errEnded    = errors.New("the runner has ended the job")
 	errHookGone = errors.New("the hook that started the job has been killed")
-	errTempGone = errors.New("the runner's temporary folder is gone, and the runner with it")
+	errGone     = errors.New("the runner is gone: its process has ended, or its temporary folder is not there")
 )
 
-// tempLook is the time between two looks at the runner's temporary folder.
-const tempLook = time.Second
+// ownerLook is the time between two looks at the job's runner.
+const ownerLook = time.Second
 
 // watch takes calls, and ends the job when the hook dies before the job is ready, or when the
-// folder temp, unless it is "", is gone. When ctx ends, what runs is killed. All that was
-// started ends with ctx and the listener; the caller waits for it.
-func (s *server) watch(ctx context.Context, temp string) *sync.WaitGroup {
+// job's runner is gone. When ctx ends, what runs is killed. All that was started ends with ctx and
+// the listener; the caller waits for it.
+func (s *server) watch(ctx context.Context, o owner) *sync.WaitGroup {
 	var all sync.WaitGroup
 	all.Go(func() {
 		<-ctx.Done()
@@ -33,13 +32,11 @@ func (s *server) watch(ctx context.Context, temp string) *sync.WaitGroup {
 			s.end(errHookGone)
 		}
 	})
-	if temp != "" {
-		all.Go(func() {
-			if gone(ctx, temp) {
-				s.end(errTempGone)
-			}
-		})
-	}
+	all.Go(func() {
+		if gone(ctx, o) {
+			s.end(errGone)
+		}
+	})
 	return &all
 }
 
@@ -59,9 +56,9 @@ func (s *server) accept(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// gone waits until a folder is gone at two looks, or ctx ends: a runner may be making it anew.
-func gone(ctx context.Context, folder string) bool {
-	ticker := time.NewTicker(tempLook)
+// gone waits until a runner is gone at two looks, or ctx ends: it may be making its folder anew.
+func gone(ctx context.Context, o owner) bool {
+	ticker := time.NewTicker(ownerLook)
 	defer ticker.Stop()
 	missing := 0
 	for missing < 2 {
@@ -71,7 +68,7 @@ func gone(ctx context.Context, folder string) bool {
 		case <-ticker.C:
 		}
 		missing++
-		if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		if !o.isGone() {
 			missing = 0
 		}
 	}
