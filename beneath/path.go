@@ -212,6 +212,12 @@ func openAt(dir *os.File, path string, flags int, perm os.FileMode) (*os.File, e
 	return os.NewFile(uintptr(fd), name), nil
 }
 
+// OpenIn opens a path that must not lead out of a directory that is open: by a link or by "..".
+// The error then wraps ErrLeadsOut.
+func OpenIn(dir *os.File, path string, flags int) (*os.File, error) {
+	return openAt(dir, path, flags, 0)
+}
+
 // Reopen opens anew what a descriptor has open, whatever has its name by now. It
 // makes of a place a file that can be read.
 func Reopen(place *os.File, flags int) (*os.File, error) {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
@@ -48,6 +49,9 @@ type Options struct {
 
 	// Cache makes a named cache ready; nil: there are no caches.
 	Cache func(name string) (folder string, err error)
+
+	// Artifacts takes the files that steps leave; nil: a step with artifacts fails.
+	Artifacts *artifact.Folder
 
 	Limits    Limits
 	Stop      Stop

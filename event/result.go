@@ -64,6 +64,16 @@ type StepResult struct {
 	Attempts []Attempt         `json:"attempts,omitempty"` // of a step that was tried more than once
 	Usage    *Usage            `json:"usage,omitempty"`    // nil: its command never ran
 	Egress   []Connection      `json:"egress,omitempty"`   // of a step with egress rules: its connections, as far as it began them
+
+	Artifacts []Artifact `json:"artifacts,omitempty"` // files that were collected of it
+}
+
+// Artifact is a set of files that were collected of a step.
+type Artifact struct {
+	Name   string `json:"name"`
+	Folder string `json:"folder"` // that holds the files: its absolute path on this machine
+	Files  int    `json:"files"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // Connection is a destination that a step has had connections with.

@@ -26,7 +26,7 @@ type Pair struct{ Key, Value string }
 // passes the checks that it has in a file. The error is an [Errors] whose keys
 // are the names of the flags.
 func ParseStep(flags []Flag) (*Step, error) {
-	p := &parser{depends: [][]value{nil}}
+	p := &parser{depends: [][]value{nil}, artifactAt: map[string]value{}}
 	root := value{node: &node{kind: mapKind}}
 	s := &Step{}
 	known := p.stepFields(s)

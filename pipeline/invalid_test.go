@@ -32,6 +32,21 @@ var invalid = []struct {
 	{"allow-new-privileges-number", structure, `4:27: steps[0].allow_new_privileges: must be true or false, not a number`},
 	{"apparmor-space", structure, `4:15: steps[0].apparmor: "my profile" is not valid (a profile's name has no spaces)`},
 	{"args-map", structure, `4:11: steps[0].args: must be a string or a list of strings, not a map`},
+	{"artifacts-detached", structure, `4:5: steps[0].artifacts: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)`},
+	{"artifacts-empty", structure, `4:16: steps[0].artifacts: must not be empty (give it a value or remove the key)`},
+	{"artifacts-excluded-only", semantics, `4:24: steps[0].artifacts.paths: excludes files only (add a path without ! in front)`},
+	{"artifacts-name", structure, `4:23: steps[0].artifacts.name: "../x" is not valid (it is the name of a folder: letters, digits, spaces and any of _ . -, at most 100, with a letter or digit first)`},
+	{"artifacts-no-paths", structure, `4:17: steps[0].artifacts[0].paths: is required`},
+	{"artifacts-paths", structure, `4:26: steps[0].artifacts[0].paths[0]: "/etc" leads out of the workspace (write a path relative to the workspace, without ..)
+4:32: steps[0].artifacts[0].paths[1]: "../x" leads out of the workspace (write a path relative to the workspace, without ..)
+4:38: steps[0].artifacts[0].paths[2]: "a/../../b" leads out of the workspace (write a path relative to the workspace, without ..)
+4:49: steps[0].artifacts[0].paths[3]: "!" names nothing (write . for the whole workspace)
+4:54: steps[0].artifacts[0].paths[4]: "[" is not a valid pattern`},
+	{"artifacts-size", structure, `4:37: steps[0].artifacts.max_size: "much" is not a size (write it like 100MiB, 1g or a number of bytes)`},
+	{"artifacts-twice", semantics, `4:29: steps[0].artifacts[1]: an artifact of the name "a" is already there at line 4 (give it another name)`},
+	{"artifacts-when", structure, `4:33: steps[0].artifacts.when: must be "always", "success" or "failure", not "sometimes"
+4:56: steps[0].artifacts.if_missing: must be "warn" or "error", not "ignore"`},
+	{"artifacts-word", structure, `4:16: steps[0].artifacts: must be a map, not a string`},
 	{"cache-item", structure, `4:13: steps[0].cache[0]: "a/b:/c" is not a cache (write it like go-mod:/go/pkg/mod; a name has letters, digits and any of _ . -, at most 100, with a letter or digit first)
 4:23: steps[0].cache[1]: "a" is not a cache (write it like go-mod:/go/pkg/mod; a name has letters, digits and any of _ . -, at most 100, with a letter or digit first)
 4:28: steps[0].cache[2]: must be a string, not a number (put it in quotes)

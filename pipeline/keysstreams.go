@@ -30,6 +30,14 @@ func streamKeys() []Key {
 			write:      func(_ *writer, s *Step) *yaml.Node { return asNumber(s.OutputLimit) },
 		},
 		{
+			Name: "artifacts", Class: Limit, Fields: []string{"Artifacts"},
+			Doc:     "Files of the workspace that are collected when the step has ended.",
+			Schema:  `{"anyOf": [{"$ref": "#/$defs/artifact"}, {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/artifact"}}]}`,
+			OfSteps: true, BesideSpec: true,
+			read:  func(p *parser, s *Step, v value) { s.Artifacts = p.artifacts(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Artifacts, artifactNode) },
+		},
+		{
 			Name: "workspace_owner", Class: Free, Fields: []string{"Owner"},
 			Doc:    "Who gets the files that the step makes as root in the workspace.",
 			Schema: `{"type": "string", "pattern": "^(me|[0-9]{1,10}:[0-9]{1,10})$"}`,

@@ -26,7 +26,7 @@ func Parse(file string, data []byte) (*Pipeline, error) {
 	if root == nil || len(errs) > 0 {
 		return nil, errs.result()
 	}
-	p := &parser{reader: reader{file: file}, names: map[string]value{}}
+	p := &parser{reader: reader{file: file}, names: map[string]value{}, artifactAt: map[string]value{}}
 	pipeline := p.pipeline(value{node: root})
 	p.checkDependencies(pipeline)
 	p.checkAxes(pipeline)
@@ -43,6 +43,8 @@ type parser struct {
 	names   map[string]value // of steps and services, to where they are given
 	depends [][]value        // for each step the names in its depends_on
 	mounted map[string]value // destinations of the mounts of the step that is read
+
+	artifactAt map[string]value // names of artifacts of all steps so far, to where they are given
 
 	published int // ports of all steps so far, those of ranges counted one by one
 }

@@ -137,6 +137,7 @@ type PlannedStep struct {
 	Output                string   // path of a file, or OutputNone; "" is the log
 	OutputLimit           int64    // bytes that the log takes; 0: the machine's limit
 	Owner                 *Owner   // nil, or with UID and GID
+	Artifacts             []Artifact
 
 	Names    Names
 	Limits   Limits
@@ -298,6 +299,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Stdin:         s.Stdin,
 		Output:        s.Output,
 		OutputLimit:   s.OutputLimit,
+		Artifacts:     s.Artifacts,
 		Masks:         pl.masks(s),
 		Names:         s.Names,
 		Limits:        s.Limits,

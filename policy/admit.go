@@ -196,7 +196,7 @@ func copyOf(plan *pipeline.Plan) *pipeline.Plan {
 			for j := range s.Mounts {
 				s.Mounts[j].Options = slices.Clone(s.Mounts[j].Options)
 			}
-			s.Security.CapDrop = slices.Clone(s.Security.CapDrop)
+			s.Security.CapDrop, s.Artifacts = slices.Clone(s.Security.CapDrop), slices.Clone(s.Artifacts)
 		}
 	}
 	return &c

@@ -14,18 +14,19 @@ import (
 // ceilings are the most that a step may have, and what one has that asks for nothing. 0 is
 // no ceiling.
 type ceilings struct {
-	cpus    float64       // of one CPU
-	memory  int64         // bytes
-	pids    int64         // processes and threads
-	tmpfs   int64         // bytes of each tmpfs
-	shmSize int64         // bytes of /dev/shm
-	output  int64         // bytes of a step's output that the log takes
-	timeout time.Duration // of a run
+	cpus      float64       // of one CPU
+	memory    int64         // bytes
+	pids      int64         // processes and threads
+	tmpfs     int64         // bytes of each tmpfs
+	shmSize   int64         // bytes of /dev/shm
+	output    int64         // bytes of a step's output that the log takes
+	artifacts int64         // bytes of each artifact
+	timeout   time.Duration // of a run
 }
 
 // limitKeys are the keys of a step that the ceilings bound.
 func limitKeys() []string {
-	return []string{"cpus", "cpu_quota", "cpu_period", "memory", "memory_swap", "pids", "shm_size", "output_limit", "timeout"}
+	return []string{"cpus", "cpu_quota", "cpu_period", "memory", "memory_swap", "pids", "shm_size", "output_limit", "timeout", "artifacts"}
 }
 
 func (c *check) limits() {
@@ -36,6 +37,9 @@ func (c *check) limits() {
 	bound(c, "pids", &l.Pids, most.pids, func(n int64) string { return fmt.Sprint(n) })
 	bound(c, "shm_size", &l.ShmSize, most.shmSize, bytesOf)
 	bound(c, "output_limit", &c.step.OutputLimit, most.output, bytesOf)
+	for i := range c.step.Artifacts {
+		bound(c, "artifacts", &c.step.Artifacts[i].MaxSize, most.artifacts, bytesOf)
+	}
 	c.tmpfs()
 	if timeout := c.step.Timeout; most.timeout > 0 && timeout > most.timeout {
 		c.exceeds("timeout", timeout.String(), most.timeout.String())
@@ -161,6 +165,7 @@ func (r *reader) limits(key string, n *yaml.Node) {
 		"tmpfs":        size(&l.tmpfs),
 		"shm_size":     size(&l.shmSize),
 		"output_limit": size(&l.output),
+		"artifacts":    size(&l.artifacts),
 		"timeout": func(key string, n *yaml.Node) {
 			var err error
 			if l.timeout, err = time.ParseDuration(n.Value); err != nil || l.timeout <= 0 {

@@ -105,7 +105,7 @@ images: {allow: ["docker.io/**", "ghcr.io/**", quay.io/a/b, "localhost:5000/**",
 pull: always
 ports: ["127.0.0.1:8000-8999"]
 labels: [dev.gvisor.*]
-limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, timeout: 1h}
+limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, artifacts: 10m, timeout: 1h}
 `
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -223,6 +223,7 @@ func TestPolicyFileDecides(t *testing.T) {
 		{"pids", limited(func(l *pipeline.Limits) { l.Pids = 4_000_000 }), "pids: 4000000 is not allowed: the most is 100"},
 		{"shm", limited(func(l *pipeline.Limits) { l.ShmSize = 1 << 40 }), "shm_size: 1TiB is not allowed"},
 		{"output", pipeline.PlannedStep{OutputLimit: 1 << 40}, "output_limit: 1TiB"},
+		{"artifacts", pipeline.PlannedStep{Artifacts: []pipeline.Artifact{{MaxSize: 1 << 20}, {MaxSize: 1 << 30}}}, "artifacts: 1GiB is not allowed: the most is 10MiB"},
 		{"timeout", pipeline.PlannedStep{Timeout: 2 * time.Hour}, "timeout: 2h0m0s is not allowed: the most is 1h0m0s"},
 		{"tmpfs", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"size=50%"}}}}, "mounts[0]: size=50% is not allowed"},
 		{"tmpfs in blocks", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"nr_blocks=9"}}}}, "mounts[0]: nr_blocks=9 is not allowed"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ type Limits struct {
 	Bytes int64         // bytes of all records together, and of each log
 }
 
-// kept is what Trim knows of a record. It takes only two looks at the disk.
+// kept is what Trim knows of a record. It takes only three looks at the disk.
 type kept struct {
 	path    string
 	written time.Time
@@ -78,6 +79,11 @@ func look(path string) (kept, error) {
 		k.bytes += info.Size()
 		if info.ModTime().After(k.written) {
 			k.written = info.ModTime()
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(path, sizeFile)); err == nil {
+		if bytes, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+			k.bytes += bytes
 		}
 	}
 	return k, nil

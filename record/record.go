@@ -16,7 +16,11 @@ import (
 const (
 	recordFile = "record.json"
 	logFile    = "log.ndjson"
+	sizeFile   = "artifacts.size" // bytes of the artifacts, as text
 )
+
+// ArtifactsDir is the name of the folder with a run's artifacts, in the folder of its record.
+const ArtifactsDir = "artifacts"
 
 // Record is what is kept of a run, apart from its log.
 type Record struct {

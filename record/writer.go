@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/stepexec/stepexec/event"
 )
 
 // Writer writes the record of one run while the run goes on.
 type Writer struct {
-	record Record
-	log    *log
+	record    Record
+	log       *log
+	artifacts int64 // bytes of the artifacts in the record
 }
 
 // Create begins the record of a run, which is marked as not finished. Secrets must be masked
@@ -55,12 +57,31 @@ func (w *Writer) Event(e event.Event) {
 	if e.Kind == event.RunFinished {
 		w.record.Summary = e.Summary
 	}
+	if e.Kind == event.StepFinished && e.Result != nil && len(e.Result.Artifacts) > 0 {
+		w.countArtifacts(e.Result.Artifacts)
+	}
 	data, err := json.Marshal(e)
 	if err != nil {
 		w.log.fail(err)
 		return
 	}
 	w.log.add(append(data, '\n'))
+}
+
+// countArtifacts notes the size of the artifacts that lie in the record, for Trim.
+func (w *Writer) countArtifacts(all []event.Artifact) {
+	before := w.artifacts
+	for _, a := range all {
+		if filepath.Dir(a.Folder) == filepath.Join(w.record.dir, ArtifactsDir) {
+			w.artifacts += a.Bytes
+		}
+	}
+	if w.artifacts == before {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(w.record.dir, sizeFile), strconv.AppendInt(nil, w.artifacts, 10), 0o600); err != nil {
+		w.log.fail(err)
+	}
 }
 
 // Close writes the rest of the log, and the run's summary if there was one. The error says

@@ -66,6 +66,7 @@ func (m *markdown) run(r *Run) {
 		}
 	}
 	m.kept(r)
+	m.artifacts(r)
 	if len(r.Warnings) > 0 {
 		m.print("Warnings:\n\n")
 		for _, text := range r.Warnings[:min(len(r.Warnings), markdownSteps)] {
@@ -91,6 +92,27 @@ func (m *markdown) kept(r *Run) {
 		m.print("- ", escape(s.Step), ": ", escape(cut(s.Kept, markdownLineBytes)), "\n")
 	}
 	m.print("\n")
+}
+
+// artifacts lists what was collected.
+func (m *markdown) artifacts(r *Run) {
+	listed := 0
+	for _, s := range r.Steps {
+		for i := range s.Artifacts {
+			if listed == 0 {
+				m.print("Artifacts:\n\n")
+			}
+			if listed++; listed <= markdownSteps {
+				m.print("- ", escape(artifactLine(&s.Artifacts[i])), "\n")
+			}
+		}
+	}
+	if listed > markdownSteps {
+		m.print(fmt.Sprintf("- and %d more\n", listed-markdownSteps))
+	}
+	if listed > 0 {
+		m.print("\n")
+	}
 }
 
 func (m *markdown) row(s *StepReport) {

@@ -56,6 +56,10 @@ func quotedResult(r event.StepResult) event.StepResult {
 		c := &r.Egress[i]
 		quote(&c.Kind, &c.Name, &c.Address, &c.Protocol)
 	}
+	r.Artifacts = slices.Clone(r.Artifacts)
+	for i := range r.Artifacts {
+		quote(&r.Artifacts[i].Name, &r.Artifacts[i].Folder)
+	}
 	if len(r.Outputs) > 0 {
 		outputs := make(map[string]string, len(r.Outputs))
 		for name, value := range r.Outputs {

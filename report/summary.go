@@ -30,6 +30,9 @@ func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
 	if reached := egressTable(s); reached != "" {
 		text += reached + "\n"
 	}
+	if list := artifactList(s.Steps); list != "" {
+		text += list + "\n"
+	}
 	_, err := io.WriteString(w, text+verdict(s)+"\n")
 	if err != nil {
 		return fmt.Errorf("write the summary: %w", err)

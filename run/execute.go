@@ -49,6 +49,11 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 	err = OnHost(ctx, p, m, o, func(o engine.Options) error {
 		o, finish := keepRecord(m, p, o)
 		defer finish()
+		o, closeArtifacts, err := withArtifacts(m, p, o)
+		if err != nil {
+			return err
+		}
+		defer closeArtifacts()
 		summary, err := engine.Run(ctx, p.Admitted, o)
 		code = summary.ExitCode
 		return err

@@ -42,6 +42,7 @@ type Request struct {
 	Network    string              // of steps that name none: private, host or none; "": host, and private of other CI systems' files
 	Egress     *egress.Rules       // what the steps may reach outside the run; nil: as the file says
 	FailFast   bool                // end the other steps when one has failed; false: as the file says
+	Artifacts  string              // folder for what steps leave; "": the record of the run
 	Preview    bool                // nothing will run: secrets need not be given
 
 	PrivilegedPlugins []string // images of plugins of Drone and Woodpecker that are privileged by themselves, beside the usual ones

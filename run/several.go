@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
@@ -52,6 +53,14 @@ type severalRun struct {
 // error is stepexec's own and no step's; no secret is left in its text.
 func All(ctx context.Context, jobs []*Job, o engine.Options) (code int, err error) {
 	m := jobs[0].request.Machine
+	if dir := jobs[0].request.Artifacts; dir != "" {
+		folder, err := artifact.Open(dir, 0o755, 0)
+		if err != nil {
+			return event.CodeError, fmt.Errorf("--artifacts: %w", err)
+		}
+		defer folder.Close()
+		o.Artifacts = folder
+	}
 	caches := newCaches(m.Sandbox.Root)
 	o.Cache = caches.folder
 	if job := jobs[0]; job.Cell == "" {
@@ -71,6 +80,12 @@ func execute(ctx context.Context, j *Job, m Machine, o engine.Options) (int, err
 	p, err := j.planOrPanic(context.WithoutCancel(ctx), m)
 	if err != nil {
 		return event.CodeError, err
+	}
+	if o.Artifacts != nil && j.Cell != "" {
+		if o.Artifacts, err = o.Artifacts.Sub(cellFolder(j.Cell)); err != nil {
+			return event.CodeError, fmt.Errorf("--artifacts: %w", err)
+		}
+		defer o.Artifacts.Close()
 	}
 	return Execute(ctx, p, m, o)
 }

@@ -15,9 +15,12 @@ type History struct {
 	Keep    int           // runs
 	MaxAge  time.Duration // since a run's end
 	MaxSize int64         // bytes, of all records together
+
+	Artifacts int64 // bytes of the artifacts in the record of one run
 }
 
-// OrDefault fills in what nothing was said of: 100 runs, 30 days, 1 GB.
+// OrDefault fills in what nothing was said of: 100 runs, 30 days, 1 GB, of which the artifacts of a run
+// may take a quarter.
 func (h History) OrDefault() History {
 	if h.Keep == 0 {
 		h.Keep = 100
@@ -28,6 +31,9 @@ func (h History) OrDefault() History {
 	if h.MaxSize == 0 {
 		h.MaxSize = 1e9
 	}
+	if h.Artifacts == 0 {
+		h.Artifacts = h.MaxSize / 4
+	}
 	return h
 }
 
@@ -36,6 +42,8 @@ func (p *parser) history(n *yaml.Node) (h History) {
 		"keep":     func(n *yaml.Node) { h.Keep = int(p.count(n)) },
 		"max_age":  func(n *yaml.Node) { h.MaxAge = parsed(p, n, parseAge) },
 		"max_size": func(n *yaml.Node) { h.MaxSize = parsed(p, n, ParseSize) },
+
+		"max_artifacts": func(n *yaml.Node) { h.Artifacts = parsed(p, n, ParseSize) },
 	})
 	return h
 }

@@ -37,8 +37,8 @@ func TestParse(t *testing.T) {
 		{"output", "output_limit: 200MB", settings.Settings{OutputLimit: 200e6}},
 		{"the runtime's calls", "runtime_calls: true", settings.Settings{RuntimeCalls: true}},
 		{"credentials", "pull_credentials: shared", settings.Settings{PullCredentials: settings.SharedCredentials}},
-		{"history", "history: {keep: 20, max_age: 7d, max_size: 200MB}", settings.Settings{
-			History: settings.History{Keep: 20, MaxAge: 7 * 24 * time.Hour, MaxSize: 200e6},
+		{"history", "history: {keep: 20, max_age: 7d, max_size: 200MB, max_artifacts: 20MB}", settings.Settings{
+			History: settings.History{Keep: 20, MaxAge: 7 * 24 * time.Hour, MaxSize: 200e6, Artifacts: 20e6},
 		}},
 		{"registries", `
 registries:

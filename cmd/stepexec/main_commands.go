@@ -37,6 +37,7 @@ func subcommands(kill <-chan struct{}) []subcommand {
 		{"history", newHistory},
 		{"logs", newLogs},
 		{"report", newReport},
+		{"artifacts", newArtifacts},
 		{"actions-run", rooted(stoppable(newActionsRun))},
 		{"actions-job", rooted(newActionsJob)},
 		{"run", rooted(stoppable(newRun))},

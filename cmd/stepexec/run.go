@@ -51,6 +51,7 @@ type runOptions struct {
 	grace             time.Duration
 	parallel          int
 	failFast          bool
+	artifacts         string
 	debug             debugFlags
 	kill              <-chan struct{}
 }
@@ -84,6 +85,7 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
 	o.again.add(flags)
 	flags.BoolVar(&o.dryRun, dryRunFlag, false, "show what would run, in which order and images, and why not the rest; nothing is pulled or started")
+	flags.StringVar(&o.artifacts, "artifacts", "", "`directory` for the artifacts of the steps, each in a folder of its name (default: the run's record, see stepexec artifacts)")
 	o.reports.add(flags)
 	o.output.add(cmd)
 	o.debug.add(flags)
@@ -221,6 +223,11 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 	}
 	if o.workspace != "" {
 		if r.Workspace, err = workspaceDir(o.workspace); err != nil {
+			return nil, err
+		}
+	}
+	if o.artifacts != "" {
+		if r.Artifacts, err = filepath.Abs(o.artifacts); err != nil {
 			return nil, err
 		}
 	}

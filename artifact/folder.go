@@ -1,0 +1,136 @@
+package artifact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Folder takes the artifacts of a run, each in a folder of its own name. It may be used by
+// several goroutines.
+type Folder struct {
+	path string
+	most int64 // bytes of all artifacts together; 0: no limit
+	root *os.Root
+
+	mu   sync.Mutex // guards the rest
+	used int64      // bytes
+}
+
+// Open opens a folder, made when missing, for the artifacts of a run. From then on, nobody can
+// replace it by a link. most bounds the bytes of all artifacts together; 0 is no limit. Close
+// must be called.
+func Open(path string, perm os.FileMode, most int64) (*Folder, error) {
+	if err := os.MkdirAll(path, perm); err != nil {
+		return nil, err
+	}
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Folder{path: path, most: most, root: root}, nil
+}
+
+// Sub opens a folder in this one, made when missing.
+func (f *Folder) Sub(name string) (*Folder, error) {
+	if err := f.root.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	root, err := f.root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Folder{path: filepath.Join(f.path, name), most: f.most, root: root}, nil
+}
+
+// Close releases the folder, which stays on the disk.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// Path is the folder's path.
+func (f *Folder) Path() string { return f.path }
+
+// Has reports whether something has the name already.
+func (f *Folder) Has(name string) (bool, error) {
+	_, err := f.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Collected says what an artifact has.
+type Collected struct {
+	Files   int
+	Bytes   int64
+	LeftOut []string // paths of links that lead to a folder, to nothing, or out of the workspace; at most 10
+	Links   int      // number of those links
+}
+
+// Collect copies what the patterns match in the workspace to the folder name. The folder appears
+// when it is whole, or not at all; without any match there is none.
+func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p Patterns, l Limits) (_ Collected, err error) {
+	if err := f.inPlace(); err != nil {
+		return Collected{}, err
+	}
+	part := ".part-" + name // no name begins with a dot
+	if err := f.root.Mkdir(part, 0o755); err != nil {
+		return Collected{}, err
+	}
+	defer func() {
+		if removeErr := f.root.RemoveAll(part); removeErr != nil {
+			err = errors.Join(err, removeErr)
+		}
+	}()
+	into, err := f.root.OpenRoot(part)
+	if err != nil {
+		return Collected{}, err
+	}
+	defer into.Close()
+	c := &collection{ctx: ctx, workspace: workspace, into: into, patterns: p, limits: l.orDefault(), seen: map[string]bool{}}
+	if err := c.all(); err != nil {
+		return Collected{}, err
+	}
+	if c.files == 0 {
+		return c.Collected(), nil
+	}
+	if err := f.take(c.bytes); err != nil {
+		return Collected{}, err
+	}
+	if taken, err := f.Has(name); err != nil || taken {
+		return Collected{}, errors.Join(err, fmt.Errorf("%s is already in %s", name, f.path))
+	}
+	return c.Collected(), f.root.Rename(part, name)
+}
+
+// inPlace returns an error if the folder no longer has its path: what goes there could not be
+// found.
+func (f *Folder) inPlace() error {
+	mine, err := f.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(f.path)
+	if err != nil || !os.SameFile(mine, there) {
+		return fmt.Errorf("the folder %s was removed or replaced since the run began (name one that no step touches)", f.path)
+	}
+	return nil
+}
+
+// take counts bytes against the limit of the folder.
+func (f *Folder) take(bytes int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.most > 0 && bytes > f.most-f.used {
+		return fmt.Errorf("with its %d bytes the run would have more than %d bytes of artifacts", bytes, f.most)
+	}
+	f.used += bytes
+	return nil
+}
