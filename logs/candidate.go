@@ -41,11 +41,6 @@ func (c *candidate) compare(text []byte) verdict {
 	}
 }
 
-// candidate begins the comparison with the form that an anchor at text[start:] is the beginning of.
-func (x *index) candidate(a *anchor, start int) candidate {
-	return candidate{secret: x.secrets[a.secret], form: a.form, start: start, next: start}
-}
-
 // maxOpen bounds how many forms are compared at once. Only a secret that repeats itself, in a text that
 // does the same, has more of them. From there on a text is masked that is like the first brief bytes of a
 // form: to compare each to its end would take as long as the secret for every byte of the text.
@@ -57,27 +52,45 @@ const (
 // search looks for secrets that begin in text[from:] and calls found with the place of each. It appends to
 // open those that the text is too short for.
 func (x *index) search(text []byte, from int, open []candidate, found func(start, end int)) []candidate {
-	for i := x.skip.next(text, from); i+headSize <= len(text); i = x.skip.next(text, i+1) {
-		x.matches(text[i:min(i+maxAnchor, len(text))], func(a *anchor) {
-			switch {
-			case a.n < maxAnchor: // it is the whole form
-				found(i, i+int(a.n))
-				return
-			case len(open) == maxOpen:
-				end := min(len(text), i+brief)
-				if c := x.candidate(a, i); c.compare(text[:end]) != differs {
-					found(i, end)
-				}
+	window := x.skip.window
+	for i := x.skip.next(text, from); i+window <= len(text); i = x.skip.next(text, i+1) {
+		if !x.filter.mayBegin(text[i:]) {
+			continue
+		}
+		x.matches(text[i:min(i+maxAnchor, len(text))], func(a anchor, b *beginning) {
+			if b.n < maxAnchor { // it is the whole form
+				found(i, i+int(b.n))
 				return
 			}
-			c := x.candidate(a, i)
-			switch c.compare(text) {
-			case goesOn:
-				open = append(open, c)
-			case isWhole:
-				found(c.start, c.next)
+			s := &x.sources[a.secret()]
+			forms := formSet(1) << a.form()
+			if a&isShared != 0 {
+				forms = s.forms & a.form().alike()
+			}
+			for f := range forms.all {
+				if f == a.form() || f.beginning(s.text) == *b {
+					open = begin(open, candidate{secret: s.text, form: f, start: i, next: i}, text, found)
+				}
 			}
 		})
+	}
+	return open
+}
+
+// begin compares a candidate as far as the text goes, and appends it to open if it goes on.
+func begin(open []candidate, c candidate, text []byte, found func(start, end int)) []candidate {
+	if len(open) == maxOpen {
+		end := min(len(text), c.start+brief)
+		if c.compare(text[:end]) != differs {
+			found(c.start, end)
+		}
+		return open
+	}
+	switch c.compare(text) {
+	case goesOn:
+		open = append(open, c)
+	case isWhole:
+		found(c.start, c.next)
 	}
 	return open
 }

@@ -9,8 +9,9 @@ import (
 
 const lowerDigits, upperDigits = "0123456789abcdef", "0123456789ABCDEF"
 
-// encode appends a percent-encoding.
-func (v *percentVariant) encode(dst []byte, s string) []byte {
+// appendPercent appends a percent-encoding.
+func appendPercent(dst []byte, s string, variant int) []byte {
+	v, kept := &percentVariants[variant], &percentKept()[variant]
 	digits := upperDigits
 	if v.lower {
 		digits = lowerDigits
@@ -21,7 +22,7 @@ func (v *percentVariant) encode(dst []byte, s string) []byte {
 			dst = append(dst, '%', '2', digits[0xb])
 		case b == ' ' && v.plus:
 			dst = append(dst, '+')
-		case v.keeps(b):
+		case kept.has(b):
 			dst = append(dst, b)
 		case v.encodedTwice:
 			dst = append(dst, '%', '2', '5', digits[b>>4], digits[b&15])
@@ -32,42 +33,61 @@ func (v *percentVariant) encode(dst []byte, s string) []byte {
 	return dst
 }
 
+// appendJSON appends the inside of a JSON string.
 func appendJSON(dst []byte, s string, v jsonVariant) []byte {
 	digits := lowerDigits
 	if v == jsonAllUnicodeUp {
 		digits = upperDigits
 	}
 	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		part := s[i : i+size]
-		i += size
+		b := s[i]
+		if b >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			dst = appendJSONRune(dst, s[i:i+size], r, v, digits)
+			i += size
+			continue
+		}
+		i++
 		switch {
-		case v >= jsonAllUnicode, r >= utf8.RuneSelf && (v == jsonASCII || v == jsonASCIISlash):
-			if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
-				dst = appendUnicode(appendUnicode(dst, high, digits), low, digits)
-			} else {
-				dst = appendUnicode(dst, r, digits)
-			}
-		case r == '\u2028' || r == '\u2029':
-			dst = appendUnicode(dst, r, digits) // as JavaScript and Go do
-		case r == utf8.RuneError && size == 1:
-			dst = append(dst, `\ufffd`...)
-		case r == '"' && v == jsonHTMLQuotes, r == '\'' && v == jsonHTMLQuotes,
-			strings.ContainsRune("<>&", r) && (v == jsonHTML || v == jsonHTMLQuotes):
-			dst = appendUnicode(dst, r, digits)
-		case r == '/' && (v == jsonSlash || v == jsonASCIISlash):
-			dst = append(dst, `\/`...)
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r < ' ' && strings.ContainsRune("\b\f\n\r\t", r):
-			dst = append(dst, '\\', "bfnrt"[strings.IndexRune("\b\f\n\r\t", r)])
-		case r < ' ':
-			dst = appendUnicode(dst, r, digits)
+		case v >= jsonAllUnicode, v.isUnicode(b):
+			dst = appendUnicode(dst, rune(b), digits)
+		case b == '"', b == '\\', b == '/' && (v == jsonSlash || v == jsonASCIISlash):
+			dst = append(dst, '\\', b)
+		case b >= ' ':
+			dst = append(dst, b)
 		default:
-			dst = append(dst, part...)
+			if named := strings.IndexByte("\b\f\n\r\t", b); named >= 0 {
+				dst = append(dst, '\\', "bfnrt"[named])
+			} else {
+				dst = appendUnicode(dst, rune(b), digits)
+			}
 		}
 	}
 	return dst
+}
+
+// isUnicode reports whether a variant writes a character with \u that others do not.
+func (v jsonVariant) isUnicode(b byte) bool {
+	switch b {
+	case '<', '>', '&':
+		return v == jsonHTML || v == jsonHTMLQuotes
+	case '"', '\'':
+		return v == jsonHTMLQuotes
+	}
+	return false
+}
+
+// appendJSONRune appends a character outside of ASCII, which is part.
+func appendJSONRune(dst []byte, part string, r rune, v jsonVariant, digits string) []byte {
+	isASCII := v >= jsonAllUnicode || v == jsonASCII || v == jsonASCIISlash
+	isValid := r != utf8.RuneError || len(part) > 1
+	if !isASCII && isValid && r != '\u2028' && r != '\u2029' { // those two are escaped by JavaScript and Go
+		return append(dst, part...)
+	}
+	if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
+		return appendUnicode(appendUnicode(dst, high, digits), low, digits)
+	}
+	return appendUnicode(dst, r, digits)
 }
 
 // appendUnicode writes a UTF-16 unit as \u0061.

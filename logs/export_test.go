@@ -4,7 +4,7 @@ package logs
 // tests.
 func Forms(secret string) []string {
 	var all []string
-	for _, f := range formsOf(secret) {
+	for f := range formsOf(secret).all {
 		var text []byte
 		for from := 0; from < len(secret); {
 			text, from = f.encode(text, secret, from)

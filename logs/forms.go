@@ -2,6 +2,7 @@ package logs
 
 import (
 	"encoding/base64"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,8 @@ const (
 	htmlFirst    = hexFirst + form(len(hexVariants))         // + index of htmlVariants
 	shellFirst   = htmlFirst + form(len(htmlVariants))       // + shellVariant
 	formCount    = shellFirst + form(shellVariantCount)
+
+	unicodeFirst = jsonFirst + form(jsonAllUnicode) // from here to hexFirst every character is escaped
 )
 
 // minBase64 is the shortest piece of base64 that is masked. Every secret of 5 bytes or more has one
@@ -132,80 +135,94 @@ func bytesOf(s string) (set byteSet) {
 	return set
 }
 
-// formsOf lists the forms of a secret that differ from it and, as far as is cheap to tell, from each
+// formSet is a set of forms, a bit for each.
+type formSet uint64
+
+var _ [64 - formCount]struct{} // a formSet has room for all forms
+
+func (s formSet) has(f form) bool { return s&(1<<f) != 0 }
+
+// between is the forms from one to another one, which is not in it.
+func between(from, to form) formSet { return 1<<to - 1<<from }
+
+// all calls yield with every form of the set, in order.
+func (s formSet) all(yield func(form) bool) {
+	for ; s != 0; s &= s - 1 {
+		if !yield(form(bits.TrailingZeros64(uint64(s)))) {
+			return
+		}
+	}
+}
+
+// formsOf returns the forms of a secret that differ from it and, as far as is cheap to tell, from each
 // other: a secret of letters and digits is not changed by percent-encoding, nor quoted by a shell.
-func formsOf(secret string) []form {
-	all := []form{plainForm}
+func formsOf(secret string) formSet {
 	set := bytesOf(secret)
+	all := formSet(1)<<plainForm | between(unicodeFirst, htmlFirst)
 	if len(secret) > 4 {
-		for f := base64First; f < base64Whole; f++ {
-			all = append(all, f)
+		all |= between(base64First, base64Whole)
+	}
+	if len(secret)%3 != 0 {
+		all |= between(base64Whole, percentFirst)
+	}
+	if set.isWord() {
+		return all
+	}
+	all |= percentForms(&set)
+	for v := range jsonAllUnicode {
+		if jsonChanges(v, set) {
+			all |= 1 << (jsonFirst + form(v))
 		}
 	}
-	if tail := len(secret) % 3; tail != 0 {
-		all = append(all, base64Whole, base64Whole+1, base64Whole+2, base64Whole+3)
-	}
-	all = appendPercentForms(all, set)
-	for v := range jsonVariantCount {
-		if v >= jsonAllUnicode || jsonChanges(v, set) {
-			all = append(all, jsonFirst+form(v))
-		}
-	}
-	for i := range hexVariants {
-		all = append(all, hexFirst+form(i))
-	}
-	if containsAny(set, `&<>"'`) {
-		for i := range htmlVariants {
-			all = append(all, htmlFirst+form(i))
-		}
+	switch {
+	case containsAny(set, `"'`):
+		all |= between(htmlFirst, shellFirst)
+	case containsAny(set, "&<>"):
+		all |= 1 << htmlFirst // the others write only quotes in other ways
 	}
 	for v := range shellVariantCount {
 		if shellChanges(v, set) {
-			all = append(all, shellFirst+form(v))
+			all |= 1 << (shellFirst + form(v))
 		}
 	}
 	return all
 }
 
-// appendPercentForms adds the percent-encodings that change a secret, one of those that change the same.
-func appendPercentForms(all []form, set byteSet) []form {
+// percentForms returns the percent-encodings that change a text of these bytes, one of those that change it
+// in the same way.
+func percentForms(set *byteSet) (forms formSet) {
 	var escaped [len(percentVariants)]byteSet
 	kept := percentKept()
+	hasSpace := set.has(' ')
 	for i := range percentVariants {
 		v := &percentVariants[i]
-		if v.plus && !set.has(' ') {
-			continue
-		}
 		for word := range set {
 			escaped[i][word] = set[word] &^ kept[i][word]
 		}
 		isNew := escaped[i] != byteSet{}
-		for k := range i {
+		for k := 0; isNew && k < i; k++ {
 			o := &percentVariants[k]
-			same := o.lower == v.lower && o.plus == v.plus && o.encodedTwice == v.encodedTwice
-			isNew = isNew && !(same && escaped[k] == escaped[i])
+			same := o.lower == v.lower && o.encodedTwice == v.encodedTwice && (o.plus == v.plus || !hasSpace)
+			isNew = !same || escaped[k] != escaped[i]
 		}
 		if isNew {
-			all = append(all, percentFirst+form(i))
+			forms |= 1 << (percentFirst + form(i))
 		}
 	}
-	return all
-}
-
-func (v *percentVariant) keeps(b byte) bool {
-	return isUnreserved(b) || strings.IndexByte(v.keep, b) >= 0
+	return forms
 }
 
 // percentKept is what each of percentVariants keeps.
-var percentKept = sync.OnceValue(func() (all [len(percentVariants)]byteSet) {
+var percentKept = sync.OnceValue(func() *[len(percentVariants)]byteSet {
+	var all [len(percentVariants)]byteSet
 	for i := range percentVariants {
 		for b := range 256 {
-			if percentVariants[i].keeps(byte(b)) {
+			if isUnreserved(byte(b)) || strings.IndexByte(percentVariants[i].keep, byte(b)) >= 0 {
 				all[i].add(byte(b))
 			}
 		}
 	}
-	return all
+	return &all
 })
 
 func containsAny(set byteSet, chars string) bool {
@@ -215,6 +232,14 @@ func containsAny(set byteSet, chars string) bool {
 		}
 	}
 	return false
+}
+
+// isWord reports whether a set has only letters, digits, "-", "." and "_", which no form but an encoding of
+// every byte changes.
+func (s *byteSet) isWord() bool {
+	const low = 1<<'-' | 1<<'.' | (1<<10-1)<<'0'
+	const high = 1<<('_'-64) | (1<<26-1)<<('A'-64) | (1<<26-1)<<('a'-64)
+	return s[0]&^low|s[1]&^high|s[2]|s[3] == 0
 }
 
 // isASCII reports whether a set has no byte from 0x80 on.
@@ -266,7 +291,7 @@ func (f form) encode(dst []byte, secret string, from int) (_ []byte, end int) {
 	case f == plainForm:
 		return append(dst, part...), end
 	case f < jsonFirst:
-		return percentVariants[f-percentFirst].encode(dst, part), end
+		return appendPercent(dst, part, int(f-percentFirst)), end
 	case f < hexFirst:
 		return appendJSON(dst, part, jsonVariant(f-jsonFirst)), end
 	case f < htmlFirst:

@@ -2,248 +2,160 @@ package logs
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
+	"math/bits"
 	"slices"
 	"sort"
 )
 
-// index finds where in a text a form of a secret may begin, by the first bytes of each form. What the rest of
-// the form is, is made out when it is needed: for most secrets never. An entry takes 24 bytes and a
-// form of a short secret is some dozen bytes, so 1 MB of secrets takes a few MB, where an automaton of
-// all their forms took 2 GB.
+// index finds where in a text a form of a secret may begin, by the first bytes of each form. What a form goes
+// on with is made out when it is needed: for most secrets never. Forms of a secret that begin in the same
+// way share an anchor. A secret of 20 bytes has some twenty anchors, which take eight bytes each and some
+// two more in the filter; an automaton of all forms takes 2 kB for each byte of a secret.
 type index struct {
-	secrets []string
-	anchors []anchor // sorted by their bytes
-	heads   []uint32 // hash table: 1 + the first anchor whose first four bytes have the hash, or a later slot's; 0: none
+	sources []source
+	anchors []anchor    // sorted by the bytes of their forms
+	kept    []beginning // of all anchors; nil if they are many, whose beginnings are made out again
+	lengths uint32      // bit n: there are forms of n bytes, fewer than maxAnchor
 	skip    skipTable
+	filter  filter
 }
 
-// anchor is the beginning of a form of a secret.
-type anchor struct {
-	start  [maxAnchor]byte // as a person reads it; bytes from n on are zero
-	n      uint8
-	form   form
-	secret uint32
-}
-
-const (
-	maxAnchor = 16
-	headSize  = 4 // bytes by which anchors are looked up
-)
-
-func (a *anchor) text() []byte { return a.start[:a.n] }
-
-// word is a part of start as a number, in the order of the bytes: no visible text has the NUL that fills it up.
-func (a *anchor) word(at int) uint64 { return binary.BigEndian.Uint64(a.start[at:]) }
-
-// source is a secret, or a line of one, and in which forms it is searched.
-type source struct {
-	text  string
-	forms []form
-}
+// maxKept is up to how many anchors an index keeps their beginnings, which are larger than anchors: a text
+// that is full of secrets is masked three times as fast.
+const maxKept = 4096
 
 // newIndex returns the index of secrets.
 func newIndex(sources []source) *index {
-	x := &index{}
-	count := 0
-	for _, s := range sources {
-		count += len(s.forms)
+	if len(sources) > 1<<secretBits {
+		panic("logs: more secrets than an index can number") // to leave some out would show them
 	}
-	x.secrets, x.anchors = make([]string, 0, len(sources)), make([]anchor, 0, count)
-	var buf []byte
-	for _, s := range sources {
-		id := uint32(len(x.secrets))
-		x.secrets = append(x.secrets, s.text)
-		for _, f := range s.forms {
-			a := anchor{form: f, secret: id}
-			buf = f.beginning(buf[:0], s.text)
-			if len(buf) < f.shortest() {
-				continue
-			}
-			a.n = uint8(copy(a.start[:], buf))
-			x.anchors = append(x.anchors, a)
+	x := &index{sources: sources}
+	b := &beginnings{}
+	window, forms := maxAnchor, 0
+	for i := range sources {
+		s := &sources[i]
+		forms += bits.OnesCount64(uint64(s.forms))
+		if len(s.text) <= maxAnchor || !isPrintableASCII(s.text[:maxAnchor]) { // otherwise no form is shorter
+			b.of(s)
+			window = min(window, b.shortest())
 		}
 	}
-	sortAnchors(x.anchors)
-	x.skip = newSkipTable(x.anchors)
-	x.hashHeads()
+	x.skip = newSkipTable(window)
+	x.filter = newFilter(forms, window)
+	const sample = 100 // secrets after which it is estimated how many anchors there will be
+	for i := range sources {
+		if i == sample {
+			x.anchors = slices.Grow(x.anchors, len(x.anchors)*(len(sources)-sample)/sample*21/20)
+		}
+		b.of(&sources[i])
+		x.add(i, b)
+	}
+	slices.Sort(x.anchors)
+	x.sortRuns()
+	if len(x.anchors) <= maxKept {
+		kept := make([]beginning, len(x.anchors))
+		for i := range kept {
+			kept[i] = x.beginning(i)
+		}
+		x.kept = kept
+	}
 	return x
 }
 
-// beginning appends the first bytes of a form, as a person reads them: all of it, or at least maxAnchor.
-func (f form) beginning(dst []byte, secret string) []byte {
-	const enough = 24 // bytes of a secret of which each is a character that shows: a form has no fewer
-	if len(secret) > enough && isPrintableASCII(secret[:enough]) {
-		dst, _ = f.encode(dst, secret[:enough], 0)
-		return dst
-	}
-	for from := 0; from < len(secret) && len(dst) < maxAnchor; {
-		start := len(dst)
-		dst, from = f.encode(dst, secret, from)
-		dst = append(dst[:start], visibleBytes(dst[start:])...)
-	}
-	return dst
-}
-
-func isPrintableASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
+// add adds the anchors of a secret.
+func (x *index) add(secret int, b *beginnings) {
+	for i := range b.n {
+		begin := &b.all[i]
+		x.anchors = append(x.anchors, newAnchor(begin, secret, b.forms[i], b.shared.has(b.forms[i])))
+		x.skip.add(begin)
+		x.filter.add(begin.text[:])
+		if begin.n < maxAnchor {
+			x.lengths |= 1 << begin.n
 		}
 	}
-	return true
 }
 
-// sortAnchors sorts anchors by their bytes. They are spread by their first one before, for a sort
-// of few is faster for each of them.
-func sortAnchors(all []anchor) {
-	var ends [256]int
-	for i := range all {
-		ends[all[i].start[0]]++
+// sortRuns sorts anchors with the same first four bytes by those that follow.
+func (x *index) sortRuns() {
+	type sortable struct {
+		beginning
+		anchor anchor
 	}
-	end := 0
-	for b, n := range ends {
-		ends[b], end = end, end+n
-	}
-	spread := make([]anchor, len(all))
-	for _, a := range all {
-		b := a.start[0]
-		spread[ends[b]] = a
-		ends[b]++
-	}
-	copy(all, spread)
-	begin := 0
-	for _, end := range ends {
-		slices.SortFunc(all[begin:end], compareAnchors)
-		begin = end
-	}
-}
-
-func compareAnchors(a, b anchor) int {
-	if x, y := a.word(0), b.word(0); x != y {
-		return cmp.Compare(x, y)
-	}
-	if x, y := a.word(8), b.word(8); x != y {
-		return cmp.Compare(x, y)
-	}
-	return cmp.Compare(a.n, b.n)
-}
-
-// shortest is the fewest bytes of a form that are searched: fewer would be found in ordinary text.
-func (f form) shortest() int {
-	if f >= base64First && f < percentFirst {
-		return minBase64
-	}
-	return minSecret
-}
-
-func (x *index) hashHeads() {
-	size := 4
-	for size < 2*len(x.anchors) {
-		size *= 2
-	}
-	x.heads = make([]uint32, size)
-	for i := range x.anchors {
-		start := x.anchors[i].start[:headSize]
-		if i > 0 && bytes.Equal(start, x.anchors[i-1].start[:headSize]) {
+	var room []sortable
+	for low, high := 0, 0; low < len(x.anchors); low = high {
+		high = x.runEnd(low)
+		if high == low+1 {
 			continue
 		}
-		slot := hashHead(start) & uint32(size-1)
-		for x.heads[slot] != 0 {
-			slot = (slot + 1) & uint32(size-1)
+		room = slices.Grow(room[:0], high-low)
+		for i := low; i < high; i++ {
+			room = append(room, sortable{x.beginning(i), x.anchors[i]})
 		}
-		x.heads[slot] = uint32(i) + 1
+		slices.SortFunc(room, func(a, b sortable) int { return a.compare(&b.beginning) })
+		for i := range room {
+			x.anchors[low+i] = room[i].anchor
+		}
 	}
 }
 
-// hashHead is Fibonacci hashing of the first four bytes.
-func hashHead(p []byte) uint32 {
-	h := binary.LittleEndian.Uint32(p) * 0x9e3779b1
-	return h ^ h>>15
-}
-
-// at returns the anchors that share their first four bytes with text.
-func (x *index) at(text []byte) []anchor {
-	mask := uint32(len(x.heads) - 1)
-	for slot := hashHead(text) & mask; x.heads[slot] != 0; slot = (slot + 1) & mask {
-		first := int(x.heads[slot] - 1)
-		if !bytes.Equal(x.anchors[first].start[:headSize], text[:headSize]) {
-			continue
-		}
-		rest := x.anchors[first:]
-		return rest[:sort.Search(len(rest), func(i int) bool {
-			return !bytes.Equal(rest[i].start[:headSize], text[:headSize])
-		})]
+// runEnd returns the end of the anchors that have the same first four bytes as the one at low.
+func (x *index) runEnd(low int) int {
+	key := x.anchors[low].key()
+	rest := x.anchors[low+1:]
+	if len(rest) == 0 || rest[0].key() != key {
+		return low + 1
 	}
-	return nil
+	return low + 1 + sort.Search(len(rest), func(i int) bool { return rest[i].key() > key })
 }
 
-// matches calls found with every anchor that text begins with. text has at least four bytes.
-func (x *index) matches(text []byte, found func(*anchor)) {
-	all := x.at(text)
-	for n := headSize; n <= maxAnchor && n <= len(text) && len(all) > 0; n++ {
-		// Anchors of n bytes stand in front of the longer ones that begin with them.
-		for len(all) > 0 && int(all[0].n) == n {
-			found(&all[0])
-			all = all[1:]
-		}
-		if n == len(text) || n == maxAnchor {
+// beginning returns how the form of the anchor with a number begins.
+func (x *index) beginning(i int) beginning {
+	if x.kept != nil {
+		return x.kept[i]
+	}
+	a := x.anchors[i]
+	return a.form().beginning(x.sources[a.secret()].text)
+}
+
+// matches calls found with every anchor that text begins with, and how its form begins.
+func (x *index) matches(text []byte, found func(anchor, *beginning)) {
+	key := binary.BigEndian.Uint32(text)
+	low, _ := slices.BinarySearch(x.anchors, anchor(key)<<32)
+	if low == len(x.anchors) || x.anchors[low].key() != key {
+		return
+	}
+	high := x.runEnd(low)
+	for lengths := x.lengths | 1<<maxAnchor; lengths != 0; lengths &= lengths - 1 {
+		n := bits.TrailingZeros32(lengths)
+		if n > len(text) {
 			return
 		}
-		b := text[n]
-		low := sort.Search(len(all), func(i int) bool { return all[i].start[n] >= b })
-		all = all[low:]
-		all = all[:sort.Search(len(all), func(i int) bool { return all[i].start[n] > b })]
+		var want beginning
+		want.n = uint8(copy(want.text[:], text[:n]))
+		i := low + sort.Search(high-low, func(i int) bool { b := x.beginning(low + i); return b.compare(&want) >= 0 })
+		for ; i < high && x.beginning(i) == want; i++ {
+			found(x.anchors[i], &want)
+		}
 	}
 }
 
 // begins reports whether text, of fewer bytes than an anchor may have, is the beginning of one that has more.
 func (x *index) begins(text []byte) bool {
-	i := sort.Search(len(x.anchors), func(i int) bool { return bytes.Compare(x.anchors[i].text(), text) > 0 })
-	return i < len(x.anchors) && bytes.HasPrefix(x.anchors[i].text(), text)
-}
-
-// skipTable tells how far a search may jump while no anchor has begun (Wu and Manber, "A fast algorithm for
-// multi-pattern searching", 1994, with blocks of two bytes).
-//
-// The measured reason: on log lines with 20 secrets a look at every byte runs at some 200 MB/s and with
-// this table at 2 GB/s (BenchmarkMask).
-type skipTable struct {
-	window int            // bytes looked at: the shortest anchor
-	shift  [1 << 16]uint8 // by the window's last two bytes: how far no anchor can start
-}
-
-func newSkipTable(anchors []anchor) skipTable {
-	t := skipTable{window: maxAnchor}
-	for i := range anchors {
-		t.window = min(t.window, int(anchors[i].n))
-	}
-	for i := range t.shift {
-		t.shift[i] = uint8(t.window - 1)
-	}
-	for i := range anchors {
-		text := anchors[i].text()
-		for end := 2; end <= t.window; end++ {
-			pair := pairOf(text[end-2], text[end-1])
-			t.shift[pair] = min(t.shift[pair], uint8(t.window-end))
+	var want beginning
+	want.n = uint8(copy(want.text[:], text))
+	key := want.key()
+	i := sort.Search(len(x.anchors), func(i int) bool {
+		a := x.anchors[i]
+		if a.key() != key {
+			return a.key() > key
 		}
+		b := x.beginning(i)
+		return b.compare(&want) > 0
+	})
+	if i == len(x.anchors) {
+		return false
 	}
-	return t
+	b := x.beginning(i)
+	return bytes.HasPrefix(b.text[:b.n], text)
 }
-
-// next returns the first position from i on at which an anchor may start: all positions before it cannot.
-// When too few bytes are left to tell, it returns the first such position.
-func (t *skipTable) next(buf []byte, i int) int {
-	for i+t.window <= len(buf) {
-		last := i + t.window - 1
-		shift := int(t.shift[pairOf(buf[last-1], buf[last])])
-		if shift == 0 {
-			return i
-		}
-		i += shift
-	}
-	return i
-}
-
-func pairOf(a, b byte) uint16 { return uint16(a)<<8 | uint16(b) }

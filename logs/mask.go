@@ -42,9 +42,13 @@ func (m *Mask) Add(secrets []string) (weak int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := len(m.sources)
+	m.sources = slices.Grow(m.sources, len(secrets))
+	if m.known == nil {
+		m.known = make(map[string]bool, len(secrets))
+	}
 	for _, s := range secrets {
 		switch trimmed := strings.TrimSpace(s); {
-		case len(visibleBytes([]byte(trimmed))) >= minSecret:
+		case shows(trimmed, minSecret):
 			m.addSource(s, true)
 			m.addSource(trimmed, true)
 			if strings.Contains(trimmed, "\n") {
@@ -68,11 +72,8 @@ func (m *Mask) addSource(text string, allForms bool) {
 	if all, known := m.known[text]; known && (all || !allForms) {
 		return
 	}
-	if m.known == nil {
-		m.known = map[string]bool{}
-	}
 	m.known[text] = allForms
-	forms := []form{plainForm}
+	forms := formSet(1) << plainForm
 	if allForms {
 		forms = formsOf(text)
 	}

@@ -43,6 +43,7 @@ func TestMaskReplacesSecrets(t *testing.T) {
 		{"line without letter or digit", []string{"first\n-----\nlast"}, "-----", "-----"},
 		{"url query", []string{"a b&c/d"}, "q=a+b%26c%2Fd q=a+b%26c%2fd", "q=*** q=***"},
 		{"url path", []string{"a b&c/d"}, "/a%20b&c%2Fd", "/***"},
+		{"url query as URLSearchParams writes it", []string{"a*b!c&d"}, "q=a*b%21c%26d", "q=***"},
 		{"json", []string{`say "x"<y>`}, `{"k":"say \"x\"<y>"} {"k":"say \"x\"\u003cy\u003e"}`, `{"k":"***"} {"k":"***"}`},
 		{"json, ASCII only", []string{"päss😀"}, `p\u00e4ss\ud83d\ude00`, "***"},
 		{"json newline", []string{"aa\nbb"}, `"aa\nbb"`, `"***"`},

@@ -127,6 +127,20 @@ func visibleBytes(p []byte) []byte {
 	return v.text
 }
 
+// shows reports whether at least n bytes of s show.
+func shows(s string, n int) bool {
+	return len(s) >= n && (isPrintableASCII(s[:n]) || len(visibleBytes([]byte(s))) >= n)
+}
+
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // plain returns how many bytes p begins with that are shown as they are and need no closer look: printable
 // ASCII, and most of what is outside of ASCII. The measured reason for looking at 32 bytes at once: every
 // byte of every step passes here, and one at a time this took longer than the search itself.

@@ -209,6 +209,34 @@ func TestMaskOfMuchIsSmallAndBounded(t *testing.T) {
 	}
 }
 
+// With many secrets the index keeps less of each, and looks at their texts again.
+func TestMaskOfManySecretsFindsAllForms(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	var secrets []string
+	for i := range 100 {
+		if _, secret, _ := walk(rnd); logs.NewMask([]string{secret}).Weak() == 0 {
+			secrets = append(secrets, secret)
+		}
+		secrets = append(secrets, fmt.Sprintf("token_of_the_same_kind_%04d&more", i), fmt.Sprintf("pass%04d", i))
+	}
+	mask := logs.NewMask(secrets)
+	for _, secret := range secrets {
+		for _, text := range logs.Forms(strings.TrimSpace(secret)) {
+			if got := mask.String("(" + text + ")"); got != "(***)" {
+				t.Fatalf("%q became %q", text, got)
+			}
+		}
+	}
+	for _, secret := range secrets[:9] {
+		if text := "(" + url.QueryEscape(secret) + ")"; len(strings.TrimSpace(secret)) == len(secret) {
+			everySplit(t, mask, text, "(***)")
+		}
+	}
+	if text := "token_of_the_same_kind_x pass01234 PASS0123"; mask.String(text) != strings.Replace(text, "pass0123", "***", 1) {
+		t.Errorf("%q became %q", text, mask.String(text))
+	}
+}
+
 // FuzzMask takes a random walk over secrets, cuts, encodings and what may stand in between, and compares
 // with a slow search in the text as a regular expression leaves it.
 func FuzzMask(f *testing.F) {
@@ -291,7 +319,7 @@ func walk(rnd *rand.Rand) (a, b, in string) {
 	word := func() string {
 		const alphabet = "abcABC012+/=&<'\"\\ $ü\n"
 		var s strings.Builder
-		for range 4 + rnd.IntN(12) {
+		for range 4 + rnd.IntN(24) {
 			r := []rune(alphabet)
 			s.WriteRune(r[rnd.IntN(len(r))])
 		}
