@@ -232,7 +232,7 @@ func TestMaskOfManySecretsFindsAllForms(t *testing.T) {
 			everySplit(t, mask, text, "(***)")
 		}
 	}
-	if text := "token_of_the_same_kind_x pass01234 PASS0123"; mask.String(text) != strings.Replace(text, "pass0123", "***", 1) {
+	if text := "token_of_the_same_kind_x pass00123 PASS0012"; mask.String(text) != strings.Replace(text, "pass0012", "***", 1) {
 		t.Errorf("%q became %q", text, mask.String(text))
 	}
 }
