@@ -46,3 +46,21 @@ func TestAnErrorWithoutPanicStays(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAGroupTellsThePanicsOfItsGoroutinesWhenAllHaveEnded(t *testing.T) {
+	var g crash.Group
+	ended := make(chan struct{})
+	g.Go(func() { panic("one") })
+	g.Go(func() { panic("two") })
+	g.Go(func() { close(ended) })
+	err := g.Wait()
+	<-ended
+	if err == nil || strings.Count(err.Error(), "stepexec itself failed") != 2 {
+		t.Errorf("got %v", err)
+	}
+	var quiet crash.Group
+	quiet.Go(func() {})
+	if err := quiet.Wait(); err != nil {
+		t.Errorf("without a panic: %v", err)
+	}
+}

@@ -103,8 +103,9 @@ func (r *run) dropRoot(n *node) {
 	}
 	n.work.left = nil
 	r.removals.Go(func() {
-		if <-left.removed; left.err == nil {
-			r.keepErr(beneath.RemoveAll(left.upper))
+		<-left.removed
+		if left.err == nil {
+			_ = r.protect(func() { r.keepErr(beneath.RemoveAll(left.upper)) })
 		}
 	})
 }

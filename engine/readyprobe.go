@@ -14,9 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -159,12 +159,11 @@ func (rd *readiness) exec(ctx context.Context, box *sandbox.Sandbox, argv []stri
 	var said string // the last line, masked
 	lines := logs.NewLines(func(lines []logs.Line) { said = lines[len(lines)-1].Text })
 	masked := rd.run.mask.Writer(lines)
-	var copying sync.WaitGroup
+	var copying crash.Group
 	copying.Go(func() { _, _ = io.Copy(masked, reader) }) // the output only explains a failure; an error changes nothing
 	exit, err := box.Exec(ctx, sandbox.ExecOptions{Args: argv, Stdout: writer, Stderr: writer})
 	err = errors.Join(err, writer.Close(), reader.SetReadDeadline(time.Now().Add(probeDrain)))
-	copying.Wait()
-	err = errors.Join(err, masked.Close(), lines.Close())
+	err = errors.Join(err, copying.Wait(), masked.Close(), lines.Close())
 	switch {
 	case err != nil:
 		return err

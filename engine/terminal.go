@@ -10,6 +10,7 @@ import (
 	terminal "github.com/containerd/console"
 	"golang.org/x/sys/unix"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -73,6 +74,7 @@ func followSize(user terminal.Console, steps *sandbox.Terminal) (stop func() err
 	var failed error
 	go func() {
 		defer close(done)
+		defer crash.Recover(&failed)
 		for range changes {
 			if err := copySize(user, steps); err != nil {
 				failed = err

@@ -15,6 +15,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // ExecOptions describe a program to execute in a running sandbox. Fields that are not set default
@@ -233,8 +235,10 @@ func (s *Sandbox) execError(log, command string, err error) error {
 // collection of its exit status.
 func (s *Sandbox) waitExec(ctx context.Context, running *os.Process, o ExecOptions, atEnd func()) (Exit, error) {
 	ended := make(chan struct{})
+	var crashed error
 	go func() { // it ends with the program
 		defer close(ended)
+		defer crash.Recover(&crashed)
 		_ = running.WithHandle(func(pidfd uintptr) { awaitEnd(int(pidfd)) })
 	}()
 	var endErr error
@@ -246,13 +250,14 @@ func (s *Sandbox) waitExec(ctx context.Context, running *os.Process, o ExecOptio
 	atEnd()
 	state, err := running.Wait()
 	offspring.forget(running.Pid)
+	endErr = errors.Join(endErr, crashed)
 	if err != nil {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the program: %w", err), endErr)
 	}
 	if ctx.Err() != nil {
 		return exitOf(state), errors.Join(context.Cause(ctx), endErr)
 	}
-	return exitOf(state), nil
+	return exitOf(state), endErr
 }
 
 // endExec ends a program and everything that it has started. It returns once the program has ended;

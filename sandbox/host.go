@@ -233,8 +233,8 @@ func (h *Host) Dir(step string) (string, error) {
 
 // Close removes everything that the run has left on this machine. All sandboxes must have been
 // removed before.
-func (h *Host) Close() error {
-	defer h.networks.wait()
+func (h *Host) Close() (err error) {
+	defer func() { err = errors.Join(err, h.networks.wait()) }()
 	if left := h.hostNetwork.left(); left != "" {
 		h.warn(left)
 	}

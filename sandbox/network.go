@@ -59,10 +59,11 @@ func (n *networks) down() (left bool, err error) {
 }
 
 // wait returns once all background work for the networks has ended.
-func (n *networks) wait() {
-	if n.bridged != nil {
-		n.bridged.Wait()
+func (n *networks) wait() error {
+	if n.bridged == nil {
+		return nil
 	}
+	return n.bridged.Wait()
 }
 
 // sweepNetworks removes whatever the network of a dead run has left. The kind of network need not

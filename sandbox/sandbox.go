@@ -304,7 +304,8 @@ func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{})
 	select {
 	case <-ended:
 		return stopErr
-	case <-over:
+	case err := <-over:
+		stopErr = errors.Join(stopErr, err)
 	case <-grace.C:
 	case <-stop.Now:
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // Stopping says how a step is stopped when its context ends.
@@ -20,15 +22,15 @@ type Stopping struct {
 	Now   <-chan struct{} // closed to kill at once, without the rest of the grace
 }
 
-// stop sends the stop signal. The returned channel is closed once there is nothing more to wait for
-// before the kill; it is nil when the step may use the whole grace.
+// stop sends the stop signal. The returned channel has an element, nil or an error, once there is
+// nothing more to wait for before the kill; it is nil when the step may use the whole grace.
 //
 // The command is process 1 of its namespace. The kernel withholds from process 1 signals that it
 // has no handler for, which would end any other process: a shell that waits for its child, or a
 // plain sleep, would sit out the grace. So the other processes of such a deaf command get the
 // signal, and when they have ended the command is killed. A script's processes get the signal in
 // any case, as with a terminal's Ctrl-C.
-func (s *Sandbox) stop() (over <-chan struct{}, err error) {
+func (s *Sandbox) stop() (over <-chan error, err error) {
 	sig := stopSignal(cmp.Or(s.step.Advanced.StopSignal, s.step.Config.StopSignal))
 	deaf, err := isDeaf(s.init.Pid, sig)
 	if err != nil || !deaf && s.step.Script == nil {
@@ -39,9 +41,11 @@ func (s *Sandbox) stop() (over <-chan struct{}, err error) {
 		closeFDs(others)
 		return nil, err
 	}
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() { // ends with the processes, at the latest when the kill ends them all
-		defer close(ended)
+		var err error
+		defer func() { ended <- err }()
+		defer crash.Recover(&err)
 		for _, pidfd := range others {
 			awaitEnd(pidfd)
 			unix.Close(pidfd)

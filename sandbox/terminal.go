@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/console"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // The size of a terminal until Resize, in characters: that of a VT100.
@@ -42,7 +44,7 @@ type Terminal struct {
 	slave   *os.File        // the step's side, held so that the master has no end before end; then nil
 	ended   chan struct{}   // closed by end
 	in, out *os.File        // files of the step; in is nil without input
-	copying sync.WaitGroup
+	copying crash.Group
 	hangUp  func() error // closes master and control
 	err     error        // error of copying out, once that has ended
 }
@@ -193,8 +195,8 @@ func (t *Terminal) close() error {
 	if t.in != nil {
 		err = errors.Join(err, t.in.Close())
 	}
-	t.copying.Wait()
-	return errors.Join(err, t.err, t.hangUp())
+	crashed := t.copying.Wait()
+	return errors.Join(err, crashed, t.err, t.hangUp())
 }
 
 // release undoes a partial receive.

@@ -1,12 +1,14 @@
 package live
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/report"
 )
@@ -32,7 +34,7 @@ type View struct {
 	draws  sync.Mutex // guards screen
 	screen screen
 	quit   chan struct{}
-	done   sync.WaitGroup
+	done   crash.Group
 }
 
 // New returns a View that draws on the terminal w, and begins to draw. The caller must call
@@ -60,9 +62,8 @@ func (v *View) Print(line string) {
 // End shows the rest, removes the block, and returns the first error of drawing.
 func (v *View) End() error {
 	close(v.quit)
-	v.done.Wait()
-	v.draw(false)
-	return v.screen.err
+	crashed := errors.Join(v.done.Wait(), crash.Catch(func() { v.draw(false) }))
+	return errors.Join(crashed, v.screen.err)
 }
 
 func (v *View) run() {
@@ -84,13 +85,19 @@ func (v *View) draw(block bool) {
 	v.draws.Lock()
 	defer v.draws.Unlock()
 	columns, rows := v.o.Size()
+	text, lines := v.take(block, columns, rows)
+	v.screen.draw(text, lines, columns)
+}
+
+// take returns the text to print above the block, which it has not returned before, and the lines
+// of the block.
+func (v *View) take(block bool, columns, rows int) (text string, lines []string) {
 	v.mu.Lock()
-	text := strings.Join(v.state.printed, "")
+	defer v.mu.Unlock()
+	text = strings.Join(v.state.printed, "")
 	v.state.printed = nil
-	var lines []string
 	if block {
 		lines = v.state.block(time.Now(), columns, rows)
 	}
-	v.mu.Unlock()
-	v.screen.draw(text, lines, columns)
+	return text, lines
 }

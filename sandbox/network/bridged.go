@@ -15,6 +15,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // Bridged is a run's network: a bridge that every container is plugged into
@@ -40,7 +42,7 @@ type Bridged struct {
 	resolver *resolver
 	reporter *reporter
 	watch    *firewallWatch // nil: without root
-	closing  sync.WaitGroup // those who close the sockets of a network that was taken away
+	closing  crash.Group    // those who close the sockets of a network that was taken away
 
 	serial  int
 	next    int               // where the search for a free place begins
@@ -259,14 +261,21 @@ func (n *Bridged) takeAway() error {
 // closes a socket of nftables until it has freed what was deleted, some 20 ms.
 func (n *Bridged) closeSockets() {
 	reporter, router, uplink := n.reporter, n.router, n.uplink
-	n.closing.Go(func() { _ = errors.Join(reporter.close(), router.close()) }) // nothing is lost with a socket
+	n.closing.Go(func() {
+		err := reporter.close()
+		if crashed := (*crash.Error)(nil); errors.As(err, &crashed) {
+			n.closing.Note(crashed) // otherwise nothing is lost with a socket
+		}
+		_ = router.close()
+	})
 	if uplink != nil {
 		n.closing.Go(func() { _ = uplink.close() })
 	}
 }
 
-// Wait returns once the sockets of a network that was taken away are closed.
-func (n *Bridged) Wait() { n.closing.Wait() }
+// Wait returns once the sockets of a network that was taken away are closed, with the panics of
+// stepexec that the network has met since then, and those of the reader of the router's reports.
+func (n *Bridged) Wait() error { return n.closing.Wait() }
 
 // Sweep takes away what the network of a run has put on the host and the file
 // that pins its router, if anything is there. It needs no record, and can be
@@ -293,11 +302,12 @@ func Sweep(run, dir string) error {
 func (u *uplink) sweep(router *router) error {
 	removed := make(chan error, 1)
 	go func() {
-		if router != nil && moveLink(u.link, u.name(), router.namespace) == nil {
-			removed <- nil
-			return
+		var err error
+		defer func() { removed <- err }()
+		defer crash.Recover(&err)
+		if router == nil || moveLink(u.link, u.name(), router.namespace) != nil {
+			err = deleteLink(u.link, u.name())
 		}
-		removed <- deleteLink(u.link, u.name())
 	}()
 	// Lists of rules are whole only while no other run changes any.
 	err := underLock(context.Background(), func(context.Context) error {

@@ -8,13 +8,15 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // firewallWatch hears of changes to the host's firewall, as `nft monitor` does,
 // until it is closed.
 type firewallWatch struct {
-	conn *netlink.Conn
-	done chan struct{}
+	conn    *netlink.Conn
+	reading crash.Group
 }
 
 // Attributes of linux/netfilter/nf_tables.h: names of tables, and what tells the
@@ -37,12 +39,13 @@ func startFirewallWatch(table string, mark []byte, changed func()) (*firewallWat
 	if err := conn.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen to changes of the host's firewall: %w", err), conn.Close())
 	}
-	w := &firewallWatch{conn: conn, done: make(chan struct{})}
-	go func() {
-		defer close(w.done)
-		w.read(table, mark, changed)
-	}()
+	w := &firewallWatch{conn: conn}
+	w.begin(table, mark, changed)
 	return w, nil
+}
+
+func (w *firewallWatch) begin(table string, mark []byte, changed func()) {
+	w.reading.Go(func() { w.read(table, mark, changed) })
 }
 
 func (w *firewallWatch) read(table string, mark []byte, changed func()) {
@@ -108,7 +111,5 @@ func (w *firewallWatch) close() error {
 	if w == nil {
 		return nil
 	}
-	err := w.conn.Close()
-	<-w.done
-	return err
+	return errors.Join(w.conn.Close(), w.reading.Wait())
 }

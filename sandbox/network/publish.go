@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/container"
+	"github.com/stepexec/stepexec/crash"
 )
 
 // PortName is a published port in messages: that of the host.
@@ -93,7 +94,7 @@ type forwarder struct {
 	mu          sync.Mutex
 	closed      bool
 	connections map[io.Closer]bool // and listeners
-	done        sync.WaitGroup
+	done        crash.Group
 }
 
 func (f *forwarder) to(port int) string {
@@ -131,10 +132,13 @@ func (f *forwarder) forward(from net.Conn, port int) {
 		return
 	}
 	defer f.drop(from, to)
-	var there sync.WaitGroup
-	there.Go(func() { pour(to, from) })
+	there := make(chan struct{})
+	f.done.Go(func() {
+		defer close(there)
+		pour(to, from)
+	})
 	pour(from, to)
-	there.Wait()
+	<-there
 }
 
 // pour copies until the end and passes that on; an error ends both ways.
@@ -165,11 +169,9 @@ func (f *forwarder) listenUDP(p container.Port) error {
 	return nil
 }
 
-// forwardPackets gives every sender a socket of its own, by which the answers
-// find back.
+// forwardPackets passes packets on.
 func (f *forwarder) forwardPackets(socket net.PacketConn, port int) {
-	var mu sync.Mutex
-	peers := map[string]net.Conn{}
+	s := &senders{forwarder: f, socket: socket, port: port, known: map[string]net.Conn{}}
 	packet := make([]byte, 1<<16)
 	for {
 		n, from, err := socket.ReadFrom(packet)
@@ -179,26 +181,50 @@ func (f *forwarder) forwardPackets(socket net.PacketConn, port int) {
 		if err != nil {
 			continue // such as that an answer found nobody
 		}
-		mu.Lock()
-		to, known := peers[from.String()]
-		if !known && len(peers) < maxUDPPeers {
-			if to, err = f.dial(f.running, "udp", f.to(port)); err == nil && f.hold(to) {
-				peers[from.String()] = to
-				f.done.Go(func() {
-					answer(socket, from, to)
-					f.drop(to)
-					mu.Lock()
-					delete(peers, from.String())
-					mu.Unlock()
-				})
-			}
-		}
-		mu.Unlock()
-		if to != nil {
+		if to := s.of(from); to != nil {
 			_ = to.SetReadDeadline(time.Now().Add(udpIdle))
 			_, _ = to.Write(packet[:n]) // as packets may, it is lost where nobody listens
 		}
 	}
+}
+
+// senders are those who send packets to a port. Each has a socket of its own, by which the answers
+// find back.
+type senders struct {
+	forwarder *forwarder
+	socket    net.PacketConn
+	port      int // of the container
+
+	mu    sync.Mutex
+	known map[string]net.Conn // by address
+}
+
+// of returns the socket of a sender, or nil when there are too many or the container cannot be
+// reached.
+func (s *senders) of(from net.Addr) net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.forwarder
+	if to := s.known[from.String()]; to != nil || len(s.known) >= maxUDPPeers {
+		return to
+	}
+	to, err := f.dial(f.running, "udp", f.to(s.port))
+	if err != nil || !f.hold(to) {
+		return nil
+	}
+	s.known[from.String()] = to
+	f.done.Go(func() {
+		defer s.forget(from)
+		defer f.drop(to)
+		answer(s.socket, from, to)
+	})
+	return to
+}
+
+func (s *senders) forget(from net.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, from.String())
 }
 
 // answer passes packets back until none come any more.
@@ -248,6 +274,5 @@ func (f *forwarder) close() error {
 		c.Close() // what it held is lost with the container
 	}
 	f.mu.Unlock()
-	f.done.Wait()
-	return nil
+	return f.done.Wait()
 }

@@ -200,24 +200,9 @@ func (n *Bridged) receive(p packet) {
 
 // receive takes a packet, to a container of a name or to the world.
 func (r *record) receive(p packet, peer string) {
-	r.mu.Lock()
 	isRefused := p.kind == reportClosed || p.kind == reportRefused
-	key, now := destination{p.to, p.protocol, isRefused}, time.Now()
-	name := cmp.Or(peer, r.names[p.to.Addr()])
-	c := r.connections[key]
-	if c == nil && len(r.connections) < maxConnections && r.member.Egress.Mode != egress.Open {
-		c = &Connection{Kind: kindOf(p), Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: key.refused}
-		r.connections[key] = c
-	}
-	if c != nil {
-		c.Last, c.Name = now, cmp.Or(name, c.Name)
-	}
-	begun := destination{p.to, p.protocol, false}
-	if was := r.connections[begun]; key.refused && was != nil && was.First.Equal(was.Last) {
-		delete(r.connections, begun) // it was reported when it began, and went no further
-	}
-	r.mu.Unlock()
-	if !key.refused {
+	name := r.begun(p, peer, isRefused)
+	if !isRefused {
 		return
 	}
 	refusal := Refusal{To: p.to, Protocol: protocolName(p.protocol)}
@@ -235,6 +220,27 @@ func (r *record) receive(p packet, peer string) {
 		refusal.Allow = rule.String()
 	}
 	r.tell(refusal, p.to.String()+protocolName(p.protocol))
+}
+
+// begun notes the connection that a packet begins, and returns the name that led there.
+func (r *record) begun(p packet, peer string, isRefused bool) (name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key, now := destination{p.to, p.protocol, isRefused}, time.Now()
+	name = cmp.Or(peer, r.names[p.to.Addr()])
+	c := r.connections[key]
+	if c == nil && len(r.connections) < maxConnections && r.member.Egress.Mode != egress.Open {
+		c = &Connection{Kind: kindOf(p), Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: isRefused}
+		r.connections[key] = c
+	}
+	if c != nil {
+		c.Last, c.Name = now, cmp.Or(name, c.Name)
+	}
+	begun := destination{p.to, p.protocol, false}
+	if was := r.connections[begun]; isRefused && was != nil && was.First.Equal(was.Last) {
+		delete(r.connections, begun) // it was reported when it began, and went no further
+	}
+	return name
 }
 
 // tell tells of a refusal once, and of no more than maxRefusals.

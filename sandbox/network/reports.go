@@ -10,6 +10,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // packet is what a rule has reported.
@@ -37,13 +39,13 @@ const (
 
 // reporter reads what the rules of a router report, until it is closed.
 type reporter struct {
-	conn *netlink.Conn
-	done chan struct{}
+	conn    *netlink.Conn
+	reading crash.Group
 }
 
 // startReporter begins to hand packets to receive, one at a time.
 func startReporter(namespace *os.File, receive func(packet)) (*reporter, error) {
-	r := &reporter{done: make(chan struct{})}
+	r := &reporter{}
 	err := inside(namespace, func() (err error) {
 		r.conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
 		return err
@@ -54,12 +56,11 @@ func startReporter(namespace *os.File, receive func(packet)) (*reporter, error) 
 	if err := r.bind(); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen to the router's filter: %w", err), r.conn.Close())
 	}
-	go func() {
-		defer close(r.done)
-		r.read(receive)
-	}()
+	r.begin(receive)
 	return r, nil
 }
+
+func (r *reporter) begin(receive func(packet)) { r.reading.Go(func() { r.read(receive) }) }
 
 // bind asks for the packets of reportGroup, every one at once.
 func (r *reporter) bind() error {
@@ -159,7 +160,5 @@ func (r *reporter) close() error {
 	if r == nil {
 		return nil
 	}
-	err := r.conn.Close()
-	<-r.done
-	return err
+	return errors.Join(r.conn.Close(), r.reading.Wait())
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 type resolver struct {
 	servers   []*dns.Server
 	ended     chan error
+	answering crash.Group   // keeps panics of those who answer
 	asking    chan struct{} // holds a place for every question that is being answered
 	upstreams []string      // addresses with ports
 	stop      context.CancelFunc
@@ -65,7 +68,12 @@ func startResolver(namespace *os.File, at netip.Addr, upstreams []string, b book
 	for _, server := range r.servers {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
-		go func() { r.ended <- server.ActivateAndServe() }()
+		go func() { // ends with close
+			var err error
+			defer func() { r.ended <- err }()
+			defer crash.Recover(&err)
+			err = server.ActivateAndServe()
+		}()
 		select {
 		case <-started:
 		case err := <-r.ended: // a socket that was just opened cannot be served
@@ -90,11 +98,19 @@ func (r *resolver) close() error {
 			failed = append(failed, err)
 		}
 	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, r.answering.Wait())...)
 }
 
-// ServeDNS answers one question.
+// ServeDNS answers one question. A panic fails the run at its end, and this question now.
 func (r *resolver) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
+	err := crash.Catch(func() { r.serve(w, question) })
+	if err != nil {
+		r.answering.Note(err)
+		r.reply(w, failure(question, dns.RcodeServerFailure))
+	}
+}
+
+func (r *resolver) serve(w dns.ResponseWriter, question *dns.Msg) {
 	select {
 	case r.asking <- struct{}{}:
 		defer func() { <-r.asking }()

@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // OnOwnThread runs f on a thread that ends with it, so that nothing else ever
@@ -16,13 +18,16 @@ import (
 func OnOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		var err error
+		defer func() { done <- err }()
+		defer crash.Recover(&err)
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			done <- OnOwnThread(f) // on another thread, as this one is held
+			err = OnOwnThread(f) // on another thread, as this one is held
 			runtime.UnlockOSThread()
 			return
 		}
-		done <- f() // and the thread, never unlocked, ends with the goroutine
+		err = f() // and the thread, never unlocked, ends with the goroutine
 	}()
 	return <-done
 }
