@@ -35,7 +35,7 @@ func (r *run) labelled(e event.Event) event.Event {
 // values, but not in names, by which people and programs know the steps.
 func (r *run) shown(s event.StepResult) event.StepResult {
 	s.Step, s.Image, s.File = r.fixed.String(s.Step), r.fixed.String(s.Image), r.fixed.String(s.File)
-	s.WaitedFor = r.fixed.String(s.WaitedFor)
+	s.WaitedFor, s.Output = r.fixed.String(s.WaitedFor), r.fixed.String(s.Output)
 	var dependsOn []string
 	for _, name := range s.DependsOn {
 		dependsOn = append(dependsOn, r.fixed.String(name))
@@ -55,6 +55,12 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 		attempts = append(attempts, a)
 	}
 	s.Attempts = attempts
+	var egress []event.Connection
+	for _, c := range s.Egress {
+		c.Name = r.mask.String(c.Name) // a step can ask for SECRET.example.com
+		egress = append(egress, c)
+	}
+	s.Egress = egress
 	return s
 }
 

@@ -6,12 +6,6 @@ import (
 	"encoding/binary"
 )
 
-// source is a secret, or a line of one, and in which forms it is searched.
-type source struct {
-	text  string
-	forms formSet
-}
-
 // anchor is what an index keeps of a form of a secret, in one number. From the highest bit: the first
 // four bytes of the form as a person reads it, its key; the secret's number; the form; whether other forms
 // of the secret begin in the same way.
@@ -62,13 +56,13 @@ func (f form) beginning(secret string) (b beginning) {
 	dst := room[:0]
 	if n := f.enough(); len(secret) > n && isPrintableASCII(secret[:n]) {
 		dst, _ = f.encode(dst, secret[:n], 0)
-		b.n = uint8(copy(b.text[:], dst))
+		b.n = uint8(copy(b.text[:], f.searched(dst)))
 		return b
 	}
 	for from := 0; from < len(secret) && len(dst) < maxAnchor; {
 		start := len(dst)
 		dst, from = f.encode(dst, secret, from)
-		dst = append(dst[:start], visibleBytes(dst[start:])...)
+		dst = append(dst[:start], f.searched(dst[start:])...)
 	}
 	b.n = uint8(copy(b.text[:], dst))
 	return b
@@ -77,34 +71,23 @@ func (f form) beginning(secret string) (b beginning) {
 // enough is a number of printable characters whose form has at least maxAnchor bytes.
 func (f form) enough() int {
 	switch {
-	case f >= unicodeFirst && f < hexFirst:
-		return 3
-	case f >= hexFirst && f < htmlFirst:
+	case f >= base64First && f < base32First:
+		return 24 // a quarter of it may be "+", which is left out
+	case f >= hexFirst:
 		return 8
 	}
 	return maxAnchor
 }
 
-// shortest is the fewest bytes of a form that are searched: fewer would be found in ordinary text.
-func (f form) shortest() int {
-	if f >= base64First && f < percentFirst {
-		return minBase64
-	}
-	return minSecret
-}
-
 // alike returns forms among which are all those that, for some secret, begin as f does because both leave
 // the same characters as they are.
 func (f form) alike() formSet {
-	encoded := between(base64First, percentFirst)
-	digits := between(unicodeFirst, htmlFirst)
-	switch {
-	case encoded.has(f):
-		return encoded
-	case digits.has(f):
-		return digits
+	for _, set := range []formSet{between(plainForm, base64First), between(base64First, base32First), between(base32First, hexFirst)} {
+		if set.has(f) {
+			return set
+		}
 	}
-	return between(plainForm, formCount) &^ (encoded | digits)
+	return between(hexFirst, formCount)
 }
 
 // beginnings are the ways in which the forms of a secret begin, each once, and the first form of each.

@@ -16,16 +16,22 @@ const Replacement = "***"
 // ordinary text, and what was hidden would tell the secret.
 const minSecret = 4
 
-// Mask replaces secrets by Replacement, in all the forms that the table in forms.go lists, also where
+// Mask replaces secrets by Replacement, in all the forms that forms.go and unescaped.go list, also where
 // control sequences, line ends or invisible characters stand in the middle of one. All streams may share
 // it, also while secrets are added. A nil Mask lets everything through.
 type Mask struct {
-	index atomic.Pointer[index] // nil: nothing to mask
+	indexes atomic.Pointer[indexes] // nil: nothing to mask
 
 	mu      sync.Mutex // guards the fields below
-	sources []source
-	known   map[string]bool // texts of sources; true where all forms of it are searched
+	secrets []secret
+	known   map[string]bool // texts of secrets; true where all forms of it are searched
 	weak    int             // number of secrets that are too short
+}
+
+// secret is a secret, or a line of one, of which fewer forms are searched.
+type secret struct {
+	text string
+	line bool
 }
 
 // NewMask returns the mask of secrets. Empty ones are ignored. Weak counts those that are not masked
@@ -41,19 +47,19 @@ func NewMask(secrets []string) *Mask {
 func (m *Mask) Add(secrets []string) (weak int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := len(m.sources)
-	m.sources = slices.Grow(m.sources, len(secrets))
+	before := len(m.secrets)
+	m.secrets = slices.Grow(m.secrets, len(secrets))
 	if m.known == nil {
 		m.known = make(map[string]bool, len(secrets))
 	}
 	for _, s := range secrets {
 		switch trimmed := strings.TrimSpace(s); {
 		case shows(trimmed, minSecret):
-			m.addSource(s, true)
-			m.addSource(trimmed, true)
+			m.addSecret(s, true)
+			m.addSecret(trimmed, true)
 			if strings.Contains(trimmed, "\n") {
 				for _, line := range lines(s) {
-					m.addSource(line, false)
+					m.addSecret(line, false)
 				}
 			}
 		case s != "":
@@ -61,31 +67,27 @@ func (m *Mask) Add(secrets []string) (weak int) {
 		}
 	}
 	m.weak += weak
-	if len(m.sources) > before {
-		m.index.Store(newIndex(m.sources))
+	if len(m.secrets) > before {
+		m.indexes.Store(newIndexes(m.secrets))
 	}
 	return weak
 }
 
-// addSource adds a text with all its forms, or as it is. It is called with mu held.
-func (m *Mask) addSource(text string, allForms bool) {
+// addSecret adds a text with all its forms, or as it is. It is called with mu held.
+func (m *Mask) addSecret(text string, allForms bool) {
 	if all, known := m.known[text]; known && (all || !allForms) {
 		return
 	}
 	m.known[text] = allForms
-	forms := formSet(1) << plainForm
-	if allForms {
-		forms = formsOf(text)
-	}
-	m.sources = append(m.sources, source{text, forms})
+	m.secrets = append(m.secrets, secret{text, !allForms})
 }
 
 // Clone returns a mask of the same secrets, to which more can be added apart from m.
 func (m *Mask) Clone() *Mask {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := &Mask{sources: slices.Clip(m.sources), known: maps.Clone(m.known), weak: m.weak}
-	c.index.Store(m.index.Load())
+	c := &Mask{secrets: slices.Clip(m.secrets), known: maps.Clone(m.known), weak: m.weak}
+	c.indexes.Store(m.indexes.Load())
 	return c
 }
 
@@ -101,7 +103,7 @@ func (m *Mask) Weak() int {
 
 // String returns s with every secret masked.
 func (m *Mask) String(s string) string {
-	if m == nil || s == "" || m.index.Load() == nil {
+	if m == nil || s == "" || m.indexes.Load() == nil {
 		return s
 	}
 	var out strings.Builder

@@ -49,7 +49,7 @@ func TestMaskReplacesSecrets(t *testing.T) {
 		{"json newline", []string{"aa\nbb"}, `"aa\nbb"`, `"***"`},
 		{"shell, single quotes", []string{"it's me"}, `'it'\''s me' 'it'"'"'s me'`, `'***' '***'`},
 		{"shell, backslashes", []string{"a$b c"}, `a\$b\ c`, "***"},
-		{"shell, control characters", []string{"aa\nb'b\x01"}, `$'aa\nb\'b\001'`, `$'***'`},
+		{"shell, control characters", []string{"aa\nb'b\x01"}, `$'aa\nb\'b\001'`, `$'***001'`},
 		{"not UTF-8", []string{"\xff\xfe\xfd\x00\xfc"}, "a\xff\xfe\xfd\x00\xfcb", "a***b"},
 	}
 	for _, tt := range tests {

@@ -14,30 +14,31 @@ import (
 // beginning of a secret is held back when at least 4 bytes are alike, and only until Flush, so that a
 // line is not kept from whoever waits for it.
 type MaskWriter struct {
-	w      io.Writer
-	mask   *Mask
-	index  *index
-	buf    []byte  // the bytes that are held back, then those of the current write
-	seen   visible // buf as a person reads it
-	next   int     // where in its text the search for further secrets goes on
-	open   []candidate
-	spans  []span // masked parts of buf: in order, disjoint, not touching
-	passed int    // number of bytes of buf that have been passed on, masked
-	masked bool   // whether the last byte passed on was a masked one
-	out    []byte
+	w       io.Writer
+	mask    *Mask
+	indexes *indexes
+	buf     []byte    // the bytes that are held back, then those of the current write
+	seen    visible   // buf as a person reads it
+	bare    unescaped // seen.text as it was before tools quoted it
+	asIs    scan      // of seen.text
+	quoted  scan      // of bare.text
+	spans   []span    // masked parts of buf: in order, disjoint, not touching
+	passed  int       // number of bytes of buf that have been passed on, masked
+	masked  bool      // whether the last byte passed on was a masked one
+	out     []byte
 }
 
 // span is a range of bytes, end not included.
 type span struct{ start, end int }
 
 // chunk is how much of a write is searched at once, so that buffers stay small and in the cache.
-const chunk = 64 << 10
+const chunk = 16 << 10
 
 // Write takes the next bytes of the stream and passes on what is decided. It fails only when the
 // writer below does; n then counts the bytes taken.
 func (m *MaskWriter) Write(p []byte) (n int, err error) {
 	m.renew()
-	if m.index == nil {
+	if m.indexes == nil {
 		return m.w.Write(p)
 	}
 	for n < len(p) {
@@ -55,7 +56,7 @@ func (m *MaskWriter) Write(p []byte) (n int, err error) {
 // Flush passes on lines that are held back because a secret may go on behind them, and whatever the
 // writer below holds back, if it is one that does.
 func (m *MaskWriter) Flush() error {
-	if m.index != nil && len(m.buf) > 0 {
+	if m.indexes != nil && len(m.buf) > 0 {
 		if err := m.release(m.held(true)); err != nil {
 			return err
 		}
@@ -66,12 +67,12 @@ func (m *MaskWriter) Flush() error {
 // Close passes on what is held back. It does not close the writer below.
 func (m *MaskWriter) Close() error {
 	m.renew()
-	if m.index == nil {
+	if m.indexes == nil {
 		return nil
 	}
 	m.search(true)
 	err := m.release(len(m.buf))
-	m.open, m.next, m.seen = nil, 0, visible{}
+	m.forgetAll()
 	return err
 }
 
@@ -80,22 +81,27 @@ func (m *MaskWriter) renew() {
 	if m.mask == nil {
 		return
 	}
-	x := m.mask.index.Load()
-	if x == m.index {
+	x := m.mask.indexes.Load()
+	if x == m.indexes {
 		return
 	}
-	m.index, m.open, m.next, m.seen = x, nil, 0, visible{}
+	m.indexes = x
+	m.forgetAll()
 	m.search(false)
+}
+
+// forgetAll makes the search begin anew at the beginning of buf.
+func (m *MaskWriter) forgetAll() {
+	m.seen, m.bare = visible{}, unescaped{run: -1}
+	m.asIs, m.quoted = scan{index: m.indexes.visible}, scan{index: m.indexes.unescaped}
 }
 
 // search reads what is new in buf and notes the spans to mask. With last, nothing comes behind it.
 func (m *MaskWriter) search(last bool) {
 	m.seen.read(m.buf, last)
-	text := m.seen.text
-	found := func(start, end int) { m.cover(m.seen.at(start), m.seen.at(end-1)+1) }
-	m.open = resume(m.open, text, found)
-	m.open = m.index.search(text, m.next, m.open, found)
-	m.next = max(m.next, len(text)-maxAnchor+1) // from there on a longer anchor may begin
+	m.bare.read(m.seen.text, last)
+	m.asIs.search(m.seen.text, m.coverVisible(&m.seen, 0))
+	m.quoted.search(m.bare.text, m.coverBare(&m.seen, &m.bare, 0))
 	for _, inside := range m.seen.hidden {
 		m.searchHidden(inside)
 	}
@@ -104,34 +110,51 @@ func (m *MaskWriter) search(last bool) {
 
 // searchHidden masks the inside of a control string, which nobody sees and which is stored all the same.
 func (m *MaskWriter) searchHidden(inside span) {
-	var v visible
+	v, u := visible{}, unescaped{run: -1}
 	v.read(m.buf[inside.start:inside.end], true)
-	m.index.search(v.text, 0, nil, func(start, end int) {
-		m.cover(inside.start+v.at(start), inside.start+v.at(end-1)+1)
-	})
+	u.read(v.text, true)
+	asIs, quoted := scan{index: m.indexes.visible}, scan{index: m.indexes.unescaped}
+	asIs.search(v.text, m.coverVisible(&v, inside.start))
+	quoted.search(u.text, m.coverBare(&v, &u, inside.start))
+}
+
+// coverVisible notes what was found in a visible text, which buf[offset:] is read as.
+func (m *MaskWriter) coverVisible(v *visible, offset int) found {
+	return func(_ *source, start, end int) { m.cover(offset+v.at(start), offset+v.at(end-1)+1) }
+}
+
+// coverBare notes what was found in an unescaped text.
+func (m *MaskWriter) coverBare(v *visible, u *unescaped, offset int) found {
+	return func(s *source, start, end int) {
+		in := u.span(v.text, start, end)
+		from, to := offset+v.at(in.start), offset+v.at(in.end-1)+1
+		if s.admits(v.text[in.start:in.end], to-from) {
+			m.cover(from, to)
+		}
+	}
 }
 
 // held returns how much of buf can be passed on. idle says that nothing has come for a while.
 func (m *MaskWriter) held(idle bool) int {
-	text, hold := m.seen.text, len(m.seen.text)
-	for i := range m.open {
-		if start := m.open[i].start; !idle || m.seen.line <= start {
-			hold = min(hold, start)
-		}
-	}
-	for start := max(0, len(text)-maxAnchor+1); start < hold; start++ {
-		behindLine := start < m.seen.line
-		if behindLine && (idle || len(text)-start < minSecret) {
-			continue
-		}
-		if m.index.begins(text[start:]) {
-			hold = start
-		}
-	}
-	if hold == len(text) {
+	hold := m.asIs.held(m.seen.text, m.seen.line, 0, idle)
+	hold = min(hold, m.heldBare(idle))
+	if hold >= len(m.seen.text) {
 		return m.seen.raw
 	}
 	return m.seen.at(hold)
+}
+
+// heldBare is the place in the visible text from which on it may be the beginning of a secret that is quoted.
+func (m *MaskWriter) heldBare(idle bool) int {
+	text, pending := m.bare.text, 0
+	if m.bare.run >= 0 {
+		pending = 1
+	}
+	hold := m.quoted.held(text, m.bare.place(m.seen.line), pending, idle)
+	if hold == len(text) && (idle || !m.bare.mayBegin(m.seen.text, m.quoted.index)) {
+		return len(m.seen.text)
+	}
+	return m.bare.begin(hold)
 }
 
 // cover notes a part of buf as masked.
@@ -180,16 +203,12 @@ func (m *MaskWriter) release(n int) error {
 
 // forget drops the text that no candidate needs, after the first n bytes of buf have gone.
 func (m *MaskWriter) forget(n int) {
-	keep := min(m.next, len(m.seen.text))
-	for i := range m.open {
-		keep = min(keep, m.open[i].start)
-	}
-	m.seen.drop(keep, n)
-	m.next -= keep
-	for i := range m.open {
-		m.open[i].start -= keep
-		m.open[i].next -= keep
-	}
+	bare := m.quoted.keep(m.bare.text)
+	seen := min(m.asIs.keep(m.seen.text), m.bare.begin(bare))
+	m.quoted.drop(bare)
+	m.bare.drop(bare, seen)
+	m.asIs.drop(seen)
+	m.seen.drop(seen, n)
 }
 
 // render returns buf[from:to] with what is masked replaced.

@@ -2,8 +2,10 @@ package logs_test
 
 import (
 	"bytes"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"html"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"net/url"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -140,6 +143,21 @@ func TestMaskFindsEncodings(t *testing.T) {
 		"json, all of it":          unicode.String(),
 		"json, PHP with all flags": strings.NewReplacer("&", `\u0026`, "<", `\u003c`, ">", `\u003e`, `"`, `\u0022`, "'", `\u0027`, `\`, `\\`).Replace(secret),
 		"base64":                   base64.StdEncoding.EncodeToString([]byte(secret)),
+		"base32":                   base32.StdEncoding.EncodeToString([]byte(secret))[:len(secret)*8/5],
+		"numbers, Go":              strings.Trim(fmt.Sprint([]byte(secret)), "[]"),
+		"numbers, Python":          strings.ReplaceAll(strings.Trim(fmt.Sprint([]byte(secret)), "[]"), " ", ", "),
+		"numbers, C":               strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", []byte(secret)), "[]byte{0x"), "}"),
+		"json in json":             inner(asJSON(asJSON(secret))),
+		"json in html":             html.EscapeString(inner(asJSON(secret))),
+		"url in json":              inner(asJSON(strings.ReplaceAll(url.QueryEscape(secret), "+", "%20"))),
+		"octal, as git and bash":   strings.NewReplacer(`\`, `\\`, `"`, `\"`, "ü", `\303\274`).Replace(secret),
+		"Python's ascii":           strings.NewReplacer(`\`, `\\`, "'", `\'`, "ü", `\xfc`).Replace(secret),
+		"doubled quotes, as SQL":   strings.ReplaceAll(secret, "'", "''"),
+		"doubled quotes, as CSV":   strings.ReplaceAll(secret, `"`, `""`),
+		"XML's numbers":            strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "ü", "&#xfc;").Replace(secret),
+		"percent, as JavaScript":   strings.NewReplacer("ü", "%u00FC").Replace(strings.ReplaceAll(url.PathEscape(secret), "%C3%BC", "ü")),
+		"make":                     strings.ReplaceAll(secret, "$", "$$"),
+		"words wrapped":            strings.ReplaceAll(secret, " ", "\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			mask := logs.NewMask([]string{secret})
@@ -148,6 +166,29 @@ func TestMaskFindsEncodings(t *testing.T) {
 			}
 			everySplit(t, mask, "("+text+")", "(***)")
 		})
+	}
+}
+
+func asJSON(text string) string {
+	out, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	return string(out)
+}
+
+// inner is a JSON string, even a nested one, without its quotes.
+func inner(text string) string { return strings.Trim(text, `\"`) }
+
+// A text that only looks like a secret once spaces, quotes and escapes are gone stays as it is.
+func TestMaskLeavesOrdinaryTextAlone(t *testing.T) {
+	mask := logs.NewMask([]string{"test", "hunter2", `te"st`, "p@ss", "root root"})
+	for _, text := range []string{
+		"a plate started", "te st", "h unter2", "hunt er2", "p @ss", "rootroot", "%2 &am &nope; \\x \\u12 100%",
+	} {
+		if got := mask.String(text); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
 	}
 }
 
@@ -221,14 +262,14 @@ func TestMaskOfManySecretsFindsAllForms(t *testing.T) {
 	}
 	mask := logs.NewMask(secrets)
 	for _, secret := range secrets {
-		for _, text := range logs.Forms(strings.TrimSpace(secret)) {
+		for _, text := range append(logs.VisibleForms(strings.TrimSpace(secret)), logs.Encodings(strings.TrimSpace(secret))...) {
 			if got := mask.String("(" + text + ")"); got != "(***)" {
 				t.Fatalf("%q became %q", text, got)
 			}
 		}
 	}
 	for _, secret := range secrets[:9] {
-		if text := "(" + url.QueryEscape(secret) + ")"; len(strings.TrimSpace(secret)) == len(secret) {
+		if text := "(" + url.QueryEscape(secret) + ")"; strings.Trim(secret, " \n'\"\\$+") == secret {
 			everySplit(t, mask, text, "(***)")
 		}
 	}
@@ -354,7 +395,7 @@ func walk(rnd *rand.Rand) (a, b, in string) {
 // reference says which bytes of a text belong to secrets, slowly.
 type reference struct {
 	masked  []bool
-	any     bool
+	any     bool // a secret stands there as it is: what quoting hides depends on what stands in front of it
 	wrapped bool // one has a line end in it behind fewer than 4 bytes: how much of it is masked depends on the writes
 }
 
@@ -362,40 +403,150 @@ var sequence = regexp.MustCompile(`^\x1b(?:\[[ -?]*[@-~]|([\]PX^_])([^\x07\x18\x
 
 func newReference(in string, secrets ...string) *reference {
 	r := &reference{masked: make([]bool, len(in))}
-	var patterns []string
+	var asIs, quoted []pattern
 	for _, secret := range secrets {
 		trimmed := strings.TrimSpace(secret)
 		if visible, _, _ := readSlowly(trimmed, nil); len(visible) < 4 {
 			continue
 		}
-		patterns = append(append(patterns, logs.Forms(secret)...), logs.Forms(trimmed)...)
+		for _, s := range []string{secret, trimmed} {
+			asIs = append(asIs, patterns(logs.VisibleForms(s))...)
+			if len(barePattern(s, true).text) < 4 {
+				asIs = append(asIs, patterns(logs.Quotings(s))...)
+			}
+			quoted = append(quoted, patterns(logs.Encodings(s))...)
+			letters := strings.NewReplacer("\b", "b", "\f", "f", "\n", "n", "\r", "r", "\t", "t").Replace(s)
+			quoted = append(quoted, barePattern(s, true))
+			if letters != s {
+				quoted = append(quoted, barePattern(letters, false))
+			}
+		}
 		if strings.Contains(trimmed, "\n") {
 			for _, line := range logs.SecretLines(secret) {
-				patterns = append(patterns, logs.Forms(line)[0])
+				asIs = append(asIs, patterns(logs.VisibleForms(line)[:min(1, len(logs.VisibleForms(line)))])...)
+				quoted = append(quoted, barePattern(line, true))
+				if len(barePattern(line, true).text) < 4 {
+					asIs = append(asIs, patterns(logs.Quotings(line))...)
+				}
 			}
 		}
 	}
 	text, places, lines := readSlowly(in, func(from, to int) {
 		inside, places, _ := readSlowly(in[from:to], nil)
-		r.find(patterns, inside, places, nil, from)
+		r.find(asIs, false, inside, ends(places), nil, from)
+		bare, units := unescapeSlowly(inside, places)
+		r.find(quoted, true, bare, units, nil, from)
 	})
-	r.find(patterns, text, places, lines, 0)
+	r.find(asIs, false, text, ends(places), lines, 0)
+	bare, units := unescapeSlowly(text, places)
+	var bareLines []int
+	for _, line := range lines {
+		begun, over := 0, 0 // a line may end inside of what is one byte of the unescaped text
+		for _, u := range units {
+			if line < len(places) && u.first < places[line] {
+				begun++
+			}
+			if line < len(places) && u.last < places[line] {
+				over++
+			}
+		}
+		bareLines = append(bareLines, begun, over)
+	}
+	r.find(quoted, true, bare, units, bareLines, 0)
 	return r
 }
 
-// find notes every place of a pattern in a visible text.
-func (r *reference) find(patterns []string, text string, places []int, lines []int, offset int) {
-	for _, pattern := range patterns {
-		for i := 0; i+len(pattern) <= len(text); i++ {
-			if text[i:i+len(pattern)] != pattern {
+// pattern is what is searched. What is found of one that is short must have the size of the secret.
+type pattern struct{ text, short string }
+
+func patterns(texts []string) (all []pattern) {
+	for _, text := range texts {
+		all = append(all, pattern{text: text})
+	}
+	return all
+}
+
+// barePattern is a secret as it is searched in an unescaped text.
+func barePattern(secret string, sized bool) pattern {
+	visible, places, _ := readSlowly(secret, nil)
+	text, _ := unescapeSlowly(visible, places)
+	p := pattern{text: text}
+	if sized && len(text) < 12 {
+		p.short = strings.TrimFunc(secret, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("\\'\"`$+", r) })
+	}
+	return p
+}
+
+// unit is what a byte of a text stands for in the stream: its first and its last byte, and how many spaces show before
+// the unit and before its end.
+type unit struct{ first, last, before, spaces int }
+
+// ends are the units of a visible text.
+func ends(places []int) (all []unit) {
+	for _, place := range places {
+		all = append(all, unit{first: place, last: place})
+	}
+	return all
+}
+
+var escape = regexp.MustCompile(`^(?:\\+([0-3][0-7]{2})|\\+x([0-9a-fA-F]{2})|\\+u([0-9a-fA-F]{4})|\\+U([0-9a-fA-F]{8})|\\+|%(?:25)*(?:[uU]([0-9a-fA-F]{4})|([0-9a-fA-F]{2}))?|&(?:amp;)*(?:#([0-9]{1,9});|#[xX]([0-9a-fA-F]{1,8});|(lt;|gt;|quot;|apos;|nbsp;))?)`)
+
+// unescapeSlowly returns a visible text without quoting, and the first and the last place of each of its bytes.
+func unescapeSlowly(visible string, places []int) (text string, units []unit) {
+	var out []byte
+	for i := 0; i < len(visible); {
+		c, n := visible[i], 1
+		if m := escape.FindStringSubmatch(visible[i:]); m != nil {
+			n = len(m[0])
+			for group, base := range map[int]int{1: 8, 2: 16, 3: 16, 4: 16, 5: 16, 6: 16, 7: 10, 8: 16} {
+				if number, err := strconv.ParseUint(m[group], base, 64); m[group] != "" && err == nil {
+					c = byte(min(number, 0xff))
+				}
+			}
+			switch m[9] {
+			case "lt;":
+				c = '<'
+			case "gt;":
+				c = '>'
+			case "quot;", "apos;", "nbsp;":
+				c = '"'
+			}
+		}
+		u := unit{places[i], places[i+n-1], strings.Count(visible[:i], " "), strings.Count(visible[:i+n], " ")}
+		switch {
+		case c >= 0x80 && len(out) > 0 && out[len(out)-1] == 0xff:
+			units[len(units)-1].last, units[len(units)-1].spaces = u.last, u.spaces
+		case c >= 0x80:
+			out, units = append(out, 0xff), append(units, u)
+		case c > ' ' && c < 0x7f && !strings.ContainsRune("\\'\"`$+", rune(c)):
+			out, units = append(out, c), append(units, u)
+		}
+		i += n
+	}
+	return string(out), units
+}
+
+// find notes every place of a pattern in a text.
+func (r *reference) find(patterns []pattern, quoted bool, text string, places []unit, lines []int, offset int) {
+	for _, p := range patterns {
+		if len(p.text) < 4 {
+			continue
+		}
+		for i := 0; i+len(p.text) <= len(text); i++ {
+			if text[i:i+len(p.text)] != p.text {
 				continue
 			}
-			r.any = true
-			for at := places[i]; at <= places[i+len(pattern)-1]; at++ {
-				r.masked[offset+at] = true
+			from, to := places[i], places[i+len(p.text)-1]
+			first, last := offset+from.first, offset+to.last
+			if p.short != "" && (last+1-first < len(p.short) || to.spaces > from.before && !strings.Contains(p.short, " ")) {
+				continue
+			}
+			r.any = r.any || !quoted
+			for at := first; at <= last; at++ {
+				r.masked[at] = true
 			}
 			for _, line := range lines {
-				if line > i && line < i+len(pattern) && line-i < 4 {
+				if line > i && line < i+len(p.text) && line-i < 4 {
 					r.wrapped = true
 				}
 			}
