@@ -15,6 +15,8 @@ var (
 	droneKind = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?m)^kind:[ \t]*["']?(pipeline|template)["']?[ \t]*(#.*)?\r?$`)
 	})
+	droneLegacy = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^pipeline:[ \t]*(#.*)?\r?$`) })
+	topSteps    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^steps:`) })
 )
 
 // droneFormat is that of .drone.yml.
@@ -26,8 +28,10 @@ func droneFormat() format {
 		named: func(path string, isFolder bool) bool {
 			return !isFolder && droneName().MatchString(filepath.Base(path))
 		},
-		holds: droneKind().Match,
-		root:  filepath.Dir,
+		holds: func(content []byte) bool {
+			return droneKind().Match(content) || droneLegacy().Match(content) && !topSteps().Match(content)
+		},
+		root: filepath.Dir,
 		load: func(path string, in formatInputs) (*pipeline.Set, error) {
 			params := map[string]string{}
 			for _, entry := range in.environ {

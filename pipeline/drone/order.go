@@ -17,7 +17,10 @@ func (t *translation) lint(all []draft) {
 	seen := map[string]bool{cloneName: !t.disableClone}
 	for i := range all {
 		s := &all[i]
-		name, _ := s.node.Get("name")
+		name, given := s.node.Get("name")
+		if !given {
+			name = s.node
+		}
 		switch {
 		case s.Name == "":
 			t.Wrong(s.node, "linter: invalid or missing name", "give the step a name")

@@ -52,20 +52,27 @@ type parser struct {
 type document struct {
 	pipeline.Node
 	kind, name string
+	legacy     bool // of Drone 0.x
 }
 
 // read substitutes and returns the documents.
 func (p *parser) read(stage Stage) ([]document, error) {
-	text := envsubst.Protect(p.text)
-	if !p.o.Raw {
-		var err error
-		known := values(p.o, &stage)
-		if text, err = envsubst.Substitute(p.file, p.text, known); err != nil {
-			return nil, err
+	known := values(p.o, &stage)
+	substitute := func(text string) (string, error) {
+		if p.o.Raw {
+			return envsubst.Protect(text), nil
 		}
 		if p.Source == nil {
-			p.warnOfUnset(known)
+			p.warnOfUnset(text, known)
 		}
+		return envsubst.Substitute(p.file, text, known)
+	}
+	if old, err := p.legacyDocuments(substitute); old != nil || err != nil {
+		return old, err
+	}
+	text, err := substitute(p.text)
+	if err != nil {
+		return nil, err
 	}
 	var nodes []pipeline.Node
 	if p.Source == nil {
@@ -84,10 +91,6 @@ func (p *parser) read(stage Stage) ([]document, error) {
 			continue
 		}
 		kind, given := node.Get("kind")
-		if old, isOld := node.Get("pipeline"); !given && isOld {
-			p.Misplaced(old, "this is a file of Drone 0.8, which only its server converts", "write kind: pipeline, and the steps as a list: steps: [{name: …, image: …}]")
-			continue
-		}
 		if !given {
 			p.Missing(node, "kind")
 			continue
@@ -103,8 +106,8 @@ func (p *parser) read(stage Stage) ([]document, error) {
 
 // warnOfUnset tells of ${NAME} that is replaced by nothing, and was meant for the shell,
 // perhaps. The server's own variables are missing where the build has no such thing.
-func (p *parser) warnOfUnset(known map[string]string) {
-	unset := envsubst.Unset(p.text, known)
+func (p *parser) warnOfUnset(text string, known map[string]string) {
+	unset := envsubst.Unset(text, known)
 	for _, name := range slices.SortedFunc(maps.Keys(unset), func(a, b string) int { return cmp.Or(unset[a]-unset[b], strings.Compare(a, b)) }) {
 		if strings.HasPrefix(name, "DRONE_") || strings.HasPrefix(name, "CI_") {
 			continue

@@ -49,8 +49,12 @@ func (p *parser) pipeline(d document) {
 	if p.o.Netrc != nil {
 		p.set.Secrets[netrcSecret+" password"] = p.o.Netrc.Password // for masking
 	}
-	t.header(d)
-	t.body(d)
+	if d.legacy {
+		t.legacy(d)
+	} else {
+		t.header(d)
+		t.body(d)
+	}
 	if p.o.Raw {
 		t.workflow.Fixed = fixedValues(p.o, t)
 	} else {
@@ -189,7 +193,11 @@ func (t *translation) readPullSecrets(n pipeline.Node) {
 // readTrigger decides whether the pipeline is part of the build. A server has decided for
 // a runner.
 func (t *translation) readTrigger(n pipeline.Node) {
-	c := t.condition(n)
+	t.triggered(n, t.condition(n))
+}
+
+// triggered decides whether the pipeline takes part.
+func (t *translation) triggered(n pipeline.Node, c pipeline.Condition) {
 	t.workflow.RunOn, t.workflow.Conditional = c.Status, true
 	if t.o.Stage != nil || t.o.Raw || t.workflow.LeftOut != "" {
 		return

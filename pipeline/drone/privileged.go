@@ -17,11 +17,7 @@ import (
 // isPrivilegedPlugin reports whether a step is such a plugin, and takes from it what may not
 // reach it.
 func (t *translation) isPrivilegedPlugin(s *draft) bool {
-	images := t.o.PrivilegedImages
-	if images == nil {
-		images = DefaultPrivileged()
-	}
-	if !slices.ContainsFunc(images, func(rule string) bool { return pipeline.IsImage(rule, s.Image) }) || isOwnProgram(s) {
+	if !t.isPrivilegedImage(s.Image) || isOwnProgram(s) {
 		return false
 	}
 	if why := t.notAsItIs(s); why != "" {
@@ -36,6 +32,14 @@ func (t *translation) isPrivilegedPlugin(s *draft) bool {
 		return true
 	})
 	return true
+}
+
+func (t *translation) isPrivilegedImage(image string) bool {
+	images := t.o.PrivilegedImages
+	if images == nil {
+		images = DefaultPrivileged()
+	}
+	return slices.ContainsFunc(images, func(rule string) bool { return pipeline.IsImage(rule, image) })
 }
 
 // isOwnProgram reports whether a step is no plugin for Drone either: it runs a program of the

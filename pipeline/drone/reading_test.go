@@ -53,10 +53,3 @@ func TestVariablesThatAreReplacedByNothingAreTold(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
-
-func TestFilesOfDrone08AreNamed(t *testing.T) {
-	_, err := drone.Parse("file.yml", []byte("pipeline:\n  a: {image: x}\n"), drone.Options{})
-	if err == nil || !strings.Contains(err.Error(), "file.yml:1:1: pipeline: this is a file of Drone 0.8") {
-		t.Errorf("%v", err)
-	}
-}

@@ -16,8 +16,12 @@ func (p *parser) settings(n pipeline.Node) []pipeline.Setting {
 		p.WrongType(n, "a map")
 		return nil
 	}
+	return p.settingsOf(n.Entries())
+}
+
+func (p *parser) settingsOf(entries []pipeline.Entry) []pipeline.Setting {
 	var settings []pipeline.Setting
-	for _, e := range n.Entries() {
+	for _, e := range entries {
 		if e.Kind() == "null" || e.Kind() == "string" && e.Raw() == "" || e.Kind() == "list" && len(e.Items()) == 0 {
 			continue
 		}

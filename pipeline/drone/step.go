@@ -28,9 +28,13 @@ type draft struct {
 // a detached step here.
 func (t *translation) body(d document) {
 	services := t.drafts(d, "services", true)
-	steps := t.drafts(d, "steps", false)
+	t.assemble(d.at("steps"), services, t.drafts(d, "steps", false))
+}
+
+// assemble puts services and steps into the pipeline.
+func (t *translation) assemble(at pipeline.Node, services, steps []draft) {
 	if len(steps) == 0 && t.Err() == nil {
-		t.Wrong(d.at("steps"), "the pipeline has no steps", "")
+		t.Wrong(at, "the pipeline has no steps", "")
 	}
 	t.clones = t.o.Clone != "" && !t.disableClone
 	all := slices.Concat(services, steps)

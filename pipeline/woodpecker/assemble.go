@@ -61,7 +61,7 @@ func (p *parser) isGraph(steps []*container) bool {
 			deciding = append(deciding, c)
 		}
 	}
-	if p.o.Raw && len(deciding) > 0 && !slices.ContainsFunc(deciding, func(c *container) bool { return len(c.when) == 0 && !c.notLocal }) {
+	if p.o.Raw && !p.old && len(deciding) > 0 && !slices.ContainsFunc(deciding, func(c *container) bool { return len(c.when) == 0 && !c.notLocal }) {
 		at := deciding[0]
 		p.Wrong(at.keys["depends_on"], "whether the steps of the workflow wait for each other depends on the event: only steps with when: have depends_on",
 			"give depends_on to a step without when: (depends_on: [] is enough)")

@@ -72,7 +72,13 @@ func (p *parser) container(n pipeline.Node, name, area string) *container {
 	} {
 		known[removed] = func(n pipeline.Node) { p.warn(n, "Woodpecker 3 has no such key any more, and ignores it", hint) }
 	}
+	if p.old {
+		p.oldFields(c, known)
+	}
 	p.object(n, known)
+	if p.old {
+		p.oldSecrets(c)
+	}
 	if n.Kind() == "map" {
 		p.lint(c)
 	}

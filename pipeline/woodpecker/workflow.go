@@ -42,6 +42,7 @@ type parser struct {
 	outcome    pipeline.Workflow
 	base, path string // of the workspace
 	graph      bool   // some step has depends_on
+	old        bool   // the file is of a Woodpecker before version 2, and is converted
 }
 
 // workflow reads the text.
@@ -102,6 +103,9 @@ func (p *parser) top(root pipeline.Node) {
 		p.convertMatrix(n)
 	}
 	var services, steps []*container
+	_, hasSteps := root.Get("steps")
+	_, hasPipeline := root.Get("pipeline")
+	p.old = p.o.Raw && hasPipeline && !hasSteps
 	p.object(root, fields{
 		"workspace": ignore, "matrix": ignore, "variables": ignore, "$schema": ignore, "skip_clone": ignore,
 		"steps":       func(n pipeline.Node) { steps = p.containers(n, "steps") },
@@ -118,16 +122,25 @@ func (p *parser) top(root pipeline.Node) {
 			}
 		},
 		"branches": func(n pipeline.Node) {
+			if p.old {
+				p.match(n)
+				p.outcome.Conditional = true
+				return
+			}
 			p.warn(n, "Woodpecker has no such key since version 2, and ignores it", "write when: {branch: …}")
 		},
 		"platform": func(n pipeline.Node) {
+			if p.old {
+				p.outcome.Labels = map[string]string{"platform": p.Text(n)}
+				return
+			}
 			p.warn(n, "Woodpecker has no such key since version 2, and ignores it", "write labels: {platform: …}")
 		},
 	})
-	if old, given := root.Get("pipeline"); given && p.o.Raw && steps == nil {
-		steps = p.containers(old, "steps")
+	if p.old {
+		steps = p.oldSteps(root)
 	}
-	if _, given := root.Get("steps"); !given && steps == nil && p.Err() == nil || len(steps) == 0 && p.Err() == nil {
+	if len(steps) == 0 && p.Err() == nil {
 		p.Missing(root, "steps")
 	}
 	if p.Err() == nil {
