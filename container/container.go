@@ -103,7 +103,8 @@ type Mount struct {
 	Create      bool     // whether a missing source directory is made
 	Fill        bool     `json:",omitempty"` // whether an empty cache begins with what the image has at Destination, with owner and mode
 
-	// Owned gives a bind mount to the container's user where root runs it: what belongs to the
-	// source's owner belongs to that user in the container, and the other way round. Not a key of files.
+	// Owned gives a bind mount to the container's user: what belongs to the source's owner belongs to
+	// that user in the container, and the other way round. Without root, the user may write what the
+	// owner may, and what it makes becomes the owner's at the end of the run. Not a key of files.
 	Owned bool `json:",omitempty"`
 }

@@ -46,6 +46,9 @@ func (s *Serving) Plan() *policy.Plan { return s.run.admitted }
 // ID is the ID of the run.
 func (s *Serving) ID() string { return s.run.o.Host.ID() }
 
+// Lend lets users of the run's containers write to what is new in a folder: see sandbox.Host.Lend.
+func (s *Serving) Lend(path string) error { return s.run.o.Host.Lend(path) }
+
 // Exec runs one more program in a service's container, as Sandbox.Exec does. It fails if
 // the service has ended. name names the program among the steps of the run's Summary.
 func (s *Serving) Exec(ctx context.Context, service *policy.Joined, name string, o sandbox.ExecOptions) (exit sandbox.Exit, err error) {

@@ -85,6 +85,7 @@ type Host struct {
 	rootless     bool                            // whether this process is in a user namespace, whose root is a normal user of the machine
 	delegated    []hierarchy                     // trees in which steps have groups, if rootless
 	cgroupParent string                          // of the steps' groups, when rootless; "": the runtime chooses
+	lent         lent                            // folders of the machine, if rootless
 	told         sync.Map                        // warnings already given
 	initProgram  func() (path string, err error) // makes the program of init processes, once
 	warn         func(line string)
@@ -237,6 +238,9 @@ func (h *Host) Close() (err error) {
 	defer func() { err = errors.Join(err, h.networks.wait()) }()
 	if left := h.hostNetwork.left(); left != "" {
 		h.warn(left)
+	}
+	if err := h.lent.takeBack(); err != nil {
+		h.warn(err.Error())
 	}
 	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.lock.Close())
 }

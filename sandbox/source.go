@@ -26,8 +26,11 @@ import (
 // root and often because of a typing error.
 func (h *Host) stageSources(step *Step, user specs.User, list []specs.Mount) (release func() error, err error) {
 	stage := staging{dir: filepath.Join(h.dir, "sources", step.ID)}
-	if !h.rootless && !hasUserNamespace(&step.Security) {
+	if !hasUserNamespace(&step.Security) {
 		stage.user, stage.warn = &user, h.warn
+	}
+	if h.rootless {
+		stage.lent = &h.lent
 	}
 	for _, m := range step.Mounts {
 		if m.Type != "bind" {
@@ -54,6 +57,7 @@ type staging struct {
 	dir   string
 	paths []string
 	user  *specs.User // owner of mounts that are Owned; nil: not supported
+	lent  *lent       // folders that a user may write to without owning them; nil: mounts can have other ids
 	warn  func(line string)
 }
 
@@ -99,6 +103,12 @@ func (s *staging) owned(source beneath.Path, m Mount) (string, error) {
 		return "", err
 	}
 	if stat.Uid == s.user.UID && stat.Gid == s.user.GID { // on any file system
+		return s.mount(file)
+	}
+	if s.lent != nil {
+		if err := s.lent.lend(file, m.Source, s.user.UID); err != nil {
+			s.warn(fmt.Sprintf("user %d may not be able to write to %s: %v (this needs a file system with access control lists)", s.user.UID, m.Source, err))
+		}
 		return s.mount(file)
 	}
 	namespace, err := newUserNamespace(&Security{UIDMap: exchanged(stat.Uid, s.user.UID), GIDMap: exchanged(stat.Gid, s.user.GID)})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,9 +13,6 @@ import (
 
 // A user of a container writes what the runner gives it, and the files are the runner's.
 func TestHookGivesTheWorkFoldersToTheContainersUser(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("without root the container's user is another user of the machine")
-	}
 	image := saying(t, "as user node")
 	image.Config.User = "1234:1234"
 	built, err := image.Build()
@@ -32,25 +30,37 @@ func TestHookGivesTheWorkFoldersToTheContainersUser(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newHookRunner(t, reg.Host)
-			if err := os.MkdirAll(filepath.Join(r.dir, "work/_temp/_runner_file_commands"), 0o755); err != nil {
+			removedAtTheEnd(t, filepath.Join(r.root, "caches"))
+			commands := filepath.Join(r.dir, "work/_temp/_runner_file_commands")
+			if err := errors.Join(os.MkdirAll(commands, 0o755), os.MkdirAll(filepath.Join(r.dir, "work/repo/repo/old"), 0o755)); err != nil {
 				t.Fatal(err)
 			}
-			env := filepath.Join(r.dir, "work/_temp/_runner_file_commands/set_env_1")
-			if err := os.WriteFile(env, nil, 0o644); err != nil {
-				t.Fatal(err)
+			for _, file := range []string{commands + "/set_env_1", filepath.Join(r.dir, "work/repo/repo/old/file")} {
+				if err := os.WriteFile(file, nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
 			r.image = reg.Host + test.image
 			r.prepare(t, func(_, container map[string]any) {
 				container["createOptions"] = test.options
 				container["userMountVolumes"] = []any{map[string]any{"sourceVolumePath": "node-cache", "targetVolumePath": "/cache"}}
 			})
-			got := r.script(t, "id -u; echo A=1 >> /__w/_temp/_runner_file_commands/set_env_1; mkdir /__w/repo/repo/made; echo x > /__w/repo/repo/made/file; stat -c %u:%g /__w/repo/repo /__w/repo/repo/made/file; echo x > /cache/file")
+			if err := os.WriteFile(commands+"/set_output_1", nil, 0o644); err != nil { // of the step
+				t.Fatal(err)
+			}
+			got := r.script(t, "id -u; cd /__w/repo/repo; echo A=1 >> /__w/_temp/_runner_file_commands/set_env_1; echo b=2 >> /__w/_temp/_runner_file_commands/set_output_1; "+
+				"mkdir made; echo x > made/file; chmod +x made/file; ln -s file made/link; echo x > old/file; mv old/file old/moved; stat -c %u:%g made made/file; echo x > /cache/file")
 			uid, _, _ := strings.Cut(test.user, ":")
 			if want := uid + "\n" + test.user + "\n" + test.user + "\n"; got.code != 0 || got.out != want {
 				t.Errorf("%d, %q; want %q", got.code, got.out, want)
 			}
-			if data, _ := os.ReadFile(env); string(data) != "A=1\n" {
-				t.Errorf("$GITHUB_ENV has %q", data)
+			if got := r.script(t, "stat -c %u:%g /__w/repo/repo"); os.Getuid() == 0 && got.out != test.user+"\n" {
+				t.Errorf("the workspace belongs to %q; want %q", got.out, test.user)
+			}
+			for file, want := range map[string]string{"set_env_1": "A=1\n", "set_output_1": "b=2\n"} {
+				if data, err := os.ReadFile(filepath.Join(commands, file)); err != nil || string(data) != want {
+					t.Errorf("%s has %q, %v", file, data, err)
+				}
 			}
 			step := r.example(t, "run_container_step")
 			step["createOptions"], step["entryPoint"], step["entryPointArgs"] = test.options, "sh", []string{"-c", `": > /github/workspace/by-container"`}
@@ -58,12 +68,18 @@ func TestHookGivesTheWorkFoldersToTheContainersUser(t *testing.T) {
 			if got := r.call(t, "run_container_step", step); got.code != 0 {
 				t.Errorf("a container step: %d, %q", got.code, got.out)
 			}
-			for _, name := range []string{"made", "made/file", "by-container"} {
-				info, err := os.Stat(filepath.Join(r.dir, "work/repo/repo", name))
+			if got := r.script(t, "chmod 600 /__w/repo/repo/made/file"); got.code != 0 {
+				t.Errorf("a file of the same job: %d, %q", got.code, got.out)
+			}
+			if got := r.call(t, "cleanup_job", nil); got.code != 0 {
+				t.Errorf("clean-up: %d, %q", got.code, got.out)
+			}
+			for _, name := range []string{"made", "made/file", "made/link", "old/moved", "by-container"} {
+				info, err := os.Lstat(filepath.Join(r.dir, "work/repo/repo", name))
 				if err != nil {
 					t.Error(err)
-				} else if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 0 || owner.Gid != 0 {
-					t.Errorf("%s belongs to %d:%d; want the runner's 0:0", name, owner.Uid, owner.Gid)
+				} else if owner := info.Sys().(*syscall.Stat_t); int(owner.Uid) != os.Getuid() || int(owner.Gid) != os.Getgid() {
+					t.Errorf("%s belongs to %d:%d; want the runner's %d:%d", name, owner.Uid, owner.Gid, os.Getuid(), os.Getgid())
 				}
 			}
 		})

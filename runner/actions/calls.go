@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
@@ -51,9 +52,13 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 				a = failed(err)
 			}
 		case c.Script != nil:
+			warnings := s.lendCommands(serving)
 			a = s.script(ctx, serving, c.Script, streams)
+			a.Warnings = append(warnings, a.Warnings...)
 		case c.Container != nil:
+			warnings := s.lendCommands(serving)
 			a = s.container(ctx, serving, c.Container, streams)
+			a.Warnings = append(warnings, a.Warnings...)
 		default:
 			a = failed(errors.New("the call asks for nothing"))
 		}
@@ -65,6 +70,17 @@ func (s *server) do(ctx context.Context, c *call, streams []*os.File) (a answer)
 	}
 	a.Deaths = s.diary.deaths()
 	return a
+}
+
+// lendCommands lets the job's user write to the files that the runner has made for a step.
+func (s *server) lendCommands(serving *engine.Serving) (warnings []string) {
+	if s.work == "" {
+		return nil
+	}
+	if err := serving.Lend(filepath.Join(s.work, tempName, commandsName)); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
 }
 
 func closeAll(files []*os.File) {

@@ -10,9 +10,10 @@ import (
 
 // The names of folders that every runner has.
 const (
-	tempName      = "_temp"     // below the work folder
-	externalsName = "externals" // the runner's own programs, such as node
-	externalsAt   = "/__e"      // where the runner mounts them
+	tempName      = "_temp"                 // below the work folder
+	commandsName  = "_runner_file_commands" // in the former: files such as $GITHUB_ENV, new for each step
+	externalsName = "externals"             // the runner's own programs, such as node
+	externalsAt   = "/__e"                  // where the runner mounts them
 )
 
 // folders are the runner's own folders, which a job may use under any policy. None
