@@ -73,7 +73,11 @@ func newActionsJob() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			keeper := actions.Keeper{Root: bench.root, Read: readCreateOptions, Execute: execute}
+			s, err := bench.settings.load()
+			if err != nil {
+				return err
+			}
+			keeper := actions.Keeper{Root: bench.root, StoreLimit: s.StoreLimit, Read: readCreateOptions, Execute: execute}
 			return keeper.Keep(cmd.Context(), os.Stdin, voice)
 		},
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/run"
+	"github.com/stepexec/stepexec/runner/actions"
 	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -31,7 +32,8 @@ func newPrune() *cobra.Command {
 		Short: "Remove what is not needed from the store",
 		Long: `Remove from the store what no image in it needs: layers of tags that have moved, of
 removed images and of pulls that failed. With --older-than and --keep-storage
-remove images too, the least recently used first; with both, for either reason.
+remove images too, the least recently used first; with both, for either reason. What
+builds of actions have kept is removed as a whole, under the same limits.
 
 What a run that lives uses stays. What killed runs left is cleared away first.`,
 		Example: "  stepexec prune --older-than 168h --keep-storage 20GB",
@@ -69,7 +71,7 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	freed, err := store.Prune(ctx, options)
-	err = errors.Join(err, printFreed(stdout, freed))
+	err = errors.Join(err, printFreed(stdout, freed), o.pruneBuilds(ctx, options, stdout))
 	if o.caches {
 		removed, cachesErr := run.PruneCaches(o.root, o.olderThan)
 		for _, name := range removed {
@@ -77,6 +79,16 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 			err = errors.Join(err, printErr)
 		}
 		err = errors.Join(err, cachesErr)
+	}
+	return err
+}
+
+// pruneBuilds removes what builds of actions have kept, under the same limits.
+func (o *pruneOptions) pruneBuilds(ctx context.Context, limits unpack.PruneOptions, stdout io.Writer) error {
+	freed, err := actions.PruneBuilds(ctx, o.root, actions.BuildLimits{All: limits.All, OlderThan: limits.OlderThan, KeepBytes: limits.KeepBytes})
+	if freed > 0 {
+		_, printErr := fmt.Fprintf(stdout, "freed %s: the storage of builds of actions\n", units.HumanSize(float64(freed)))
+		err = errors.Join(err, printErr)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/run"
+	"github.com/stepexec/stepexec/runner/actions"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -27,8 +28,8 @@ func newGc() *cobra.Command {
 		Use:   "gc",
 		Short: "Clear away what killed processes left",
 		Long: `Clear away what runs that were killed have left: containers, mounts, networks and
-directories; layers that were never finished; and records that are older or more
-than the settings say. Every run does so at its start and end: this is for now.
+directories; builds of actions; layers that were never finished; and records that are
+older or more than the settings say. Every run does so at its start and end: this is for now.
 Images stay: see stepexec prune.`,
 		Example: "  stepexec gc",
 		Args:    cobra.NoArgs,
@@ -53,7 +54,7 @@ func (o *gcOptions) collect(ctx context.Context, stdout io.Writer) error {
 		return reapErr
 	}
 	files, sweepErr := o.sweepStore()
-	keptErr := sweepKept(o.root)
+	keptErr := errors.Join(sweepKept(o.root), actions.ClearBuilds(ctx, o.root))
 	records, trimErr := run.TrimHistory(o.root, s)
 	var failed []error
 	say := func(format string, args ...any) {

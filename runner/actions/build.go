@@ -135,6 +135,13 @@ func (b *builder) build(ctx context.Context, dockerfile, work string, log *os.Fi
 	return id, err
 }
 
+// What buildah keeps below the folder of builds: what it has built, and what it notes of that
+// until the machine restarts.
+const (
+	storageName = "storage"
+	runName     = "run"
+)
+
 // states is where the runtime notes the containers in which RUN runs.
 func (b *builder) states() string { return filepath.Join(b.dir, "runtime") }
 
@@ -154,25 +161,6 @@ func (b *builder) begin(ctx context.Context) (lock *os.File, err error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
-}
-
-// ClearBuilds clears away what a build that was killed has left in a state root, unless somebody
-// builds there now.
-func ClearBuilds(ctx context.Context, root string) error {
-	dir := buildsOf(root)
-	lock, err := tryLockFolder(dir)
-	if lock == nil || err != nil {
-		return err
-	}
-	defer lock.Close()
-	b := &builder{dir: dir}
-	if _, err := os.Lstat(b.temporary()); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if b, err = newBuilder(root); err != nil {
-		return err
-	}
-	return b.clear(ctx)
 }
 
 // clear removes the containers, with their mounts and cgroups, and the files that a build has left,
@@ -211,7 +199,7 @@ func (b *builder) save(ctx context.Context, id, file string) error {
 // it or the keeper: nothing that RUN has started and nothing that is mounted outlives them. prepare,
 // unless it is nil, mounts what only this buildah shall see.
 func (b *builder) run(ctx context.Context, out io.Writer, prepare func() error, args ...string) error {
-	words := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", "--", b.program, "--root", filepath.Join(b.dir, "storage"), "--runroot", filepath.Join(b.dir, "run")}, args...)
+	words := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", "--", b.program, "--root", filepath.Join(b.dir, storageName), "--runroot", filepath.Join(b.dir, runName)}, args...)
 	cmd := exec.CommandContext(ctx, "unshare", words...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.temporary())
@@ -263,7 +251,12 @@ func (s *server) built(ctx context.Context, serving *engine.Serving, dockerfile 
 		return "", err
 	}
 	defer lock.Close()
-	defer func() { err = errors.Join(err, b.clear(context.WithoutCancel(ctx))) }()
+	defer func() {
+		err = errors.Join(err, b.clear(context.WithoutCancel(ctx)))
+		if err == nil {
+			_, err = b.prune(BuildLimits{KeepBytes: s.keeper.StoreLimit})
+		}
+	}()
 	id, err := b.build(ctx, dockerfile, s.work, log)
 	if err != nil {
 		return "", err

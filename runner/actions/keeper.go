@@ -39,9 +39,10 @@ type order struct {
 
 // Keeper keeps the containers of one job.
 type Keeper struct {
-	Root    string // state root
-	Read    ReadOptions
-	Execute runner.Execute
+	Root       string // state root
+	StoreLimit int64  // bytes that the storage of builds may take up after a build; 0: no limit
+	Read       ReadOptions
+	Execute    runner.Execute
 }
 
 // Keep reads an order, starts the job's containers, tells the hook how that went, and does
