@@ -58,7 +58,7 @@ type Options struct {
 //	ROOT/runs/ID/          0700, locked while the run lives
 //	ROOT/runs/ID/upper/    files that the steps write outside their mounts
 //	ROOT/runs/ID/layers/   mounted image layers that are not directories
-//	ROOT/runs/ID/init      the program of init processes, if a step has one
+//	ROOT/runs/ID/init/     the program of init processes, if a step has one: see mountInit
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
 //	ROOT/runs/ID/runtime   a link to the runtime's state, see runtimeRoot
 //
@@ -87,7 +87,8 @@ type Host struct {
 	cgroupParent string                          // of the steps' groups, when rootless; "": the runtime chooses
 	lent         lent                            // folders of the machine, if rootless
 	told         sync.Map                        // warnings already given
-	initProgram  func() (path string, err error) // makes the program of init processes, once
+	initProgram  func() (path string, err error) // is mountInit, once
+	initCopy     *os.File                        // the locked folder that mountInit uses; nil before
 	warn         func(line string)
 }
 
@@ -139,7 +140,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 			return nil, errors.Join(err, os.RemoveAll(host.dir), host.lock.Close())
 		}
 	}
-	host.initProgram = sync.OnceValues(host.copyInit)
+	host.initProgram = sync.OnceValues(host.mountInit)
 	if host.networks, err = newNetworks(host.dir, o.NetworkConfig, host.rootless, host.warn); err != nil {
 		return nil, errors.Join(err, host.guard.end(), os.RemoveAll(host.dir), host.lock.Close())
 	}
@@ -242,7 +243,7 @@ func (h *Host) Close() (err error) {
 	if err := h.lent.takeBack(); err != nil {
 		h.warn(err.Error())
 	}
-	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.lock.Close())
+	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.releaseInit(), h.lock.Close())
 }
 
 // tell gives a warning once per run.
@@ -251,6 +252,9 @@ func (h *Host) tell(about, line string) {
 		h.warn(line)
 	}
 }
+
+// root returns the state root.
+func (h *Host) root() string { return filepath.Dir(filepath.Dir(h.dir)) }
 
 func (h *Host) private() string { return filepath.Join(h.dir, "private") }
 

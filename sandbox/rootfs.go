@@ -80,7 +80,8 @@ func copyOwner(from, to string) error {
 
 // mountOverlay uses the mount API with one lowerdir+ for each layer, which has no limit on the
 // options' length and accepts any path. Kernels before 6.8 do not support lowerdir+, so there it
-// uses the single option string of mount(2).
+// uses the single option string of mount(2). Without an upper directory nothing can be written to
+// the overlay, and no remount changes that.
 func mountOverlay(lowerdirs []string, upper, work, target string) error {
 	err := fsmountOverlay(lowerdirs, upper, work, target)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
@@ -106,8 +107,10 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 			return err
 		}
 	}
-	if err := errors.Join(set("upperdir", upper), set("workdir", work)); err != nil {
-		return err
+	if upper != "" {
+		if err := errors.Join(set("upperdir", upper), set("workdir", work)); err != nil {
+			return err
+		}
 	}
 	// Layers may lie in several file systems; with xino a file still has one device number and
 	// keeps its inode number.
@@ -116,8 +119,10 @@ func fsmountOverlay(lowerdirs []string, upper, work, target string) error {
 	}
 	// volatile: files that a step writes outside its mounts are removed with it, so the fsyncs of
 	// package managers would be wasted here.
-	if err := unix.FsconfigSetFlag(fsfd, "volatile"); err != nil {
-		return fmt.Errorf("overlay option volatile: %w", err)
+	if upper != "" {
+		if err := unix.FsconfigSetFlag(fsfd, "volatile"); err != nil {
+			return fmt.Errorf("overlay option volatile: %w", err)
+		}
 	}
 	if rootless.InNamespace() {
 		if err := unix.FsconfigSetFlag(fsfd, "userxattr"); err != nil {
@@ -155,20 +160,30 @@ func classicOverlay(lowerdirs []string, upper, work, target string) error {
 		open = append(open, os.NewFile(uintptr(fd), path))
 		return fmt.Sprintf("/proc/self/fd/%d", fd), nil
 	}
+	options := "xino=auto,"
+	if rootless.InNamespace() {
+		options += "userxattr,"
+	}
 	var names []string
-	for _, path := range append([]string{work, upper}, lowerdirs...) {
+	for _, path := range slices.Backward(lowerdirs) {
 		name, err := byDescriptor(path)
 		if err != nil {
 			return err
 		}
 		names = append(names, name)
 	}
-	slices.Reverse(names[2:])
-	options := "volatile,xino=auto,"
-	if rootless.InNamespace() {
-		options += "userxattr,"
+	options += "lowerdir=" + strings.Join(names, ":")
+	if upper != "" {
+		upperName, err := byDescriptor(upper)
+		if err != nil {
+			return err
+		}
+		workName, err := byDescriptor(work)
+		if err != nil {
+			return err
+		}
+		options += ",volatile,upperdir=" + upperName + ",workdir=" + workName
 	}
-	options += "lowerdir=" + strings.Join(names[2:], ":") + ",upperdir=" + names[1] + ",workdir=" + names[0]
 	if len(options) >= os.Getpagesize() {
 		return fmt.Errorf("mount overlay of %d layers: more than this kernel takes (6.8 and newer take 500)", len(lowerdirs))
 	}
