@@ -32,7 +32,7 @@ func stored(t *testing.T, layers ...fixtures.Layer) (*unpack.Store, archive.Imag
 	if err := image.WriteLayout(dir, "latest"); err != nil {
 		t.Fatal(err)
 	}
-	pulled, err := pull.Resolve(t.Context(), "oci:"+dir, pull.Options{})
+	pulled, err := pull.Resolve(t.Context(), parsed(t, "oci:"+dir), pull.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestOtherReadersFindTheImageThatWasPulled(t *testing.T) {
 					t.Errorf("%s: another configuration, or error %v", c.name, err)
 				}
 			}
-			again, err := pull.Resolve(t.Context(), "oci-archive:"+file, pull.Options{})
+			again, err := pull.Resolve(t.Context(), parsed(t, "oci-archive:"+file), pull.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,4 +200,14 @@ func sum(t *testing.T, file string) [sha256.Size]byte {
 		t.Fatal(err)
 	}
 	return sha256.Sum256(data)
+}
+
+// parsed parses an image reference.
+func parsed(t *testing.T, s string) pull.Reference {
+	t.Helper()
+	ref, err := pull.ParseReference(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
 }

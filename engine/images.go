@@ -66,7 +66,7 @@ func (r *run) imagePlaces() func(path string) beneath.Path {
 
 // wanted returns the image that a step needs.
 func wanted(step *pipeline.PlannedStep) fetch.Wanted {
-	return fetch.Wanted{Reference: step.Image, Platform: step.Platform, Policy: fetch.Policy(step.Pull)}
+	return fetch.Wanted{Reference: step.Image, Platform: step.Platform, Policy: step.Pull}
 }
 
 // prefetched returns the images to fetch ahead, in the order of the steps that
@@ -88,5 +88,5 @@ func (r *run) image(ctx context.Context, n *node) (*fetch.Image, error) {
 	}
 	fetcher := r.fetcher().For(n.step.Platform)
 	fetcher.Options.Keychain = n.extra.Keychain
-	return fetcher.Fetch(ctx, n.step.Image, fetch.Policy(n.step.Pull))
+	return fetcher.Fetch(ctx, n.step.Image, n.step.Pull)
 }

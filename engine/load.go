@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/fetch"
 )
 
@@ -16,7 +17,7 @@ func (s *Serving) Load(ctx context.Context, name, file string) (stored bool, err
 		_, err := fetcher.Load(ctx, file, name)
 		return err == nil, err
 	}
-	_, err = fetcher.Fetch(ctx, name, fetch.Never)
+	_, err = fetcher.Fetch(ctx, name, container.PullNever)
 	if errors.Is(err, fetch.ErrNotPulled) {
 		return false, nil
 	}

@@ -17,11 +17,11 @@ const accessTime = time.Hour
 // allow returns nil if the credentials of f get a stored image that was pulled with credentials.
 // Its registry is asked, unless it has answered within the last hour. Otherwise, a job without
 // credentials could run, and read, what another job's credentials have pulled.
-func (f *Fetcher) allow(ctx context.Context, image *Image, name string) error {
+func (f *Fetcher) allow(ctx context.Context, image *Image, ref pull.Reference) error {
 	if f.AccessDir == "" || !image.private {
 		return nil
 	}
-	id, err := pull.Identity(ctx, name, f.Options)
+	id, err := pull.Identity(ctx, ref, f.Options)
 	if err != nil {
 		return err
 	}
@@ -29,19 +29,19 @@ func (f *Fetcher) allow(ctx context.Context, image *Image, name string) error {
 	if isFresh(mark) {
 		return nil
 	}
-	if _, _, err := pull.Head(ctx, name, f.Options); err != nil {
-		return fmt.Errorf("image %s is stored, but was pulled with credentials, and its registry does not give it to this job's: %w (give the job credentials; pull_credentials: shared in the settings lets all jobs use what is stored)", name, err)
+	if _, _, err := pull.Head(ctx, ref, f.Options); err != nil {
+		return fmt.Errorf("image %s is stored, but was pulled with credentials, and its registry does not give it to this job's: %w (give the job credentials; pull_credentials: shared in the settings lets all jobs use what is stored)", ref, err)
 	}
 	f.note(mark)
 	return nil
 }
 
 // remember notes that the credentials of f have got an image just now.
-func (f *Fetcher) remember(ctx context.Context, name string) {
+func (f *Fetcher) remember(ctx context.Context, ref pull.Reference) {
 	if f.AccessDir == "" {
 		return
 	}
-	if id, err := pull.Identity(ctx, name, f.Options); err == nil { // otherwise the registry is asked the next time
+	if id, err := pull.Identity(ctx, ref, f.Options); err == nil { // otherwise the registry is asked the next time
 		f.note(filepath.Join(f.AccessDir, id))
 	}
 }

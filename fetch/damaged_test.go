@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/fixtures/registry"
 	"github.com/stepexec/stepexec/pull"
@@ -34,7 +35,7 @@ func pushed(t *testing.T, n int) (all []*registry.Registry, ref string) {
 
 func resolve(t *testing.T, ref string, settings *pull.Registries) *pull.Image {
 	t.Helper()
-	img, err := pull.Resolve(t.Context(), ref, pull.Options{Keychain: authn.NewMultiKeychain(), Registries: settings})
+	img, err := pull.Resolve(t.Context(), parsed(t, ref), pull.Options{Keychain: authn.NewMultiKeychain(), Registries: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func TestEachLayerThatAMirrorDamagedComesFromTheNextSource(t *testing.T) {
 		}
 		defer store.Close()
 		fetcher := &fetch.Fetcher{Store: store, Options: pull.Options{Keychain: authn.NewMultiKeychain(), Registries: settings}}
-		fetched, err := fetcher.Fetch(t.Context(), ref, fetch.Always)
+		fetched, err := fetcher.Fetch(t.Context(), ref, container.PullAlways)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +159,17 @@ func TestEachLayerThatAMirrorDamagedComesFromTheNextSource(t *testing.T) {
 	defer store.Close()
 	fetcher := &fetch.Fetcher{Store: store, Options: pull.Options{Keychain: authn.NewMultiKeychain(), Registries: settings}}
 	var wrong *unpack.DigestError
-	if _, err := fetcher.Fetch(t.Context(), ref, fetch.Always); !errors.As(err, &wrong) || wrong.Want != img.Layers[0].Digest {
+	if _, err := fetcher.Fetch(t.Context(), ref, container.PullAlways); !errors.As(err, &wrong) || wrong.Want != img.Layers[0].Digest {
 		t.Errorf("a layer that is damaged everywhere: %v", err)
 	}
+}
+
+// parsed parses an image reference.
+func parsed(t *testing.T, s string) pull.Reference {
+	t.Helper()
+	ref, err := pull.ParseReference(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/signature"
@@ -46,7 +47,7 @@ type Fetcher struct {
 	Platform string // "" is this machine's
 	Options  pull.Options
 	Verify   signature.Rules                       // which images must be signed, beside the rules of the settings
-	Unsaid   Policy                                // of images that are asked for with the empty policy; "" is Missing
+	Unsaid   container.PullPolicy                  // of images that are asked for with the empty policy; "" is Missing
 	Progress func(image string, p unpack.Progress) // called as layers arrive; may be nil
 	Events   func(event.Event)                     // called for each pull event, by the goroutine that fetches; may be nil
 	// AccessDir is a folder that notes which credentials get which images. Stored images that were
@@ -69,7 +70,7 @@ func (f *Fetcher) For(platform string) *Fetcher {
 // without using the network if the policy allows, and asks the source otherwise.
 // Images in folders and archives are always read again, since they change in
 // place. The image cannot be removed from the store until the store is closed.
-func (f *Fetcher) Fetch(ctx context.Context, reference string, policy Policy) (*Image, error) {
+func (f *Fetcher) Fetch(ctx context.Context, reference string, policy container.PullPolicy) (*Image, error) {
 	return f.report(reference, func(f *Fetcher) (*Image, error) { return f.chosen(ctx, reference, policy) })
 }
 
@@ -98,9 +99,9 @@ func (f *Fetcher) report(image string, fetch func(*Fetcher) (*Image, error)) (*I
 
 // chosen fetches the image by the digest of the lock file if there is one, and
 // by its own reference otherwise.
-func (f *Fetcher) chosen(ctx context.Context, reference string, policy Policy) (*Image, error) {
+func (f *Fetcher) chosen(ctx context.Context, reference string, policy container.PullPolicy) (*Image, error) {
 	policy = cmp.Or(policy, f.Unsaid)
-	ref, err := f.parse(reference)
+	ref, err := f.Parse(reference)
 	if err != nil {
 		return nil, err
 	}
@@ -119,24 +120,23 @@ func (f *Fetcher) chosen(ctx context.Context, reference string, policy Policy) (
 
 // fetch takes the stored image, unless the policy is Always and the registry has
 // moved the tag to another image.
-func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) (*Image, error) {
-	name := ref.String()
+func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy container.PullPolicy) (*Image, error) {
 	switch {
-	case ref.IsEngines() && policy != Never:
-		policy = Always // what was built a moment ago is meant, and asking is cheap
+	case ref.IsEngines() && policy != container.PullNever:
+		policy = container.PullAlways // what was built a moment ago is meant, and asking is cheap
 	case ref.IsLocal() && !ref.IsEngines():
-		return f.pull(ctx, name, name)
+		return f.pull(ctx, ref)
 	}
-	image, root, err := f.stored(ctx, name, policy)
+	image, root, err := f.stored(ctx, ref, policy)
 	switch {
 	case err != nil:
 		return nil, err
-	case image != nil && (policy != Always || ref.Digest != ""):
-		return image, f.allow(ctx, image, name)
-	case policy == Never:
+	case image != nil && (policy != container.PullAlways || ref.Digest != ""):
+		return image, f.allow(ctx, image, ref)
+	case policy == container.PullNever:
 		return nil, fmt.Errorf("image %s: %w (pull it first: stepexec pull %s)", ref, ErrNotPulled, ref)
 	case image != nil && root != "":
-		now, warnings, err := pull.Head(ctx, name, f.Options)
+		now, warnings, err := pull.Head(ctx, ref, f.Options)
 		if err != nil {
 			return nil, err
 		}
@@ -145,14 +145,14 @@ func (f *Fetcher) fetch(ctx context.Context, ref pull.Reference, policy Policy) 
 			return image, nil
 		}
 	}
-	return f.pull(ctx, name, name)
+	return f.pull(ctx, ref)
 }
 
 // fetchLocked fetches the image by its digest. It takes an image that was pulled
 // by its tag, before it was locked, if the digests are equal.
-func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy Policy) (*Image, error) {
-	tag := ref.String()
-	if policy != Always {
+func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked digest.Digest, policy container.PullPolicy) (*Image, error) {
+	tag := ref
+	if policy != container.PullAlways {
 		image, _, err := f.stored(ctx, tag, policy)
 		if err != nil {
 			return nil, err
@@ -166,7 +166,7 @@ func (f *Fetcher) fetchLocked(ctx context.Context, ref pull.Reference, locked di
 	if errors.Is(err, pull.ErrNotFound) {
 		return nil, fmt.Errorf("%w; this is the digest of the lock file (write it anew: stepexec lock)", err)
 	}
-	if err == nil && (image.Pulled || policy == Always) {
+	if err == nil && (image.Pulled || policy == container.PullAlways) {
 		image.warn(f.moved(ctx, tag, locked))
 	}
 	return image, err
@@ -182,14 +182,9 @@ func (i *Image) warn(texts ...string) {
 	}
 }
 
-// Name returns the reference in full, such as docker.io/library/golang:1.26. This
-// is the image's name in the store.
-func (f *Fetcher) Name(reference string) (string, error) {
-	ref, err := f.parse(reference)
-	return ref.String(), err
-}
-
-func (f *Fetcher) parse(reference string) (pull.Reference, error) {
+// Parse parses a reference, whose path is relative to f.Dir. The reference in full, such as
+// docker.io/library/golang:1.26, is the image's name in the store.
+func (f *Fetcher) Parse(reference string) (pull.Reference, error) {
 	ref, err := pull.ParseReference(reference)
 	if err != nil || ref.Path == "" || filepath.IsAbs(ref.Path) {
 		return ref, err
@@ -216,7 +211,8 @@ func (f *Fetcher) rootfsImage(ref pull.Reference) (*Image, error) {
 
 // stored returns the image that an earlier pull has stored, or nil, and the
 // digest that its name had then, or "" when that is not known.
-func (f *Fetcher) stored(ctx context.Context, name string, policy Policy) (image *Image, root digest.Digest, err error) {
+func (f *Fetcher) stored(ctx context.Context, ref pull.Reference, policy container.PullPolicy) (image *Image, root digest.Digest, err error) {
+	name := ref.String()
 	if err := f.Store.Use(name, platform(f.Platform)); err != nil {
 		return nil, "", err
 	}
@@ -231,7 +227,7 @@ func (f *Fetcher) stored(ctx context.Context, name string, policy Policy) (image
 	if !ok {
 		return nil, "", nil
 	}
-	evidence, key, err := f.signed(ctx, name, record.Signatures, policy, record.Root, record.Manifest)
+	evidence, key, err := f.signed(ctx, ref, record.Signatures, policy, record.Root, record.Manifest)
 	if err != nil {
 		return nil, "", err
 	}
@@ -248,22 +244,26 @@ func (f *Fetcher) stored(ctx context.Context, name string, policy Policy) (image
 	return image, record.Root, nil
 }
 
-// pull fetches the image that from refers to and records it as name.
-func (f *Fetcher) pull(ctx context.Context, from, name string) (_ *Image, err error) {
-	source, err := f.resolve(ctx, from)
+// pull fetches the image and records it.
+func (f *Fetcher) pull(ctx context.Context, ref pull.Reference) (_ *Image, err error) {
+	source, err := f.resolve(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	evidence, key, err := f.signed(ctx, name, nil, Always, source.Root, source.Digest)
+	evidence, key, err := f.signed(ctx, ref, nil, container.PullAlways, source.Root, source.Digest)
 	if err != nil {
 		return nil, err // before anything of it is unpacked
 	}
-	image, err := f.keep(ctx, source, name, evidence)
-	if image != nil {
-		image.SignedBy = key
+	image, err := f.keep(ctx, source, ref.String(), evidence)
+	if err != nil {
+		return nil, err
 	}
-	return image, err
+	image.SignedBy = key
+	if source.Private {
+		f.remember(ctx, ref)
+	}
+	return image, nil
 }
 
 // keep unpacks the image and records it as name.
@@ -291,9 +291,6 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string, evi
 	if err := f.Store.SaveImage(ctx, record); err != nil {
 		return nil, fmt.Errorf("pull %s: %w", name, err)
 	}
-	if source.Private {
-		f.remember(ctx, name)
-	}
 	image := &Image{
 		Name: name, Digest: source.Digest, Platform: source.Platform,
 		Config: source.Config, RawConfig: source.RawConfig, Lowerdirs: lowerdirs, Pulled: true,
@@ -311,10 +308,10 @@ func (f *Fetcher) unpack(ctx context.Context, name string, layers []unpack.Layer
 	return f.Store.Unpack(ctx, layers, progress)
 }
 
-func (f *Fetcher) resolve(ctx context.Context, name string) (*pull.Image, error) {
+func (f *Fetcher) resolve(ctx context.Context, ref pull.Reference) (*pull.Image, error) {
 	options := f.Options
 	options.Platform = f.Platform
-	return pull.Resolve(ctx, name, options)
+	return pull.Resolve(ctx, ref, options)
 }
 
 // HostPlatform returns this machine's platform, which is the default of images.

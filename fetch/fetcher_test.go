@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/fixtures/registry"
 	"github.com/stepexec/stepexec/pull"
@@ -88,7 +89,7 @@ func newFetcher(t *testing.T, registries *pull.Registries) *fetch.Fetcher {
 // fetchAlways fetches an image as `stepexec pull` does.
 func fetchAlways(t *testing.T, f *fetch.Fetcher, ref string) *fetch.Image {
 	t.Helper()
-	image, err := f.Fetch(t.Context(), ref, fetch.Always)
+	image, err := f.Fetch(t.Context(), ref, container.PullAlways)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,10 +180,10 @@ func TestPresentImageOfARegistryThatIsDown(t *testing.T) {
 	f := newFetcher(t, nil)
 	fetchAlways(t, f, ref)
 	r.Stop()
-	if _, err := f.Fetch(t.Context(), ref, fetch.Always); err == nil || !strings.Contains(err.Error(), "cannot reach "+r.Host) {
+	if _, err := f.Fetch(t.Context(), ref, container.PullAlways); err == nil || !strings.Contains(err.Error(), "cannot reach "+r.Host) {
 		t.Errorf("always: %v", err)
 	}
-	if _, err := f.Fetch(t.Context(), ref, fetch.Missing); err != nil {
+	if _, err := f.Fetch(t.Context(), ref, container.PullMissing); err != nil {
 		t.Errorf("missing: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -38,8 +39,8 @@ type Foreseen struct {
 // Foresee says what Fetch would do with the store at root. It uses no network,
 // creates nothing and does not need f.Store. It returns an error for a bad
 // reference and for a store that cannot be read.
-func (f *Fetcher) Foresee(root, reference string, policy Policy) (Foreseen, error) {
-	ref, err := f.parse(reference)
+func (f *Fetcher) Foresee(root, reference string, policy container.PullPolicy) (Foreseen, error) {
+	ref, err := f.Parse(reference)
 	if err != nil {
 		return Foreseen{}, err
 	}
@@ -59,11 +60,11 @@ func (f *Fetcher) Foresee(root, reference string, policy Policy) (Foreseen, erro
 	if err == nil {
 		seen.Digest = record.Manifest
 	}
-	seen.Signature = f.rulesOf(seen.Name).foresee(seen.Name, record)
+	seen.Signature = f.rulesOf(ref).foresee(seen.Name, record)
 	switch {
-	case whole && (policy != Always || ref.Digest != "" || seen.Locked):
+	case whole && (policy != container.PullAlways || ref.Digest != "" || seen.Locked):
 		seen.Supply = FromStore
-	case policy == Never:
+	case policy == container.PullNever:
 		seen.Supply = FromNowhere
 	case whole:
 		seen.Supply = FromEither
@@ -74,9 +75,9 @@ func (f *Fetcher) Foresee(root, reference string, policy Policy) (Foreseen, erro
 }
 
 // peek finds the image in the store. It finds a locked image by its tag or by its digest.
-func (f *Fetcher) peek(root string, ref pull.Reference, locked digest.Digest, policy Policy) (unpack.ImageRecord, bool, error) {
+func (f *Fetcher) peek(root string, ref pull.Reference, locked digest.Digest, policy container.PullPolicy) (unpack.ImageRecord, bool, error) {
 	record, whole, err := unpack.Peek(root, ref.String(), platform(f.Platform))
-	if locked == "" || policy != Always && err == nil && record.Manifest == locked {
+	if locked == "" || policy != container.PullAlways && err == nil && record.Manifest == locked {
 		return record, whole, err
 	}
 	ref.Digest = locked

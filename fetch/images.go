@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/crash"
 )
 
@@ -15,7 +16,7 @@ const parallelPulls = 2
 type Wanted struct {
 	Reference string
 	Platform  string // "" is the fetcher's
-	Policy    Policy
+	Policy    container.PullPolicy
 }
 
 // Images fetches every image of a run once, ahead of the steps that need it.

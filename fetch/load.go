@@ -18,7 +18,7 @@ var ErrNameless = errors.New("the archive does not name the image")
 // of that name is loaded; an archive's only image gets the name if the archive
 // gives it none. Load returns ErrNameless when an image has no name.
 func (f *Fetcher) Load(ctx context.Context, file, name string) ([]*Image, error) {
-	ref, err := f.parse((pull.Reference{Scheme: pull.SchemeOCIArchive, Path: file}).String())
+	ref, err := f.Parse((pull.Reference{Scheme: pull.SchemeOCIArchive, Path: file}).String())
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (f *Fetcher) Load(ctx context.Context, file, name string) ([]*Image, error)
 }
 
 func (f *Fetcher) loadOne(ctx context.Context, image pull.ArchivedImage) (images []*Image, err error) {
-	source, err := f.resolve(ctx, image.Reference.String())
+	source, err := f.resolve(ctx, image.Reference)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ const askTimeout = 10 * time.Second
 // images that cannot be locked: images of this machine, which change when a
 // pipeline builds them again, and images named by digest.
 func (f *Fetcher) LockName(reference string) (name string, ok bool, err error) {
-	ref, err := f.parse(reference)
+	ref, err := f.Parse(reference)
 	if err != nil || !lockable(ref) {
 		return "", false, err
 	}
@@ -31,11 +31,15 @@ func lockable(ref pull.Reference) bool { return !ref.IsLocal() && ref.Digest == 
 // Digest asks the image's source for the digest of its current manifest. It
 // fetches no layers.
 func (f *Fetcher) Digest(ctx context.Context, reference string) (digest.Digest, error) {
-	ref, err := f.parse(reference)
+	ref, err := f.Parse(reference)
 	if err != nil {
 		return "", err
 	}
-	source, err := f.resolve(ctx, ref.String())
+	return f.digest(ctx, ref)
+}
+
+func (f *Fetcher) digest(ctx context.Context, ref pull.Reference) (digest.Digest, error) {
+	source, err := f.resolve(ctx, ref)
 	if err != nil {
 		return "", err
 	}
@@ -52,10 +56,10 @@ func (f *Fetcher) lockedTo(ref pull.Reference) digest.Digest {
 
 // moved returns a warning if a tag no longer has the digest that it is locked to,
 // and "" otherwise.
-func (f *Fetcher) moved(ctx context.Context, tag string, locked digest.Digest) string {
+func (f *Fetcher) moved(ctx context.Context, tag pull.Reference, locked digest.Digest) string {
 	asking, cancel := context.WithTimeoutCause(ctx, askTimeout, errors.New("no answer in 10 s"))
 	defer cancel()
-	now, err := f.Digest(asking, tag)
+	now, err := f.digest(asking, tag)
 	switch {
 	case ctx.Err() != nil:
 		return ""

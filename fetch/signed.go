@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/signature"
 	"github.com/stepexec/stepexec/unpack"
@@ -19,9 +20,8 @@ import (
 type signatureRules []*signature.Rule
 
 // rulesOf returns the rules that ask for signatures of the image.
-func (f *Fetcher) rulesOf(name string) (rules signatureRules) {
-	ref, err := pull.ParseReference(name)
-	if err != nil || ref.IsLocal() {
+func (f *Fetcher) rulesOf(ref pull.Reference) (rules signatureRules) {
+	if ref.IsLocal() {
 		return nil
 	}
 	sets := []signature.Rules{f.Verify}
@@ -75,8 +75,8 @@ func digestsOf(root, manifest digest.Digest) []digest.Digest {
 // signed returns the evidence that the image is signed as the rules ask for, and the names of the
 // keys. What is kept of an earlier look is tried first, with the keys that count now; the registry
 // is asked otherwise, unless the policy forbids that. root and manifest are the image's digests.
-func (f *Fetcher) signed(ctx context.Context, name string, kept []signature.Evidence, policy Policy, root, manifest digest.Digest) ([]signature.Evidence, string, error) {
-	rules := f.rulesOf(name)
+func (f *Fetcher) signed(ctx context.Context, ref pull.Reference, kept []signature.Evidence, policy container.PullPolicy, root, manifest digest.Digest) ([]signature.Evidence, string, error) {
+	rules, name := f.rulesOf(ref), ref.String()
 	if len(rules) == 0 {
 		return kept, "", nil
 	}
@@ -85,10 +85,10 @@ func (f *Fetcher) signed(ctx context.Context, name string, kept []signature.Evid
 	if err == nil {
 		return kept, keys, nil
 	}
-	if policy == Never {
+	if policy == container.PullNever {
 		return nil, "", fmt.Errorf("%w; the pull policy never keeps the registry from being asked for signatures", err)
 	}
-	found, err := pull.Signatures(ctx, name, digests, f.Options)
+	found, err := pull.Signatures(ctx, ref, digests, f.Options)
 	if err != nil {
 		return nil, "", err
 	}
@@ -101,18 +101,18 @@ func (f *Fetcher) signed(ctx context.Context, name string, kept []signature.Evid
 // VerifyImage asks the registry for the image and its signatures, and returns its digest and the
 // key that signed it. The key is "" when no rule asks for a signature. Nothing is stored.
 func (f *Fetcher) VerifyImage(ctx context.Context, reference string) (d digest.Digest, key string, err error) {
-	ref, err := f.parse(reference)
+	ref, err := f.Parse(reference)
 	if err != nil {
 		return "", "", err
 	}
 	if ref.IsLocal() {
 		return "", "", fmt.Errorf("image %s: an image of this machine has no signature", ref)
 	}
-	image, err := f.resolve(ctx, ref.String())
+	image, err := f.resolve(ctx, ref)
 	if err != nil {
 		return "", "", err
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
-	_, key, err = f.signed(ctx, ref.String(), nil, Always, image.Root, image.Digest)
+	_, key, err = f.signed(ctx, ref, nil, container.PullAlways, image.Root, image.Digest)
 	return image.Digest, key, err
 }

@@ -5,6 +5,7 @@ import "github.com/stepexec/stepexec/container"
 // A step's container is described by the types of package container.
 type (
 	Names       = container.Names
+	PullPolicy  = container.PullPolicy
 	HostAddress = container.HostAddress
 	Port        = container.Port
 	Limits      = container.Limits
@@ -14,6 +15,13 @@ type (
 	IDMap       = container.IDMap
 	Advanced    = container.Advanced
 	Mount       = container.Mount
+)
+
+// The pull policies.
+const (
+	PullAlways  = container.PullAlways
+	PullMissing = container.PullMissing
+	PullNever   = container.PullNever
 )
 
 // StdinInherited as [Step.Stdin] is the standard input of stepexec itself.

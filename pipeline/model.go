@@ -140,16 +140,6 @@ type SecretUse struct {
 	Env  string // name of the variable; "" is no variable
 }
 
-// PullPolicy says when to ask the registry for an image.
-type PullPolicy string
-
-// The pull policies. The empty one means PullMissing.
-const (
-	PullAlways  PullPolicy = "always"
-	PullMissing PullPolicy = "missing"
-	PullNever   PullPolicy = "never"
-)
-
 // FailurePolicy says what a failed step does to the pipeline.
 type FailurePolicy string
 

@@ -26,11 +26,7 @@ const (
 // cosign's tag sha256-HEX.sig, and as artifacts that refer to the image (distribution specification
 // 1.1, "Listing Referrers", or the tag sha256-HEX where a registry has no such list). They are not
 // verified. An image without signatures is not an error.
-func Signatures(ctx context.Context, reference string, digests []digest.Digest, o Options) ([]signature.Evidence, error) {
-	ref, err := ParseReference(reference)
-	if err != nil {
-		return nil, fmt.Errorf("signatures: %w", err)
-	}
+func Signatures(ctx context.Context, ref Reference, digests []digest.Digest, o Options) ([]signature.Evidence, error) {
 	if ref.IsLocal() {
 		return nil, nil
 	}

@@ -265,7 +265,7 @@ func pullThrough(t *testing.T, seed uint64, proxy *faultyProxy, o pull.Options) 
 	o.StallTimeout = 100 * time.Millisecond
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // far more than any takes
 	defer cancel()
-	img, err := pull.Resolve(ctx, proxy.Host+"/x:1", o)
+	img, err := pull.Resolve(ctx, parsed(t, proxy.Host+"/x:1"), o)
 	if err != nil {
 		checkClear(t, seed, err, "pull "+proxy.Host+"/x:1: ")
 		return []error{err}

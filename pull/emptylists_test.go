@@ -32,7 +32,7 @@ func TestEmptyLists(t *testing.T) {
 	for name, config := range configs {
 		for _, layers := range []string{``, `,"layers":null`, `,"layers":[]`} {
 			manifest := `{"schemaVersion":2,"mediaType":"` + ociManifest + `","config":` + string(mustJSON(t, descriptor("application/vnd.oci.image.config.v1+json", []byte(config)))) + layers + `}`
-			img, err := pull.Resolve(t.Context(), serve(t, manifest, config), pull.Options{Platform: "linux/amd64", Keychain: anonymous})
+			img, err := pull.Resolve(t.Context(), parsed(t, serve(t, manifest, config)), pull.Options{Platform: "linux/amd64", Keychain: anonymous})
 			if err != nil {
 				t.Errorf("%s %s: %v", name, layers, err)
 				continue
@@ -47,7 +47,7 @@ func TestEmptyLists(t *testing.T) {
 		`{}`, `null`, `[]`, `{"schemaVersion":2,"manifests":[]}`, `{"schemaVersion":2,"manifests":null}`, `{"schemaVersion":2,"manifests":[null]}`, `{"schemaVersion":2,"manifests":[{}]}`,
 		`{"schemaVersion":2,"layers":[]}`, `{"schemaVersion":2,"layers":[null],"config":{}}`, `{"schemaVersion":2,"config":null,"layers":null}`,
 	} {
-		if img, err := pull.Resolve(t.Context(), serve(t, manifest, ""), pull.Options{Platform: "linux/amd64", Keychain: anonymous}); err == nil {
+		if img, err := pull.Resolve(t.Context(), parsed(t, serve(t, manifest, "")), pull.Options{Platform: "linux/amd64", Keychain: anonymous}); err == nil {
 			t.Errorf("%s is an image: %v", manifest, img.Name)
 		}
 	}
@@ -95,7 +95,7 @@ func TestEmptyListsOfArchives(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = out.Close()
-		_, err = pull.Resolve(t.Context(), "docker-archive:"+file, pull.Options{Platform: "linux/amd64"})
+		_, err = pull.Resolve(t.Context(), parsed(t, "docker-archive:"+file), pull.Options{Platform: "linux/amd64"})
 		if (err == nil) != good {
 			t.Errorf("%s: %v", manifest, err)
 		}
@@ -113,7 +113,7 @@ func TestEmptyListsOfArchives(t *testing.T) {
 		if !json.Valid([]byte(index)) {
 			t.Fatal(index)
 		}
-		if _, err := pull.Resolve(t.Context(), "oci:"+dir, pull.Options{Platform: "linux/amd64"}); err == nil {
+		if _, err := pull.Resolve(t.Context(), parsed(t, "oci:"+dir), pull.Options{Platform: "linux/amd64"}); err == nil {
 			t.Errorf("%s is an image", index)
 		}
 	}

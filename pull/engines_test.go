@@ -66,7 +66,7 @@ func TestResolveFromDockersDaemon(t *testing.T) {
 	}
 	checkLayers(t, got, image)
 	exports := api.exports
-	root, _, err := pull.Head(t.Context(), "docker-daemon:app:1", pull.Options{})
+	root, _, err := pull.Head(t.Context(), parsed(t, "docker-daemon:app:1"), pull.Options{})
 	if err != nil || root != got.Root || api.exports != exports {
 		t.Errorf("Head: %s, %v, and %d exports more; want the ID alone", root, err, api.exports-exports)
 	}
@@ -142,7 +142,7 @@ func TestPodmanThatIsGivenUpIsNotWaitedForWithAllThatItHasStarted(t *testing.T) 
 			t.Error(err)
 		}
 	}()
-	if _, _, err := pull.Head(ctx, "containers-storage:app", pull.Options{}); !errors.Is(err, context.Canceled) {
+	if _, _, err := pull.Head(ctx, parsed(t, "containers-storage:app"), pull.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	<-ctx.Done()

@@ -18,11 +18,7 @@ import (
 // for a token where one is needed. Nothing is read, so nothing is verified: compare the digest with
 // the digest of a verified image. warnings are like those of Image.Warnings, and errors like those
 // of Resolve.
-func Head(ctx context.Context, reference string, o Options) (root digest.Digest, warnings []string, err error) {
-	ref, err := ParseReference(reference)
-	if err != nil {
-		return "", nil, fmt.Errorf("pull: %w", err)
-	}
+func Head(ctx context.Context, ref Reference, o Options) (root digest.Digest, warnings []string, err error) {
 	if ref.IsEngines() {
 		if root, err = ref.engine().id(ctx, ref.Name); err != nil {
 			return "", nil, fmt.Errorf("pull %s: %w", ref, err)

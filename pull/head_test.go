@@ -81,7 +81,7 @@ func TestHead(t *testing.T) {
 		}
 		for _, ref := range []string{name + ":1", name + "@" + img.Root.String()} {
 			c.taken()
-			root, warnings, err := pull.Head(t.Context(), c.Host+"/"+ref, o)
+			root, warnings, err := pull.Head(t.Context(), parsed(t, c.Host+"/"+ref), o)
 			if err != nil || root != img.Root || len(warnings) > 0 {
 				t.Errorf("%s: got %s, %q, %v, want %s", ref, root, warnings, err, img.Root)
 			}
@@ -101,7 +101,7 @@ func TestHeadWithCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, _, err := pull.Head(t.Context(), c.Host+"/x:1", pull.Options{Keychain: only{&authn.Basic{Username: "alice", Password: "secret"}}})
+	root, _, err := pull.Head(t.Context(), parsed(t, c.Host+"/x:1"), pull.Options{Keychain: only{&authn.Basic{Username: "alice", Password: "secret"}}})
 	if err != nil || root.String() != want.String() {
 		t.Errorf("got %s, %v", root, err)
 	}
@@ -109,7 +109,7 @@ func TestHeadWithCredentials(t *testing.T) {
 	if got := c.taken(); !slices.Equal(got, []string{head, head}) {
 		t.Errorf("requests %q", got)
 	}
-	_, _, err = pull.Head(t.Context(), c.Host+"/x:1", pull.Options{Keychain: anonymous})
+	_, _, err = pull.Head(t.Context(), parsed(t, c.Host+"/x:1"), pull.Options{Keychain: anonymous})
 	if !errors.Is(err, pull.ErrUnauthorized) {
 		t.Errorf("without credentials: %v", err)
 	}
@@ -123,7 +123,7 @@ func TestHeadAtATokenServer(t *testing.T) {
 	asked.mu.Lock()
 	tokens := asked.tokens
 	asked.mu.Unlock()
-	root, _, err := pull.Head(t.Context(), asked.ref, o)
+	root, _, err := pull.Head(t.Context(), parsed(t, asked.ref), o)
 	if err != nil || root != img.Root || len(*leaked) > 0 {
 		t.Errorf("got %s, %v, leaked %q", root, err, *leaked)
 	}
@@ -157,14 +157,14 @@ func TestHeadThatSaysNothing(t *testing.T) {
 				}
 				return r.Method == http.MethodHead
 			})
-			root, _, err := pull.Head(t.Context(), c.Host+"/x:1", impatient)
+			root, _, err := pull.Head(t.Context(), parsed(t, c.Host+"/x:1"), impatient)
 			if err != nil || root.String() != want.String() {
 				t.Errorf("got %s, %v", root, err)
 			}
 		})
 	}
 	t.Run("no such tag", func(t *testing.T) {
-		_, _, err := pull.Head(t.Context(), r.Host+"/x:2", impatient)
+		_, _, err := pull.Head(t.Context(), parsed(t, r.Host+"/x:2"), impatient)
 		wantText(t, err, "pull "+r.Host+"/x:2: no such tag (manifest unknown)")
 		if !errors.Is(err, pull.ErrNotFound) {
 			t.Error("it does not wrap ErrNotFound")
@@ -173,11 +173,11 @@ func TestHeadThatSaysNothing(t *testing.T) {
 	t.Run("nobody there", func(t *testing.T) {
 		down := registry.Start(t, registry.Options{})
 		down.Stop()
-		_, _, err := pull.Head(t.Context(), down.Host+"/x:1", impatient)
+		_, _, err := pull.Head(t.Context(), parsed(t, down.Host+"/x:1"), impatient)
 		wantText(t, err, "pull "+down.Host+"/x:1: cannot reach "+down.Host)
 	})
 	t.Run("a folder", func(t *testing.T) {
-		_, _, err := pull.Head(t.Context(), "oci:"+t.TempDir(), impatient)
+		_, _, err := pull.Head(t.Context(), parsed(t, "oci:"+t.TempDir()), impatient)
 		wantText(t, err, "only a registry")
 	})
 }
@@ -200,7 +200,7 @@ func TestHeadAsksMirrorsFirst(t *testing.T) {
 		}
 		o := impatient
 		o.Registries = mirrored(origin.Host, c.mirror)
-		root, warnings, err := pull.Head(t.Context(), ref, o)
+		root, warnings, err := pull.Head(t.Context(), parsed(t, ref), o)
 		if err != nil || root.String() != want.String() {
 			t.Errorf("%s: got %s, %v, want %s", c.mirror, root, err, want)
 		}

@@ -17,11 +17,7 @@ const identityRounds = 20_000
 
 // Identity returns a word for an image together with the credentials that Resolve would send to its
 // registry. Equal credentials give equal words; the word does not reveal them.
-func Identity(ctx context.Context, reference string, o Options) (string, error) {
-	ref, err := ParseReference(reference)
-	if err != nil {
-		return "", fmt.Errorf("pull: %w", err)
-	}
+func Identity(ctx context.Context, ref Reference, o Options) (string, error) {
 	repository, err := name.NewRepository(ref.Name)
 	if err != nil {
 		return "", fmt.Errorf("pull %s: %w", ref, err)

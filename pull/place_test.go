@@ -19,7 +19,7 @@ func TestImageOfThisMachineIsOpenedWhereItsPlaceIs(t *testing.T) {
 	}
 	options := pull.Options{Place: func(path string) beneath.Path { return beneath.At(path, dir) }}
 	for _, name := range []string{"oci:" + dir + "/link", "oci-archive:" + dir + "/image.tar", "docker-archive:" + dir + "/link/image.tar"} {
-		if _, err := pull.Resolve(t.Context(), name, options); !errors.Is(err, beneath.ErrLeadsOut) {
+		if _, err := pull.Resolve(t.Context(), parsed(t, name), options); !errors.Is(err, beneath.ErrLeadsOut) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -55,8 +55,7 @@ func (o Options) place(path string) beneath.Path {
 
 // Image is an image whose manifest and configuration have been read and verified.
 type Image struct {
-	Reference string // as requested
-	Name      string // normalised, such as docker.io/library/golang:1.22
+	Name string // reference in full, such as docker.io/library/golang:1.22
 	// Digest is the manifest's digest, or the configuration's for a docker-archive, which has no
 	// manifest digests.
 	Digest digest.Digest
@@ -134,17 +133,13 @@ const resolveTimeout = 2 * time.Minute
 
 var errSlow = errors.New("no answer in full after 2 minutes")
 
-// Resolve reads and verifies the manifest and the configuration of the image that reference names
+// Resolve reads and verifies the manifest and the configuration of the image that ref names
 // for the wanted platform. It does not fetch layers. The caller closes the image.
 //
 // Errors name the reference and the reason, never a credential, and wrap ErrNotFound,
 // ErrUnauthorized or ErrPlatform where these apply. A rootfs: reference is refused because it has
 // no layers.
-func Resolve(ctx context.Context, reference string, o Options) (*Image, error) {
-	ref, err := ParseReference(reference)
-	if err != nil {
-		return nil, fmt.Errorf("pull: %w", err)
-	}
+func Resolve(ctx context.Context, ref Reference, o Options) (*Image, error) {
 	if !ref.IsEngines() { // those arrive as a whole
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, resolveTimeout, errSlow)
@@ -154,7 +149,7 @@ func Resolve(ctx context.Context, reference string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
-	img.Reference, img.Name = reference, ref.String()
+	img.Name = ref.String()
 	return img, nil
 }
 

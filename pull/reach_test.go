@@ -81,7 +81,7 @@ func TestWhereARegistryMaySendARunner(t *testing.T) {
 			host := c.registry + ":8443"
 			settings := &pull.Registries{Hosts: map[string]pull.Host{host: {AllowPrivate: c.allow}}}
 			o := pull.Options{Platform: "linux/amd64", Keychain: anonymous, Registries: settings, Transport: server.transport, RetryWait: time.Millisecond}
-			img, err := pull.Resolve(context.Background(), host+"/x:1", o)
+			img, err := pull.Resolve(context.Background(), parsed(t, host+"/x:1"), o)
 			if err == nil {
 				defer img.Close()
 			}

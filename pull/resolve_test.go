@@ -99,7 +99,7 @@ func digestOf(b []byte) string {
 
 func mustResolve(t *testing.T, ref string, o pull.Options) *pull.Image {
 	t.Helper()
-	img, err := pull.Resolve(t.Context(), ref, o)
+	img, err := pull.Resolve(t.Context(), parsed(t, ref), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func mustResolve(t *testing.T, ref string, o pull.Options) *pull.Image {
 
 func resolveError(t *testing.T, ref string, o pull.Options) error {
 	t.Helper()
-	img, err := pull.Resolve(t.Context(), ref, o)
+	img, err := pull.Resolve(t.Context(), parsed(t, ref), o)
 	if err == nil {
 		t.Fatalf("%s was resolved to %s", ref, errors.Join(errors.New(img.Name), img.Close()))
 	}
@@ -139,4 +139,14 @@ func mustJSON(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// parsed parses an image reference.
+func parsed(t *testing.T, s string) pull.Reference {
+	t.Helper()
+	ref, err := pull.ParseReference(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
 }

@@ -117,7 +117,7 @@ func pullScript(t *testing.T, ctx context.Context, s *script) (gaps []time.Durat
 	t.Helper()
 	start := time.Now()
 	o := pull.Options{Platform: "linux/amd64", Keychain: anonymous, Transport: s}
-	img, err := pull.Resolve(ctx, "registry.example/x:1", o)
+	img, err := pull.Resolve(ctx, parsed(t, "registry.example/x:1"), o)
 	if err == nil {
 		_, err = read(ctx, img.Layers[0])
 	}

@@ -152,7 +152,7 @@ func TestNoPlainHTTPWhereTLSIsSetUp(t *testing.T) {
 // TestProxyVariables pulls in a process of its own: net/http reads them once.
 func TestProxyVariables(t *testing.T) {
 	if ref := os.Getenv("STEPEXEC_TEST_PULL"); ref != "" {
-		_, err := pull.Resolve(t.Context(), ref, pull.Options{Keychain: anonymous})
+		_, err := pull.Resolve(t.Context(), parsed(t, ref), pull.Options{Keychain: anonymous})
 		fmt.Println(err)
 		return
 	}

@@ -39,7 +39,7 @@ type Bench struct {
 	Slots    chan struct{}                     // holds as many as steps of all pipelines may run at once; nil: no limit
 	Rules    *policy.Policy                    // of the administrator; nil: Work.Default
 	Way      policy.Way                        // in which the work comes
-	Pull     fetch.Policy                      // of images whose steps and rules name none; "": fetch.Missing
+	Pull     pipeline.PullPolicy               // of images whose steps and rules name none; "": pipeline.PullMissing
 }
 
 // Execute runs work to its end. The events say how the steps ended. An error means that the

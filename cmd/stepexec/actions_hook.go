@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/stepexec/stepexec/fetch"
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/actions"
 )
@@ -40,7 +40,7 @@ in STEPEXEC_HOOK_FLAGS.`,
 			return nil
 		},
 	}
-	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", fetch.Always)
+	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", pipeline.PullAlways)
 	return cmd
 }
 
@@ -81,6 +81,6 @@ func newActionsJob() *cobra.Command {
 			return keeper.Keep(cmd.Context(), os.Stdin, voice)
 		},
 	}
-	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", fetch.Always)
+	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", pipeline.PullAlways)
 	return cmd
 }

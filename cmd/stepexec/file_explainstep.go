@@ -12,7 +12,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
 )
@@ -42,7 +41,7 @@ func explainStep(w io.Writer, p *run.Planned, root, name string) error {
 	top := &yaml.Node{Kind: yaml.MappingNode}
 	addPair(top, "runs", scalarNode(runsOn(s.RunOn)))
 	addFields(top, "", reflect.ValueOf(s))
-	image, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, fetch.Policy(s.Pull))
+	image, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, s.Pull)
 	if err != nil {
 		return fmt.Errorf("explain %s: image %s: %w", name, s.Image, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/fetch"
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/sandbox"
 )
@@ -54,7 +55,7 @@ func (o *pullOptions) pull(ctx context.Context, stdout io.Writer, name string) e
 	var image *fetch.Image
 	err = takeIn(ctx, s, o.root, o.runtime, o.platform, func(fetcher *fetch.Fetcher) (err error) {
 		fetcher.Options = pull.Options{Registries: s.Registries}
-		image, err = fetcher.Fetch(ctx, name, fetch.Always)
+		image, err = fetcher.Fetch(ctx, name, pipeline.PullAlways)
 		return err
 	})
 	if image != nil && image.Warning != "" {

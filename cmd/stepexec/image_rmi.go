@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,15 +38,15 @@ An image that a run uses is not removed.`,
 
 // otherName returns the other name of an image of this machine: oci:DIR is also pulled as
 // oci:DIR:latest. It returns "" for other images.
-func otherName(image, name string) string {
-	ref, err := pull.ParseReference(image)
+func otherName(ref pull.Reference) string {
 	switch {
-	case err != nil || !ref.IsLocal() || ref.Digest != "":
+	case !ref.IsLocal() || ref.Digest != "":
 		return ""
 	case ref.Tag == "":
-		return name + ":latest"
+		return ref.String() + ":latest"
 	case ref.Tag == "latest":
-		return strings.TrimSuffix(name, ":latest")
+		ref.Tag = ""
+		return ref.String()
 	}
 	return ""
 }
@@ -58,13 +57,13 @@ func removeImages(ctx context.Context, stdout io.Writer, store *unpack.Store, im
 	var all unpack.Freed
 	var failed []error
 	for _, image := range images {
-		name, err := fetcher.Name(image)
+		ref, err := fetcher.Parse(image)
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		freed, err := store.RemoveImage(ctx, name, platform)
-		if other := otherName(image, name); errors.Is(err, unpack.ErrNotFound) && other != "" {
+		freed, err := store.RemoveImage(ctx, ref.String(), platform)
+		if other := otherName(ref); errors.Is(err, unpack.ErrNotFound) && other != "" {
 			if again, otherErr := store.RemoveImage(ctx, other, platform); !errors.Is(otherErr, unpack.ErrNotFound) {
 				freed, err = again, otherErr
 			}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/stepexec/stepexec/archive"
 	"github.com/stepexec/stepexec/fetch"
-	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -77,10 +76,11 @@ func (o *saveOptions) images(store *unpack.Store, args []string) ([]archive.Imag
 	}
 	var images []archive.Image
 	for _, arg := range args {
-		name, err := fetcher.Name(arg)
+		ref, err := fetcher.Parse(arg)
 		if err != nil {
 			return nil, err
 		}
+		name := ref.String()
 		if err := store.Use(name, platform); err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func (o *saveOptions) images(store *unpack.Store, args []string) ([]archive.Imag
 			return nil, fmt.Errorf("save: %w (pull it first: stepexec pull %s)", err, arg)
 		}
 		image := archive.Image{ImageRecord: record}
-		if ref, err := pull.ParseReference(name); err == nil && !ref.IsLocal() && ref.Digest == "" {
+		if !ref.IsLocal() && ref.Digest == "" {
 			image.Names = []string{name}
 		}
 		images = append(images, image)

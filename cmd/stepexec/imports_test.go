@@ -38,7 +38,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"event":                  {"logs"},
 		"crash":                  {},
 		"schedule":               {},
-		"fetch":                  {"crash", "event", "pull", "signature", "unpack"},
+		"fetch":                  {"container", "crash", "event", "pull", "signature", "unpack"},
 		"engine":                 {"artifact", "beneath", "container", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "schedule", "logs", "egress", "sandbox/network"},
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},

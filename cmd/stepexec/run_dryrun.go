@@ -100,7 +100,7 @@ func dryRunOf(j *run.Job, p *run.Planned, root string) (dryRun, error) {
 		for _, name := range slices.Concat(s.Needs, s.DependsOn) {
 			step.After = append(step.After, mask.String(name))
 		}
-		seen, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, fetch.Policy(s.Pull))
+		seen, err := p.Fetcher.For(s.Platform).Foresee(root, s.Image, s.Pull)
 		if err != nil {
 			return fmt.Errorf("step %s: image %s: %w", s.Name, s.Image, err)
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/fetch"
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
@@ -54,7 +54,7 @@ const bySource = "default"
 
 // add adds the flags. def describes the default policy in words; pull is the default for steps that
 // do not set it.
-func (w *workbench) add(flags *pflag.FlagSet, def string, pull fetch.Policy) {
+func (w *workbench) add(flags *pflag.FlagSet, def string, pull pipeline.PullPolicy) {
 	flags.StringVar(&w.policy.name, "policy", bySource, "what pipelines may ask for: default ("+def+"), trusted, untrusted, or a `FILE`")
 	flags.StringVar(&w.network, "network", sandbox.NetworkPrivate, "network of steps that name none: private, host or none")
 	flags.StringVar(&w.pull, "pull", string(pull), "`when` images of steps that do not say are pulled: always (one question each where nothing has moved), missing or never")
@@ -85,7 +85,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	if err := checkNetworkFlag(w.network); err != nil {
 		return nil, err
 	}
-	if !slices.Contains([]fetch.Policy{fetch.Always, fetch.Missing, fetch.Never}, fetch.Policy(w.pull)) {
+	if !slices.Contains([]pipeline.PullPolicy{pipeline.PullAlways, pipeline.PullMissing, pipeline.PullNever}, pipeline.PullPolicy(w.pull)) {
 		return nil, fmt.Errorf("--pull %s: must be always, missing or never", w.pull)
 	}
 	if w.grace <= 0 {
@@ -116,7 +116,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 			Sandbox: sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot, Guard: guardCommand()},
 			Say:     w.say,
 		},
-		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way, Pull: fetch.Policy(w.pull),
+		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way, Pull: pipeline.PullPolicy(w.pull),
 	}
 	return bench.Execute, nil
 }

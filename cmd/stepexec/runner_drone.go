@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner/drone"
@@ -40,7 +39,7 @@ variables that Drone's own runner has (docs/runner-drone.md has all of them):
 			return runDrone(cmd.Context(), bench, kill)
 		},
 	}
-	bench.add(cmd.Flags(), "what the server trusts the repository with", fetch.Missing)
+	bench.add(cmd.Flags(), "what the server trusts the repository with", pipeline.PullMissing)
 	return cmd
 }
 

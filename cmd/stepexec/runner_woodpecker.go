@@ -39,7 +39,7 @@ that Woodpecker's own agent has (docs/runner-woodpecker.md has all of them):
 			return runWoodpecker(cmd.Context(), bench, kill)
 		},
 	}
-	bench.add(cmd.Flags(), "what the server trusts the repository with", fetch.Missing)
+	bench.add(cmd.Flags(), "what the server trusts the repository with", pipeline.PullMissing)
 	return cmd
 }
 

@@ -56,7 +56,11 @@ func Layers(ctx context.Context, dir string, tars ...[]byte) error {
 // Image returns the tar of the root file system of the image that a reference names, as
 // [pull.ParseReference] takes them.
 func Image(ctx context.Context, reference string) (root []byte, err error) {
-	image, err := pull.Resolve(ctx, reference, pull.Options{Platform: "linux/amd64"})
+	ref, err := pull.ParseReference(reference)
+	if err != nil {
+		return nil, err
+	}
+	image, err := pull.Resolve(ctx, ref, pull.Options{Platform: "linux/amd64"})
 	if err != nil {
 		return nil, err
 	}
