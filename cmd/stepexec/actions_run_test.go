@@ -82,6 +82,21 @@ jobs:
           ls "${{ steps.ci.outputs.log-dir }}/record.json"
 `
 
+// dryWorkflow has the inputs that do not lead to a run. %s is the state root.
+const dryWorkflow = `
+on: push
+jobs:
+  test:
+    runs-on: self-hosted
+    steps:
+      - uses: actions/checkout@v4
+      - id: ci
+        uses: acme/stepexec@v1
+        with: {file: pipeline.yml, dry-run: true, include: test, network: none, cache-dir: '%[1]s', binary: '%[2]s', env: 'MODE=%[3]s', secrets: TOKEN=x}
+      - shell: bash
+        run: echo "code=${{ steps.ci.outputs.exit-code }} status=${{ steps.ci.outputs.status }} total=${{ steps.ci.outputs.steps-total }}."
+`
+
 func newWorkflow(t *testing.T, act, text string) *workflow {
 	t.Helper()
 	w := &workflow{act: act, dir: t.TempDir(), home: t.TempDir()}
@@ -148,24 +163,31 @@ func logOf(t *testing.T, out []byte) string {
 func TestActionInAWorkflow(t *testing.T) {
 	act, program := buildAct(t), stepexecOnPath(t)
 	tests := []struct {
-		name, mode string
-		want       []string
+		name, workflow, mode string
+		want, never          []string
 	}{
-		{"success", "0", []string{"code=0 status=success failed=.", "total=3 bad=0 skipped=0 outcome=success."}},
-		{"failure", "7", []string{"code=7 status=failure failed=test.", "total=3 bad=1 skipped=1 outcome=failure."}},
+		{"success", actionWorkflow, "0", []string{"code=0 status=success failed=.", "total=3 bad=0 skipped=0 outcome=success.", "building with ***", "record.json"}, nil},
+		{"failure", actionWorkflow, "7", []string{"code=7 status=failure failed=test.", "total=3 bad=1 skipped=1 outcome=failure.", "building with ***", "record.json",
+			"step test failed: its command ended with exit code 7 (its output is in the group “step test (oci:busybox)” of the log)"}, nil},
+		{"dry run", dryWorkflow, "0", []string{"code=0 status=success total=0.", "test    yes ", "nothing was pulled or started"}, []string{"building with", "::group::step"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			root := filepath.Join(t.TempDir(), "root")
-			w := newWorkflow(t, act, fmt.Sprintf(actionWorkflow, root, program, test.mode))
+			w := newWorkflow(t, act, fmt.Sprintf(test.workflow, root, program, test.mode))
 			out, err := w.command(t).CombinedOutput()
 			log := logOf(t, out)
 			if err != nil {
 				t.Fatalf("%v: %s", err, log)
 			}
-			for _, want := range append(test.want, "building with ***", "record.json") {
+			for _, want := range test.want {
 				if !strings.Contains(log, want) {
 					t.Errorf("the log lacks %q", want)
+				}
+			}
+			for _, never := range test.never {
+				if strings.Contains(log, never) {
+					t.Errorf("the log has %q", never)
 				}
 			}
 			if strings.Contains(log, "hunter2") {

@@ -200,8 +200,8 @@ func (l *Log) in(e event.Event, text string) {
 
 func (l *Log) finished(e event.Event) {
 	l.in(e, report.Ended(e.Result)+"\n")
-	l.outside(func() { l.annotateStep(e) })
 	g := l.group(e)
+	l.outside(func() { l.annotateStep(e, g) })
 	switch {
 	case g == nil:
 		return
@@ -293,8 +293,9 @@ func (l *Log) write(text string) {
 	}
 }
 
-// annotateStep annotates the step's line in the pipeline file if the step failed.
-func (l *Log) annotateStep(e event.Event) {
+// annotateStep annotates the step's line in the pipeline file if the step failed. The message leads
+// to the group with its output; g is nil: it has none.
+func (l *Log) annotateStep(e event.Event, g *group) {
 	kind := "error"
 	switch r := e.Result; {
 	case r.Ignored:
@@ -305,7 +306,11 @@ func (l *Log) annotateStep(e event.Event) {
 	case !report.IsFailure(r):
 		return
 	}
-	l.annotate(kind, e.Result.File, e.Result.Line, 0, "step "+report.Label(e), report.Verdict(e.Result))
+	message := report.Verdict(e.Result)
+	if g != nil {
+		message += " (its output is in the group “" + g.title + "” of the log)"
+	}
+	l.annotate(kind, e.Result.File, e.Result.Line, 0, "step "+report.Label(e), message)
 }
 
 func (l *Log) annotate(kind, file string, line, column int, title, message string) {

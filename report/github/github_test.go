@@ -78,7 +78,7 @@ c1
 failed with exit code 3
 ::TOKEN::
 ::endgroup::
-::error file=ci.yml,line=7,title=step c::step c failed: its command ended with exit code 3
+::error file=ci.yml,line=7,title=step c::step c failed: its command ended with exit code 3 (its output is in the group “step c (x)” of the log)
 ::warning title=step a::100%25 odd
 ::group::step b (x)
 ::stop-commands::TOKEN
@@ -88,7 +88,7 @@ b3
 failed with exit code 1, ignored
 ::TOKEN::
 ::endgroup::
-::warning title=step b::step b failed: its command ended with exit code 1
+::warning title=step b::step b failed: its command ended with exit code 1 (its output is in the group “step b (x)” of the log)
 ::stop-commands::TOKEN
 none: could not be run by stepexec (exit code 125): pull: no
   | \::error::such
@@ -161,7 +161,7 @@ func TestOutputsAndSummary(t *testing.T) {
 		Run: "r", Name: "ci", Status: event.TimedOut, ExitCode: 124, Steps: []event.StepResult{bad, {Step: "after", Status: event.Skipped}},
 	}})
 	got := log(t, o, nil, 124, events...)
-	if want := "::error file=ci/p.yml,line=3,title=step test::step test was stopped: the step's time is over\n"; !strings.Contains(got, want) {
+	if want := "::error file=ci/p.yml,line=3,title=step test::step test was stopped: the step's time is over (its output is in the group “step test (x)” of the log)\n"; !strings.Contains(got, want) {
 		t.Errorf("no %q in:\n%s", want, got)
 	}
 	outputs, err := os.ReadFile(filepath.Join(dir, "GITHUB_OUTPUT"))
