@@ -82,13 +82,25 @@ func (p *parser) pipeline(root value) *Pipeline {
 			p.missing(root, "steps")
 		}
 	}
-	p.object(root, known)
-	if n := len(out.Steps) + len(out.Services); n > maxSteps {
+	n := entries(root, "steps") + entries(root, "services")
+	if n > maxSteps { // nobody needs to know what else is wrong with them
 		p.wrong(root, fmt.Sprintf("the file has %d steps and services, more than the %d allowed", n, maxSteps), "")
-	} else if matrix, given := root.get("matrix"); given && n*len(out.Cells()) > MaxRunSteps {
+		return out
+	}
+	p.object(root, known)
+	if matrix, given := root.get("matrix"); given && n*len(out.Cells()) > MaxRunSteps {
 		p.wrong(matrix, fmt.Sprintf("all cells together have %d steps, more than the %d allowed", n*len(out.Cells()), MaxRunSteps), "")
 	}
 	return out
+}
+
+// entries is the number of items, or of pairs, behind a key.
+func entries(root value, key string) int {
+	v, given := root.get(key)
+	if !given {
+		return 0
+	}
+	return len(v.items) + len(v.pairs)
 }
 
 // line reads a text that is shown, so control characters have no place in it.
@@ -185,9 +197,12 @@ func (p *parser) name(v value, name string, service bool) {
 // checkDependencies reports unknown names and cycles in depends_on.
 func (p *parser) checkDependencies(pipeline *Pipeline) {
 	steps, services := stepNames(pipeline.Steps), stepNames(pipeline.Services)
-	indexOf := map[string]int{}
+	indexOf, isService := map[string]int{}, map[string]bool{}
 	for i, name := range steps {
 		indexOf[name] = i
+	}
+	for _, name := range services {
+		isService[name] = true
 	}
 	graph := make([][]int, len(steps))
 	for i, entries := range p.depends {
@@ -198,7 +213,7 @@ func (p *parser) checkDependencies(pipeline *Pipeline) {
 				p.wrong(v, "a step cannot depend on itself", "")
 			case known:
 				graph[i] = append(graph[i], to)
-			case slices.Contains(services, v.text): // no edge: a service waits for no step
+			case isService[v.text]: // no edge: a service waits for no step
 			default:
 				p.wrong(v, fmt.Sprintf("there is no step %q", v.text), didYouMean(v.text, slices.Concat(steps, services)))
 			}

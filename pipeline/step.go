@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -174,8 +173,10 @@ func (p *parser) dependsOn(v value) []string {
 		}
 	}
 	names := []string{} // not nil: an empty list means no dependency
+	taken := map[string]bool{}
 	for _, entry := range entries {
-		if name := p.word(entry); name != "" && !slices.Contains(names, name) {
+		if name := p.word(entry); name != "" && !taken[name] {
+			taken[name] = true
 			names = append(names, name)
 			p.depends[len(p.depends)-1] = append(p.depends[len(p.depends)-1], entry)
 		}

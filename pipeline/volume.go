@@ -45,6 +45,7 @@ func (p *parser) volumeNames(v value) []string {
 		return nil
 	}
 	var names []string
+	taken := map[string]bool{}
 	for i := range v.items {
 		item, name := v.item(i), ""
 		if item.kind == mapKind {
@@ -55,9 +56,10 @@ func (p *parser) volumeNames(v value) []string {
 		} else {
 			name = p.volumeName(item)
 		}
-		if slices.Contains(names, name) && name != "" {
+		if taken[name] && name != "" {
 			p.wrong(item, fmt.Sprintf("the volume %q is already there", name), "")
 		}
+		taken[name] = true
 		names = append(names, name)
 	}
 	return names

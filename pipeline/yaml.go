@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	// Imported here and in write*.go: the maintained twin, go.yaml.in/yaml/v3, is a change
 	// of these lines.
@@ -41,13 +42,17 @@ type loader struct {
 	cost int                  // of merge keys so far, which copy pairs
 	bomb bool                 // the limit is passed and reported
 
-	lines   [][]byte // of the file
-	splices bool     // an item <<: *LIST of a list stands for the items of that list
+	aliases bool           // the file has some
+	bangs   map[place]bool // where a lone ! stands
+	splices bool           // an item <<: *LIST of a list stands for the items of that list
 }
+
+// place is a line and a column of a file, both from 1 on, the column in characters.
+type place struct{ line, column int }
 
 // load returns the root of the file's only document.
 func load(file string, data []byte) (*node, Errors) {
-	l := &loader{file: file, done: map[*yaml.Node]*node{}, lines: bytes.Split(data, []byte("\n"))}
+	l := &loader{file: file, done: map[*yaml.Node]*node{}, bangs: loneBangs(data)}
 	document := l.document(data)
 	if document == nil {
 		return nil, l.errs
@@ -65,7 +70,7 @@ func (l *loader) fail(line, column int, message, hint string) {
 
 // loadAll returns the roots of the documents of a file.
 func loadAll(file string, data []byte, splices bool) ([]*node, Errors) {
-	l := &loader{file: file, done: map[*yaml.Node]*node{}, lines: bytes.Split(data, []byte("\n")), splices: splices}
+	l := &loader{file: file, done: map[*yaml.Node]*node{}, bangs: loneBangs(data), splices: splices}
 	if !l.checked(data) {
 		return nil, l.errs
 	}
@@ -138,6 +143,7 @@ func (l *loader) syntax(err error, data []byte) {
 // convert turns a YAML node into ours. After an error it goes on with null in
 // the place of what is wrong, so that one run finds all errors.
 func (l *loader) convert(y *yaml.Node) *node {
+	l.aliases = l.aliases || y.Kind == yaml.AliasNode
 	y = resolve(y)
 	if l.bomb {
 		return &node{kind: nullKind, line: y.Line, column: y.Column}
@@ -194,12 +200,26 @@ func (l *loader) scalar(n *node, y *yaml.Node) {
 
 // losesBang reports whether a lone ! stands in front of a value, as in "- ! grep -q x file". It is
 // YAML's non-specific tag, which the library drops: the command would mean its opposite.
-func (l *loader) losesBang(y *yaml.Node) bool {
-	if y.Line < 1 || y.Line > len(l.lines) || y.Column < 1 {
-		return false
+func (l *loader) losesBang(y *yaml.Node) bool { return l.bangs[place{y.Line, y.Column}] }
+
+// loneBangs returns the places of every ! that white space follows. A line may have as many values as the
+// file has room for, so none of them looks at the line anew.
+func loneBangs(data []byte) map[place]bool {
+	bangs := map[place]bool{}
+	at := place{1, 1}
+	for i := 0; i < len(data); at.column++ {
+		switch _, size := utf8.DecodeRune(data[i:]); {
+		case data[i] == '\n':
+			at = place{at.line + 1, 0}
+			i++
+		case data[i] == '!' && i+1 < len(data) && (data[i+1] == ' ' || data[i+1] == '\t'):
+			bangs[at] = true
+			i++
+		default:
+			i += size
+		}
 	}
-	text := []rune(string(l.lines[y.Line-1]))
-	return y.Column < len(text) && text[y.Column-1] == '!' && (text[y.Column] == ' ' || text[y.Column] == '\t')
+	return bangs
 }
 
 // inQuotes is a text as YAML has it in single quotes.
@@ -259,8 +279,11 @@ func (l *loader) tooMuch(n *node) {
 		return
 	}
 	l.bomb = true
-	l.fail(n.line, n.column, fmt.Sprintf("the file means more than %d MiB once its aliases are written out", maxCost>>20),
-		"use fewer aliases of aliases")
+	message, hint := fmt.Sprintf("the file means more than %d MiB once its aliases are written out", maxCost>>20), "use fewer aliases of aliases"
+	if !l.aliases {
+		message, hint = fmt.Sprintf("the file has more than some %d values", maxCost/nodeCost), "split it, or write fewer and longer values"
+	}
+	l.fail(n.line, n.column, message, hint)
 }
 
 // mapping resolves merge keys on the way: a key written out wins over merged
