@@ -61,6 +61,12 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 		egress = append(egress, c)
 	}
 	s.Egress = egress
+	var artifacts []event.Artifact
+	for _, a := range s.Artifacts {
+		a.Name, a.Folder = r.fixed.String(a.Name), r.fixed.String(a.Folder)
+		artifacts = append(artifacts, a)
+	}
+	s.Artifacts = artifacts
 	return s
 }
 

@@ -226,6 +226,9 @@ func lower(b byte) byte {
 // searched is a piece of a form as the text has it that is searched for it. It may be p itself.
 func (f form) searched(p []byte) []byte {
 	if f > lowerForm {
+		if bytes.IndexByte(p, '+') < 0 {
+			return p
+		}
 		return bytes.ReplaceAll(p, []byte("+"), nil) // base64's only character that is left out of an unescaped text
 	}
 	return visibleBytes(p)

@@ -402,7 +402,9 @@ var invalid = []struct {
 	{"workspace-root", structure, `1:12: workspace: nothing can be mounted at / of the container (use image: rootfs:DIR to run in a directory)`},
 	{"yaml-dedent", syntax, `3: not valid YAML: did not find expected key`},
 	{"yaml-list-in-map", syntax, `4: not valid YAML: did not find expected key`},
-	{"yaml-open-quote", syntax, `4: not valid YAML: found unexpected end of stream`},
+	{"yaml-open-quote", syntax, `4:11: not valid YAML: the quote " is not closed (close it, or put the whole text in the other kind of quotes)`},
+	{"yaml-open-quote-list", syntax, `6:9: not valid YAML: the quote ' is not closed (close it, or put the whole text in the other kind of quotes)`},
+	{"yaml-open-quote-middle", syntax, `3:12: not valid YAML: the quote ' is not closed (close it, or put the whole text in the other kind of quotes)`},
 	{"yaml-reserved", syntax, `4: not valid YAML: found character that cannot start any token`},
 	{"yaml-two-colons", syntax, `2: not valid YAML: mapping values are not allowed in this context`},
 }

@@ -87,6 +87,15 @@ type Step struct {
 
 	NoNewPrivileges        bool // Security.AllowNewPrivileges is off by the file's own word
 	envFilesAt, specFileAt Position
+	places                 map[string]Position // of the keys that the file gives, by name
+}
+
+// PositionOf returns where the file has a key of the step, or where the step begins if that is not known.
+func (s *Step) PositionOf(key string) Position {
+	if at, known := s.places[key]; known {
+		return at
+	}
+	return s.Position
 }
 
 // Variable is one environment variable.

@@ -38,7 +38,13 @@ func (p *parser) stepFields(s *Step) fields {
 	p.mounted = map[string]value{}
 	known := fields{}
 	for _, key := range Keys() {
-		known[key.Name] = func(v value) { key.read(p, s, v) }
+		known[key.Name] = func(v value) {
+			if s.places == nil {
+				s.places = map[string]Position{}
+			}
+			s.places[key.Name] = v.position()
+			key.read(p, s, v)
+		}
 	}
 	return known
 }

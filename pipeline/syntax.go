@@ -71,8 +71,9 @@ func syntaxError(message string, data []byte) *Error {
 		e.Hint = "put a & anchor of that name before it, or quotes around it"
 	case strings.Contains(message, "tab character"), strings.Contains(message, "cannot start any token"):
 		e.tabIndent(data)
+	case e.bracket(data):
 	default:
-		e.bracket(data)
+		e.openQuote(data)
 	}
 	return e
 }
@@ -93,17 +94,80 @@ func aliasPosition(name string, data []byte) (line, column int) {
 }
 
 // bracket explains a command such as "- [[ -f x ]] || y", which YAML takes for a list with something
-// behind it, on the error's line or the one before.
-func (e *Error) bracket(data []byte) {
+// behind it, on the error's line or the one before. It reports whether there is one.
+func (e *Error) bracket(data []byte) bool {
 	form := regexp.MustCompile(`^\s*-\s+(\[.*\]\s+\S.*?)\s*$`)
 	lines := bytes.Split(data, []byte("\n"))
 	for i := e.Line - 1; i >= 0 && i >= e.Line-2 && i < len(lines); i-- {
 		if match := form.FindSubmatch(lines[i]); match != nil {
 			e.Line, e.Column = i+1, 1+utf8.RuneCount(lines[i][:bytes.IndexByte(lines[i], '[')])
 			e.Hint = "a [ begins a list in YAML; put the command in quotes: - " + inQuotes(string(match[1]))
-			return
+			return true
 		}
 	}
+	return false
+}
+
+// openQuote moves the error to the quote that is not closed: an opening one, after which the rest of the file is in
+// quotes. Quotes of that kind on lines behind it were taken in pairs, so the first line with one too many is meant.
+func (e *Error) openQuote(data []byte) {
+	lines := bytes.Split(data, []byte("\n"))
+	for i, line := range lines {
+		column, quote := unclosed(line)
+		if quote == 0 || endsOnNextLines(lines[i+1:], quote) {
+			continue
+		}
+		e.Line, e.Column = i+1, column
+		e.Message = fmt.Sprintf("not valid YAML: the quote %c is not closed", quote)
+		e.Hint = "close it, or put the whole text in the other kind of quotes"
+		return
+	}
+}
+
+// unclosed returns the column and kind of a quote that begins a value on a line and has no end there; 0 for none.
+func unclosed(line []byte) (column int, quote byte) {
+	value := regexp.MustCompile(`(?:^\s*|[-:,\[{]\s+|[\[{,]\s*)(["'])`)
+	for from := 0; from < len(line); {
+		at := value.FindSubmatchIndex(line[from:])
+		if at == nil {
+			return 0, 0
+		}
+		start := from + at[2]
+		quote := line[start]
+		end := endOfQuote(line[start+1:], quote)
+		if end < 0 {
+			return utf8.RuneCount(line[:start]) + 1, quote
+		}
+		from = start + 1 + end
+	}
+	return 0, 0
+}
+
+// endOfQuote returns where a text in quotes ends, behind its closing quote; -1 if it does not (YAML 1.2, 7.3).
+func endOfQuote(text []byte, quote byte) int {
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '\\' && quote == '"', text[i] == '\'' && quote == '\'' && i+1 < len(text) && text[i+1] == '\'':
+			i++
+		case text[i] == quote:
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// endsOnNextLines reports whether a text of several lines in quotes is closed where a value may end. A quote in the
+// middle of a later line belongs to another value.
+func endsOnNextLines(lines [][]byte, quote byte) bool {
+	for _, line := range lines {
+		end := endOfQuote(line, quote)
+		if end < 0 {
+			continue
+		}
+		rest := bytes.TrimSpace(line[end:])
+		return len(rest) == 0 || bytes.IndexByte([]byte(",]}#:"), rest[0]) >= 0
+	}
+	return false
 }
 
 // tabIndent moves the error to the first line, from its own on, that is indented

@@ -17,10 +17,7 @@ func Quoted(e event.Event) event.Event {
 		return line
 	}
 	quote(&e.Cell, &e.Step, &e.Stream, &e.Run, &e.Name, &e.Image, &e.Digest, &e.SignedBy, &e.File)
-	quoteLines(&e.Error)
-	if e.Kind != event.Line { // the text of a line is the step's own
-		quoteLines(&e.Text)
-	}
+	quoteLines(&e.Error, &e.Text)
 	if e.Result != nil {
 		r := quotedResult(*e.Result)
 		e.Result = &r

@@ -131,3 +131,40 @@ func TestEventSchemaHasEveryField(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryEntryOfTheSchemasHasADescription looks at all properties; a condition, which has only a constant, is none.
+func TestEveryEntryOfTheSchemasHasADescription(t *testing.T) {
+	for name, schema := range map[string][]byte{"events": report.EventSchema(), "report": report.Schema()} {
+		var document map[string]any
+		if err := json.Unmarshal(schema, &document); err != nil {
+			t.Fatal(err)
+		}
+		delete(document, "oneOf")
+		if n := describe(t, name, document); n < 50 {
+			t.Errorf("%s: %d entries were looked at", name, n)
+		}
+	}
+}
+
+// describe complains about properties without a description, and counts all of them.
+func describe(t *testing.T, path string, node any) (n int) {
+	t.Helper()
+	switch node := node.(type) {
+	case []any:
+		for _, item := range node {
+			n += describe(t, path, item)
+		}
+	case map[string]any:
+		properties, _ := node["properties"].(map[string]any)
+		for name, value := range properties {
+			n++
+			if property, ok := value.(map[string]any); ok && property["description"] == nil {
+				t.Errorf("%s.%s has no description", path, name)
+			}
+		}
+		for name, value := range node {
+			n += describe(t, path+"/"+name, value)
+		}
+	}
+	return n
+}

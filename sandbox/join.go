@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/go-runc"
@@ -76,6 +77,31 @@ func (s *Sandbox) withdraw() error {
 // Joinable finds the sandbox of a step or service that has been started. It returns fs.ErrNotExist
 // when there is none at this moment, or ErrHidden.
 func (l Live) Joinable(name string) (*Joinable, error) {
+	all, err := l.joinables()
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range all {
+		if j.Name == name {
+			return j, nil
+		}
+	}
+	return nil, fmt.Errorf("no container of %s runs: %w", name, fs.ErrNotExist)
+}
+
+// Joinables returns the names of the steps and services that run at this moment, sorted. The error may be
+// ErrHidden.
+func (l Live) Joinables() ([]string, error) {
+	all, err := l.joinables()
+	var names []string
+	for _, j := range all {
+		names = append(names, j.Name)
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+func (l Live) joinables() ([]*Joinable, error) {
 	private := filepath.Join(l.dir, "private")
 	var around, within unix.Stat_t
 	if err := errors.Join(unix.Stat(l.dir, &around), unix.Stat(private, &within)); err != nil {
@@ -88,6 +114,7 @@ func (l Live) Joinable(name string) (*Joinable, error) {
 	if err != nil {
 		return nil, err
 	}
+	var all []*Joinable
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -100,11 +127,9 @@ func (l Live) Joinable(name string) (*Joinable, error) {
 		if err := json.Unmarshal(data, j); err != nil {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}
-		if j.Name == name {
-			return j, nil
-		}
+		all = append(all, j)
 	}
-	return nil, fmt.Errorf("no container of %s runs: %w", name, fs.ErrNotExist)
+	return all, nil
 }
 
 // Exec is like Sandbox.Exec. The program ends with the sandbox.

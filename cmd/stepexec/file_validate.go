@@ -15,7 +15,8 @@ func newValidate() *cobra.Command {
 		Use:   "validate [FILE]",
 		Short: "Check a pipeline file without running it",
 		Long: `Check a pipeline file: unknown keys, wrong types, duplicate names, missing
-dependencies and cycles are reported with file:line:column. Nothing is run or
+dependencies and cycles are reported with file:line:column, and so are images that
+are no references, and files and volumes that are not there. Nothing is run or
 pulled, and no secrets are needed. --schema prints the JSON Schema of the format,
 for editors.`,
 		Example: "  stepexec validate\n  stepexec validate ci/pipeline.yml\n  stepexec validate --schema >pipeline.schema.json",
@@ -34,6 +35,13 @@ for editors.`,
 			}
 			if err := from.Check(); err != nil {
 				return err
+			}
+			wrong, suspicious := from.CheckReferences()
+			for _, warning := range suspicious {
+				sayOnStderr("warning: " + warning.Error())
+			}
+			if len(wrong) > 0 {
+				return wrong
 			}
 			for _, w := range from.Set.Workflows {
 				if err := w.CheckNetworks(); err != nil {

@@ -35,7 +35,7 @@ type shellOptions struct {
 func newShell(kill <-chan struct{}) *cobra.Command {
 	o := &shellOptions{kill: kill}
 	cmd := &cobra.Command{
-		Use:   "shell RUN STEP [-- COMMAND [ARG...]]",
+		Use:   "shell RUN [STEP] [-- COMMAND [ARG...]]",
 		Short: "Open a shell in a step that runs, or that was kept",
 		Long: `Open a shell in a step or service of a run that goes on, or in a step that was kept
 after it ended (keep: true, --keep), or run COMMAND there.
@@ -46,19 +46,23 @@ environment, user, limits and kind of network; services do not run. What is writ
 there stays. Variables that are secret are left out in both: those that are given
 again are where the step had them, and masked.
 
-RUN is the run's id, or the beginning of it, or latest. The exit code is that of COMMAND, which
+RUN is the run's id, or the beginning of it, or latest. STEP may be left out if only
+one step of the run can be entered. The exit code is that of COMMAND, which
 gets standard input, also without a terminal.`,
 		Example: `  stepexec shell 4qpj build
   stepexec shell latest build -- ls -l /tmp
   stepexec shell 4qpj database -- psql -l
   stepexec shell 4qpj deploy --secret token -- sh -e /run/stepexec/script`,
-		Args: cobra.MinimumNArgs(2),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var command []string
-			if len(args) > 2 {
-				command = args[2:]
+			id, step, command := args[0], "", args[1:]
+			if len(command) > 0 && cmd.ArgsLenAtDash() != 1 {
+				step, command = command[0], command[1:]
 			}
-			code, err := o.open(cmd.Context(), args[0], args[1], command)
+			if len(command) == 0 {
+				command = nil
+			}
+			code, err := o.open(cmd.Context(), id, step, command)
 			var missing *sandbox.CommandError
 			if errors.As(err, &missing) {
 				sayOnStderr(err.Error())
@@ -117,6 +121,11 @@ func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.
 	if err != nil {
 		return 0, err
 	}
+	if step == "" {
+		if step, err = o.onlyStep(live, run); err != nil {
+			return 0, err
+		}
+	}
 	if live == nil {
 		return o.lookInto(ctx, run, step, look)
 	}
@@ -136,6 +145,38 @@ func (o *shellOptions) enter(ctx context.Context, run, step string, look engine.
 		return 0, fmt.Errorf("step %s of run %s, which goes on, %s", step, live.ID, standing(o.root, live.ID, step))
 	}
 	return 0, fmt.Errorf("step %s of run %s: %w", step, live.ID, err)
+}
+
+// onlyStep returns the name of the only step of a run that can be entered: it runs, or it was kept. live is nil for
+// a run that has ended.
+func (o *shellOptions) onlyStep(live *sandbox.Live, run string) (string, error) {
+	var names []string
+	if live != nil {
+		run = live.ID
+		running, err := live.Joinables()
+		if err != nil {
+			return "", err
+		}
+		names = running
+	}
+	all, err := sandbox.ListKept(o.root)
+	if err != nil {
+		return "", err
+	}
+	if kept, err := chooseKept(all, run, nil); err == nil {
+		for _, k := range kept {
+			names = append(names, k.Name)
+		}
+	} else if live == nil {
+		return "", err
+	}
+	switch len(names) {
+	case 0:
+		return "", fmt.Errorf("run %s: no step runs, and none was kept (keep: true and --keep keep a step for stepexec shell)", run)
+	case 1:
+		return names[0], nil
+	}
+	return "", fmt.Errorf("run %s: which step? (there are %s)", run, strings.Join(names, ", "))
 }
 
 // liveRunOf returns the live run whose id begins with prefix, or nil.

@@ -99,7 +99,7 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 		}
 		seen = append(seen, r.Run)
 		live[r.Run] = isLive(r.Run)
-		if err := collectRecord(ctx, collector, r); err != nil {
+		if err := collectRecord(ctx, rooted(o.root, collector.Event), collector, r); err != nil {
 			return nil, fmt.Errorf("run %s: %w", r.Run, err)
 		}
 	}
@@ -108,7 +108,8 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 	return made, nil
 }
 
-func collectRecord(ctx context.Context, c *report.Collector, r record.Record) error {
+// collectRecord takes a run from its record.
+func collectRecord(ctx context.Context, take func(event.Event), c *report.Collector, r record.Record) error {
 	var steps []event.StepResult
 	for _, s := range r.Steps {
 		steps = append(steps, event.StepResult{Step: s.Name, Image: s.Image, Service: s.Service, DependsOn: s.DependsOn})
@@ -120,7 +121,7 @@ func collectRecord(ctx context.Context, c *report.Collector, r record.Record) er
 			return err
 		}
 		e.Cell = r.Run // lines of a log have no cell, because all are of the same run
-		c.Event(e)
+		take(e)
 		return nil
 	})
 }
