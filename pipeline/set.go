@@ -24,6 +24,9 @@ type Workflow struct {
 	// Conditional says that it has conditions of its own, whether they hold or not.
 	Conditional bool
 
+	// When are these conditions, of a file that is read to be converted; any of them must hold.
+	When []Condition
+
 	Wrong   Errors // why it cannot run, whatever others of the set can
 	LeftOut string // why its conditions keep it out of this build; "" is in
 	Cell    Cell   // of a matrix that is put into the text of the file before it is read; nil: Pipeline.Matrix says

@@ -282,3 +282,28 @@ func settingNode(s *Setting) *yaml.Node {
 	}
 	return valueNode(s.Value)
 }
+
+// WrittenKey is a key of a step as a native file has it.
+type WrittenKey struct {
+	Name  string
+	Value *yaml.Node
+}
+
+// Written returns the keys that a native file has for a step but its name, in their order. The
+// names of other steps are as they are.
+func Written(s *Step) []WrittenKey {
+	w := &writer{names: map[string]string{}}
+	for _, name := range s.DependsOn {
+		w.names[name] = name
+	}
+	var written []WrittenKey
+	for _, key := range Keys() {
+		if key.write == nil {
+			continue
+		}
+		if value := key.write(w, s); value != nil {
+			written = append(written, WrittenKey{key.Name, value})
+		}
+	}
+	return written
+}

@@ -13,9 +13,10 @@ import (
 
 // Source is a pipeline file that has been read, or a folder of them.
 type Source struct {
-	File string // as it was named, or found
-	Dir  string // folder where relative paths and the workspace start
-	Set  *pipeline.Set
+	File   string // as it was named, or found
+	Format string // drone or woodpecker; "": native
+	Dir    string // folder where relative paths and the workspace start
+	Set    *pipeline.Set
 
 	build *pipeline.Build // nil for a native file: its facts are looked up only if it has conditions
 }
@@ -37,7 +38,7 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 		s.Set = &pipeline.Set{Workflows: []pipeline.Workflow{{Pipeline: p}}}
 		return s, err
 	}
-	s.Dir = f.root(file)
+	s.Dir, s.Format = f.root(file), f.name
 	in := formatInputs{raw: r.Raw, docker: r.AsDocker, plugins: r.PrivilegedPlugins, network: cmp.Or(r.Network, foreignNetwork)}
 	if in.environ, err = r.variables(); err != nil {
 		return nil, err

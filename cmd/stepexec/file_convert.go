@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/export"
 	"github.com/stepexec/stepexec/pipeline/portable"
 	"github.com/stepexec/stepexec/run"
 )
@@ -25,23 +27,27 @@ type convertOptions struct {
 	dir       string
 	asDocker  bool
 	env       []string // NAME=value, put into the files
+	to        string   // format of the files: native, woodpecker or drone
 }
 
 func newConvert() *cobra.Command {
 	o := &convertOptions{}
 	cmd := &cobra.Command{
 		Use:   "convert [FILE]",
-		Short: "Write the pipelines of another CI system in the native form",
+		Short: "Write the pipelines of one CI system as files of another",
 		Long: `Print a pipeline of another CI system, such as that of a .drone.yml, as a native
-pipeline file. Of a file with several pipelines, --pipeline chooses one, or --dir gets
-a file for each. What a native file cannot say is told on stderr: the order between
-pipelines and their triggers.
+pipeline file, or with --to as one of Woodpecker or Drone. Of a file with several
+pipelines, --pipeline chooses one, or --dir gets a file for each. What a native file
+cannot say is told on stderr: the order between pipelines and their triggers.
 
 Values that are the same for every build are put in: those of --env, and what the git
 checkout says of the repository. Other variables of the build become ${env.NAME}, which
 each run needs: stepexec run --env NAME=VALUE. Where a native file takes no variables, one
-that is not known is an error.`,
-		Example: "  stepexec convert .drone.yml > pipeline.yml\n  stepexec convert --dir ci .drone.yml",
+that is not known is an error.
+
+With --to woodpecker or drone, variables of the build get the name that the server has for
+them. A key that its files have no words for is an error that names it.`,
+		Example: "  stepexec convert .drone.yml > pipeline.yml\n  stepexec convert --dir ci .drone.yml\n  stepexec convert --to woodpecker --dir .woodpecker .drone.yml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.convert(cmd.Context(), cmd.OutOrStdout(), args)
@@ -50,11 +56,15 @@ that is not known is an error.`,
 	addPipelines(cmd.Flags(), &o.pipelines)
 	cmd.Flags().BoolVar(&o.asDocker, "as-docker", false, "convert Drone's pipelines of the types kubernetes and exec, too")
 	cmd.Flags().StringArrayVarP(&o.env, "env", "e", nil, "put this value into the files: `NAME=VALUE`")
+	cmd.Flags().StringVar(&o.to, "to", string(export.Native), "`FORMAT` of what is written: native, woodpecker or drone")
 	cmd.Flags().StringVar(&o.dir, "dir", "", "write a file for each pipeline into this `directory`")
 	return cmd
 }
 
 func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []string) error {
+	if to := export.Format(o.to); to != export.Native && to != export.Drone && to != export.Woodpecker {
+		return fmt.Errorf("--to %s: must be native, woodpecker or drone", o.to)
+	}
 	from, err := (&run.Request{File: firstOf(args), Raw: true, AsDocker: o.asDocker, Environment: o.env}).Load(ctx)
 	if err != nil {
 		return err
@@ -72,27 +82,47 @@ func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []s
 	if err != nil {
 		return err
 	}
-	if o.dir == "" && len(chosen) > 1 {
+	if o.dir == "" && len(chosen) > 1 && export.Format(o.to) != export.Drone {
 		return fmt.Errorf("%s has several pipelines (choose one: --pipeline NAME, of %s; or write all: --dir DIR)", from.File, run.PipelineNames(chosen))
 	}
 	var errs []error
 	for i := range chosen {
-		errs = append(errs, o.write(stdout, &chosen[i]))
+		text, err := o.text(from, &chosen[i])
+		if err == nil && i > 0 && o.dir == "" { // of Drone: a document each
+			_, err = io.WriteString(stdout, "---\n")
+		}
+		if err == nil {
+			err = o.write(stdout, &chosen[i], text)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
-	if err := portable.Convert(w); err != nil {
-		return fmt.Errorf("convert pipeline %s: %w", w.Name, err)
+// text is the file of a pipeline. Its losses are told.
+func (o *convertOptions) text(from *run.Source, w *pipeline.Workflow) (text []byte, err error) {
+	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("convert pipeline %s: %w", w.Name, err) }
+	var losses []string
+	if to := export.Format(o.to); to == export.Native {
+		if from.Format != "" {
+			if err := portable.Convert(w); err != nil {
+				return fail(err)
+			}
+		}
+		if text, err = pipeline.Write(w.Pipeline); err != nil {
+			return fail(err)
+		}
+		losses = lossesOf(w, text)
+	} else if text, losses, err = export.Write(w, export.Format(cmp.Or(from.Format, string(export.Native))), to); err != nil {
+		return fail(err)
 	}
-	text, err := pipeline.Write(w.Pipeline)
-	if err != nil {
-		return fmt.Errorf("convert pipeline %s: %w", w.Name, err)
-	}
-	for _, loss := range lossesOf(w, text) {
+	for _, loss := range losses {
 		sayOnStderr(fmt.Sprintf("warning: pipeline %s: %s", w.Name, loss))
 	}
+	return text, nil
+}
+
+func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow, text []byte) error {
 	if o.dir == "" {
 		_, err := stdout.Write(text)
 		return err
@@ -101,10 +131,10 @@ func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
 		return err
 	}
 	file := filepath.Join(o.dir, fileName(w)+".yml")
-	if run.IsFormatFile(file) { // it would still be read in its original format
+	if export.Format(o.to) == export.Native && run.IsFormatFile(file) { // it would still be read in its original format
 		file = filepath.Join(o.dir, "native-"+fileName(w)+".yml")
 	}
-	if run.IsFormatFile(file) {
+	if export.Format(o.to) == export.Native && run.IsFormatFile(file) {
 		return fmt.Errorf("convert pipeline %s: --dir %s: files in this folder are another CI system's (choose another)", w.Name, o.dir)
 	}
 	if _, err := os.Stat(file); err == nil {
@@ -113,7 +143,7 @@ func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow) error {
 	if err := os.WriteFile(file, text, 0o666); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(stdout, file)
+	_, err := fmt.Fprintln(stdout, file)
 	return err
 }
 

@@ -42,6 +42,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"engine":                 {"artifact", "beneath", "container", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "schedule", "logs", "egress", "sandbox/network"},
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},
+		"pipeline/export":        {"pipeline", "pipeline/envsubst", "pipeline/woodpecker"},
 		"pipeline/portable":      {"pipeline", "pipeline/envsubst"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
 		"runner":                 {"crash", "event", "runner/health", "run"},
@@ -56,7 +57,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"artifact", "beneath", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "unpack"},
-		"cmd/stepexec":           {"archive", "artifact", "beneath", "egress", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
+		"cmd/stepexec":           {"archive", "artifact", "beneath", "egress", "run", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
 		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

@@ -199,6 +199,9 @@ func (t *translation) readTrigger(n pipeline.Node) {
 // triggered decides whether the pipeline takes part.
 func (t *translation) triggered(n pipeline.Node, c pipeline.Condition) {
 	t.workflow.RunOn, t.workflow.Conditional = c.Status, true
+	if t.o.Raw {
+		t.workflow.When = []pipeline.Condition{c}
+	}
 	if t.o.Stage != nil || t.o.Raw || t.workflow.LeftOut != "" {
 		return
 	}

@@ -96,5 +96,8 @@ const escaped = "\uE024"
 // Protect turns each $$ of a file into a mark, for a reader that looks for variables later.
 func Protect(text string) string { return strings.ReplaceAll(text, "$$", escaped) }
 
+// Escape turns the marks of Protect into $$ again.
+func Escape(text string) string { return strings.ReplaceAll(text, escaped, "$$") }
+
 // Restore turns the marks of Protect into $.
 func Restore(text string) string { return strings.ReplaceAll(text, escaped, "$") }

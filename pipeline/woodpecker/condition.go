@@ -38,7 +38,11 @@ func (p *parser) condition(n pipeline.Node, ofStep bool) pipeline.Condition {
 		"path":     func(n pipeline.Node) { p.pathMatch(n, &c) },
 		"evaluate": func(n pipeline.Node) { p.evaluate(n, &c) },
 		"status":   func(n pipeline.Node) { c.Status = p.status(n) },
-		"local":    func(n pipeline.Node) { p.flag(n) },
+		"local": func(n pipeline.Node) {
+			if p.flag(n); p.o.Raw {
+				p.warn(n, "is not kept in what is written", "leave the step out of local runs with --skip")
+			}
+		},
 		"matrix": func(n pipeline.Node) {
 			if ofStep {
 				p.matrixMatch(n, &c)

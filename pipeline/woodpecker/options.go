@@ -19,6 +19,9 @@ var optionKeys = []string{
 	"read_only", "cap_add", "cap_drop", "allow_new_privileges", "unmask", "group_add", "seccomp", "apparmor", "hostname",
 }
 
+// OptionKeys are the keys of a native step that backend_options.stepexec may have.
+func OptionKeys() []string { return slices.Clone(optionKeys) }
+
 // options adds the keys of backend_options.stepexec, in the words of a native file, and then
 // the agent's limits.
 func (t *translator) options(s *Step, step *pipeline.Step) {

@@ -123,7 +123,7 @@ func (p *parser) top(root pipeline.Node) {
 		},
 		"branches": func(n pipeline.Node) {
 			if p.old {
-				p.match(n)
+				p.outcome.When = []pipeline.Condition{{Position: n.Position(), Branch: p.match(n)}}
 				p.outcome.Conditional = true
 				return
 			}
@@ -229,6 +229,9 @@ func (p *parser) runsOn(n pipeline.Node) {
 func (p *parser) whenWorkflow(n pipeline.Node) {
 	conditions := p.conditions(n, false)
 	p.outcome.Conditional = true
+	if p.o.Raw {
+		p.outcome.When = conditions
+	}
 	if p.o.Raw || p.Err() != nil {
 		return
 	}
