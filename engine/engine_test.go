@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -201,30 +200,6 @@ steps:
 `, pipeline.Inputs{}, nil)
 	if step := summary.Steps[0]; step.Status != event.TimedOut || summary.ExitCode != event.CodeTimeout {
 		t.Errorf("step %+v, code %d", step, summary.ExitCode)
-	}
-}
-
-func TestAServiceThatDiesFailsTheRunUnlessItIsIgnored(t *testing.T) {
-	for _, failure := range []string{"fail", "ignore"} {
-		t.Run(failure, func(t *testing.T) {
-			b := newBench(t)
-			summary, _ := b.run(t, t.Context(), `
-steps:
-  - {name: waits, image: 'oci:busybox', commands: ['while [ ! -e seen ]; do sleep 0.01; done']}
-services:
-  - {name: db, image: 'oci:busybox', failure: `+failure+`, commands: [exit 5]}
-`, pipeline.Inputs{}, func(e event.Event) {
-				if e.Kind == event.StepFinished && e.Step == "db" {
-					if err := os.WriteFile(filepath.Join(b.dir, "seen"), nil, 0o600); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-			db := summary.Steps[0]
-			if want := failure == "fail"; (summary.ExitCode == 5) != want || db.Status != event.Failed || db.ExitCode != 5 || !db.EndedEarly || summary.Steps[1].Status != event.Succeeded {
-				t.Errorf("code %d, steps %+v", summary.ExitCode, summary.Steps)
-			}
-		})
 	}
 }
 

@@ -33,6 +33,7 @@ type work struct {
 	attempt   int       // number of the current attempt, from 1
 	exports   exports   // variables for the nodes that depend on it: its own and those it got
 	inherited []string  // NAME=value of the variables that it got and uses
+	need      need      // of a service or a detached step whose command ended by itself
 	left      *leftRoot // root file system of its last attempt; nil: none is left
 }
 
@@ -60,11 +61,14 @@ func (n *node) isBeside() bool { return n.service || n.step.Detach }
 
 // role names what runs beside the steps, in words.
 func (n *node) role() string {
-	if n.step.Detach {
-		return "detached step"
+	if n.serves() {
+		return "service"
 	}
-	return "service"
+	return "detached step"
 }
+
+// serves reports whether the node is a service, here or in the file that it comes from.
+func (n *node) serves() bool { return n.service || n.step.Serves }
 
 // before are the nodes that must be over before it is this node's turn.
 func (n *node) before() []*node { return slices.Concat(n.needs, n.deps) }

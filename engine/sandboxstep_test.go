@@ -22,6 +22,7 @@ var engineFields = map[string]string{
 	"DependsOn":     "order",
 	"Needs":         "order",
 	"Detach":        "order",
+	"Serves":        "how it may end",
 	"RunOn":         "order",
 	"Ready":         "order",
 	"Keep":          "after the step",

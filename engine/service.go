@@ -57,37 +57,87 @@ func (r *run) serve(ctx, serving context.Context, n *node, p *prepared) outcome 
 	switch {
 	case serving.Err() != nil && end.status == event.Cancelled:
 		return outcome{status: event.Stopped}
-	case n.result.NotReady || n.result.Started.IsZero() || ctx.Err() != nil:
-	case n.service && r.endedEarly(n, end):
+	case n.result.NotReady || n.result.Started.IsZero():
+	case n.endedEarly(end):
 		n.result.EndedEarly = true
-		return r.earlyEnd(end)
-	case end.status == event.Failed:
-		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf("the %s ended by itself, with exit code %d, before the steps that may need it", n.role(), end.code)})
-	case end.status == event.Succeeded && n.service:
+		if !n.step.IgnoreFailure {
+			r.failUsers(n)
+		}
+		return r.earlyEnd(n, end)
+	case end.status == event.Succeeded && n.work.need != noNeed && n.serves():
 		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "the service ended by itself before the steps that may need it"})
 	}
 	return end
 }
 
-// endedEarly reports whether a service has ended before what needs it. One that ended with
-// exit code 0 may have done all that it was for, but not before anybody could need it.
-func (r *run) endedEarly(n *node, end outcome) bool {
-	isNeeded, isUsed, isDone := false, false, true
-	for _, other := range r.nodes {
-		if other.done == nil && slices.Contains(other.needs, n) {
-			isNeeded = true
-			isUsed = isUsed || other.life.has(starting)
-			isDone = isDone && other.life.has(ended)
-		}
+// need says who still needed a service or a detached step at the moment when its command
+// ended by itself.
+type need int
+
+const (
+	noNeed need = iota // nobody: all that need it, or the run, had ended
+	inUse              // steps that had begun, or calls of Serving
+	unused             // steps of which none had begun
+)
+
+// needOf says who needs a node now. ctx ends with the run.
+func (r *run) needOf(ctx context.Context, n *node) need {
+	switch {
+	case !n.isBeside() || ctx.Err() != nil:
+		return noNeed
+	case r.o.Serve != nil: // calls may need it until the end
+		return inUse
 	}
-	if r.o.Serve != nil { // calls may need it until the end
-		return end.status == event.Failed
+	users := r.users(n)
+	switch {
+	case !slices.ContainsFunc(users, func(user *node) bool { return !user.life.has(ended) }):
+		return noNeed
+	case slices.ContainsFunc(users, func(user *node) bool { return user.life.has(starting) }):
+		return inUse
 	}
-	return isNeeded && (end.status == event.Failed && !isDone || end.status == event.Succeeded && !isUsed)
+	return unused
 }
 
-// earlyEnd is the end of a service that has ended before what needs it.
-func (r *run) earlyEnd(end outcome) outcome {
+// users are the nodes that need a service or a detached step, except those that an earlier
+// run has done. What depends on a detached step needs it, also by way of other steps. If
+// nothing depends on it, every step may need it.
+func (r *run) users(n *node) []*node {
+	needs := map[*node]bool{n: true}
+	for grown := true; grown; {
+		grown = false
+		for _, other := range r.nodes {
+			if !needs[other] && slices.ContainsFunc(other.before(), func(before *node) bool { return needs[before] }) {
+				needs[other], grown = true, true
+			}
+		}
+	}
+	delete(needs, n)
+	var users []*node
+	for _, other := range r.nodes {
+		if other.done == nil && (needs[other] || len(needs) == 0 && !other.isBeside()) {
+			users = append(users, other)
+		}
+	}
+	return users
+}
+
+// failUsers marks what needs a node as failed, so that those that have not begun do not begin:
+// a step that publishes must not trust tests whose service was gone.
+func (r *run) failUsers(n *node) {
+	for _, user := range r.users(n) {
+		user.life.fail()
+	}
+}
+
+// endedEarly reports whether a service or a detached step has ended before what needs it.
+// One that ended with exit code 0 may have done all that it was for. A service has not if
+// nobody has begun to use it.
+func (n *node) endedEarly(end outcome) bool {
+	return end.status == event.Failed && n.work.need != noNeed || end.status == event.Succeeded && n.work.need == unused && n.serves()
+}
+
+// earlyEnd is the end of a service or a detached step that has ended before what needs it.
+func (r *run) earlyEnd(n *node, end outcome) outcome {
 	how := fmt.Sprintf("ended with exit code %d", end.code)
 	if end.err != nil {
 		how = end.err.Error()
@@ -95,7 +145,7 @@ func (r *run) earlyEnd(end outcome) outcome {
 	if end.code == 0 {
 		end.code = event.CodeError // it is never green
 	}
-	end.status, end.err = event.Failed, fmt.Errorf("%s before the steps that need it have ended (failure: ignore in the service allows that)", how)
+	end.status, end.err = event.Failed, fmt.Errorf("%s before the steps that need it have ended (failure: ignore in the %s allows that)", how, n.role())
 	if r.o.Serve != nil {
 		end.err = fmt.Errorf("%s before the end of the job", how)
 	}

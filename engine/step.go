@@ -131,6 +131,10 @@ func (r *run) execute(ctx, lasting context.Context, n *node, p *prepared) outcom
 	defer over()
 	exit, err := p.sandbox.Wait(lasting, sandbox.Stopping{Grace: r.o.Stop.Grace, Now: r.o.Stop.Kill})
 	n.result.Duration = event.Millis(time.Since(began))
+	if lasting.Err() == nil { // it ended by itself, whatever ends while the rest of its output is read
+		n.work.need = r.needOf(ctx, n)
+		lasting = context.WithoutCancel(lasting)
+	}
 	err = errors.Join(err, p.console.output.drain(), giveBack())
 	maskErr := p.console.output.masks.finish()
 	n.result.Masked += p.console.output.masks.count()

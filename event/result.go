@@ -39,7 +39,7 @@ type StepResult struct {
 	Status     Status `json:"status"`
 	ExitCode   int    `json:"exit_code"`
 	NotReady   bool   `json:"not_ready,omitempty"`   // a service or detached step that did not become ready
-	EndedEarly bool   `json:"ended_early,omitempty"` // a service that ended before what needs it had ended
+	EndedEarly bool   `json:"ended_early,omitempty"` // a service or detached step that ended before what needs it had ended
 	Ignored    bool   `json:"ignored,omitempty"`     // it failed, and the pipeline allows that
 	OOM        bool   `json:"oom,omitempty"`
 	Reason     string `json:"reason,omitempty"`  // the conditions that were met, or why the step was skipped
@@ -91,16 +91,14 @@ type Connection struct {
 }
 
 // FailsRun reports whether the result makes the run fail. A service or a detached step
-// does so only when it could not be started or did not become ready, and a service
-// also when it ended before what needs it.
+// does so only when it could not be started, did not become ready or ended before what
+// needs it.
 func (r *StepResult) FailsRun() bool {
 	switch {
-	case r.Service && r.Ignored:
+	case r.Ignored:
 		return false
 	case r.Service || r.Detached:
 		return r.NotReady || r.EndedEarly || r.Status == Failed && r.Started.IsZero()
-	case r.Ignored:
-		return false
 	}
 	return r.Status == Failed || r.Status == TimedOut || r.Status == Cancelled
 }

@@ -32,7 +32,7 @@ var invalid = []struct {
 	{"allow-new-privileges-number", structure, `4:27: steps[0].allow_new_privileges: must be true or false, not a number`},
 	{"apparmor-space", structure, `4:15: steps[0].apparmor: "my profile" is not valid (a profile's name has no spaces)`},
 	{"args-map", structure, `4:11: steps[0].args: must be a string or a list of strings, not a map`},
-	{"artifacts-detached", structure, `4:5: steps[0].artifacts: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)`},
+	{"artifacts-detached", structure, `4:5: steps[0].artifacts: cannot be combined with detach (a detached step runs until the other steps have ended)`},
 	{"artifacts-empty", structure, `4:16: steps[0].artifacts: must not be empty (give it a value or remove the key)`},
 	{"artifacts-excluded-only", semantics, `4:24: steps[0].artifacts.paths: excludes files only (add a path without ! in front)`},
 	{"artifacts-name", structure, `4:23: steps[0].artifacts.name: "../x" is not valid (it is the name of a folder: letters, digits, spaces and any of _ . -, at most 100, with a letter or digit first)`},
@@ -92,8 +92,7 @@ var invalid = []struct {
 	{"depends-on-unknown", semantics, `6:18: steps[1].depends_on[0]: there is no step "biuld" (did you mean "build"?)`},
 	{"detach-service", structure, `1:27: services.db.detach: is not allowed in a service (services start before the steps and run until the last one ends)
 2:31: steps.a.detach: must be true or false, not a number`},
-	{"detach-timeout", structure, `5:5: steps[0].timeout: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)
-6:5: steps[0].failure: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)`},
+	{"detach-timeout", structure, `5:5: steps[0].timeout: cannot be combined with detach (a detached step runs until the other steps have ended)`},
 	{"device-cdi", semantics, `4:15: steps[0].devices[0]: "vendor.com/net=" is not a device (write a path like /dev/fuse:/dev/fuse:rwm, or a CDI name like vendor.com/class=name)`},
 	{"device-outside", semantics, `4:15: steps[0].devices[0]: "/dev/sda:/etc/passwd" is not below /dev in the container
 4:39: steps[0].devices[1]: "/etc" is not below /dev in the container
@@ -136,7 +135,7 @@ var invalid = []struct {
 	{"extra-hosts-string", structure, `4:18: steps[0].extra_hosts: must be a map or a list, not a string`},
 	{"fail-fast-word", structure, `1:12: fail_fast: must be true or false, not a string
 3:18: services.db.retry: is not allowed in a service (services start before the steps and run until the last one ends)
-5:39: steps[0].retry: cannot be combined with detach (a detached step runs until the other steps have ended, and how it ends fails nothing)`},
+5:39: steps[0].retry: cannot be combined with detach (a detached step runs until the other steps have ended)`},
 	{"failure-bool", structure, `4:14: steps[0].failure: must be "fail", "ignore" or "cancel", not a boolean`},
 	{"failure-unknown", structure, `4:14: steps[0].failure: must be "fail", "ignore" or "cancel", not "ignored" (did you mean "ignore"?)`},
 	{"gidmap-alone", structure, `4:5: steps[0].gidmap: needs uidmap (a user namespace maps both)`},

@@ -25,7 +25,7 @@ func orderKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Keep) },
 		},
 		{
-			Name: "detach", Class: Free, Fields: []string{"Detach"},
+			Name: "detach", Class: Free, Fields: []string{"Detach", "Serves"},
 			Doc:     "Runs beside the steps after it, until the last one has ended.",
 			Schema:  `{"type": "boolean", "default": false}`,
 			OfSteps: true, BesideSpec: true,

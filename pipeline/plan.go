@@ -122,6 +122,7 @@ type PlannedStep struct {
 	DependsOn             []string // all of them names of planned steps
 	Keep                  bool     // its root file system stays after the run
 	Detach                bool
+	Serves                bool // with Detach: a service in the file that it comes from
 	IgnoreFailure         bool
 	FailsFast             bool  // a failure of it ends the others, as with FailFast of the plan
 	EndsRun               []int // exit codes with which it has succeeded and no further step begins
@@ -289,6 +290,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Mounts:        pl.mounts(s),
 		Keep:          s.Keep,
 		Detach:        s.Detach,
+		Serves:        s.Serves,
 		IgnoreFailure: s.Failure == FailureIgnore,
 		FailsFast:     s.Failure == FailureCancel,
 		EndsRun:       s.EndsRun,

@@ -80,9 +80,9 @@ func (p *parser) together(v value, s *Step) {
 	} else if shell, given := v.get("shell"); given {
 		p.misplaced(shell, "needs commands", "it is the shell that runs them")
 	}
-	for _, key := range []string{"timeout", "failure", "ends_run", "retry", "artifacts"} {
+	for _, key := range []string{"timeout", "ends_run", "retry", "artifacts"} {
 		if other, given := v.get(key); given && s.Detach {
-			p.misplaced(other, "cannot be combined with detach", "a detached step runs until the other steps have ended, and how it ends fails nothing")
+			p.misplaced(other, "cannot be combined with detach", "a detached step runs until the other steps have ended")
 		}
 	}
 	p.artifactNames(v, s)

@@ -50,17 +50,19 @@ func (t *translation) add(s *draft) {
 	if len(s.Commands) > 0 && t.o.Netrc != nil && !t.o.NetrcCloneOnly {
 		t.giveNetrc(&s.Step)
 	}
+	if s.service || s.Detach {
+		s.EndsRun = nil
+		if s.Failure != pipeline.FailureIgnore {
+			s.Failure = ""
+		}
+	}
 	if s.service && s.condition == nil && len(s.dependsOn) == 0 {
-		s.EndsRun, s.Failure = nil, ""
 		t.out.Services = append(t.out.Services, s.Step)
 		return
 	}
-	s.Detach = s.Detach || s.service
+	s.Detach, s.Serves = s.Detach || s.service, s.service
 	if s.condition != nil {
 		s.When = t.when(s)
-	}
-	if s.Detach {
-		s.EndsRun, s.Failure = nil, ""
 	}
 	if t.graph {
 		s.DependsOn = []string{}

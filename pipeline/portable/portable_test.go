@@ -67,7 +67,7 @@ func TestVariablesBecomeThoseOfANativeFile(t *testing.T) {
 			[]string{"when:\n      - branch:\n          - main\n        event:\n          - push\n"}},
 		"expressions": {"woodpecker", "matrix: {GO: [1]}\nsteps: [{name: a, image: x, when: {evaluate: 'CI_COMMIT_BRANCH == \"CI_X\" && X == nil && GO == \"1\" && CI_PIPELINE_CRON == \"\"'}}]", nil,
 			[]string{`evaluate: CI_COMMIT_BRANCH == "CI_X" && env["X"] == "" && matrix["GO"] == "1" && cron == ""`}},
-		"detached and ignored":                  {"woodpecker", "steps: [{name: a, image: x, detach: true, failure: ignore}, {name: b, image: x, commands: make}]", nil, []string{"detach: true\n  - name: b"}},
+		"detached and ignored":                  {"woodpecker", "steps: [{name: a, image: x, detach: true, failure: ignore}, {name: b, image: x, commands: make}]", nil, []string{"detach: true\n    failure: ignore\n  - name: b"}},
 		"parts":                                 {"drone", `steps: [{name: a, image: x, settings: {s: "${DRONE_COMMIT_SHA:0:7}"}}]`, nil, []string{`file.yml:2:9: steps[0].settings.s: ${DRONE_COMMIT_SHA:0:7}: a native file has whole variables in values`}},
 		"where no variable can be":              {"drone", `steps: [{name: a, image: x, commands: [make], when: {branch: "${B}"}}]`, nil, []string{`${B}: a native file has no variables here (give a value for every run: convert --env B=VALUE)`}},
 		"unknown in an expression":              {"woodpecker", "steps: [{name: a, image: x, when: {evaluate: 'CI_COMMIT_MESSAGE == \"x\"'}}]", nil, []string{"a native file has no CI_COMMIT_MESSAGE"}},

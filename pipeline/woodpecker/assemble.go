@@ -28,7 +28,7 @@ func (p *parser) assemble(services, steps []*container) {
 		}
 		last := len(p.out.Steps) - 1
 		service := p.out.Steps[last]
-		service.Detach, service.DependsOn, service.When, service.Failure = false, nil, nil, ""
+		service.Detach, service.Serves, service.DependsOn, service.When = false, false, nil, nil
 		p.out.Services, p.out.Steps = append(p.out.Services, service), p.out.Steps[:last]
 	}
 	for i, c := range steps {
@@ -114,9 +114,6 @@ func (p *parser) add(t *translator, c *container, before []string) string {
 func (p *parser) convertible(c *container, s *pipeline.Step) {
 	if !p.graph {
 		s.DependsOn = nil // each on the one before
-	}
-	if s.Detach {
-		s.Failure = "" // how it ends fails no native run
 	}
 	if s.Entrypoint != nil && len(c.Commands) > 0 {
 		plain := c.Step

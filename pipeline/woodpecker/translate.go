@@ -81,7 +81,7 @@ func (t *translator) step(s *Step, before []string) string {
 	}
 	step.Name, step.Image = name, s.Image
 	step.DependsOn = append([]string{}, before...) // not nil: it says that there are dependencies
-	step.Detach = s.Detached
+	step.Detach, step.Serves = s.Detached, s.Type == TypeService
 	step.When = []pipeline.Condition{{Status: pipeline.RunOn{Success: s.OnSuccess, Failure: s.OnFailure}}}
 	if s.Failure == "ignore" {
 		step.Failure = pipeline.FailureIgnore

@@ -78,7 +78,15 @@ func TestPipelines(t *testing.T) {
 		{name: "service", config: steps("a: commands: ['i=0; until wget -qO- http://web:8765/ >/dev/null 2>&1 || wget -qO- http://web:8765/hello 2>&1; do sleep 0.1; done']") +
 			"services:\n- {name: web, image: 'oci:busybox', commands: ['mkdir -p /www; echo served > /www/hello; exec httpd -f -p 8765 -h /www']}\n",
 			want: "clone=success web=success a=success success", prints: map[string]string{"a": "served\n"}},
-		{name: "detached", config: steps("server: detach: true, commands: [': > up', exit 3]", "a: commands: ['until test -e up; do sleep 0.05; done']"), want: "clone=success server=success a=success success"},
+		{name: "detached", config: steps("server: detach: true, commands: ['until test -e begun; do sleep 0.05; done; : > up', exit 3]", "a: commands: [': > begun', 'until test -e up; do sleep 0.05; done', sleep 0.5]"), want: "clone=success server=failure(3) a=success failure"},
+		{name: "detached, ignored", config: steps("server: detach: true, failure: ignore, commands: ['until test -e begun; do sleep 0.05; done; : > up', exit 3]", "a: commands: [': > begun', 'until test -e up; do sleep 0.05; done', sleep 0.5]"), want: "clone=success server=failure(3) a=success success"},
+		{name: "detached, with 0", config: steps("server: detach: true, commands: [': > up']", "a: commands: ['until test -e up; do sleep 0.05; done']"), want: "clone=success server=success a=success success"},
+		{name: "service that dies", config: steps("a: commands: [': > begun', 'until test -e up; do sleep 0.05; done', sleep 0.5]") +
+			"services:\n- {name: db, image: 'oci:busybox', commands: ['until test -e begun; do sleep 0.05; done; : > up', exit 3]}\n", want: "clone=success db=failure(3) a=success failure"},
+		{name: "service with conditions that dies", config: steps("a: commands: [': > begun', 'until test -e up; do sleep 0.05; done', sleep 0.5]") +
+			"services:\n- {name: db, image: 'oci:busybox', commands: ['until test -e begun; do sleep 0.05; done; : > up', exit 3], when: {event: push}}\n", want: "clone=success db=failure(3) a=success failure"},
+		{name: "service that dies, ignored", config: steps("a: commands: [': > begun', 'until test -e up; do sleep 0.05; done', sleep 0.5]") +
+			"services:\n- {name: db, image: 'oci:busybox', failure: ignore, commands: ['until test -e begun; do sleep 0.05; done; : > up', exit 3]}\n", want: "clone=success db=failure(3) a=success success"},
 		{name: "no image", config: steps("a: image: 'oci:nowhere', commands: [echo]", "b: commands: [echo]"), want: "clone=success a=error(255) b=skipped error", error: "a: "},
 		{name: "no program", config: steps("a: entrypoint: [/no/such], commands: []", "b: commands: [echo]"), want: "clone=success a=error(255) b=skipped error"},
 		{name: "untrusted", config: steps("a: commands: [echo], privileged: true"), want: "error", error: ".drone.yml:3:53: steps[0].privileged: linter: untrusted repositories cannot enable privileged mode",

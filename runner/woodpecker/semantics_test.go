@@ -87,9 +87,26 @@ func TestWorkflows(t *testing.T) {
 			want:   "web=success a=success", prints: map[string]string{"web": "begun"},
 		},
 		"a service that fails": {
-			config: workflow(serial(with(step("db", "touch dead; exit 4"), func(s *workflows.Step) { s.Detached, s.Type = true, workflows.TypeService }),
-				step("a", "while ! test -e dead; do sleep 0.05; done", "sleep 0.3"))...),
+			config: workflow(serial(with(step("db", "while ! test -e begun; do sleep 0.05; done; touch dead; exit 4"), func(s *workflows.Step) { s.Detached, s.Type = true, workflows.TypeService }),
+				step("a", "touch begun; while ! test -e dead; do sleep 0.05; done", "sleep 0.3"))...),
 			want: "db=failure a=success",
+		},
+		"a detached step that fails": {
+			config: workflow(serial(with(step("web", "while ! test -e begun; do sleep 0.05; done; touch dead; exit 4"), func(s *workflows.Step) { s.Detached = true }),
+				step("a", "touch begun; while ! test -e dead; do sleep 0.05; done", "sleep 0.3"))...),
+			want: "web=failure a=success",
+		},
+		"a detached step that ends with 0": {
+			config: workflow(serial(with(step("web", "touch done"), func(s *workflows.Step) { s.Detached = true }),
+				step("a", "while ! test -e done; do sleep 0.05; done"))...),
+			want: "web=success a=success",
+		},
+		"a service that ends with 0 before anybody used it": {
+			config: workflow([]*workflows.Step{
+				with(step("db", "true"), func(s *workflows.Step) { s.Detached, s.Type = true, workflows.TypeService }),
+				with(step("other", "sleep 1"), func(s *workflows.Step) { s.Name = "other" }),
+			}, []*workflows.Step{step("a", "true")}),
+			want: "db=failure other=success a=skipped",
 		},
 		"out of memory": {
 			config: workflow(serial(with(step("a", "tail /dev/zero"), options(map[string]any{"memory": "24MiB"})))...),
