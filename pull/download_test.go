@@ -21,9 +21,19 @@ import (
 	"github.com/stepexec/stepexec/pull"
 )
 
-// impatient are options that keep tests of faults short. A stall that is none, on a
-// busy machine, only costs one more request.
+// impatient are options that keep tests of faults short. On a busy machine, a slow answer can pass
+// for a stall: tests that count requests use patientWith.
 var impatient = pull.Options{Keychain: anonymous, StallTimeout: 200 * time.Millisecond, RetryWait: time.Millisecond}
+
+// patientWith returns options by which nothing but the stalls among these faults counts as one.
+func patientWith(faults ...fault) pull.Options {
+	o := impatient
+	o.StallTimeout = time.Minute
+	if slices.ContainsFunc(faults, func(f fault) bool { return f.kind == stall || f.kind == noAnswer }) {
+		o.StallTimeout = time.Second
+	}
+	return o
+}
 
 // layerSize is about that of the layers of faultyImage.
 const layerSize = 300_000
@@ -66,7 +76,7 @@ func TestInterruptedLayerIsResumed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			proxy := newFaultyProxy(t, r.Host, inOrder(c.faults...))
-			img := mustResolve(t, proxy.Host+"/x:1", impatient)
+			img := mustResolve(t, proxy.Host+"/x:1", patientWith(c.faults...))
 			content := readLayer(t, img.Layers[0])
 			if digestOf(content) != img.Layers[0].Digest.String() {
 				t.Errorf("%d of %d bytes, or other ones", len(content), img.Layers[0].Size)
@@ -89,8 +99,8 @@ func TestLayerThatCannotBeRead(t *testing.T) {
 	}{
 		{"hang up", always(fault{hangUp, 0}), "EOF", 0},
 		{"cut without a byte", always(fault{cut, 0}), "unexpected EOF", 6},
-		{"stall", always(fault{stall, 0}), "nothing came for 200ms", 6},
-		{"no answer", always(fault{noAnswer, 0}), "nothing came for 200ms", 6},
+		{"stall", always(fault{stall, 0}), "nothing came for 1s", 6},
+		{"no answer", always(fault{noAnswer, 0}), "nothing came for 1s", 6},
 		{"503", always(fault{status503, 0}), "out of order (HTTP status 503", 6},
 		{"429", always(fault{status429, 0}), "limits how often", 6},
 		{"403", always(fault{status403, 0}), "unauthorised", 1},
@@ -100,8 +110,9 @@ func TestLayerThatCannotBeRead(t *testing.T) {
 		{"range ignored, and cut before its place", inOrder(append([]fault{{cut, 1000}, {status416, 0}}, slices.Repeat([]fault{{cut, 500}}, 10)...)...), "after 1000 of ", 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			proxy := newFaultyProxy(t, r.Host, c.next)
-			img := mustResolve(t, proxy.Host+"/x:1", impatient)
+			img := mustResolve(t, proxy.Host+"/x:1", patientWith(fault{kind: stall}))
 			content, err := read(t.Context(), img.Layers[0])
 			wantText(t, err, c.want, proxy.Host)
 			if strings.Contains(fmt.Sprint(err), "hunter2") {
@@ -205,7 +216,7 @@ func TestRandomFaults(t *testing.T) {
 	const scenarios = 300
 	var (
 		mu            sync.Mutex
-		right, failed int
+		right, failed int // pulls without errors, of those that do not depend on time; errors of all
 		ranges, parts int
 		wait          sync.WaitGroup
 		seeds         = make(chan uint64)
@@ -231,9 +242,13 @@ func TestRandomFaults(t *testing.T) {
 				if seed%4 < 2 {
 					o, proxy.hold = inParts(o), holdSize
 				}
+				// Without stalls, and without answers that are held back, nothing depends on time.
+				if o.StallTimeout = 100 * time.Millisecond; seed%4 == 3 {
+					o.StallTimeout = time.Minute
+				}
 				errs := pullThrough(t, seed, proxy, o)
 				mu.Lock()
-				if failed += len(errs); len(errs) == 0 {
+				if failed += len(errs); len(errs) == 0 && seed%4 == 3 {
 					right++
 				}
 				proxy.count(kinds)
@@ -255,15 +270,14 @@ func TestRandomFaults(t *testing.T) {
 	close(seeds)
 	wait.Wait()
 	t.Logf("%d of %d pulls right, %d errors, %d ranges, %d of them parts, %v", right, scenarios, failed, ranges, parts, kinds)
-	if right < scenarios/10 || failed == 0 || ranges < scenarios/4 || parts < scenarios || len(kinds) != len(allKinds)+1 {
+	if right < scenarios/20 || failed == 0 || ranges < scenarios/4 || parts < scenarios/10 || len(kinds) != len(allKinds)+1 {
 		t.Error("the faults are not what the test is for")
 	}
 }
 
 // pullThrough pulls the image and returns the errors, after checking what came.
 func pullThrough(t *testing.T, seed uint64, proxy *faultyProxy, o pull.Options) (errs []error) {
-	o.StallTimeout = 100 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // far more than any takes
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // far more than any takes
 	defer cancel()
 	img, err := pull.Resolve(ctx, parsed(t, proxy.Host+"/x:1"), o)
 	if err != nil {
