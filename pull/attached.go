@@ -62,6 +62,10 @@ func signaturesOf(ctx context.Context, ref Reference, d digest.Digest, o Options
 		return nil, err
 	}
 	for _, artifact := range referrers {
+		if artifact.ArtifactType == signature.Notation {
+			all = append(all, signature.Evidence{Kind: signature.KindNotation})
+			continue
+		}
 		found, err := a.ofManifest(ctx, "manifests/"+artifact.Digest.String(), artifact.Digest)
 		if err != nil {
 			return nil, err
@@ -98,7 +102,8 @@ func (a *attached) referrers(ctx context.Context, d digest.Digest) ([]ocispec.De
 	}
 	var found []ocispec.Descriptor
 	for _, m := range index.Manifests {
-		if (m.ArtifactType == cosignArtifact || signature.IsBundle(m.ArtifactType)) && checkDigest(m.Digest) == nil && len(found) < maxAttached {
+		known := m.ArtifactType == cosignArtifact || m.ArtifactType == signature.Notation || signature.IsBundle(m.ArtifactType)
+		if known && checkDigest(m.Digest) == nil && len(found) < maxAttached {
 			found = append(found, m)
 		}
 	}

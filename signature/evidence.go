@@ -17,7 +17,19 @@ const (
 	bundlePrefix  = "application/vnd.dev.sigstore.bundle" // .v0.3+json and later
 	inTotoPayload = "application/vnd.in-toto+json"
 
-	signatureAnnotation = "dev.cosignproject.cosign/signature"
+	signatureAnnotation   = "dev.cosignproject.cosign/signature"
+	certificateAnnotation = "dev.sigstore.cosign/certificate"
+
+	// Notation is the artifact type of signatures of notation (Notary Project, "Signature
+	// specification").
+	Notation = "application/vnd.cncf.notary.signature"
+)
+
+// Kinds of signatures that no key of a rule can verify. They are known only so that an error can
+// name them.
+const (
+	KindCertificate = "certificate" // of sigstore: "keyless", by a certificate for an identity
+	KindNotation    = "notation"
 )
 
 // Evidence is a signature and what it is about. It is worth nothing before a key verifies it.
@@ -26,6 +38,8 @@ type Evidence struct {
 	PayloadType string `json:"payloadType,omitempty"`
 	Payload     []byte `json:"payload"`
 	Signature   []byte `json:"signature"`
+	// Kind is "" for a signature that may be of a key, otherwise one of the constants.
+	Kind string `json:"kind,omitempty"`
 }
 
 // Parse returns the evidence in a blob that is attached to an image, or nil when it holds none
@@ -37,7 +51,7 @@ func Parse(mediaType string, annotations map[string]string, blob []byte) []Evide
 		if err != nil || len(signature) == 0 {
 			return nil
 		}
-		return []Evidence{{Payload: blob, Signature: signature}}
+		return []Evidence{{Payload: blob, Signature: signature, Kind: kindOf(annotations[certificateAnnotation] != "")}}
 	case strings.HasPrefix(mediaType, bundlePrefix):
 		return parseBundle(blob)
 	}
@@ -57,15 +71,27 @@ func parseBundle(blob []byte) []Evidence {
 				Sig []byte `json:"sig"`
 			} `json:"signatures"`
 		} `json:"dsseEnvelope"`
+		Material struct {
+			Certificate json.RawMessage `json:"certificate"`
+			Chain       json.RawMessage `json:"x509CertificateChain"` // until version 0.2
+		} `json:"verificationMaterial"`
 	}
 	if json.Unmarshal(blob, &bundle) != nil || bundle.Envelope.PayloadType != inTotoPayload {
 		return nil
 	}
+	kind := kindOf(bundle.Material.Certificate != nil || bundle.Material.Chain != nil)
 	var all []Evidence
 	for _, s := range bundle.Envelope.Signatures {
-		all = append(all, Evidence{bundle.Envelope.PayloadType, bundle.Envelope.Payload, s.Sig})
+		all = append(all, Evidence{bundle.Envelope.PayloadType, bundle.Envelope.Payload, s.Sig, kind})
 	}
 	return all
+}
+
+func kindOf(hasCertificate bool) string {
+	if hasCertificate {
+		return KindCertificate
+	}
+	return ""
 }
 
 // signed returns the bytes that were signed: the payload, or what DSSE makes of it (DSSE

@@ -3,6 +3,7 @@ package signature
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 )
@@ -17,6 +18,12 @@ func ReadRules(file string, n *yaml.Node, fail func(at *yaml.Node, message strin
 		rules = append(rules, r.rule(item))
 	}
 	return rules
+}
+
+// keyless are the words by which other tools' rules name signatures with certificates.
+var keyless = []string{
+	"keyless", "identity", "identities", "issuer", "subject", "certificate_identity", "certificate_oidc_issuer", "certificates",
+	"trusted_root", "trust_root", "fulcio", "rekor", "notation", "trust_store", "trust_stores", "trusted_identities",
 }
 
 type ruleReader struct {
@@ -42,6 +49,8 @@ func (r *ruleReader) rule(n *yaml.Node) Rule {
 			rule.Keys = r.keys(value)
 		case key.Value == "unsigned":
 			rule.Unsigned = r.flag(value)
+		case slices.Contains(keyless, key.Value):
+			r.fail(key, fmt.Sprintf("key %q: signatures with certificates (keyless, notation) are not supported: name public keys in keys, and sign with cosign sign --key", key.Value))
 		default:
 			r.fail(key, fmt.Sprintf("unknown key %.100q (want images, keys, unsigned)", key.Value))
 		}

@@ -41,9 +41,16 @@ func (r Rules) For(repository string) *Rule {
 func (r *Rule) Verify(image string, evidence []Evidence, digests ...digest.Digest) (Key, error) {
 	reason := "it has no signature"
 	for _, e := range evidence {
+		if e.Kind != "" {
+			reason = unverifiable(e.Kind)
+		}
+	}
+	for _, e := range evidence {
 		for _, key := range r.Keys {
 			if !key.verifies(e) {
-				reason = "none of its signatures is of a key of the rule"
+				if e.Kind == "" {
+					reason = "none of its signatures is of a key of the rule"
+				}
 				continue
 			}
 			err := e.isFor(digests)
@@ -54,6 +61,15 @@ func (r *Rule) Verify(image string, evidence []Evidence, digests ...digest.Diges
 		}
 	}
 	return Key{}, fmt.Errorf("image %s: %w: %s (rule %q, %s; keys %s)", image, ErrUnsigned, reason, r.Images, r.Place, names(r.Keys))
+}
+
+// unverifiable is the reason of an image whose signatures are of a kind that needs more than a key.
+func unverifiable(kind string) string {
+	what := "it is signed with a certificate of sigstore (keyless)"
+	if kind == KindNotation {
+		what = "it is signed with notation"
+	}
+	return what + ", which is not supported; it needs a signature made with a key (cosign sign --key cosign.key IMAGE)"
 }
 
 func names(keys []Key) string {

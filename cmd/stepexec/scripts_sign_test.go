@@ -26,7 +26,7 @@ import (
 
 // signCommand is `sign HOW KEY REF [OF]`: it signs the image REF as cosign does, or claims that
 // the signature of OF is of REF, with the key KEY.pem, which it makes together with KEY.pub. HOW is
-// tag, referrer, bundle or provenance.
+// tag, referrer, bundle, provenance, certificate (keyless, in a bundle), certificatetag or notation.
 func signCommand(ts *testscript.TestScript, _ bool, args []string) {
 	how, key := args[0], signingKey(ts, args[1])
 	ref, err := name.ParseReference(args[2])
@@ -45,12 +45,16 @@ func signCommand(ts *testscript.TestScript, _ bool, args []string) {
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img, err = mutate.Append(img, mutate.Addendum{Layer: static.NewLayer(blob, mediaType), Annotations: annotations, MediaType: mediaType})
 	check(ts, err)
-	if how == "tag" {
+	if how == "tag" || how == "certificatetag" {
 		check(ts, remote.Write(ref.Context().Tag("sha256-"+subject.Digest.Hex+".sig"), img))
 		return
 	}
 	artifact := types.MediaType("application/vnd.dev.cosign.artifact.sig.v1+json")
-	if how != "referrer" {
+	switch how {
+	case "referrer":
+	case "notation":
+		artifact = signature.Notation
+	default:
 		artifact = mediaType
 	}
 	img = mutate.Subject(mutate.ConfigMediaType(img, artifact), *subject).(v1.Image)
@@ -67,9 +71,19 @@ func signedBlob(ts *testscript.TestScript, how string, key *ecdsa.PrivateKey, of
 		check(ts, err)
 		return base64.StdEncoding.EncodeToString(made)
 	}
-	if how == "tag" || how == "referrer" {
+	material := map[string]any{"publicKey": map[string]string{"hint": "x"}}
+	switch how {
+	case "certificate":
+		material = map[string]any{"certificate": map[string][]byte{"rawBytes": []byte("x")}}
+	case "notation":
+		return []byte("jws"), "application/jose+json", nil
+	case "tag", "referrer", "certificatetag":
 		payload := fmt.Appendf(nil, `{"critical":{"identity":{"docker-reference":"x"},"image":{"docker-manifest-digest":%q},"type":"cosign container image signature"},"optional":null}`, of)
-		return payload, signature.SimpleSigning, map[string]string{"dev.cosignproject.cosign/signature": sign(payload)}
+		annotations := map[string]string{"dev.cosignproject.cosign/signature": sign(payload)}
+		if how == "certificatetag" {
+			annotations["dev.sigstore.cosign/certificate"] = "x"
+		}
+		return payload, signature.SimpleSigning, annotations
 	}
 	predicate := "https://sigstore.dev/cosign/sign/v1"
 	if how == "provenance" {
@@ -80,7 +94,7 @@ func signedBlob(ts *testscript.TestScript, how string, key *ecdsa.PrivateKey, of
 	envelope := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(statement), statement)
 	mediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	blob, err := json.Marshal(map[string]any{
-		"mediaType": mediaType, "verificationMaterial": map[string]any{"publicKey": map[string]string{"hint": "x"}},
+		"mediaType": mediaType, "verificationMaterial": material,
 		"dsseEnvelope": map[string]any{"payload": []byte(statement), "payloadType": payloadType, "signatures": []map[string]string{{"sig": sign(envelope)}}},
 	})
 	check(ts, err)
