@@ -22,7 +22,11 @@ func (m *Machine) privateNetwork(ctx context.Context) Result {
 	if m.Network == nil {
 		return ok("")
 	}
-	if err := m.Network(ctx); err != nil {
+	err := m.Network(ctx)
+	if closed := (*network.ClosedError)(nil); errors.As(err, &closed) {
+		return warn(closed.Error()+": they reach no address outside their run", closed.Remedy())
+	}
+	if err != nil {
 		return warn(err.Error()+": steps with network: private do not run", remedyOf(err))
 	}
 	return ok("a bridge by netlink, a table of nftables")
@@ -54,7 +58,8 @@ func remedyOf(err error) string {
 	return "modprobe bridge veth"
 }
 
-// tryNetwork creates a private network and removes it again.
+// tryNetwork creates a private network and removes it again. It returns a *network.ClosedError if
+// such a network works but leads nowhere.
 func tryNetwork(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "stepexec-doctor-")
 	if err != nil {
@@ -62,5 +67,8 @@ func tryNetwork(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	n := network.New(network.Options{Run: fmt.Sprintf("doc%s", strings.ToLower(rand.Text()[:7])), Dir: filepath.Join(dir, "network")})
-	return errors.Join(n.Up(ctx), n.Down())
+	if err := errors.Join(n.Up(ctx), n.Down()); err != nil {
+		return err
+	}
+	return network.LegacyFirewall()
 }

@@ -112,6 +112,11 @@ func (n *Bridged) up(ctx context.Context) error {
 	if n.reporter, err = startReporter(n.router.namespace, n.receive); err != nil || n.uplink == nil {
 		return err
 	}
+	if closed := LegacyFirewall(); closed != nil && n.o.Warn != nil {
+		var it *ClosedError
+		errors.As(closed, &it)
+		n.o.Warn(fmt.Sprintf("%v: they reach no address outside the run (%s)", it, it.Remedy()))
+	}
 	n.watch, err = startFirewallWatch(tablePrefix+n.o.Run, n.uplink.mark(), n.restore)
 	return err
 }
