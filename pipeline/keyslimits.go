@@ -36,7 +36,7 @@ func limitKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asNumber(s.Limits.CPUPeriod) },
 		},
 		{
-			Name: "cpu_shares", Class: Free, Fields: []string{"Limits.CPUShares"},
+			Name: "cpu_shares", Class: Limit, Fields: []string{"Limits.CPUShares"},
 			Doc:    "Relative weight; 1024 is usual.",
 			Schema: `{"type": "integer", "minimum": 2, "maximum": 262144}`,
 			Flags: []KeyFlag{
@@ -46,7 +46,7 @@ func limitKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asNumber(s.Limits.CPUShares) },
 		},
 		{
-			Name: "cpuset_cpus", Class: Free, Fields: []string{"Limits.CpusetCPUs"},
+			Name: "cpuset_cpus", Class: Limit, Fields: []string{"Limits.CpusetCPUs"},
 			Doc:    "CPUs to run on.",
 			Schema: `{"$ref": "#/$defs/cpuset"}`,
 			Flags: []KeyFlag{
@@ -56,7 +56,7 @@ func limitKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Limits.CpusetCPUs) },
 		},
 		{
-			Name: "cpuset_mems", Class: Free, Fields: []string{"Limits.CpusetMems"},
+			Name: "cpuset_mems", Class: Limit, Fields: []string{"Limits.CpusetMems"},
 			Doc:    "Memory nodes to use.",
 			Schema: `{"$ref": "#/$defs/cpuset"}`,
 			Flags: []KeyFlag{
@@ -98,7 +98,7 @@ func limitKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asNumber(s.Limits.Pids) },
 		},
 		{
-			Name: "io_weight", Class: Free, Fields: []string{"Limits.IOWeight"},
+			Name: "io_weight", Class: Limit, Fields: []string{"Limits.IOWeight"},
 			Doc:    "Relative weight.",
 			Schema: `{"type": "integer", "minimum": 10, "maximum": 1000}`,
 			Flags: []KeyFlag{
@@ -119,7 +119,7 @@ func limitKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return asNumber(s.Limits.ShmSize) },
 		},
 		{
-			Name: "ulimits", Class: Free, Fields: []string{"Limits.Ulimits"},
+			Name: "ulimits", Class: Limit, Fields: []string{"Limits.Ulimits"},
 			Doc:    "Limits of setrlimit(2): a map from names to N, soft:hard or a map of both.",
 			Schema: `{"$ref": "#/$defs/ulimits"}`,
 			Flags: []KeyFlag{

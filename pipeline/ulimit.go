@@ -16,6 +16,9 @@ var ulimitNames = []string{
 	"nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
 }
 
+// UlimitNames returns the names of the limits of setrlimit(2) that a step can have.
+func UlimitNames() []string { return slices.Clone(ulimitNames) }
+
 // ulimits reads a map from names to N, soft:hard or {soft, hard}.
 func (p *parser) ulimits(v value) []Ulimit {
 	if v.kind != mapKind {

@@ -22,11 +22,19 @@ type ceilings struct {
 	output    int64         // bytes of a step's output that the log takes
 	artifacts int64         // bytes of each artifact
 	timeout   time.Duration // of a run
+	cpuShares int64         // weight; a step that asks for none has the kernel's
+	ioWeight  int64         // weight; a step that asks for none has the kernel's
+
+	cpusetCPUs, cpusetMems string           // lists such as 0-3,8; "": all
+	ulimits                map[string]int64 // hard limits by name; a step that asks for none has the runtime's
 }
 
 // limitKeys are the keys of a step that the ceilings bound.
 func limitKeys() []string {
-	return []string{"cpus", "cpu_quota", "cpu_period", "memory", "memory_swap", "pids", "shm_size", "output_limit", "timeout", "artifacts"}
+	return []string{
+		"cpus", "cpu_quota", "cpu_period", "cpu_shares", "cpuset_cpus", "cpuset_mems", "io_weight", "memory", "memory_swap", "pids", "shm_size",
+		"ulimits", "output_limit", "timeout", "artifacts",
+	}
 }
 
 func (c *check) limits() {
@@ -34,7 +42,11 @@ func (c *check) limits() {
 	c.cpus()
 	bound(c, "memory", &l.Memory, most.memory, bytesOf)
 	c.swap()
-	bound(c, "pids", &l.Pids, most.pids, func(n int64) string { return fmt.Sprint(n) })
+	bound(c, "pids", &l.Pids, most.pids, numberOf)
+	c.weights()
+	c.cpuset("cpuset_cpus", &l.CpusetCPUs, most.cpusetCPUs)
+	c.cpuset("cpuset_mems", &l.CpusetMems, most.cpusetMems)
+	c.ulimits()
 	bound(c, "shm_size", &l.ShmSize, most.shmSize, bytesOf)
 	bound(c, "output_limit", &c.step.OutputLimit, most.output, bytesOf)
 	for i := range c.step.Artifacts {
@@ -53,6 +65,8 @@ func bound[N int64 | float64](c *check, key string, value *N, most N, text func(
 	case most == 0:
 	case *value == 0:
 		*value = most
+	case *value < 0:
+		c.exceeds(key, "without limit", text(most))
 	case *value > most:
 		c.exceeds(key, text(*value), text(most))
 	}
@@ -62,7 +76,8 @@ func (c *check) exceeds(key, value, most string) {
 	c.deny(key, value, "the most is "+most, "limits")
 }
 
-func bytesOf(n int64) string { return units.BytesSize(float64(n)) }
+func bytesOf(n int64) string  { return units.BytesSize(float64(n)) }
+func numberOf(n int64) string { return fmt.Sprint(n) }
 
 // cpus bounds CPUs however they are asked for.
 func (c *check) cpus() {
@@ -162,6 +177,11 @@ func (r *reader) limits(key string, n *yaml.Node) {
 				r.fail(n, key, "must be a number of processes", "")
 			}
 		},
+		"cpu_shares":   r.weight(&l.cpuShares, 2, 262144),
+		"io_weight":    r.weight(&l.ioWeight, 10, 1000),
+		"cpuset_cpus":  r.cpuset(&l.cpusetCPUs),
+		"cpuset_mems":  r.cpuset(&l.cpusetMems),
+		"ulimits":      r.ulimits,
 		"tmpfs":        size(&l.tmpfs),
 		"shm_size":     size(&l.shmSize),
 		"output_limit": size(&l.output),

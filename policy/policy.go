@@ -73,7 +73,7 @@ func untrusted() rules {
 		ports:    []portRange{{address: loopback, first: 1024, last: 65535}},
 		noMknod:  true,
 		nosuid:   true,
-		limits:   ceilings{pids: DefaultPids},
+		limits:   ceilings{pids: DefaultPids, ulimits: map[string]int64{"rtprio": 0, "nice": 0}}, // a step must not run in front of all others
 	}
 }
 

@@ -105,7 +105,7 @@ images: {allow: ["docker.io/**", "ghcr.io/**", quay.io/a/b, "localhost:5000/**",
 pull: always
 ports: ["127.0.0.1:8000-8999"]
 labels: [dev.gvisor.*]
-limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, artifacts: 10m, timeout: 1h}
+limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, artifacts: 10m, timeout: 1h, cpu_shares: 1024, io_weight: 200, cpuset_cpus: "0-3,8", cpuset_mems: "0", ulimits: {nofile: 4096, memlock: unlimited, rtprio: 0}}
 `
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -125,6 +125,9 @@ func TestPolicyFileDecides(t *testing.T) {
 		step := pipeline.PlannedStep{}
 		change(&step.Limits)
 		return step
+	}
+	ulimit := func(name string, soft, hard int64) func(*pipeline.Limits) {
+		return func(l *pipeline.Limits) { l.Ulimits = []pipeline.Ulimit{{Name: name, Soft: soft, Hard: hard}} }
 	}
 	advanced := func(a pipeline.Advanced) pipeline.PlannedStep { return pipeline.PlannedStep{Advanced: a} }
 	published := func(address string, port int) pipeline.PlannedStep {
@@ -220,6 +223,20 @@ func TestPolicyFileDecides(t *testing.T) {
 		{"cpus as a quota of the usual period", limited(func(l *pipeline.Limits) { l.CPUQuota = 200_000 }), ""},
 		{"memory", limited(func(l *pipeline.Limits) { l.Memory = 2 << 30 }), "memory: 2GiB is not allowed: the most is 1GiB"},
 		{"swap", limited(func(l *pipeline.Limits) { l.MemorySwap = -1 }), "memory_swap: without limit is not allowed: the most is 2GiB"},
+		{"endless pids", limited(func(l *pipeline.Limits) { l.Pids = -1 }), "pids: without limit is not allowed: the most is 100"},
+		{"weight", limited(func(l *pipeline.Limits) { l.CPUShares = 2048 }), "cpu_shares: 2048 is not allowed: the most is 1024"},
+		{"weight of disks", limited(func(l *pipeline.Limits) { l.IOWeight = 1000 }), "io_weight: 1000 is not allowed: the most is 200"},
+		{"lesser weights", limited(func(l *pipeline.Limits) { l.CPUShares, l.IOWeight = 2, 200 }), ""},
+		{"some CPUs", limited(func(l *pipeline.Limits) { l.CpusetCPUs = "1,2-3,8" }), ""},
+		{"other CPUs", limited(func(l *pipeline.Limits) { l.CpusetCPUs = "2-4" }), "cpuset_cpus: 2-4 is not allowed: the most is 0-3,8"},
+		{"no list of CPUs", limited(func(l *pipeline.Limits) { l.CpusetCPUs = "0-99999999" }), "cpuset_cpus: 0-99999999 is not allowed"},
+		{"other memory nodes", limited(func(l *pipeline.Limits) { l.CpusetMems = "1" }), "cpuset_mems: 1 is not allowed: the most is 0"},
+		{"ulimit", limited(ulimit("nofile", 4096, 4096)), ""},
+		{"higher ulimit", limited(ulimit("nofile", 1024, 4097)), "ulimits: nofile=4097 is not allowed: the most is nofile=4096"},
+		{"endless ulimit", limited(ulimit("nofile", 1024, -1)), "ulimits: nofile=unlimited is not allowed: the most is nofile=4096"},
+		{"endless ulimit that may be", limited(ulimit("memlock", -1, -1)), ""},
+		{"ulimit that must be none", limited(ulimit("rtprio", 0, 99)), "ulimits: rtprio=99 is not allowed: the most is rtprio=0"},
+		{"ulimit without ceiling", limited(ulimit("nproc", 1, -1)), ""},
 		{"pids", limited(func(l *pipeline.Limits) { l.Pids = 4_000_000 }), "pids: 4000000 is not allowed: the most is 100"},
 		{"shm", limited(func(l *pipeline.Limits) { l.ShmSize = 1 << 40 }), "shm_size: 1TiB is not allowed"},
 		{"output", pipeline.PlannedStep{OutputLimit: 1 << 40}, "output_limit: 1TiB"},
@@ -315,6 +332,11 @@ func TestHostPathFollowsLinksBeforeItDecides(t *testing.T) {
 
 func TestParseSaysWhereAFileIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
+		"limits: {cpu_shares: 1}\n":                  "p.yml:1:22: cpu_shares: must be a number from 2 to 262144",
+		"limits: {io_weight: 1001}\n":                "p.yml:1:21: io_weight: must be a number from 10 to 1000",
+		"limits: {cpuset_cpus: 3-1}\n":               `p.yml:1:23: cpuset_cpus: must be a list of numbers such as "0-3,8"`,
+		"limits: {ulimits: {nofile: -2}}\n":          "p.yml:1:28: nofile: must be a number, or unlimited",
+		"limits: {ulimits: {nofiles: 2}}\n":          `p.yml:1:20: unknown key "nofiles" (the keys are as, core, cpu,`,
 		"mount: [/x]\n":                              `p.yml:1:1: unknown key "mount" (the keys are allow_new_privileges, apparmor, capabilities,`,
 		"spec: true\nspec: false\n":                  "p.yml:2:1: spec: given twice",
 		"spec: yes please\n":                         "p.yml:1:7: spec: must be true or false",

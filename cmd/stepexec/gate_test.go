@@ -34,7 +34,8 @@ func asks(file string) map[string]ask {
 		return map[string]any{"backend_options": map[string]any{"stepexec": map[string]any{key: value}}}
 	}
 	return map[string]ask{
-		"pids beyond the ceiling": {class: pipeline.Limit, native: "pids: 4000000", flags: []string{"--pids-limit", "4000000"}, woodstep: backend("pids", 4_000_000), want: "pids: 4000000 is not allowed"},
+		"pids beyond the ceiling":      {class: pipeline.Limit, native: "pids: 4000000", flags: []string{"--pids-limit", "4000000"}, woodstep: backend("pids", 4_000_000), want: "pids: 4000000 is not allowed"},
+		"a priority before all others": {class: pipeline.Limit, native: "ulimits: {rtprio: 99}", flags: []string{"--ulimit", "rtprio=99"}, woodstep: backend("ulimits", map[string]any{"rtprio": 99}), want: "ulimits: rtprio=99 is not allowed"},
 		"a folder of the host": {
 			class: pipeline.HostPath, native: "volumes: ['/etc:/x']", flags: []string{"-v", "/etc:/x"},
 			drone: "volumes: [{name: v, path: /x}]", droneTop: "volumes: [{name: v, host: {path: /etc}}]",
