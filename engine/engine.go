@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,6 +128,7 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	if weak := r.mask.Weak(); weak > 0 {
 		r.emit(event.Event{Kind: event.Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
 	}
+	r.warnOfWithheld()
 	if plan.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, plan.Timeout, overdue(errTimeout, plan.Timeout))
@@ -143,6 +145,16 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	r.emit(event.Event{Kind: event.RunFinished, Summary: &summary})
 	r.keepErr(r.feed.close())
 	return summary, r.mask.Error(r.err)
+}
+
+// warnOfWithheld says which variables the policy keeps from steps that may need them.
+func (r *run) warnOfWithheld() {
+	for _, n := range r.nodes {
+		if names := n.step.Withheld; len(names) > 0 {
+			r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: fmt.Sprintf(
+				"%s: not passed to image %s, which is privileged and gets only PLUGIN_*, CI_* and DRONE_* variables", strings.Join(names, ", "), n.step.Image)})
+		}
+	}
 }
 
 // run is a plan that is being run.

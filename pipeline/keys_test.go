@@ -21,6 +21,7 @@ var derived = map[string]pipeline.Class{
 	"Exports":          pipeline.Free,
 	"Masks":            pipeline.Free,
 	"SafeDirectory":    pipeline.Free,
+	"Withheld":         pipeline.Free,     // set by the policy
 	"Advanced.PidFile": pipeline.HostPath, // --pid-file
 	"Advanced.IDFile":  pipeline.HostPath, // --cidfile
 }

@@ -113,6 +113,7 @@ type PlannedStep struct {
 	SecretFiles           []SecretFile
 	SecretEnv             map[string]string // those of Env whose value is a secret, to the name of that
 	Authored              []string          // names in Env that the pipeline file chooses; settings of plugins are not among them
+	Withheld              []string          // names of proxy variables that the policy keeps from the step, for a warning
 	Directory             string            // absolute path in the container; "" is the image's
 	SafeDirectory         bool              // git works in folders of any owner, such as the workspace
 	User                  string            // "" is the image's

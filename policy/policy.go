@@ -46,6 +46,7 @@ type rules struct {
 	nosuid             bool            // nosuid: set-user-ID files in the workspace have no effect
 	limits             ceilings        // limits; 0 is no ceiling
 	ofRunner           []string        // sources of mounts that the runner itself gives to every step
+	passed             []string        // NAME=value of the runner's own that privileged images get, too
 	volumes            string          // beginning of the names of caches that are always allowed; "": none
 }
 
@@ -163,6 +164,14 @@ func (p *Policy) Allowing(write, read []string) *Policy {
 	for _, folder := range read {
 		more.rules.mounts = append(more.rules.mounts, hostPath{folder, false})
 	}
+	return &more
+}
+
+// Passing returns a policy that also passes variables, NAME=value, to privileged images that run
+// as they are. Only the runner itself may have set them.
+func (p *Policy) Passing(variables []string) *Policy {
+	more := *p
+	more.rules.passed = variables
 	return &more
 }
 

@@ -30,9 +30,23 @@ func (c *check) privileged() {
 	case !rule.asItLikes:
 		c.asItIs()
 		s.SafeDirectory = false // the author's repository says which programs git runs
-		s.Env = slices.DeleteFunc(s.Env, func(entry string) bool { return !isForPlugin(nameOf(entry)) })
+		s.Env = slices.DeleteFunc(s.Env, c.withhold)
 		s.FromRun = slices.DeleteFunc(slices.Clone(s.FromRun), func(v pipeline.RunVariable) bool { return !isForPlugin(v.Name) })
 	}
+}
+
+// withhold reports whether a variable must not reach a privileged image. It notes proxies, without
+// which the image may not reach the network: they are missed, and nothing else would tell.
+func (c *check) withhold(entry string) bool {
+	name := nameOf(entry)
+	if isForPlugin(name) || slices.Contains(c.rules.passed, entry) {
+		return false
+	}
+	switch strings.ToLower(name) {
+	case "http_proxy", "https_proxy", "no_proxy", "all_proxy":
+		c.step.Withheld = append(c.step.Withheld, name)
+	}
+	return true
 }
 
 // asItIs refuses the keys by which the pipeline decides what a privileged image runs.

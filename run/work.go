@@ -20,6 +20,7 @@ type Work struct {
 	Pipeline *pipeline.Pipeline
 	Inputs   pipeline.Inputs
 	Default  *policy.Policy                               // what it may ask for where the runner's administrator says nothing; nil: policy.Untrusted
+	Proxies  []string                                     // NAME=value of the runner's own proxies, which privileged images get, too
 	Own      Folders                                      // of the runner that the work comes from
 	Logins   map[string]pull.Login                        // at registries, by their hosts
 	Events   func(event.Event)                            // listener, called one event at a time; nil: nobody listens
@@ -52,7 +53,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return err
 	}
-	rules := cmp.Or(b.Rules, work.Default, policy.Untrusted()).Allowing(work.Own.Write, work.Own.Read)
+	rules := cmp.Or(b.Rules, work.Default, policy.Untrusted()).Allowing(work.Own.Write, work.Own.Read).Passing(work.Proxies)
 	admitted, err := rules.Plan(work.Pipeline, work.Inputs, origin)
 	if err != nil {
 		return err

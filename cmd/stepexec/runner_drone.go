@@ -99,7 +99,7 @@ func (e *environ) droneOptions() drone.Options {
 	for name, value := range e.colonPairs("DRONE_RUNNER_ENVIRON") {
 		o.Environ = append(o.Environ, name+"="+value)
 	}
-	o.Environ = append(o.Environ, proxies()...)
+	o.Proxies = proxies()
 	proto := cmp.Or(e.text("DRONE_RPC_PROTO"), "http")
 	if proto != "http" && proto != "https" {
 		e.fail("DRONE_RPC_PROTO", proto, "http or https")

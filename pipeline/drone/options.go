@@ -8,6 +8,7 @@ type Options struct {
 	Build   pipeline.Build
 	Params  map[string]string // of the build
 	Environ []string          // NAME=value that the runner gives to every step
+	Proxies []string          // NAME=value of the runner's own proxies, for every step; privileged plugins get them, too
 
 	// Stage is the pipeline that a server asks for. Only it is returned then, whatever its
 	// trigger says: the server has decided that. nil is all of them.

@@ -89,6 +89,7 @@ func TestPrivilegedPluginGetsNoVariablesButTheServers(t *testing.T) {
 	for name := range maps.Keys(params) {
 		o.Environ = append(o.Environ, name+"=evil")
 	}
+	o.Proxies = []string{"https_proxy=http://proxy:3128"} // which only the runner's own environment sets
 	o.Netrc = &drone.Netrc{Machine: "git.example.com", Login: "bot", Password: "hunter2"}
 	p := plan(t, text, o, nil)
 	step := p.Steps[0]
@@ -98,11 +99,12 @@ func TestPrivilegedPluginGetsNoVariablesButTheServers(t *testing.T) {
 	for _, entry := range step.Env {
 		name, value, _ := strings.Cut(entry, "=")
 		isServers := strings.HasPrefix(name, "DRONE_") || strings.HasPrefix(name, "CI_") || strings.HasPrefix(name, "STEPEXEC") || slices.Contains([]string{"CI", "DRONE"}, name)
+		isServers = isServers || entry == o.Proxies[0]
 		if value == "evil" || !isServers && !strings.HasPrefix(name, "PLUGIN_") {
 			t.Errorf("it gets %s", entry)
 		}
 	}
-	for name, want := range map[string]string{"PLUGIN_REPO": "x", "PLUGIN_OWN": "own", "DRONE_REPO": "example/app", "DRONE_NETRC_PASSWORD": "hunter2", "CI": "true"} {
+	for name, want := range map[string]string{"PLUGIN_REPO": "x", "PLUGIN_OWN": "own", "DRONE_REPO": "example/app", "DRONE_NETRC_PASSWORD": "hunter2", "CI": "true", "https_proxy": "http://proxy:3128"} {
 		if got := variable(step, name); got != want {
 			t.Errorf("%s is %s", name, got)
 		}

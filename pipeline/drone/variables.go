@@ -20,8 +20,18 @@ func values(o *Options, stage *Stage) map[string]string {
 		v[name] = text
 	}
 	maps.Copy(v, o.Params)
+	maps.Copy(v, proxyValues(o))
 	maps.Copy(v, serverValues(o, stage))
 	maps.DeleteFunc(v, func(_, text string) bool { return text == "" })
+	return v
+}
+
+func proxyValues(o *Options) map[string]string {
+	v := map[string]string{}
+	for _, entry := range o.Proxies {
+		name, text, _ := strings.Cut(entry, "=")
+		v[name] = text
+	}
 	return v
 }
 
@@ -151,6 +161,7 @@ func stepVariables(o *Options, p *translation) func(step string) []pipeline.Vari
 		if p.plugins[step] {
 			own = maps.Clone(server)
 			maps.DeleteFunc(own, func(name, _ string) bool { return !isForPlugin(name) })
+			maps.Copy(own, proxyValues(o))
 		}
 		own["DRONE_STEP_NAME"], own["DRONE_STEP_NUMBER"] = step, positive(int64(numbers[step]))
 		var variables []pipeline.Variable

@@ -22,7 +22,7 @@ func parse(data []byte, o format.Options) (*pipeline.Set, error) {
 // translation says for what build the file is read.
 func (w *worker) translation(s *stage, d *details) format.Options {
 	o := format.Options{
-		Build: buildOf(d), Params: d.Build.Params, Environ: w.o.Environ,
+		Build: buildOf(d), Params: d.Build.Params, Environ: w.o.Environ, Proxies: w.o.Proxies,
 		Stage: &format.Stage{
 			Name: s.Name, Number: s.Number, Kind: s.Kind, Type: s.Type, OS: s.OS, Arch: s.Arch, Variant: s.Variant, Version: s.Kernel,
 			Machine: w.o.Name, Started: s.Started, DependsOn: s.DependsOn,

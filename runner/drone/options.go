@@ -31,6 +31,7 @@ type Options struct {
 
 	Secrets          map[string]string // for every repository; a repository's own secret of the same name wins
 	Environ          []string          // NAME=value for every step
+	Proxies          []string          // NAME=value of the runner's own proxies, for every step and for privileged plugins
 	Clone            string            // image of the clone step; "": DefaultClone
 	NetrcCloneOnly   bool              // only the clone step gets the credentials of the git server
 	PrivilegedImages []string          // plugins that are privileged by themselves, beside Drone's own list
