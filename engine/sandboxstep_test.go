@@ -26,6 +26,7 @@ var engineFields = map[string]string{
 	"RunOn":         "order",
 	"Ready":         "order",
 	"Keep":          "after the step",
+	"Artifacts":     "after the step",
 	"IgnoreFailure": "after the step",
 	"FailsFast":     "after the step",
 	"EndsRun":       "after the step",
