@@ -33,6 +33,8 @@ import (
 type Bridged struct {
 	o Options
 
+	change sync.Mutex // held, and taken before mu, while the network is made or taken away
+
 	mu       sync.Mutex // guards the rest, and the sockets of router and uplink
 	router   *router    // nil: it is not up
 	tables   *routerTables
@@ -82,6 +84,8 @@ func (n *Bridged) pin() string { return filepath.Join(n.o.Dir, "router") }
 // Up makes the network, unless that has been done. An error leaves nothing
 // behind.
 func (n *Bridged) Up(ctx context.Context) error {
+	n.change.Lock()
+	defer n.change.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.router != nil {
@@ -231,6 +235,8 @@ func (n *Bridged) upWithoutRoot() error {
 
 // Down takes the network away, if there is one. Containers must have left.
 func (n *Bridged) Down() error {
+	n.change.Lock()
+	defer n.change.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.router == nil && n.uplink == nil {
@@ -245,7 +251,8 @@ func (n *Bridged) Down() error {
 // takeAway undoes as much of up as was done.
 func (n *Bridged) takeAway() error {
 	var failed []error
-	// Those who answer need the lock: they end without it.
+	// Those who answer need mu: they end without it. Nobody takes the network for one that is up
+	// meanwhile, as change is still held.
 	n.mu.Unlock()
 	failed = append(failed, n.watch.close(), n.resolver.close())
 	n.mu.Lock()
