@@ -58,7 +58,7 @@ func (k *stepKeys) add(flags *pflag.FlagSet) {
 		k.set("--name", "name", value)
 		return nil
 	})
-	special := map[string]func(string) error{"network": k.network, "publish": k.publish, "pull": k.pull, "volume": k.volume, "mount": k.mount}
+	special := map[string]func(string) error{"network": k.network, "publish": k.publish, "pull": k.pull, "volume": k.volume, "mount": k.mount, "config": k.config}
 	for _, key := range pipeline.Keys() {
 		for _, f := range key.Flags {
 			put := func(value string) error { return k.put(key.Name, f, value) }
@@ -73,6 +73,15 @@ func (k *stepKeys) add(flags *pflag.FlagSet) {
 		}
 	}
 	k.addShorthands(flags)
+}
+
+// config takes the file of a specification, for which -c stands in ctr, or a weight of CPU, for which
+// it stands in docker. A file whose name is a number is written ./NUMBER.
+func (k *stepKeys) config(value string) error {
+	if _, err := strconv.ParseUint(value, 10, 32); err != nil {
+		return k.put("spec", pipeline.KeyFlag{Name: "config"}, value)
+	}
+	return k.put("cpu_shares", pipeline.KeyFlag{Name: "cpu-shares", Kind: pipeline.NumberFlag}, value)
 }
 
 // put records the value of a flag that sets a key.
