@@ -8,7 +8,14 @@ import "time"
 type Set struct {
 	Workflows []Workflow        // in the order of the file, or of the names of files
 	Secrets   map[string]string // that the file itself holds, decrypted
+	External  []ExternalSecret  // that the file says are elsewhere
 	Warnings  Errors            // what the CI system ignores without a word
+}
+
+// ExternalSecret is a secret of another place, such as a vault, that whoever runs the file asks.
+type ExternalSecret struct {
+	Name      string // in the file
+	Path, Key string // in the other place
 }
 
 // Workflow is a pipeline of a [Set].

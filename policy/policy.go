@@ -93,6 +93,7 @@ type Trust struct {
 
 	HostNetwork bool     // the runner puts steps on the host's network
 	Mounts      []string // paths of the host that the runner mounts into every step
+	DevicePaths []string // devices of the host that the runner gives to every step
 }
 
 // FromServer is for pipelines that a CI server hands out: what [Untrusted] allows, setuid
@@ -120,6 +121,7 @@ func FromServer(t Trust) (*Policy, error) {
 	if t.Volumes {
 		r.mounts = []hostPath{{"/", true}}
 	}
+	r.devices = append(r.devices, t.DevicePaths...)
 	if t.Devices || t.Security {
 		r.devices = []string{"/dev", anyCDI}
 	}

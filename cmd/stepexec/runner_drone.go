@@ -79,6 +79,7 @@ func (e *environ) droneOptions() drone.Options {
 		Clone:   e.text("DRONE_RUNNER_CLONE_IMAGE"), NetrcCloneOnly: e.flag("DRONE_NETRC_CLONE_ONLY", false),
 		PrivilegedImages: e.list("DRONE_RUNNER_PRIVILEGED_IMAGES"),
 		Volumes:          e.droneVolumes("DRONE_RUNNER_VOLUMES"),
+		Devices:          e.droneDevices("DRONE_RUNNER_DEVICES"),
 		Limits: pipeline.Limits{
 			Memory: e.number(0, "DRONE_MEMORY_LIMIT"), MemorySwap: e.number(0, "DRONE_MEMORY_SWAP_LIMIT"),
 			CPUQuota: e.number(0, "DRONE_CPU_QUOTA"), CPUPeriod: e.number(0, "DRONE_CPU_PERIOD"),
@@ -86,6 +87,7 @@ func (e *environ) droneOptions() drone.Options {
 		},
 		HealthAddress: e.text("DRONE_HTTP_BIND"),
 	}
+	o.SecretPlugin, o.EnvironPlugin, o.RegistryPlugin = e.dronePlugin("SECRET"), e.dronePlugin("ENV"), e.dronePlugin("REGISTRY")
 	switch o.HealthAddress {
 	case "":
 		o.HealthAddress, o.HealthByDefault = defaultHealth, true
@@ -120,6 +122,22 @@ func (e *environ) droneOptions() drone.Options {
 		o.RegistryConfig = data
 	}
 	return o
+}
+
+// dronePlugin returns the plugin of a kind that the environment sets.
+func (e *environ) dronePlugin(kind string) drone.Plugin {
+	name := "DRONE_" + kind + "_PLUGIN_"
+	p := drone.Plugin{Endpoint: e.text(name + "ENDPOINT"), Secret: e.secret(name + "TOKEN")}
+	if p.Endpoint != "" && !strings.HasPrefix(p.Endpoint, "http://") && !strings.HasPrefix(p.Endpoint, "https://") {
+		e.fail(name+"ENDPOINT", p.Endpoint, "an http or https address")
+	}
+	if p.Endpoint != "" && p.Secret == "" {
+		e.fail(name+"TOKEN", "", "the secret that the plugin shares (it must not be empty)")
+	}
+	if e.flag(name+"SKIP_VERIFY", false) {
+		p.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	}
+	return p
 }
 
 // envFile returns the variables in the dotenv file that a variable names.
@@ -172,4 +190,25 @@ func (e *environ) droneVolumes(name string) []pipeline.Mount {
 		mounts = append(mounts, m)
 	}
 	return mounts
+}
+
+// droneDevices returns devices for every step, SRC, SRC:DST or SRC:DST:PERMISSIONS.
+func (e *environ) droneDevices(name string) []pipeline.Device {
+	var devices []pipeline.Device
+	for _, item := range e.list(name) {
+		parts := strings.SplitN(item, ":", 3)
+		d := pipeline.Device{Source: parts[0], Destination: parts[0], Permissions: "rwm"}
+		if len(parts) > 1 && parts[1] != "" {
+			d.Destination = parts[1]
+		}
+		if len(parts) > 2 {
+			d.Permissions = parts[2]
+		}
+		if !strings.HasPrefix(d.Source, "/dev/") || !strings.HasPrefix(d.Destination, "/dev/") || strings.Trim(d.Permissions, "rwm") != "" || d.Permissions == "" {
+			e.fail(name, item, "a device such as /dev/kvm or /dev/sda:/dev/xvda:r")
+			continue
+		}
+		devices = append(devices, d)
+	}
+	return devices
 }

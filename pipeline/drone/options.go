@@ -28,7 +28,8 @@ type Options struct {
 	FailedStages     []string // that failed before, of the same build
 	NetrcCloneOnly   bool     // they are for the clone step alone
 	Volumes          []pipeline.Mount
-	Limits           pipeline.Limits // of every step, where the file says nothing
+	Devices          []pipeline.Device // of every step that is not privileged, which has all
+	Limits           pipeline.Limits   // of every step, where the file says nothing
 }
 
 // Stage is what a server says of the pipeline that it wants to be run.

@@ -20,7 +20,8 @@ func (p *parser) secrets(documents []document) {
 		}
 		data, given := d.Get("data")
 		if !given || data.Kind() == "null" {
-			continue // get: a secret of another place, which the server or the runner has
+			p.external(d) // of another place, which the server or the runner has
+			continue
 		}
 		if data.Kind() == "map" { // of the first releases: several of them
 			for _, entry := range data.Entries() {
@@ -33,6 +34,23 @@ func (p *parser) secrets(documents []document) {
 			continue
 		}
 		p.decrypted(d.name, data)
+	}
+}
+
+// external notes a secret of another place.
+func (p *parser) external(d document) {
+	get, given := d.Get("get")
+	if !given || get.Kind() != "map" {
+		return
+	}
+	e := pipeline.ExternalSecret{Name: d.name}
+	p.object(get, fields{
+		"path": func(n pipeline.Node) { e.Path = p.Text(n) },
+		"name": func(n pipeline.Node) { e.Key = p.Text(n) },
+		"key":  func(n pipeline.Node) { e.Key = p.Text(n) }, // of the first releases
+	})
+	if e.Name != "" && e.Path != "" {
+		p.set.External = append(p.set.External, e)
 	}
 }
 

@@ -152,6 +152,9 @@ func (t *translation) complete(s *draft) {
 	if !s.privileged && t.isPrivilegedPlugin(s) {
 		s.Security.Privileged, t.plugins[s.Name] = true, true
 	}
+	if !s.Security.Privileged {
+		s.Security.Devices = append(s.Security.Devices, t.o.Devices...)
+	}
 	s.EndsRun = []int{78}
 	if t.out.Volumes != nil && slices.Contains(t.out.Volumes, baseVolume) {
 		base := pipeline.Mount{Type: pipeline.MountVolume, Source: baseVolume, Destination: path.Join("/", t.base), Options: []string{"rbind", "rw"}}

@@ -2,6 +2,8 @@ package drone
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -29,7 +31,7 @@ func (w *worker) translation(s *stage, d *details) format.Options {
 		},
 		Untrusted: !d.Repo.Trusted, SecretKey: secretKey(d), Clone: cmp.Or(w.o.Clone, DefaultClone),
 		PrivilegedImages: slices.Concat(format.DefaultPrivileged(), w.o.PrivilegedImages),
-		Network:          w.o.Network, NetrcCloneOnly: w.o.NetrcCloneOnly, Volumes: w.o.Volumes, Limits: w.o.Limits,
+		Network:          w.o.Network, NetrcCloneOnly: w.o.NetrcCloneOnly, Volumes: w.o.Volumes, Devices: w.o.Devices, Limits: w.o.Limits,
 		FailedStages: failedStages(d, s),
 	}
 	if n := d.Netrc; n != nil && n.Password != "" {
@@ -108,9 +110,13 @@ func at(seconds int64) time.Time {
 // registrySecret is the name of the runner's own docker config.json among the secrets.
 const registrySecret = "runner's docker config.json"
 
-// secrets are those of the server, then those in the file, then the runner's own. One that
+// pluginRegistrySecret is that of the logins that a plugin gave.
+const pluginRegistrySecret = "plugin's docker config.json"
+
+// secrets are those of the server, then those in the file, then the runner's own, then those of
+// plugins; masked are further values that no log may show. One that
 // is used and that nobody has is empty for the step, as it is with Drone.
-func (w *worker) secrets(j *job, d *details) map[string]string {
+func (w *worker) secrets(ctx context.Context, j *job, d *details, masked []string) (map[string]string, error) {
 	all := map[string]string{}
 	for name, value := range w.o.Secrets {
 		all[name] = value
@@ -130,11 +136,25 @@ func (w *worker) secrets(j *job, d *details) map[string]string {
 			settingSecrets(all, s)
 		}
 	}
+	if err := w.pluginSecrets(ctx, j, d, all); err != nil {
+		return nil, err
+	}
+	config, passwords, err := w.pluginLogins(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	for i, value := range slices.Concat(masked, passwords) {
+		all[fmt.Sprintf("plugins' value %d", i+1)] = value
+	}
+	if config != nil {
+		all[pluginRegistrySecret] = string(config)
+		p.PullSecrets = append(p.PullSecrets, pipeline.SecretUse{Name: pluginRegistrySecret})
+	}
 	if len(w.o.RegistryConfig) > 0 {
 		all[registrySecret] = string(w.o.RegistryConfig)
 		p.PullSecrets = append(p.PullSecrets, pipeline.SecretUse{Name: registrySecret})
 	}
-	return all
+	return all, nil
 }
 
 func settingSecrets(all map[string]string, s pipeline.Setting) {

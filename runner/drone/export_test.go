@@ -1,6 +1,7 @@
 package drone
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/stepexec/stepexec/pipeline"
@@ -17,7 +18,7 @@ func Plan(data []byte) (*pipeline.Plan, error) {
 	}
 	d.complete()
 	w := &worker{o: &Options{Name: "fuzz"}}
-	j, err := w.job(d.Stage, d)
+	j, err := w.job(context.Background(), d.Stage, d)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,10 @@ type Options struct {
 	NetrcCloneOnly   bool              // only the clone step gets the credentials of the git server
 	PrivilegedImages []string          // plugins that are privileged by themselves, beside Drone's own list
 	Volumes          []pipeline.Mount  // for every step
+	Devices          []pipeline.Device // for every step
+	SecretPlugin     Plugin            // for secrets of the kind secret with get
+	EnvironPlugin    Plugin            // for variables of every step
+	RegistryPlugin   Plugin            // for logins at registries
 	Limits           pipeline.Limits   // of steps whose file has none
 	Network          string            // of steps that name none
 	RegistryConfig   []byte            // docker config.json for images; nil: the user's own

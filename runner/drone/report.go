@@ -63,13 +63,18 @@ func (r reporterEvents) StepStarted(e event.Event) {
 }
 
 func (r reporterEvents) Line(e event.Event) {
-	text := e.Text
+	log := r.steps[e.Step]
+	if log == nil {
+		return
+	}
+	text := log.cards.take(e.Text)
+	if text == "" && e.Text != "" {
+		return // nothing but a card
+	}
 	if !e.Partial {
 		text += "\n"
 	}
-	if log := r.steps[e.Step]; log != nil {
-		log.add(text)
-	}
+	log.add(text)
 }
 
 func (r reporterEvents) StepRetried(e event.Event) { r.say(e) }

@@ -89,7 +89,7 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 	s.Started = time.Now().Unix()
 	var job *job
 	err := b.Protect(func() (err error) {
-		job, err = w.job(s, d)
+		job, err = w.job(b.Context, s, d)
 		return err
 	})
 	if err != nil {
@@ -145,6 +145,7 @@ func (w *worker) finish(cause error, s *stage, status string, err error, entry *
 	default:
 		s.Status, s.Error = statusError, short(cause.Error())
 	}
+	s.ExitCode = exitCode(s, steps)
 	entry.Add(record{Done: s})
 	entry.Sync()
 	if slices.ContainsFunc(steps, func(l *stepLog) bool { return l.stuck.Load() }) {
@@ -163,6 +164,22 @@ func (w *worker) finish(cause error, s *stage, status string, err error, entry *
 	}
 	w.ended(s, s.Status)
 	return true
+}
+
+// exitCode is the first failed step's, as servers show it for a stage.
+func exitCode(s *stage, steps []*stepLog) int {
+	for _, l := range steps {
+		if l.end.code != 0 && !l.step.ErrIgnore && (l.end.status == statusFailure || l.end.status == statusError || l.end.status == statusKilled) {
+			return l.end.code
+		}
+	}
+	switch s.Status {
+	case statusError:
+		return codeError
+	case statusKilled:
+		return codeKilled
+	}
+	return 0
 }
 
 // refused says why this runner does not run a pipeline of that repository, or for that event.
@@ -194,6 +211,9 @@ func (w *worker) rules(d *details, privileged []string) (*policy.Policy, error) 
 	for _, m := range w.o.Volumes {
 		t.Mounts = append(t.Mounts, m.Source)
 	}
+	for _, device := range w.o.Devices {
+		t.DevicePaths = append(t.DevicePaths, device.Source)
+	}
 	rules, err := policy.FromServer(t)
 	if err != nil {
 		return nil, fmt.Errorf("images that are privileged (see DRONE_RUNNER_PRIVILEGED_IMAGES): %w", err)
@@ -222,11 +242,22 @@ type job struct {
 	steps    []*step
 }
 
-func (w *worker) job(s *stage, d *details) (*job, error) {
+func (w *worker) job(ctx context.Context, s *stage, d *details) (*job, error) {
 	if err := w.refused(d); err != nil {
 		return nil, err
 	}
 	o := w.translation(s, d)
+	given, err := w.pluginEnviron(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	var masked []string
+	for _, v := range given {
+		o.Environ = append(slices.Clip(o.Environ), v.Name+"="+v.Data)
+		if v.Mask {
+			masked = append(masked, v.Data)
+		}
+	}
 	set, err := parse(d.Config.Data, o)
 	if err != nil {
 		return nil, err
@@ -240,7 +271,10 @@ func (w *worker) job(s *stage, d *details) (*job, error) {
 	}
 	j.steps = told(j.workflow.Pipeline, o.Build.Facts)
 	j.inputs = pipeline.Inputs{
-		OwnFolder: true, Facts: o.Build.Facts, Base: j.workflow.Variables, Timeout: runner.Timeout(d.Repo.Timeout), Secrets: w.secrets(j, d),
+		OwnFolder: true, Facts: o.Build.Facts, Base: j.workflow.Variables, Timeout: runner.Timeout(d.Repo.Timeout),
+	}
+	if j.inputs.Secrets, err = w.secrets(ctx, j, d, masked); err != nil {
+		return nil, err
 	}
 	j.workflow.Pipeline.File = cmp.Or(d.Repo.Slug, "repository")
 	if len(j.steps) == 0 {

@@ -35,6 +35,7 @@ type stepLog struct {
 	step  *step
 	began time.Time // written before the goroutine begins
 	kept  *journal.Entry
+	cards cards       // of the reporter, until the step has ended
 	again bool        // an earlier runner may have made calls whose answers are not known
 	stuck atomic.Bool // the server has not got everything, and may get it later
 
@@ -171,6 +172,11 @@ func (l *stepLog) send(ctx context.Context) {
 		default:
 			l.w.stats.LinesLost(len(lines))
 			l.w.o.Say(fmt.Sprintf("warning: step %d: the server rejected the log: %v", l.step.ID, err))
+		}
+	}
+	if l.cards.last != nil && !l.stuck.Load() {
+		if err := l.w.client.sendCard(ctx, l.step.ID, l.cards.last); err != nil {
+			l.w.o.Say(fmt.Sprintf("warning: step %d: the server did not take its card: %v", l.step.ID, err))
 		}
 	}
 	s := l.step

@@ -96,7 +96,33 @@ type details struct {
 	Netrc   *netrc      `json:"netrc"`
 	Secrets []*secret   `json:"secrets"`
 	System  *system     `json:"system"`
+
+	raw subject // build and repository as the server told them, for plugins
 }
+
+// UnmarshalJSON keeps what plugins are told: all but the key of the repository's secrets.
+func (d *details) UnmarshalJSON(data []byte) error {
+	type plain details
+	if err := json.Unmarshal(data, (*plain)(d)); err != nil {
+		return err
+	}
+	var raw struct {
+		Build json.RawMessage            `json:"build"`
+		Repo  map[string]json.RawMessage `json:"repository"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	for _, key := range []string{"secret", "token", "signer"} {
+		delete(raw.Repo, key)
+	}
+	repo, err := json.Marshal(raw.Repo)
+	d.raw = subject{Repo: repo, Build: raw.Build}
+	return err
+}
+
+// subject is what plugins are asked about.
+func (d *details) subject() subject { return d.raw }
 
 func (d *details) check() error {
 	if d.Build == nil || d.Stage == nil || d.Repo == nil || d.Config == nil {

@@ -9,7 +9,7 @@ import (
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]http.HandlerFunc{
-		"POST /rpc/v2/ping": func(http.ResponseWriter, *http.Request) {}, "POST /rpc/v2/stage": s.request, "POST /rpc/v2/stage/{id}": s.accept, "GET /rpc/v2/stage/{id}": s.details,
+		"POST /rpc/v2/step/{id}/card": s.card, "POST /rpc/v2/ping": func(http.ResponseWriter, *http.Request) {}, "POST /rpc/v2/stage": s.request, "POST /rpc/v2/stage/{id}": s.accept, "GET /rpc/v2/stage/{id}": s.details,
 		"PUT /rpc/v2/stage/{id}": s.putStage, "PUT /rpc/v2/step/{id}": s.putStep, "POST /rpc/v2/step/{id}/logs/batch": s.batch,
 		"POST /rpc/v2/step/{id}/logs/upload": s.upload, "POST /rpc/v2/build/{id}/watch": s.watch,
 	} {
@@ -259,6 +259,18 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	step.Log, step.uploaded = lines, true
 	s.changed.Broadcast()
+}
+
+func (s *Server) card(_ http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	step := s.steps[id(r)]
+	if step.final {
+		s.wrong("sends the card of step %s after its end", step.Name)
+	}
+	if err := json.NewDecoder(r.Body).Decode(&step.Card); err != nil {
+		s.wrong("sends a card that is no JSON: %v", err)
+	}
 }
 
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {

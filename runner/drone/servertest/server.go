@@ -83,6 +83,7 @@ type Step struct {
 	ErrIgnore, Detached   bool
 	Started, Stopped      int64
 	Live, Log             []Line
+	Card                  map[string]any // nil: none
 	uploaded, open, final bool
 }
 
