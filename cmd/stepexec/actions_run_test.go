@@ -46,6 +46,7 @@ steps:
     commands:
       - echo "$MODE" > mode
       - exit $MODE
+    artifacts: {paths: mode, when: always}
   - {name: deploy, image: 'oci:busybox', commands: [echo never]}
 `
 
@@ -63,6 +64,7 @@ jobs:
         with:
           file: pipeline.yml
           report: junit.xml
+          artifacts: collected
           root: %[1]s
           binary: %[2]s
           env: |
@@ -80,6 +82,7 @@ jobs:
           test -n "${{ steps.ci.outputs.duration-ms }}"
           grep -q '"version"' "${{ steps.ci.outputs.report }}"
           ls "${{ steps.ci.outputs.log-dir }}/record.json"
+          echo "collected $(cat collected/test/mode)."
 `
 
 // dryWorkflow has the inputs that do not lead to a run. %s is the state root.
@@ -166,8 +169,8 @@ func TestActionInAWorkflow(t *testing.T) {
 		name, workflow, mode string
 		want, never          []string
 	}{
-		{"success", actionWorkflow, "0", []string{"code=0 status=success failed=.", "total=3 bad=0 skipped=0 outcome=success.", "building with ***", "record.json"}, nil},
-		{"failure", actionWorkflow, "7", []string{"code=7 status=failure failed=test.", "total=3 bad=1 skipped=1 outcome=failure.", "building with ***", "record.json",
+		{"success", actionWorkflow, "0", []string{"code=0 status=success failed=.", "total=3 bad=0 skipped=0 outcome=success.", "building with ***", "record.json", "collected 0."}, nil},
+		{"failure", actionWorkflow, "7", []string{"code=7 status=failure failed=test.", "total=3 bad=1 skipped=1 outcome=failure.", "building with ***", "record.json", "collected 7.",
 			"step test failed: its command ended with exit code 7 (its output is in the group “step test (oci:busybox)” of the log)"}, nil},
 		{"dry run", dryWorkflow, "0", []string{"code=0 status=success total=0.", "test    yes ", "nothing was pulled or started"}, []string{"building with", "::group::step"}},
 	}

@@ -35,6 +35,9 @@ func RunArguments(input func(name string) string) ([]string, error) {
 		}
 	}
 	r.cacheDir()
+	if dir := strings.TrimSpace(r.value("ARTIFACTS")); dir != "" && !isDry {
+		r.add("artifacts", dir)
+	}
 	r.truth("fail-fast", "FAIL_FAST")
 	if !isDry {
 		r.truth("github-step-commands", "STEP_COMMANDS")
