@@ -162,14 +162,16 @@ func lockFolder(ctx context.Context, folder string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	locked := make(chan error, 1)
+	locked := make(chan error)
 	go func() { // ends with the lock, or with this process
-		for {
-			err := unix.Flock(int(file.Fd()), unix.LOCK_EX)
-			if !errors.Is(err, unix.EINTR) {
-				locked <- err
-				return
-			}
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		for errors.Is(err, unix.EINTR) {
+			err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+		}
+		select {
+		case locked <- err:
+		case <-ctx.Done(): // nobody wants the lock any more
+			_ = file.Close()
 		}
 	}()
 	select {
