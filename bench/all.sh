@@ -51,6 +51,7 @@ else
 	measure "Output" bench/logs.sh 3
 	measure "Hook of GitHub Actions" bench/hooks.sh 30
 	measure "Networks" bench/network.sh 30
+	measure "Growth" bench/growth.sh
 fi
 if [ -z "$anyway" ] && busy; then
 	echo "all.sh: the machine is busy by now: the figures are not written" >&2

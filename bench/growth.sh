@@ -93,7 +93,7 @@ def main(part, dir, most):
                 measure('run, images in the store', n, *run)
                 measure('images', n, stepexec, 'images', '--root', root)
                 measure('prune that removes nothing', n, stepexec, 'prune', '--root', root)
-        measure('prune of all images', n, stepexec, 'prune', '--root', root, '--all')
+        measure('prune of all images', min(n, most), stepexec, 'prune', '--root', root, '--all')
     elif part == 'records':
         settings = dir + '/settings.yml'
         with open(settings, 'w') as f:
