@@ -45,7 +45,8 @@ const maxVisited = 100
 type collection struct {
 	ctx       context.Context
 	workspace *os.File
-	into      *os.Root
+	into      *os.Root          // nil: nothing is copied
+	sums      map[string]string // digests of files by path; nil: none are made
 	patterns  Patterns
 	limits    Limits
 
@@ -157,6 +158,9 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 		return err
 	}
 	defer from.Close()
+	if c.sums != nil {
+		return c.sum(from, name)
+	}
 	if err := c.folder(path.Dir(name)); err != nil {
 		return err
 	}

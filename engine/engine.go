@@ -51,6 +51,8 @@ type Options struct {
 	// Cache makes a named cache ready; nil: there are no caches.
 	Cache func(name string) (folder string, err error)
 
+	Keyed *KeyedCaches // nil: keyed caches begin empty, and are not saved
+
 	// Artifacts takes the files that steps leave; nil: a step with artifacts fails.
 	Artifacts *artifact.Folder
 
@@ -174,6 +176,7 @@ type run struct {
 	// These have locks of their own.
 	mask      *logs.Mask // masks the run's secrets and the values that steps had masked
 	maskFiles maskFiles
+	saves     saves
 	feed      *feed
 	images    *fetch.Images
 	order     *schedule.Schedule
@@ -260,6 +263,7 @@ func (r *run) runAll(ctx context.Context) {
 	steps.Wait()
 	r.serveOthers(ctx)
 	stopBeside(beside)
+	r.saves.all.Wait()
 	r.removals.Wait()
 }
 

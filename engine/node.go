@@ -30,11 +30,12 @@ type node struct {
 
 // work is what the goroutine of a node needs to know while it runs the step.
 type work struct {
-	attempt   int       // number of the current attempt, from 1
-	exports   exports   // variables for the nodes that depend on it: its own and those it got
-	inherited []string  // NAME=value of the variables that it got and uses
-	need      need      // of a service or a detached step whose command ended by itself
-	left      *leftRoot // root file system of its last attempt; nil: none is left
+	attempt   int        // number of the current attempt, from 1
+	exports   exports    // variables for the nodes that depend on it: its own and those it got
+	inherited []string   // NAME=value of the variables that it got and uses
+	need      need       // of a service or a detached step whose command ended by itself
+	keyed     []keyedUse // keyed caches of the current attempt
+	left      *leftRoot  // root file system of its last attempt; nil: none is left
 }
 
 func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {

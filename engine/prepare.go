@@ -44,7 +44,7 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := r.mounts(n)
+	mounts, err := r.mounts(ctx, n, image)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,8 @@ var engineFields = map[string]string{
 	"Stdin":         "opened when the step is prepared",
 	"Output":        "opened when the step is prepared",
 	"OutputLimit":   "the log",
+	"Artifacts":     "after the step",
+	"Caches":        "a mount that needs a host",
 }
 
 func TestEveryFieldOfAPlannedStepReachesTheSandboxOrTheEngine(t *testing.T) {
@@ -74,7 +76,7 @@ func sandboxStepOf(t *testing.T, step pipeline.PlannedStep) *sandbox.Step {
 		t.Fatal(err)
 	}
 	r := newRun(admitted, admitted.Plan(), Options{})
-	mounts, err := r.mounts(r.nodes[0])
+	mounts, err := r.mounts(t.Context(), r.nodes[0], &fetch.Image{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 // JSON with masked secrets. It fetches the image as Run does; nothing runs, and only the image
 // is left.
 func Spec(ctx context.Context, admitted *policy.Plan, step string, o Options) (_ []byte, err error) {
+	o.Keyed = nil // their folders are enough
 	r := newRun(admitted, admitted.Plan(), o)
 	i := slices.IndexFunc(r.nodes, func(n *node) bool { return n.step.Name == step })
 	if i < 0 {
@@ -29,7 +30,7 @@ func Spec(ctx context.Context, admitted *policy.Plan, step string, o Options) (_
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, o.Fetcher.Store.Settle()) }()
-	mounts, err := r.mounts(n)
+	mounts, err := r.mounts(ctx, n, image)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 	}
 	end := r.attempts(ctx, n, foreseen)
 	end = r.collect(n, end)
+	r.saveCaches(n, end)
 	r.openShell(n, end)
 	r.finish(n, end)
 }

@@ -66,6 +66,15 @@ type StepResult struct {
 	Egress   []Connection      `json:"egress,omitempty"`   // of a step with egress rules: its connections, as far as it began them
 
 	Artifacts []Artifact `json:"artifacts,omitempty"` // files that were collected of it
+	Caches    []CacheUse `json:"caches,omitempty"`    // its keyed caches, as they were restored
+}
+
+// CacheUse says what a step got of a keyed cache.
+type CacheUse struct {
+	Name     string `json:"name"`
+	Restored string `json:"restored"` // by what: whole key, part of the key, or nothing
+	Files    int    `json:"files,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"` // of all files
 }
 
 // Artifact is a set of files that were collected of a step.

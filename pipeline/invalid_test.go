@@ -53,6 +53,19 @@ var invalid = []struct {
 4:31: steps[0].cache[3].path: is required
 4:42: steps[0].cache[4].name: is required
 4:61: steps[0].cache[5].name: ".." is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)`},
+	{"cache-key-empty", structure, `4:38: steps[0].cache[0].key: must not be empty (give it a value or remove the key)`},
+	{"cache-key-fallback", semantics, `4:54: steps[0].cache[0].fallback: a fallback of 1 would drop the whole key of 1 parts (leave at least one)`},
+	{"cache-key-missing", structure, `4:13: steps[0].cache[0].key: is required`},
+	{"cache-key-mode", structure, `4:50: steps[0].cache[0].mode: must be "read", "write" or "read-write", not "none"
+4:66: steps[0].cache[0].fallback: must be a whole number from 0 to 19, not 20`},
+	{"cache-key-name", structure, `4:20: steps[0].cache[0].name: "../a" is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)`},
+	{"cache-key-part", structure, `4:39: steps[0].cache[0].key[0]: "osx" is no part of a key (write os, arch, or a map such as {checksum: go.sum}, {env: GOVERSION} or {text: v2})
+4:44: steps[0].cache[0].key[1]: must be a map, or os or arch, not a number
+4:47: steps[0].cache[0].key[2]: must have one of checksum, env and text (write an item of the list for each)
+4:75: steps[0].cache[0].key[3]: must have one of checksum, env and text (write an item of the list for each)
+4:90: steps[0].cache[0].key[4].checksum: "/etc" leads out of the workspace (write a path relative to the workspace, without ..)
+4:103: steps[0].cache[0].key[5].env: "A=B" is not the name of a variable`},
+	{"cache-key-twice", semantics, `4:45: steps[0].cache[1]: /b is already mounted at line 4`},
 	{"cache-option", semantics, `4:13: steps[0].cache[0]: "rw" is not an option of a cache (there are "ro" or "fill")
 4:24: steps[0].cache[1]: "" is not an option of a cache (there are "ro" or "fill")`},
 	{"cache-proc", semantics, `4:13: steps[0].cache[0]: nothing can be mounted at "/proc/x": /proc and /sys belong to the kernel`},

@@ -141,11 +141,13 @@ func runKeys() []Key {
 			read: func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.tmpfs)...) },
 		},
 		{
-			Name: "cache", Class: HostPath, Fields: []string{"Mounts"},
-			Doc:    "Folders that survive runs, as NAME:PATH, NAME:PATH:ro, NAME:PATH:fill or a map.",
-			Schema: `{"type": "array", "items": {"$ref": "#/$defs/cache"}}`,
-			read:   func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.cache)...) },
-			write:  func(_ *writer, s *Step) *yaml.Node { return cachesNode(s.Mounts) },
+			Name: "cache", Class: HostPath, Fields: []string{"Mounts", "Caches"},
+			Doc:    "Folders that survive runs, as NAME:PATH, NAME:PATH:ro, NAME:PATH:fill or a map; with a key, saved and restored by it.",
+			Schema: `{"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/cache"}, {"$ref": "#/$defs/keyedCache"}]}}`,
+			read: func(p *parser, s *Step, v value) {
+				s.Mounts = append(s.Mounts, p.mounts(v, func(v value) (Mount, error) { return p.anyCache(s, v) })...)
+			},
+			write: func(_ *writer, s *Step) *yaml.Node { return cachesNode(s) },
 		},
 		{
 			Name: "network", Class: HostResource, Fields: []string{"Network"},

@@ -79,6 +79,7 @@ type Step struct {
 	OutputLimit int64         // bytes of its output that the log takes; 0: the machine's limit
 	Owner       *Owner        // nil: files in the workspace stay as they are
 	SpecFile    string        // path of an OCI config.json; "" is none
+	Caches      []KeyedCache  // that Mounts of the type MountKeyed have, by their paths
 	Artifacts   []Artifact    // files that are collected when it has ended
 
 	Names    Names

@@ -140,6 +140,7 @@ type PlannedStep struct {
 	OutputLimit           int64    // bytes that the log takes; 0: the machine's limit
 	Owner                 *Owner   // nil, or with UID and GID
 	Artifacts             []Artifact
+	Caches                []KeyedCache // that Mounts of the type MountKeyed have, by their paths
 
 	Names    Names
 	Limits   Limits
@@ -303,6 +304,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		Output:        s.Output,
 		OutputLimit:   s.OutputLimit,
 		Artifacts:     s.Artifacts,
+		Caches:        s.Caches,
 		Masks:         pl.masks(s),
 		Names:         s.Names,
 		Limits:        s.Limits,
@@ -316,6 +318,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 	pl.egress(&step, s)
 	step.Env, step.FromRun = fromRun(pl.environment(s, fromFiles))
 	step.SecretEnv = pl.secretEnvironment(s, step.Env)
+	pl.checkCacheKeys(&step, s)
 	step.Authored = pl.authored(s, fromFiles)
 	pl.hostFiles(&step, s)
 	if len(s.Commands) > 0 {

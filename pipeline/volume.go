@@ -13,6 +13,7 @@ import (
 const (
 	MountVolume = "volume" // a folder that the steps of one run share; without a name it is the step's own, and begins with what the image has there
 	MountCache  = "cache"  // a folder that survives runs
+	MountKeyed  = "keyed"  // a folder of the step's own that is saved and restored by a key
 )
 
 // WorkspaceVolume is the name of the volume that is the workspace of a run with a folder

@@ -63,7 +63,7 @@ func secretNode(use *SecretUse) *yaml.Node {
 
 // mountsNode is every mount that is not a cache's.
 func mountsNode(all []Mount) *yaml.Node {
-	others := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type == MountCache })
+	others := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type == MountCache || m.Type == MountKeyed })
 	return list(others, func(mount *Mount) *yaml.Node {
 		n := newMapping()
 		if mount.Type == "tmpfs" {
@@ -80,9 +80,12 @@ func mountsNode(all []Mount) *yaml.Node {
 	})
 }
 
-func cachesNode(all []Mount) *yaml.Node {
-	caches := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type != MountCache })
+func cachesNode(s *Step) *yaml.Node {
+	caches := slices.DeleteFunc(slices.Clone(s.Mounts), func(m Mount) bool { return m.Type != MountCache && m.Type != MountKeyed })
 	return list(caches, func(mount *Mount) *yaml.Node {
+		if c := s.keyedCache(mount); c != nil {
+			return c.node()
+		}
 		if slices.Contains(mount.Options, "ro") {
 			modes := ":ro"
 			if mount.Fill {

@@ -197,6 +197,7 @@ func copyOf(plan *pipeline.Plan) *pipeline.Plan {
 				s.Mounts[j].Options = slices.Clone(s.Mounts[j].Options)
 			}
 			s.Security.CapDrop, s.Artifacts = slices.Clone(s.Security.CapDrop), slices.Clone(s.Artifacts)
+			s.Caches = slices.Clone(s.Caches)
 		}
 	}
 	return &c

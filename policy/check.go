@@ -178,6 +178,9 @@ func isReadOnly(m pipeline.Mount) bool { return slices.Contains(m.Options, "ro")
 // caches asks for the folders of caches: what one pipeline puts there, another one runs.
 func (c *check) caches() {
 	for _, m := range c.step.Mounts {
+		if m.Type == pipeline.MountKeyed && !c.rules.keyedCaches {
+			c.deny("cache", m.Source, "what it saves stays on the machine", "keyed_caches")
+		}
 		if m.Type != pipeline.MountCache {
 			continue
 		}

@@ -21,6 +21,7 @@ type ceilings struct {
 	shmSize   int64         // bytes of /dev/shm
 	output    int64         // bytes of a step's output that the log takes
 	artifacts int64         // bytes of each artifact
+	cache     int64         // bytes of each keyed cache
 	timeout   time.Duration // of a run
 	cpuShares int64         // weight; a step that asks for none has the kernel's
 	ioWeight  int64         // weight; a step that asks for none has the kernel's
@@ -51,6 +52,9 @@ func (c *check) limits() {
 	bound(c, "output_limit", &c.step.OutputLimit, most.output, bytesOf)
 	for i := range c.step.Artifacts {
 		bound(c, "artifacts", &c.step.Artifacts[i].MaxSize, most.artifacts, bytesOf)
+	}
+	for i := range c.step.Caches {
+		bound(c, "cache", &c.step.Caches[i].MaxSize, most.cache, bytesOf)
 	}
 	c.tmpfs()
 	if timeout := c.step.Timeout; most.timeout > 0 && timeout > most.timeout {
@@ -186,6 +190,7 @@ func (r *reader) limits(key string, n *yaml.Node) {
 		"shm_size":     size(&l.shmSize),
 		"output_limit": size(&l.output),
 		"artifacts":    size(&l.artifacts),
+		"cache":        size(&l.cache),
 		"timeout": func(key string, n *yaml.Node) {
 			var err error
 			if l.timeout, err = time.ParseDuration(n.Value); err != nil || l.timeout <= 0 {

@@ -69,6 +69,7 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 		"spec":                 r.flag(&rules.spec),
 		"namespaces":           r.flag(&rules.namespaces),
 		"keep":                 r.flag(&rules.keep),
+		"keyed_caches":         r.flag(&rules.keyedCaches),
 	}
 }
 

@@ -51,6 +51,7 @@ func TestBuiltInPolicies(t *testing.T) {
 	everything.Name, everything.Image, everything.Network, everything.Keep = "build", "rootfs:/", "host", true
 	everything.Stdin, everything.Output, everything.Timeout = "/etc/shadow", "/etc/cron.d/x", time.Hour
 	everything.Mounts = append(everything.Mounts, pipeline.Mount{Type: pipeline.MountCache, Source: "go", Destination: "/go"})
+	everything.Mounts = append(everything.Mounts, pipeline.Mount{Type: pipeline.MountKeyed, Source: "deps", Destination: "/deps"})
 	everything.Names.Ports = []pipeline.Port{{HostIP: "0.0.0.0", Host: 8080, Container: 80, Protocol: "tcp"}}
 	everything.Limits.Pids = 4_000_000
 	everything.Security = pipeline.Security{
@@ -77,7 +78,7 @@ func TestBuiltInPolicies(t *testing.T) {
 		keys = append(keys, d.Key)
 	}
 	want := []string{
-		"privileged", "image", "mounts[0]", "cache", "stdin", "output", "devices", "devices", "network", "ports", "cap_add", "cap_add", "cgroup_parent",
+		"privileged", "image", "mounts[0]", "cache", "cache", "stdin", "output", "devices", "devices", "network", "ports", "cap_add", "cap_add", "cgroup_parent",
 		"seccomp", "apparmor", "allow_new_privileges", "uidmap", "spec_patch", "keep", "namespaces", "labels", "pid_file", "pids",
 	}
 	if diff := cmp.Diff(want, keys); diff != "" {
@@ -105,7 +106,7 @@ images: {allow: ["docker.io/**", "ghcr.io/**", quay.io/a/b, "localhost:5000/**",
 pull: always
 ports: ["127.0.0.1:8000-8999"]
 labels: [dev.gvisor.*]
-limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, artifacts: 10m, timeout: 1h, cpu_shares: 1024, io_weight: 200, cpuset_cpus: "0-3,8", cpuset_mems: "0", ulimits: {nofile: 4096, memlock: unlimited, rtprio: 0}}
+limits: {cpus: 2, memory: 1g, pids: 100, tmpfs: 64m, shm_size: 64m, output_limit: 1m, artifacts: 10m, cache: 1g, timeout: 1h, cpu_shares: 1024, io_weight: 200, cpuset_cpus: "0-3,8", cpuset_mems: "0", ulimits: {nofile: 4096, memlock: unlimited, rtprio: 0}}
 `
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -241,6 +242,8 @@ func TestPolicyFileDecides(t *testing.T) {
 		{"shm", limited(func(l *pipeline.Limits) { l.ShmSize = 1 << 40 }), "shm_size: 1TiB is not allowed"},
 		{"output", pipeline.PlannedStep{OutputLimit: 1 << 40}, "output_limit: 1TiB"},
 		{"artifacts", pipeline.PlannedStep{Artifacts: []pipeline.Artifact{{MaxSize: 1 << 20}, {MaxSize: 1 << 30}}}, "artifacts: 1GiB is not allowed: the most is 10MiB"},
+		{"keyed cache", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: pipeline.MountKeyed, Source: "deps"}}}, "cache: deps is not allowed: what it saves stays on the machine"},
+		{"size of a keyed cache", pipeline.PlannedStep{Caches: []pipeline.KeyedCache{{}, {MaxSize: 2 << 30}}}, "cache: 2GiB is not allowed: the most is 1GiB"},
 		{"timeout", pipeline.PlannedStep{Timeout: 2 * time.Hour}, "timeout: 2h0m0s is not allowed: the most is 1h0m0s"},
 		{"tmpfs", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"size=50%"}}}}, "mounts[0]: size=50% is not allowed"},
 		{"tmpfs in blocks", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"nr_blocks=9"}}}}, "mounts[0]: nr_blocks=9 is not allowed"},

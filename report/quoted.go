@@ -53,6 +53,10 @@ func quotedResult(r event.StepResult) event.StepResult {
 		c := &r.Egress[i]
 		quote(&c.Kind, &c.Name, &c.Address, &c.Protocol)
 	}
+	r.Caches = slices.Clone(r.Caches)
+	for i := range r.Caches {
+		quote(&r.Caches[i].Name, &r.Caches[i].Restored)
+	}
 	r.Artifacts = slices.Clone(r.Artifacts)
 	for i := range r.Artifacts {
 		quote(&r.Artifacts[i].Name, &r.Artifacts[i].Folder)

@@ -30,7 +30,7 @@ func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
 	if reached := egressTable(s); reached != "" {
 		text += reached + "\n"
 	}
-	if list := artifactList(s.Steps); list != "" {
+	if list := cacheList(s.Steps) + artifactList(s.Steps); list != "" {
 		text += list + "\n"
 	}
 	_, err := io.WriteString(w, text+verdict(s)+"\n")

@@ -25,10 +25,10 @@ type FactSource struct {
 	Base        string // git commit since which files have changed; "": those of the last commit
 }
 
-// facts are those that the conditions of a native pipeline are about. Nothing is asked
-// when no step has one.
+// facts are those that the conditions of a native pipeline are about, and the scopes of its keyed
+// caches. Nothing is asked when no step has one.
 func (f *FactSource) facts(ctx context.Context, p *pipeline.Pipeline, dir, platform string) (pipeline.Facts, error) {
-	if !p.HasConditions() && f.Metadata == "" {
+	if !p.HasConditions() && !p.HasKeyedCaches() && f.Metadata == "" {
 		facts := f.Given
 		facts.Platform = cmp.Or(platform, fetch.HostPlatform())
 		return facts, f.check()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/cache"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
@@ -38,6 +39,7 @@ type Planned struct {
 	Plan     *pipeline.Plan              // copy of what was admitted, to look at
 	Fetcher  *fetch.Fetcher              // of the images, without a store
 	Done     map[string]event.StepResult // steps that do not run again, by name
+	Scopes   cache.Scopes                // of keyed caches; zero: none are restored or saved
 }
 
 // Plan plans the job under the request's policy. A job that is planned twice reads its files
@@ -88,7 +90,8 @@ func (j *Job) plan() (*Planned, error) {
 		AccessDir: r.Machine.AccessDir(settings.SharedCredentials),
 		Options:   pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}
-	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, useLock(fetcher, plan, j.file, r.Locked)
+	scopes := cacheScopes(j.Facts, j.in.Dir, r.Facts.eventIsKnown())
+	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: scopes}, useLock(fetcher, plan, j.file, r.Locked)
 }
 
 // CheckOnly returns an error for steps that somebody asked for by name when conditions leave all of

@@ -70,7 +70,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 		Dir: work.Inputs.Dir, Unsaid: b.Pull, AccessDir: m.AccessDir(settings.VerifyCredentials),
 		Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain},
 	}
-	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher}, m, engine.Options{
+	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: cacheScopes(work.Inputs.Facts, "", work.Inputs.Facts.Event != "")}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve,
 		Stop: engine.Stop{Kill: work.Kill, Grace: b.Grace}, Limits: engine.Limits{Slots: b.Slots},
 	})

@@ -50,6 +50,7 @@ func subcommands(kill <-chan struct{}) []subcommand {
 		{"rmi", rooted(newRmi)},
 		{"save", rooted(newSave)},
 		{"prune", rooted(newPrune)},
+		{"cache", newCache},
 		{"gc", rooted(newGc)},
 		{"verify", rooted(newVerify)},
 		{"doctor-container", rooted(newDoctorContainer)},

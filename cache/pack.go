@@ -1,0 +1,239 @@
+package cache
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/beneath"
+)
+
+// Limits bound a cache. A zero field means the default.
+type Limits struct {
+	Bytes int64 // of all files; default 5 GiB
+	Files int   // number of files, folders and links; default 2,000,000
+}
+
+// The default limits.
+const (
+	DefaultBytes = 5 << 30
+	DefaultFiles = 2_000_000
+)
+
+func (l Limits) orDefault() Limits {
+	if l.Bytes == 0 {
+		l.Bytes = DefaultBytes
+	}
+	if l.Files == 0 {
+		l.Files = DefaultFiles
+	}
+	return l
+}
+
+// packing is the work on one archive. It is a tar, compressed with zstd. Devices, FIFOs and sockets
+// are left out.
+type packing struct {
+	ctx    context.Context
+	tar    *tar.Writer
+	top    string // name of the folder
+	limits Limits
+	files  int
+	bytes  int64
+	links  map[inode]string // files with several names, to the first one
+}
+
+type inode struct{ device, number uint64 }
+
+// pack writes what is in a folder, which no process changes any more.
+func pack(ctx context.Context, w io.Writer, from string, l Limits) (files int, bytes int64, err error) {
+	compressed, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, compressed.Close()) }()
+	root, err := os.OpenFile(from, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer root.Close()
+	p := &packing{ctx: ctx, tar: tar.NewWriter(compressed), top: root.Name(), limits: l, links: map[inode]string{}}
+	if err := beneath.Walk(root, beneath.Visitor{Entry: p.entry}); err != nil {
+		return 0, 0, err
+	}
+	return p.files, p.bytes, p.tar.Close()
+}
+
+func (p *packing) entry(dir *os.File, base string) (enter bool, err error) {
+	if p.ctx.Err() != nil {
+		return false, context.Cause(p.ctx)
+	}
+	if len(dir.Name())+1+len(base) >= unix.PathMax {
+		return false, fmt.Errorf("a path is longer than %d bytes", unix.PathMax)
+	}
+	name := path.Join(strings.TrimPrefix(strings.TrimPrefix(dir.Name(), p.top), "/"), base)
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return false, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	header := &tar.Header{Format: tar.FormatPAX, Name: name, Mode: int64(st.Mode & 0o777), Uid: int(st.Uid), Gid: int(st.Gid), ModTime: time.Unix(st.Mtim.Unix())}
+	kind := st.Mode & unix.S_IFMT
+	if kind != unix.S_IFDIR && kind != unix.S_IFREG && kind != unix.S_IFLNK {
+		return false, nil
+	}
+	if p.files++; p.files > p.limits.Files {
+		return false, fmt.Errorf("it has more than %d files", p.limits.Files)
+	}
+	switch kind {
+	case unix.S_IFDIR:
+		header.Typeflag, header.Name = tar.TypeDir, name+"/"
+		return true, p.tar.WriteHeader(header)
+	case unix.S_IFLNK:
+		header.Typeflag = tar.TypeSymlink
+		if header.Linkname, err = readlink(dir, base); err != nil {
+			return false, &os.PathError{Op: "readlink", Path: name, Err: err}
+		}
+		return false, p.tar.WriteHeader(header)
+	}
+	if id := (inode{st.Dev, st.Ino}); st.Nlink > 1 {
+		if first, seen := p.links[id]; seen {
+			header.Typeflag, header.Linkname = tar.TypeLink, first
+			return false, p.tar.WriteHeader(header)
+		}
+		p.links[id] = name
+	}
+	header.Typeflag, header.Size = tar.TypeReg, st.Size
+	return false, p.file(dir, base, header)
+}
+
+func (p *packing) file(dir *os.File, base string, header *tar.Header) error {
+	if p.bytes += header.Size; header.Size > p.limits.Bytes || p.bytes > p.limits.Bytes {
+		return fmt.Errorf("it has more than %d bytes (max_size is its limit)", p.limits.Bytes)
+	}
+	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: header.Name, Err: err}
+	}
+	file := os.NewFile(uintptr(fd), header.Name)
+	defer file.Close()
+	if err := p.tar.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err = io.CopyN(p.tar, file, header.Size)
+	return err
+}
+
+func readlink(dir *os.File, base string) (string, error) {
+	buffer := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(dir.Fd()), base, buffer)
+	if err != nil {
+		return "", err
+	}
+	return string(buffer[:n]), nil
+}
+
+// unpacking is the work on one archive.
+type unpacking struct {
+	root    *os.Root
+	limits  Limits
+	files   int
+	bytes   int64
+	folders []*tar.Header // whose mode and time are set once everything is in them
+}
+
+// unpack unpacks an archive into a folder. Nothing is made outside of it, whatever the archive says.
+func unpack(ctx context.Context, r io.Reader, into string, l Limits) error {
+	root, err := os.OpenRoot(into)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	expanded, err := zstd.NewReader(r, zstd.WithDecoderMaxMemory(1<<30))
+	if err != nil {
+		return err
+	}
+	defer expanded.Close()
+	u := &unpacking{root: root, limits: l}
+	archive := tar.NewReader(expanded)
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := u.entry(archive, header); err != nil {
+			return err
+		}
+	}
+	return u.finishFolders()
+}
+
+func (u *unpacking) entry(r io.Reader, h *tar.Header) error {
+	if u.files++; u.files > u.limits.Files {
+		return fmt.Errorf("it has more than %d files", u.limits.Files)
+	}
+	name := path.Clean(h.Name)
+	if !fs.ValidPath(name) || name == "." {
+		return fmt.Errorf("it has a file with the name %q", h.Name)
+	}
+	h.Name = name
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := u.root.Mkdir(name, 0o700); err != nil {
+			return err
+		}
+		u.folders = append(u.folders, h)
+		return nil
+	case tar.TypeSymlink:
+		if err := u.root.Symlink(h.Linkname, name); err != nil {
+			return err
+		}
+		return u.root.Lchown(name, h.Uid, h.Gid)
+	case tar.TypeLink:
+		return u.root.Link(path.Clean(h.Linkname), name)
+	case tar.TypeReg:
+		return u.file(r, h)
+	}
+	return fmt.Errorf("it has a file of the type %q: %s", h.Typeflag, name)
+}
+
+func (u *unpacking) file(r io.Reader, h *tar.Header) error {
+	if u.bytes += h.Size; h.Size > u.limits.Bytes || u.bytes > u.limits.Bytes {
+		return fmt.Errorf("it has more than %d bytes", u.limits.Bytes)
+	}
+	file, err := u.root.OpenFile(h.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(file, r)
+	err = errors.Join(err, file.Chown(h.Uid, h.Gid), file.Chmod(fs.FileMode(h.Mode).Perm()), file.Close())
+	if err != nil {
+		return err
+	}
+	return u.root.Chtimes(h.Name, h.ModTime, h.ModTime)
+}
+
+func (u *unpacking) finishFolders() error {
+	for i := len(u.folders) - 1; i >= 0; i-- {
+		h := u.folders[i]
+		err := errors.Join(u.root.Lchown(h.Name, h.Uid, h.Gid), u.root.Chmod(h.Name, fs.FileMode(h.Mode).Perm()), u.root.Chtimes(h.Name, h.ModTime, h.ModTime))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package cache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Store keeps caches in a folder of this machine. Several processes may use it at once: while one
+// reads or adds, it has a shared lock; who removes has an exclusive one.
+type Store struct {
+	dir  string
+	most int64 // bytes of all data; 0: no limit
+}
+
+// Open opens the store in a folder, which is made when something is saved. When the data of all
+// entries exceed most bytes, those that were not used for the longest time are removed.
+func Open(dir string, most int64) *Store { return &Store{dir: dir, most: most} }
+
+// Entry is a stored cache.
+type Entry struct {
+	Scope   string    `json:"scope"`
+	Name    string    `json:"name"`
+	Key     Key       `json:"key"`
+	Digest  string    `json:"digest"` // sha256 of the packed data, in hexadecimal
+	Packed  int64     `json:"packed"` // bytes of the packed data
+	Bytes   int64     `json:"bytes"`  // of all files
+	Files   int       `json:"files"`
+	Created time.Time `json:"created"`
+	Used    time.Time `json:"used"`
+
+	path string // of the file that describes it
+}
+
+// ID names the entry in the store.
+func (e *Entry) ID() string { return scopeID(e.Scope)[:8] + "-" + e.Key.id()[:8] }
+
+func scopeID(scope string) string {
+	sum := sha256.Sum256([]byte(scope))
+	return hex.EncodeToString(sum[:16])
+}
+
+const (
+	entriesDir = "entries"
+	dataDir    = "data"
+	tempPrefix = ".part-"
+)
+
+func (s *Store) folder(scope, name string) string {
+	return filepath.Join(s.dir, entriesDir, scopeID(scope), filepath.Base(name))
+}
+
+func (s *Store) data(digest string) string {
+	return filepath.Join(s.dir, dataDir, filepath.Base(digest))
+}
+
+// Query is what a step asks for.
+type Query struct {
+	Scopes   Scopes
+	Name     string
+	Key      Key
+	Fallback int           // parts that may be dropped from the end of the key, one after the other
+	MaxAge   time.Duration // since it was saved; 0: any
+}
+
+// Restored says what a step got. Exact says that the whole key was found.
+type Restored struct {
+	Entry Entry
+	Exact bool
+}
+
+// Restore unpacks the best match of a query into an empty folder. found is false without a match.
+// After an error, the folder has to be emptied.
+func (s *Store) Restore(ctx context.Context, q Query, into string, l Limits) (_ Restored, found bool, err error) {
+	unlock, err := s.lock(unix.LOCK_SH, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Restored{}, false, nil
+	}
+	if err != nil {
+		return Restored{}, false, err
+	}
+	defer unlock()
+	best, exact, err := s.find(q)
+	if best == nil || err != nil {
+		return Restored{}, false, err
+	}
+	if err := s.unpack(ctx, best, into, l); err != nil {
+		return Restored{}, false, fmt.Errorf("cache %s: %w", q.Name, err)
+	}
+	now := time.Now()
+	err = os.Chtimes(best.path, now, now) // when it was used last
+	return Restored{*best, exact}, true, err
+}
+
+func (s *Store) unpack(ctx context.Context, e *Entry, into string, l Limits) error {
+	file, err := os.Open(s.data(e.Digest))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if err := unpack(ctx, io.TeeReader(file, h), into, l.orDefault()); err != nil {
+		return err
+	}
+	if _, err := io.Copy(h, file); err != nil { // what follows the archive
+		return err
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != e.Digest {
+		return fmt.Errorf("the stored data are damaged: they have the digest %s, not %s (stepexec cache verify)", got, e.Digest)
+	}
+	return nil
+}
+
+// find returns the best entry for a query: the one that shares most parts of the key, then the one
+// of the preferred scope, then the newest.
+func (s *Store) find(q Query) (best *Entry, exact bool, err error) {
+	byScope := map[string][]Entry{}
+	for _, scope := range q.Scopes.Read {
+		if byScope[scope], err = readEntries(s.folder(scope, q.Name)); err != nil {
+			return nil, false, err
+		}
+	}
+	for dropped := range min(q.Fallback, len(q.Key)-1) + 1 {
+		for _, scope := range q.Scopes.Read {
+			for i := range byScope[scope] {
+				e := &byScope[scope][i]
+				fits := e.Scope == scope && e.Name == q.Name && e.Key.begins(q.Key, len(q.Key)-dropped)
+				if fits && (q.MaxAge == 0 || time.Since(e.Created) <= q.MaxAge) && (best == nil || e.Created.After(best.Created)) {
+					best = e
+				}
+			}
+			if best != nil {
+				return best, dropped == 0, nil
+			}
+		}
+	}
+	return nil, false, nil
+}
+
+// Save packs a folder and stores it, unless the scope has an entry with the key already.
+func (s *Store) Save(ctx context.Context, scope, name string, key Key, from string, l Limits) (err error) {
+	for _, dir := range []string{dataDir, filepath.Join(entriesDir, scopeID(scope), filepath.Base(name))} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(s.folder(scope, name), key.id()+".json")
+	unlock, err := s.lock(unix.LOCK_SH, true)
+	if err != nil {
+		return err
+	}
+	defer func() { unlock() }()
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	e := Entry{Scope: scope, Name: name, Key: key, Created: time.Now()}
+	if err := s.pack(ctx, &e, from, l.orDefault()); err != nil {
+		return err
+	}
+	if err := s.add(&e, path); err != nil {
+		return err
+	}
+	unlock()
+	unlock = func() {}
+	if s.most == 0 {
+		return nil
+	}
+	_, err = s.Remove(oldestBeyond(s.most))
+	return err
+}
+
+// pack writes the data of an entry.
+func (s *Store) pack(ctx context.Context, e *Entry, from string, l Limits) (err error) {
+	temp, err := os.CreateTemp(filepath.Join(s.dir, dataDir), tempPrefix)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, temp.Close(), removeIfThere(temp.Name())) }()
+	h := sha256.New()
+	written := &counter{}
+	if e.Files, e.Bytes, err = pack(ctx, io.MultiWriter(temp, h, written), from, l); err != nil {
+		return err
+	}
+	e.Digest, e.Packed = hex.EncodeToString(h.Sum(nil)), written.bytes
+	return os.Rename(temp.Name(), s.data(e.Digest))
+}
+
+// add writes the description of an entry, unless another process was faster.
+func (s *Store) add(e *Entry, path string) (err error) {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), tempPrefix)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeIfThere(temp.Name())) }()
+	if _, err := temp.Write(text); err != nil {
+		return errors.Join(err, temp.Close())
+	}
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// lock locks the store. The error is fs.ErrNotExist if there is none and none is to be made.
+func (s *Store) lock(how int, create bool) (unlock func(), err error) {
+	flags := os.O_RDWR
+	if create {
+		flags |= os.O_CREATE
+	}
+	file, err := os.OpenFile(filepath.Join(s.dir, "lock"), flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), how); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the caches: %w", err), file.Close())
+	}
+	return func() { file.Close() }, nil
+}
+
+// readEntries reads the entries of a name in a scope. What is not the description of an entry is
+// left out.
+func readEntries(dir string) ([]Entry, error) {
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []Entry
+	for _, file := range files {
+		if !strings.HasSuffix(file.Name(), ".json") {
+			continue
+		}
+		e := Entry{path: filepath.Join(dir, file.Name())}
+		text, err := os.ReadFile(e.path)
+		if err != nil {
+			return nil, err
+		}
+		info, err := file.Info()
+		if err != nil || json.Unmarshal(text, &e) != nil {
+			continue
+		}
+		e.Used = info.ModTime()
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return b.Created.Compare(a.Created) })
+	return all, nil
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// counter counts the bytes that are written to it.
+type counter struct{ bytes int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.bytes += int64(len(p))
+	return len(p), nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/stepexec/stepexec/cache"
+	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/run"
+	"github.com/stepexec/stepexec/settings"
+)
+
+func newCache() *cobra.Command {
+	var root string
+	cmd := &cobra.Command{
+		Use:   "cache",
+		Short: "List, check and remove the keyed caches of this machine",
+		Long: `List, check and remove what steps with keyed caches have saved on this machine. Caches
+without a key are in folders of their names; stepexec prune --caches removes them.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	addRoot(cmd.PersistentFlags(), &root)
+	cmd.AddCommand(asRoot(newCacheList(&root)), asRoot(newCacheRemove(&root)), asRoot(newCacheVerify(&root)))
+	return cmd
+}
+
+// listedCache is an entry as `stepexec cache ls --json` shows it.
+type listedCache struct {
+	ID string `json:"id"`
+	cache.Entry
+}
+
+func newCacheList(root *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Short:   "List the keyed caches, the last used first",
+		Example: "  stepexec cache ls",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := run.KeyedStore(*root, settings.Settings{}).List()
+			if err != nil {
+				return err
+			}
+			if !asJSON {
+				return printCaches(cmd.OutOrStdout(), all)
+			}
+			listed := []listedCache{}
+			for _, e := range all {
+				listed = append(listed, listedCache{e.ID(), e})
+			}
+			return printJSON(cmd.OutOrStdout(), listed)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array, with the parts of the keys")
+	return cmd
+}
+
+func printCaches(w io.Writer, all []cache.Entry) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tNAME\tSCOPE\tFILES\tSIZE\tPACKED\tUSED")
+	for _, e := range all {
+		size := func(bytes int64) string { return units.HumanSize(float64(bytes)) }
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", e.ID(), logs.Quote(e.Name), logs.Quote(e.Scope), e.Files, size(e.Bytes), size(e.Packed), e.Used.Local().Format(time.DateTime))
+	}
+	return table.Flush()
+}
+
+func newCacheRemove(root *string) *cobra.Command {
+	var all bool
+	var unused time.Duration
+	cmd := &cobra.Command{
+		Use:   "rm [ID|NAME...]",
+		Short: "Remove keyed caches",
+		Long: `Remove keyed caches: those of the given ids, or beginnings of ids, and all of the given
+names. It waits until no run is reading or saving one.`,
+		Example: `  stepexec cache rm go-mod
+  stepexec cache rm --older-than 168h`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			choose, err := chosenCaches(args, all, unused)
+			if err != nil {
+				return err
+			}
+			removed, err := run.KeyedStore(*root, settings.Settings{}).Remove(choose)
+			for _, e := range removed {
+				fmt.Fprintf(cmd.OutOrStdout(), "removed %s (%s)\n", e.ID(), logs.Quote(e.Name))
+			}
+			if err == nil && len(removed) == 0 && len(args) > 0 {
+				err = fmt.Errorf("no cache has the id or name %s (stepexec cache ls lists them)", strings.Join(args, ", "))
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "remove all keyed caches")
+	cmd.Flags().DurationVar(&unused, "older-than", 0, "remove those that were not used for this `time`, such as 72h")
+	return cmd
+}
+
+// chosenCaches returns which entries arguments and flags choose. An entry that they name twice is
+// chosen once.
+func chosenCaches(args []string, all bool, unused time.Duration) (cache.Choice, error) {
+	given := 0
+	for _, one := range []bool{len(args) > 0, all, unused != 0} {
+		if one {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return nil, errors.New("say which caches: by ids or names, with --all, or with --older-than")
+	case unused < 0:
+		return nil, fmt.Errorf("--older-than %s: must be positive", unused)
+	case slices.Contains(args, ""):
+		return nil, errors.New("an empty text names no cache")
+	}
+	return func(entries []cache.Entry) []cache.Entry {
+		switch {
+		case all:
+			return entries
+		case unused > 0:
+			return cache.Unused(unused)(entries)
+		}
+		return slices.DeleteFunc(entries, func(e cache.Entry) bool {
+			return !slices.ContainsFunc(args, func(text string) bool { return e.IsCalled(text) })
+		})
+	}, nil
+}
+
+func newCacheVerify(root *string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "verify",
+		Short:   "Check the data of all keyed caches",
+		Long:    "Read the data of all keyed caches, and list those that are damaged. The exit code is 125 if\nthere is one. A run notices them, too: it begins with an empty folder, and says so.",
+		Example: "  stepexec cache verify || stepexec cache rm --all",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return verifyCaches(cmd.Context(), cmd.OutOrStdout(), run.KeyedStore(*root, settings.Settings{}))
+		},
+	}
+}
+
+func verifyCaches(ctx context.Context, w io.Writer, store *cache.Store) error {
+	checked, damaged, err := store.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range damaged {
+		fmt.Fprintf(w, "damaged %s (%s): %v\n", d.ID(), logs.Quote(d.Name), d.Why)
+	}
+	fmt.Fprintf(w, "checked %d caches\n", checked)
+	if len(damaged) > 0 {
+		return fmt.Errorf("%d of %d caches are damaged (remove them: stepexec cache rm)", len(damaged), checked)
+	}
+	return nil
+}
