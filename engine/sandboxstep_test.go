@@ -37,7 +37,6 @@ var engineFields = map[string]string{
 	"Stdin":         "opened when the step is prepared",
 	"Output":        "opened when the step is prepared",
 	"OutputLimit":   "the log",
-	"Artifacts":     "after the step",
 	"Caches":        "a mount that needs a host",
 }
 
