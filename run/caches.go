@@ -55,13 +55,28 @@ func (c *caches) folder(name string) (string, error) {
 }
 
 // makeData makes the folder of a cache for any user, if it is missing. One that is there keeps its
-// mode, which it may have from an image.
+// mode, which it may have from an image. The folder gets its name last: another run, which uses it as
+// soon as it is there, must find it with its mode.
 func makeData(data string) error {
-	err := os.Mkdir(data, 0o777)
-	if errors.Is(err, fs.ErrExist) {
+	if _, err := os.Lstat(data); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	made, err := os.MkdirTemp(filepath.Dir(data), "new-")
+	if err != nil {
+		return err
+	}
+	err = os.Chmod(made, 0o777) // whatever the umask
+	if err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, made, unix.AT_FDCWD, data, unix.RENAME_NOREPLACE)
+	}
+	if err == nil {
 		return nil
 	}
-	return errors.Join(err, os.Chmod(data, 0o777)) // whatever the umask
+	err = errors.Join(err, os.Remove(made))
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another run was faster
+	}
+	return err
 }
 
 // lockCache locks a cache that is still at its name; fs.ErrNotExist says that it is not.
