@@ -76,6 +76,27 @@ func asks(file string) map[string]ask {
 	}
 }
 
+// waysIn are the ways in, with whether each has words for something.
+func waysIn() map[string]func(ask) bool {
+	native := func(a ask) bool { return a.native != "" }
+	drone := func(a ask) bool { return a.drone != "" }
+	options := func(a ask) bool { return a.flags != nil && !a.noOptions }
+	return map[string]func(ask) bool{
+		"step of a file":      native,
+		"service of a file":   native,
+		"stepexec step":       func(a ask) bool { return a.flags != nil },
+		"file of Drone":       drone,
+		"Drone's server":      drone,
+		"Woodpecker's server": func(a ask) bool { return a.woodstep != nil },
+		"file of Woodpecker": func(a ask) bool {
+			return a.woodstep != nil && (a.woodstep["backend_options"] == nil || a.class != pipeline.HostPath)
+		},
+		"job of GitHub Actions":            options,
+		"service of GitHub Actions":        options,
+		"container step of GitHub Actions": options,
+	}
+}
+
 // TestEveryWayInPassesTheGate asks for every class of trust by every way in that has words
 // for it. Nothing runs and nothing is pulled: the image is in no registry.
 func TestEveryWayInPassesTheGate(t *testing.T) {
@@ -122,30 +143,25 @@ func TestEveryWayInPassesTheGate(t *testing.T) {
 	woodpecker.start("--policy", "untrusted")
 	hook := newHookRunner(t, "registry.invalid")
 	hook.flags = "--policy untrusted"
-	options := func(a ask) bool { return a.flags != nil && !a.noOptions }
-	ways := map[string]struct {
-		says func(ask) bool                   // whether this way has words for it
-		try  func(t *testing.T, a ask) string // the words in which it was answered
-	}{
-		"step of a file": {func(a ask) bool { return a.native != "" }, func(t *testing.T, a ask) string {
+	says := waysIn()
+	ways := map[string]func(t *testing.T, a ask) string{ // the words in which a way in answers
+		"step of a file": func(t *testing.T, a ask) string {
 			return exec(t, "run", write(t, "f.yml", "steps:\n- "+native(a)+"\n"))
-		}},
-		"service of a file": {func(a ask) bool { return a.native != "" }, func(t *testing.T, a ask) string {
+		},
+		"service of a file": func(t *testing.T, a ask) string {
 			return exec(t, "run", write(t, "f.yml", "services:\n- "+native(a)+"\nsteps: [{name: a, image: "+image+", network: none, commands: ['true']}]\n"))
-		}},
-		"stepexec step": {func(a ask) bool { return a.flags != nil }, func(t *testing.T, a ask) string {
+		},
+		"stepexec step": func(t *testing.T, a ask) string {
 			args := slices.Concat([]string{"step"}, a.flags, []string{image, "true"})
 			if slices.Contains(a.flags, "--config") { // which has the command
 				args = args[:len(args)-1]
 			}
 			return exec(t, args...)
-		}},
-		"file of Drone": {func(a ask) bool { return a.drone != "" }, func(t *testing.T, a ask) string {
+		},
+		"file of Drone": func(t *testing.T, a ask) string {
 			return exec(t, "run", write(t, ".drone.yml", droneFile(a, image)))
-		}},
-		"file of Woodpecker": {func(a ask) bool {
-			return a.woodstep != nil && (a.woodstep["backend_options"] == nil || a.class != pipeline.HostPath)
-		}, func(t *testing.T, a ask) string {
+		},
+		"file of Woodpecker": func(t *testing.T, a ask) string {
 			step := maps.Clone(a.woodstep)
 			step["name"], step["image"], step["commands"] = "s", image, []string{"true"}
 			text, err := json.Marshal(map[string]any{"when": []any{map[string]any{"event": "push"}}, "steps": []any{step}})
@@ -153,12 +169,12 @@ func TestEveryWayInPassesTheGate(t *testing.T) {
 				t.Fatal(err)
 			}
 			return exec(t, "run", write(t, ".woodpecker.yml", string(text)))
-		}},
-		"Drone's server": {func(a ask) bool { return a.drone != "" }, func(t *testing.T, a ask) string {
+		},
+		"Drone's server": func(t *testing.T, a ask) string {
 			s := drone.server.Ended(drone.push(droneFile(a, image), nil))
 			return s.Status + " " + s.Error
-		}},
-		"Woodpecker's server": {func(a ask) bool { return a.woodstep != nil }, func(t *testing.T, a ask) string {
+		},
+		"Woodpecker's server": func(t *testing.T, a ask) string {
 			s := woodpecker.step("s", "true")
 			s.Image = image
 			data, err := json.Marshal(a.woodstep)
@@ -171,27 +187,27 @@ func TestEveryWayInPassesTheGate(t *testing.T) {
 				t.Fatal(err)
 			}
 			return woodpecker.server.Ended(woodpecker.push(s)).Step("s").End.GetError()
-		}},
-		"job of GitHub Actions": {options, func(t *testing.T, a ask) string {
+		},
+		"job of GitHub Actions": func(t *testing.T, a ask) string {
 			return hook.call(t, "prepare_job", map[string]any{"container": map[string]any{"image": image, "createOptions": strings.Join(a.flags, " ")}}).out
-		}},
-		"service of GitHub Actions": {options, func(t *testing.T, a ask) string {
+		},
+		"service of GitHub Actions": func(t *testing.T, a ask) string {
 			return hook.call(t, "prepare_job", map[string]any{"services": []any{map[string]any{"image": image, "createOptions": strings.Join(a.flags, " ")}}}).out
-		}},
-		"container step of GitHub Actions": {options, func(t *testing.T, a ask) string {
+		},
+		"container step of GitHub Actions": func(t *testing.T, a ask) string {
 			hook.call(t, "cleanup_job", nil)
 			hook.state = nil
 			return hook.call(t, "run_container_step", map[string]any{"image": image, "createOptions": strings.Join(a.flags, " ")}).out
-		}},
+		},
 	}
 	for _, what := range slices.Sorted(maps.Keys(asks(file))) {
 		a := asks(file)[what]
-		for _, way := range slices.Sorted(maps.Keys(ways)) {
-			if !ways[way].says(a) {
+		for _, way := range slices.Sorted(maps.Keys(says)) {
+			if !says[way](a) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%s/%s", a.class, what, way), func(t *testing.T) {
-				got := ways[way].try(t, a)
+				got := ways[way](t, a)
 				if !strings.Contains(got, a.want) || !regexp.MustCompile(`\(policy |allowed by the policy`).MatchString(got) {
 					t.Errorf("it is not refused with %q by a rule:\n%s", a.want, got)
 				}
