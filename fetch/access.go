@@ -30,7 +30,7 @@ func (f *Fetcher) allow(ctx context.Context, image *Image, ref pull.Reference) e
 		return nil
 	}
 	if _, _, err := pull.Head(ctx, ref, f.Options); err != nil {
-		return fmt.Errorf("image %s is stored, but was pulled with credentials, and its registry does not give it to this job's: %w (give the job credentials; pull_credentials: shared in the settings lets all jobs use what is stored)", ref, err)
+		return fmt.Errorf("image %s is stored, but it was pulled with credentials, and its registry refuses it to the credentials of this job: %w (give the job credentials; pull_credentials: shared in the settings lets all jobs use what is stored)", ref, err)
 	}
 	f.note(mark)
 	return nil

@@ -140,7 +140,7 @@ func (p *parser) artifactNames(v value, s *Step) {
 			a.Name = s.Name
 		}
 		if first, taken := p.artifactAt[a.Name]; taken && a.Name != "" {
-			p.wrong(entries[i], fmt.Sprintf("an artifact of the name %q is already there%s", a.Name, atLine(first.line)), "give it another name")
+			p.wrong(entries[i], fmt.Sprintf("there is already an artifact named %q%s", a.Name, atLine(first.line)), "give it another name")
 			continue
 		}
 		p.artifactAt[a.Name] = entries[i]

@@ -104,7 +104,7 @@ func (pl *planner) dependencies() [][]int {
 				graph[i] = append(graph[i], to)
 			case slices.Contains(services, name): // see needs
 			default:
-				pl.fail(steps[i].Position, fmt.Sprintf("step %q depends on %q, which is no step", steps[i].Name, name), "", nil)
+				pl.fail(steps[i].Position, fmt.Sprintf("step %q depends on %q, which is not a step", steps[i].Name, name), "", nil)
 			}
 		}
 	}

@@ -71,8 +71,8 @@ func TestParseRefusesTooMuchByName(t *testing.T) {
 // The ! of YAML is found by its column in characters.
 func TestALoneBangBehindLettersOfManyBytes(t *testing.T) {
 	for file, want := range map[string]string{
-		"steps: [{name: a, image: b, commands: [\"äöü\", ! x]}]":         "f:1:47: the ! is a tag for YAML, and the value would lose it (put it in quotes: '! x')",
-		"steps:\n- {name: a, image: b, commands: [ä, ö, ! grep -q x]}\n": "f:2:40: the ! is a tag for YAML, and the value would lose it (put it in quotes: '! grep -q x')",
+		"steps: [{name: a, image: b, commands: [\"äöü\", ! x]}]":         "f:1:47: YAML takes the ! for a tag, and the value would lose it (put it in quotes: '! x')",
+		"steps:\n- {name: a, image: b, commands: [ä, ö, ! grep -q x]}\n": "f:2:40: YAML takes the ! for a tag, and the value would lose it (put it in quotes: '! grep -q x')",
 	} {
 		if _, err := pipeline.Parse("f", []byte(file)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", file, err)

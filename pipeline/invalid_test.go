@@ -43,7 +43,7 @@ var invalid = []struct {
 4:49: steps[0].artifacts[0].paths[3]: "!" names nothing (write . for the whole workspace)
 4:54: steps[0].artifacts[0].paths[4]: "[" is not a valid pattern`},
 	{"artifacts-size", structure, `4:37: steps[0].artifacts.max_size: "much" is not a size (write it like 100MiB, 1g or a number of bytes)`},
-	{"artifacts-twice", semantics, `4:29: steps[0].artifacts[1]: an artifact of the name "a" is already there at line 4 (give it another name)`},
+	{"artifacts-twice", semantics, `4:29: steps[0].artifacts[1]: there is already an artifact named "a" at line 4 (give it another name)`},
 	{"artifacts-when", structure, `4:33: steps[0].artifacts.when: must be "always", "success" or "failure", not "sometimes"
 4:56: steps[0].artifacts.if_missing: must be "warn" or "error", not "ignore"`},
 	{"artifacts-word", structure, `4:16: steps[0].artifacts: must be a map, not a string`},
@@ -165,8 +165,8 @@ var invalid = []struct {
 	{"image-space", structure, `3:12: steps[0].image: "busy box" is not valid (an image reference has no spaces)`},
 	{"io-weight-large", structure, `4:16: steps[0].io_weight: must be a whole number from 10 to 1000, not 1001`},
 	{"labels-list", structure, `4:13: steps[0].labels: must be a map, not a list`},
-	{"labels-runtime", semantics, `5:7: steps[0].labels."org.systemd.property.ExecStopPost": the runtime takes labels of this name for orders (choose another name)
-6:7: steps[0].labels."run.oci.handler": the runtime takes labels of this name for orders (choose another name)`},
+	{"labels-runtime", semantics, `5:7: steps[0].labels."org.systemd.property.ExecStopPost": the runtime obeys labels of this name (choose another name)
+6:7: steps[0].labels."run.oci.handler": the runtime obeys labels of this name (choose another name)`},
 	{"labels-null", structure, `4:17: steps[0].labels.a: must be a string, not null (give it a value or remove the key)
 4:23: steps[0].labels."": the name of a label must not be empty`},
 	{"many-errors", structure, `1:1: nmae: unknown key (did you mean "name"?)
@@ -183,15 +183,15 @@ var invalid = []struct {
 	{"matrix-cells", semantics, `1:9: matrix: the matrix has more than the 256 cells allowed`},
 	{"matrix-empty", structure, `1:9: matrix: the matrix has no cells (give it an axis with values, or include)`},
 	{"matrix-exclude-all", semantics, `1:9: matrix: the matrix has no cells (give it an axis with values, or include)`},
-	{"matrix-exclude-unknown", semantics, `1:31: matrix.exclude: GO=3 is no value of an axis
-1:31: matrix.exclude: OS=linux is no value of an axis`},
+	{"matrix-exclude-unknown", semantics, `1:31: matrix.exclude: GO=3 is not a value of any axis
+1:31: matrix.exclude: OS=linux is not a value of any axis`},
 	{"matrix-include", structure, `1:20: matrix.include[0]: must be a map from axes to values, not a string
 1:23: matrix.include[1]: must not be empty (give it an axis and its value)
 1:31: matrix.include[2].A: must be a string, not a list
 1:38: matrix.include[3].A-B: "A-B" is not valid as the name of an axis (the name of an axis is that of a variable: letters, digits and _)`},
 	{"matrix-list", structure, `1:9: matrix: must be a map, not a list`},
 	{"matrix-newline", structure, `1:14: matrix.A[0]: must be one line without control characters`},
-	{"matrix-value-twice", structure, `1:21: matrix.GO[2]: the value "1" is already there`},
+	{"matrix-value-twice", structure, `1:21: matrix.GO[2]: the value "1" is listed twice`},
 	{"matrix-values", structure, `1:9: matrix: the matrix has no cells (give it an axis with values, or include)
 1:14: matrix.GO: must be a list of values (write it like [1.25, 1.26])
 1:24: matrix.OS: must be a list of values (write it like [1.25, 1.26])`},
@@ -272,7 +272,7 @@ var invalid = []struct {
 	{"ready-http", structure, `2:41: services[0].ready.http: "localhost:80" is not a URL (write it like http://web:8080/health)
 3:41: services[1].ready.http.url: is required
 4:68: services[2].ready.http.status: must be a whole number from 100 to 599, not 99`},
-	{"ready-log", semantics, "1:41: services.db.ready.log: missing closing ): `ready (` (it is a regular expression; put a backslash in front of what stands for itself)"},
+	{"ready-log", semantics, "1:41: services.db.ready.log: missing closing ): `ready (` (it is a regular expression; put a backslash in front of characters that stand for themselves)"},
 	{"ready-network", semantics, `2:50: services[0].ready.tcp: needs a network, and the step has none (use exec or log)
 2:61: services[0].ready.http: needs a network, and the step has none (use exec or log)`},
 	{"ready-number", structure, `1:35: services.db.ready: must be a map, none or healthcheck, not a number`},
@@ -387,7 +387,7 @@ var invalid = []struct {
 	{"volumes-map", structure, `1:10: volumes: must be a list, not a map`},
 	{"volumes-names", structure, `1:11: volumes[0]: "a/b" is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)
 1:16: volumes[1]: must not be empty (give it a value or remove the key)
-1:31: volumes[3]: the volume "x" is already there
+1:31: volumes[3]: the volume "x" is listed twice
 1:34: volumes[4].name: is required
 1:38: volumes[5].name: is required
 1:39: volumes[5].nmae: unknown key (did you mean "name"?)`},
@@ -403,7 +403,7 @@ var invalid = []struct {
 	{"when-match-null", structure, `4:17: steps[0].when.tag: must be a string or a list of strings, not null (give it a value or remove the key)`},
 	{"when-matrix-list", structure, `4:20: steps[0].when.matrix: must be a map, not a list`},
 	{"when-path-on-empty", structure, `4:41: steps[0].when.path.on_empty: must be true or false, not a number`},
-	{"when-pattern", semantics, `4:20: steps[0].when.branch: "feature/[a" is not a pattern (the characters *, ?, [, ] and { have a meaning; \ in front takes it away)`},
+	{"when-pattern", semantics, `4:20: steps[0].when.branch: "feature/[a" is not a pattern (the characters *, ?, [, ] and { are special; put \ in front of one that stands for itself)`},
 	{"when-pattern-long", semantics, `4:17: steps[0].when.ref: the braces of the pattern stand for more than the 256 patterns allowed (write a list of patterns)`},
 	{"when-status-always-in-list", structure, `4:21: steps[0].when.status[0]: must be "success" or "failure", not "always"`},
 	{"when-status-empty", structure, `4:20: steps[0].when.status: must not be empty (give it a value or remove the key)`},

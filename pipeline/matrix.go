@@ -137,7 +137,7 @@ func (p *parser) checkMatrix(v value, m *Matrix, product int) {
 		for _, cell := range m.Exclude {
 			for _, excluded := range cell {
 				if !slices.ContainsFunc(m.Axes, func(a Axis) bool { return a.Name == excluded.Axis && slices.Contains(a.Values, excluded.Value) }) {
-					p.wrong(exclude, fmt.Sprintf("%s=%s is no value of an axis", excluded.Axis, excluded.Value), "")
+					p.wrong(exclude, fmt.Sprintf("%s=%s is not a value of any axis", excluded.Axis, excluded.Value), "")
 				}
 			}
 		}
@@ -164,7 +164,7 @@ func (p *parser) axisValues(v value) []string {
 	for i := range v.items {
 		text := p.axisValue(v.item(i))
 		if slices.Contains(values, text) {
-			p.wrong(v.item(i), fmt.Sprintf("the value %q is already there", text), "")
+			p.wrong(v.item(i), fmt.Sprintf("the value %q is listed twice", text), "")
 		}
 		values = append(values, text)
 	}

@@ -233,7 +233,7 @@ func TestPlanRefusesGraphsThatNeverStart(t *testing.T) {
 		{Name: "b", DependsOn: []string{"a", "c"}},
 	}}
 	_, err := p.Plan(pipeline.Inputs{})
-	const want = `f.yml: step "b" depends on "c", which is no step` + "\n" + `f.yml: cycle: a -> b -> a (remove one of these dependencies)`
+	const want = `f.yml: step "b" depends on "c", which is not a step` + "\n" + `f.yml: cycle: a -> b -> a (remove one of these dependencies)`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -60,7 +60,7 @@ func (pl *planner) spec(s *Step) []byte {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil {
-		pl.fail(s.specFileAt, fmt.Sprintf("%s is no OCI specification: %v", s.SpecFile, err), "`runc spec` writes one", err)
+		pl.fail(s.specFileAt, fmt.Sprintf("%s is not an OCI specification: %v", s.SpecFile, err), "`runc spec` writes one", err)
 		return nil
 	}
 	return data

@@ -44,7 +44,7 @@ func TestSpecificationFilesAreRead(t *testing.T) {
 	writeFile(t, dir, "good.json", `{"process": {}}`)
 	writeFile(t, dir, "list.json", `[]`)
 	for file, want := range map[string]string{
-		"good.json": "", "list.json": "list.json is no OCI specification: ", "none.json": "read OCI specification: open ",
+		"good.json": "", "list.json": "list.json is not an OCI specification: ", "none.json": "read OCI specification: open ",
 	} {
 		plan, err := parse(t, "steps: [{name: a, image: x, spec: "+file+"}]").Plan(pipeline.Inputs{Dir: dir})
 		switch {

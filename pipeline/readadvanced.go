@@ -144,7 +144,7 @@ func (p *parser) labels(v value) map[string]string {
 			p.misplaced(field, "the name of a label must not be empty", "")
 		}
 		if isRuntimeLabel(pair.name) {
-			p.misplaced(field, "the runtime takes labels of this name for orders", "choose another name")
+			p.misplaced(field, "the runtime obeys labels of this name", "choose another name")
 		}
 		labels[pair.name] = p.scalar(field)
 	}

@@ -135,7 +135,7 @@ func (p *parser) regexp(v value) string {
 		return ""
 	}
 	if _, err := regexp.Compile(text); err != nil {
-		p.wrong(v, strings.TrimPrefix(err.Error(), "error parsing regexp: "), "it is a regular expression; put a backslash in front of what stands for itself")
+		p.wrong(v, strings.TrimPrefix(err.Error(), "error parsing regexp: "), "it is a regular expression; put a backslash in front of characters that stand for themselves")
 		return ""
 	}
 	return text

@@ -58,7 +58,7 @@ func (p *parser) volumeNames(v value) []string {
 			name = p.volumeName(item)
 		}
 		if taken[name] && name != "" {
-			p.wrong(item, fmt.Sprintf("the volume %q is already there", name), "")
+			p.wrong(item, fmt.Sprintf("the volume %q is listed twice", name), "")
 		}
 		taken[name] = true
 		names = append(names, name)

@@ -146,7 +146,7 @@ func (p *reader) pattern(v value) string {
 	case alternatives(text) > maxAlternatives:
 		p.wrong(v, fmt.Sprintf("the braces of the pattern stand for more than the %d patterns allowed", maxAlternatives), "write a list of patterns")
 	case !doublestar.ValidatePattern(text):
-		p.wrong(v, fmt.Sprintf("%q is not a pattern", text), `the characters *, ?, [, ] and { have a meaning; \ in front takes it away`)
+		p.wrong(v, fmt.Sprintf("%q is not a pattern", text), `the characters *, ?, [, ] and { are special; put \ in front of one that stands for itself`)
 	default:
 		return text
 	}

@@ -182,7 +182,7 @@ func resolve(y *yaml.Node) *yaml.Node {
 func (l *loader) scalar(n *node, y *yaml.Node) {
 	n.kind, n.text, n.plain = nullKind, y.Value, y.Style == 0
 	if l.losesBang(y) {
-		l.fail(y.Line, y.Column, "the ! is a tag for YAML, and the value would lose it", "put it in quotes: "+inQuotes("! "+y.Value))
+		l.fail(y.Line, y.Column, "YAML takes the ! for a tag, and the value would lose it", "put it in quotes: "+inQuotes("! "+y.Value))
 		return
 	}
 	switch y.ShortTag() {

@@ -73,7 +73,7 @@ func FindFile(file string) (string, error) {
 		all = append(all, f.files...)
 	}
 	if found == "" {
-		return "", fmt.Errorf("no pipeline file: there is none of %s in the working directory (name one: stepexec run FILE)", strings.Join(all, ", "))
+		return "", fmt.Errorf("no pipeline file in the working directory: looked for %s (name one: stepexec run FILE)", strings.Join(all, ", "))
 	}
 	return found, nil
 }

@@ -33,9 +33,9 @@ func (r *Request) checkRerun() error {
 	case r.Failed && len(r.From) > 0:
 		return errors.New("--failed and --from: give one of them")
 	case len(r.Only)+len(r.Skip) > 0:
-		return fmt.Errorf("%s: not with --only or --skip", flag)
+		return fmt.Errorf("%s: cannot be combined with --only or --skip", flag)
 	case len(r.Matrix) > 0:
-		return fmt.Errorf("%s: not with --matrix: the workspace of a cell is gone after its run", flag)
+		return fmt.Errorf("%s: cannot be combined with --matrix: the workspace of a cell is gone after its run", flag)
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ func (r *Request) rerun(ctx context.Context, jobs []*Job) error {
 	case j.Cell != "" && len(j.Pipeline.Matrix.Axes)+len(j.Pipeline.Matrix.Include) > 0:
 		return fmt.Errorf("%s: the pipeline has a matrix, and the workspace of a cell is gone after its run", flag)
 	case j.Cell != "":
-		return fmt.Errorf("%s: of several pipelines that run together each has a workspace that is gone after its run (run one by itself: --pipeline NAME)", flag)
+		return fmt.Errorf("%s: several pipelines that run together have a workspace each, which is gone after the run (run one by itself: --pipeline NAME)", flag)
 	}
 	p, err := j.Plan(ctx)
 	if err != nil {
@@ -152,7 +152,7 @@ func (r *rerun) chooseFailed() error {
 		}
 	}
 	if !begins {
-		return fmt.Errorf("of the last run, %s, which %s, no step is left to run again", r.last.Run, r.last.Summary.Status)
+		return fmt.Errorf("no step of the last run, %s, which %s, is left to run again", r.last.Run, r.last.Summary.Status)
 	}
 	for more := true; more; {
 		more = false

@@ -102,7 +102,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a letter too many", "llimits: {}", `s.yml:1:1: unknown key "llimits" (did you mean "limits"?)`},
 		{"a wrong letter", "store-limit: 1GB", `s.yml:1:1: unknown key "store-limit" (did you mean "store_limit"?)`},
 		{"swapped letters", "limist: {}", `s.yml:1:1: unknown key "limist" (did you mean "limits"?)`},
-		{"a key twice", "limits: {}\nlimits: {}", `s.yml:2:1: key "limits" is there already, at line 1`},
+		{"a key twice", "limits: {}\nlimits: {}", `s.yml:2:1: key "limits" is given twice, first at line 1`},
 		{"control character", "\"c\\ra\\x1b[2J\": 1", `s.yml:1:1: unknown key "c\ra\x1b[2J"`},
 
 		{"limit without a unit", "store_limit: 20", `s.yml:1:14: want a size with its unit, such as 500MB, 20GB or 256GiB, or none, not "20"`},
@@ -131,9 +131,9 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"host without a dot", "registries:\n  mirror: {}", `s.yml:2:3: registry "mirror": a host needs a dot`},
 		{"host that is a number", "registries:\n  5: {}", `s.yml:2:3: a key must be a string, not "5"`},
 		{"host that is a list", "registries:\n  ? [a]\n  : {}", `s.yml:2:5: a key must be a string, not a list`},
-		{"host twice by two names", "registries:\n  docker.io: {}\n  index.docker.io: {}", `s.yml:3:3: registry "docker.io" is there already`},
+		{"host twice by two names", "registries:\n  docker.io: {}\n  index.docker.io: {}", `s.yml:3:3: registry "docker.io" is listed twice`},
 		{"unknown setting", host("mirror: [b.example]"), `s.yml:3:5: unknown key "mirror" (did you mean "mirrors"?)`},
-		{"setting twice", host("ca: a\n    ca: b"), `s.yml:4:5: key "ca" is there already, at line 3`},
+		{"setting twice", host("ca: a\n    ca: b"), `s.yml:4:5: key "ca" is given twice, first at line 3`},
 		{"merge key", "registries:\n  a.example: &a {http: true}\n  b.example:\n    <<: *a\n", `s.yml:4:5: a key must be a string, not "<<"`},
 		{"alias", "registries:\n  a.example: &a {http: true}\n  b.example: *a\n", `s.yml:3:14: want a map, not an alias`},
 		{"one mirror, not in a list", host("mirrors: b.example"), `s.yml:3:14: want a list of mirrors, not "b.example"`},
@@ -160,7 +160,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"timeout that is a list", host("connect_timeout: [5s]"), `s.yml:3:22: want a duration of at most 24h such as 30s or 2m, not a list`},
 		{"cert without key", host("cert: c.pem"), `s.yml:2:3: registry "a.example": cert and key belong together`},
 		{"key without cert", host("key: k.pem"), `s.yml:2:3: registry "a.example": cert and key belong together`},
-		{"plain HTTP with a CA", host("http: true\n    ca: ca.pem"), `s.yml:2:3: registry "a.example": http: true is without TLS`},
+		{"plain HTTP with a CA", host("http: true\n    ca: ca.pem"), `s.yml:2:3: registry "a.example": http: true uses no TLS`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := settings.Parse("s.yml", []byte(c.yaml))

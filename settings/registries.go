@@ -17,7 +17,7 @@ func (p *parser) registries(n *yaml.Node) *pull.Registries {
 			return
 		}
 		if _, twice := found.Hosts[name]; twice {
-			p.fail(key, "registry %q is there already", name)
+			p.fail(key, "registry %q is listed twice", name)
 			return
 		}
 		found.Hosts[name] = p.host(key, value)
@@ -42,7 +42,7 @@ func (p *parser) host(key, value *yaml.Node) (h pull.Host) {
 	case (h.Cert == "") != (h.Key == ""):
 		p.fail(key, "registry %q: cert and key belong together", key.Value)
 	case h.HTTP && (h.CA != "" || h.Cert != "" || h.SkipVerify):
-		p.fail(key, "registry %q: http: true is without TLS, so ca, cert, key and skip_verify say nothing", key.Value)
+		p.fail(key, "registry %q: http: true uses no TLS, so ca, cert, key and skip_verify have no effect", key.Value)
 	}
 	return h
 }

@@ -110,7 +110,7 @@ func (p *parser) pairs(n *yaml.Node, each func(key, value *yaml.Node)) {
 			continue
 		}
 		if line, twice := seen[key.Value]; twice {
-			p.fail(key, "key %s is there already, at line %d", quoted(key.Value), line)
+			p.fail(key, "key %s is given twice, first at line %d", quoted(key.Value), line)
 			continue
 		}
 		seen[key.Value] = key.Line

@@ -42,7 +42,7 @@ func (r *ruleReader) rule(n *yaml.Node) Rule {
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
 		case seen[key.Value]:
-			r.fail(key, fmt.Sprintf("key %.100q is there already", key.Value))
+			r.fail(key, fmt.Sprintf("key %.100q is given twice", key.Value))
 		case key.Value == "images":
 			rule.Images = r.pattern(value)
 		case key.Value == "keys":

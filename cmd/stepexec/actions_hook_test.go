@@ -342,7 +342,7 @@ func TestHookRefusesWhatItCannotDo(t *testing.T) {
 		{"Dockerfile that is not there", "run_container_step", map[string]any{"dockerfile": "/x/Dockerfile"}, 125, "/x/Dockerfile"},
 		{"option that is unknown", "prepare_job", service("createOptions", "--cpus 1 --blink"), 125, "unknown flag: --blink"},
 		{"option with a bad value", "prepare_job", service("createOptions", "--memory lots"), 125, "--memory"},
-		{"word that is no option", "prepare_job", service("createOptions", "--cpus 1 more"), 125, `"more" is no option`},
+		{"word that is no option", "prepare_job", service("createOptions", "--cpus 1 more"), 125, `"more" is not an option`},
 		{"quote without an end", "prepare_job", service("createOptions", "--env 'A=1"), 125, "options"},
 		{"port that is none", "prepare_job", service("portMappings", []string{"80:x"}), 125, `ports: "80:x" is not a port`},
 		{"port that is moved on the host's network", "prepare_job", service("portMappings", []string{"81:80"}), 125, "--network private"},
@@ -369,7 +369,7 @@ func TestHookRefusesWhatItCannotDo(t *testing.T) {
 	t.Run("no JSON", func(t *testing.T) {
 		cmd := r.command(t, nil)
 		cmd.Stdin = strings.NewReader("hunter2")
-		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no JSON document") || strings.Contains(string(out), "hunter2") {
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "not the JSON document") || strings.Contains(string(out), "hunter2") {
 			t.Errorf("%v: %s", err, out)
 		}
 	})

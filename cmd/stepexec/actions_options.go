@@ -42,7 +42,7 @@ func readCreateOptions(words []string) (actions.CreateOptions, error) {
 		return o, err
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("%q is no option", flags.Arg(0))
+		return o, fmt.Errorf("%q is not an option", flags.Arg(0))
 	}
 	var err error
 	if o.Env, err = optionVariables(env); err != nil {

@@ -116,7 +116,7 @@ func chooseKept(all []sandbox.Kept, prefix string, names []string) ([]sandbox.Ke
 	}
 	run, err := record.Match(runs, prefix)
 	if errors.Is(err, record.ErrNotFound) {
-		return nil, fmt.Errorf("run %s: no step of it is kept (stepexec kept lists those that are; keep: true, --keep and --keep=failed keep them)", prefix)
+		return nil, fmt.Errorf("run %s: none of its steps is kept (stepexec kept lists those that are; keep: true, --keep and --keep=failed keep them)", prefix)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", prefix, err)

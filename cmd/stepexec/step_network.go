@@ -20,7 +20,7 @@ func (k *stepKeys) network(value string) error {
 	}
 	if isList || strings.HasPrefix(name, "alias=") {
 		if isList && !strings.HasPrefix(rest, "alias=") || strings.Contains(rest, ",") || strings.HasPrefix(name, "alias=") {
-			return refusal{fmt.Sprintf("%q: of a network there can be its name and one alias (write --network NAME --network-alias ALIAS)", value)}
+			return refusal{fmt.Sprintf("%q: a network takes its name and one alias (write --network NAME --network-alias ALIAS)", value)}
 		}
 		k.set(flag, "aliases", []string{strings.TrimPrefix(rest, "alias=")})
 	}
@@ -104,7 +104,7 @@ func (k *stepKeys) settlePorts() error {
 			return err
 		}
 		if port[0].Host != 0 && port[0].Host != port[0].Container {
-			return fmt.Errorf("--publish %s: on the host's network a port of the command is the same port of the host (leave out --network host, or publish %d:%d)", text, port[0].Container, port[0].Container)
+			return fmt.Errorf("--publish %s: on the host's network a port of the command is the port of the host with the same number (leave out --network host, or publish %d:%d)", text, port[0].Container, port[0].Container)
 		}
 	}
 	k.unset("ports")

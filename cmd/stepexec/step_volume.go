@@ -59,7 +59,7 @@ func (k *stepKeys) mount(value string) error {
 			modes = appendIf(modes, "nocopy", text)
 		case "type", "consistency":
 		default:
-			return refusal{fmt.Sprintf("%s: not supported: of a volume there are source, destination and readonly", part)}
+			return refusal{fmt.Sprintf("%s: not supported: a volume takes source, destination and readonly", part)}
 		}
 	}
 	switch {

@@ -27,6 +27,7 @@ var stepFields = map[string][]string{
 	"Commands": {"commands"}, "Environment": {"environment"}, "EnvFiles": {"env_file"}, "envFilesAt": {"env_file"},
 	"Secrets": {"secrets"}, "Settings": {"settings"}, "Failure": {"failure"}, "When": {"when"}, "SpecFile": {"spec"}, "specFileAt": {"spec"},
 	"NoNewPrivileges": {"allow_new_privileges"},
+	"places":          nil, // where its values are in the file
 	"Position":        nil, // where the step is in the file
 	"Name":            nil, // what the step is called
 }

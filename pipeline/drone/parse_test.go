@@ -54,7 +54,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"unknown pipeline", "kind: pipeline\nname: a\ndepends_on: [b]\nsteps: [{name: a, image: x}]", `.drone.yml: depends_on of pipeline a: pipeline "a" depends on "b", which is not there`},
 		{"cycle", "kind: pipeline\nname: a\ndepends_on: [b]\nsteps: [{name: a, image: x}]\n---\nkind: pipeline\nname: b\ndepends_on: [a]\nsteps: [{name: a, image: x}]", ".drone.yml: depends_on of pipeline a: cycle: a → b → a"},
 		{"secret without key", one("environment: {A: {from: x}}"), ".drone.yml:4:40: steps[0].environment.A.from_secret: is required"},
-		{"pattern", one("when: {branch: '[a'}"), `.drone.yml:4:38: steps[0].when.branch: "[a" is not a pattern (the characters *, ?, [, ] and { have a meaning; \ in front takes it away)`},
+		{"pattern", one("when: {branch: '[a'}"), `.drone.yml:4:38: steps[0].when.branch: "[a" is not a pattern (the characters *, ?, [, ] and { are special; put \ in front of one that stands for itself)`},
 		{"network", one("network_mode: container:x"), `.drone.yml:4:37: steps[0].network_mode: network_mode "container:x" is not supported (it may be host, none or bridge)`},
 		{"size", one("mem_limit: much"), `.drone.yml:4:34: steps[0].mem_limit: "much" is not a size (write it like 512m, 1g or a number of bytes)`},
 	} {

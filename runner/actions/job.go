@@ -229,7 +229,7 @@ func (c *Container) setPorts(step *pipeline.Step, options []pipeline.Port) error
 	for _, port := range append(ports, options...) {
 		switch isHosts := step.Network == "host"; {
 		case isHosts && port.Host > 0 && port.Host != port.Container:
-			return fmt.Errorf("port %d:%d: on the host's network a port of a container is the same port of the host (write %d:%d, or give the job a network of its own: --network private of stepexec actions-hook)", port.Host, port.Container, port.Container, port.Container)
+			return fmt.Errorf("port %d:%d: on the host's network a port of a container is the port of the host with the same number (write %d:%d, or give the job a network of its own: --network private of stepexec actions-hook)", port.Host, port.Container, port.Container, port.Container)
 		case isHosts:
 			port.Host = port.Container
 		case port.Host == pipeline.FreePort:

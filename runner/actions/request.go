@@ -100,7 +100,7 @@ func ReadRequest(r io.Reader) (Request, error) {
 		return request, fmt.Errorf("read the runner's request: it has more than %d bytes", maxRequest)
 	}
 	// The document has secrets, and messages of this kind show parts of it.
-	return Request{}, errors.New("read the runner's request: it is no JSON document of the form that a container hook gets")
+	return Request{}, errors.New("read the runner's request: it is not the JSON document that a runner sends to a container hook")
 }
 
 // splitOptions splits createOptions as a shell would.
