@@ -45,8 +45,9 @@ const maxVisited = 100
 type collection struct {
 	ctx       context.Context
 	workspace *os.File
-	into      *os.Root          // nil: nothing is copied
-	sums      map[string]string // digests of files by path; nil: none are made
+	into      *os.Root                                   // nil: nothing is copied
+	sums      map[string]string                          // digests of files by path; nil: none are made
+	read      func(name string, content io.Reader) error // takes files instead of into
 	patterns  Patterns
 	limits    Limits
 
@@ -144,6 +145,9 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 	if c.seen[name] {
 		return nil
 	}
+	if !info.Mode().IsRegular() && c.read != nil {
+		return nil
+	}
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is a %s: an artifact can have only files and folders (leave it out: %q)", name, kind(info.Mode()), "!"+name)
 	}
@@ -160,6 +164,10 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 	defer from.Close()
 	if c.sums != nil {
 		return c.sum(from, name)
+	}
+	if c.read != nil {
+		c.files++
+		return c.read(name, from)
 	}
 	if err := c.folder(path.Dir(name)); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -133,4 +134,14 @@ func (f *Folder) take(bytes int64) error {
 	}
 	f.used += bytes
 	return nil
+}
+
+// Each hands the content of every regular file that the patterns match to read, which must not keep it and must
+// bound what it takes of it. It returns how many files there were. Links out of the workspace are left out, as in
+// Collect. An error of read ends it.
+func Each(ctx context.Context, workspace *os.File, p Patterns, l Limits, read func(name string, content io.Reader) error) (int, error) {
+	l = l.orDefault()
+	c := &collection{ctx: ctx, workspace: workspace, patterns: p, limits: l, seen: map[string]bool{}, read: read}
+	err := c.all()
+	return c.files, err
 }

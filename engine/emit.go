@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/stepexec/stepexec/event"
@@ -67,7 +68,34 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 		artifacts = append(artifacts, a)
 	}
 	s.Artifacts = artifacts
+	s.Tests = r.shownTests(s.Tests)
 	return s
+}
+
+// shownTests returns what test reports say without secrets.
+func (r *run) shownTests(tests *event.Tests) *event.Tests {
+	if tests == nil {
+		return nil
+	}
+	t := *tests
+	t.Failures, t.Slowest, t.Problems = slices.Clone(t.Failures), slices.Clone(t.Slowest), slices.Clone(t.Problems)
+	for i := range t.Failures {
+		f := &t.Failures[i]
+		r.maskTexts(&f.Name, &f.Suite, &f.File, &f.Message, &f.Text)
+	}
+	for i := range t.Slowest {
+		r.maskTexts(&t.Slowest[i].Name, &t.Slowest[i].Suite)
+	}
+	for i := range t.Problems {
+		r.maskTexts(&t.Problems[i])
+	}
+	return &t
+}
+
+func (r *run) maskTexts(texts ...*string) {
+	for _, text := range texts {
+		*text = r.mask.String(*text)
+	}
 }
 
 // outputLimit bounds how many bytes of a step's output become events.

@@ -43,6 +43,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 		return
 	}
 	end := r.attempts(ctx, n, foreseen)
+	end = r.readTests(n, end)
 	end = r.collect(n, end)
 	r.saveCaches(n, end)
 	r.openShell(n, end)

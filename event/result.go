@@ -65,6 +65,7 @@ type StepResult struct {
 	Usage    *Usage            `json:"usage,omitempty"`    // nil: its command never ran
 	Egress   []Connection      `json:"egress,omitempty"`   // of a step with egress rules: its connections, as far as it began them
 
+	Tests     *Tests     `json:"tests,omitempty"`     // nil: it has no test reports
 	Artifacts []Artifact `json:"artifacts,omitempty"` // files that were collected of it
 	Caches    []CacheUse `json:"caches,omitempty"`    // its keyed caches, as they were restored
 }

@@ -38,6 +38,14 @@ func streamKeys() []Key {
 			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Artifacts, artifactNode) },
 		},
 		{
+			Name: "reports", Class: Free, Fields: []string{"Reports"},
+			Doc:     "Test reports in the workspace that are read when the step has ended: failing and slowest tests are shown.",
+			Schema:  `{"$ref": "#/$defs/reports"}`,
+			OfSteps: true, BesideSpec: true,
+			read:  func(p *parser, s *Step, v value) { s.Reports = p.reports(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return reportsNode(s.Reports) },
+		},
+		{
 			Name: "workspace_owner", Class: Free, Fields: []string{"Owner"},
 			Doc:    "Who gets the files that the step makes as root in the workspace.",
 			Schema: `{"type": "string", "pattern": "^(me|[0-9]{1,10}:[0-9]{1,10})$"}`,

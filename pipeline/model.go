@@ -81,6 +81,7 @@ type Step struct {
 	SpecFile    string        // path of an OCI config.json; "" is none
 	Caches      []KeyedCache  // that Mounts of the type MountKeyed have, by their paths
 	Artifacts   []Artifact    // files that are collected when it has ended
+	Reports     *TestReports  // nil: none
 
 	Names    Names
 	Limits   Limits

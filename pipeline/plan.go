@@ -61,6 +61,8 @@ type Inputs struct {
 	// with it. nil opens any file.
 	Open func(path string) (*os.File, error)
 
+	CollectJUnit []string // test reports of every step that names none, as TestReports.JUnit; nil: none
+
 	Network string // network of the steps and services that name none; "" is host
 
 	// NoNewPrivileges makes setuid programs without effect in steps that do not ask for them
@@ -141,6 +143,7 @@ type PlannedStep struct {
 	Owner                 *Owner   // nil, or with UID and GID
 	Artifacts             []Artifact
 	Caches                []KeyedCache // that Mounts of the type MountKeyed have, by their paths
+	Reports               *TestReports // nil: none
 
 	Names    Names
 	Limits   Limits
@@ -305,6 +308,7 @@ func (pl *planner) step(s *Step) PlannedStep {
 		OutputLimit:   s.OutputLimit,
 		Artifacts:     s.Artifacts,
 		Caches:        s.Caches,
+		Reports:       pl.reports(s),
 		Masks:         pl.masks(s),
 		Names:         s.Names,
 		Limits:        s.Limits,

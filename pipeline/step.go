@@ -80,7 +80,7 @@ func (p *parser) together(v value, s *Step) {
 	} else if shell, given := v.get("shell"); given {
 		p.misplaced(shell, "needs commands", "it is the shell that runs them")
 	}
-	for _, key := range []string{"timeout", "ends_run", "retry", "artifacts"} {
+	for _, key := range []string{"timeout", "ends_run", "retry", "artifacts", "reports"} {
 		if other, given := v.get(key); given && s.Detach {
 			p.misplaced(other, "cannot be combined with detach", "a detached step runs until the other steps have ended")
 		}

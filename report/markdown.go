@@ -65,6 +65,7 @@ func (m *markdown) run(r *Run) {
 			m.failure(s)
 		}
 	}
+	m.tests(r)
 	m.kept(r)
 	m.artifacts(r)
 	if len(r.Warnings) > 0 {
@@ -92,6 +93,34 @@ func (m *markdown) kept(r *Run) {
 		m.print("- ", escape(s.Step), ": ", escape(cut(s.Kept, markdownLineBytes)), "\n")
 	}
 	m.print("\n")
+}
+
+// tests lists how the tests of the steps have ended.
+func (m *markdown) tests(r *Run) {
+	for _, s := range r.Steps {
+		if s.Tests == nil {
+			continue
+		}
+		m.print("Tests of ", escape(s.Step), ": ", escape(testsLine(s.Tests)), "\n\n")
+		TestFailures(&s.StepResult, func(f *event.TestFailure, text string) {
+			m.print("- **", escape(f.Title()), "**")
+			if place := testPlace(f); place != "" {
+				m.print(" (", escape(place), ")")
+			}
+			first, _, _ := strings.Cut(text, "\n")
+			m.print(": ", escape(cut(first, markdownLineBytes)), "\n")
+		})
+		if more := s.Tests.Failed - min(len(s.Tests.Failures), summaryTests); more > 0 {
+			m.print(fmt.Sprintf("- and %d more\n", more))
+		}
+		if slowest := slowestTests(s.Tests); slowest != "" {
+			m.print("- slowest: ", escape(slowest), "\n")
+		}
+		for _, problem := range s.Tests.Problems {
+			m.print("- not read: ", escape(cut(problem, markdownLineBytes)), "\n")
+		}
+		m.print("\n")
+	}
 }
 
 // artifacts lists what was collected.

@@ -43,7 +43,20 @@ type pageRun struct {
 	Warnings                                         []string
 	Steps                                            []pageStep
 	Egress                                           []*egressRow
+	Tests                                            []pageTests
 }
+
+// pageTests are the tests of a step.
+type pageTests struct {
+	Index                 int // of the step
+	Step, Counts, Slowest string
+	Failed                bool
+	Failures              []pageTest
+	More                  int // failed tests that are not listed
+	Problems              []string
+}
+
+type pageTest struct{ Title, Place, Text string }
 
 type pageStep struct {
 	Index                                                       int // among the steps of all runs; also the index of its log
@@ -109,6 +122,9 @@ func pageOf(r *Report) page {
 					pr.MoreBad++
 				}
 			}
+			if s.Tests != nil {
+				pr.Tests = append(pr.Tests, pageTestsOf(index, s))
+			}
 			data.add(run, s, ps)
 			index++
 		}
@@ -129,6 +145,19 @@ func tailOf(s *StepReport) string {
 		return ""
 	}
 	return strings.TrimRight(textOf(lines, markdownLineBytes), "\n")
+}
+
+// pageTestsOf is what the test reports of a step say.
+func pageTestsOf(index int, s *StepReport) pageTests {
+	t := pageTests{Index: index, Step: plain(s.Step), Counts: testsLine(s.Tests), Slowest: plain(slowestTests(s.Tests)), Failed: s.Tests.Failed > 0}
+	TestFailures(&s.StepResult, func(f *event.TestFailure, text string) {
+		t.Failures = append(t.Failures, pageTest{Title: plain(f.Title()), Place: plain(testPlace(f)), Text: plainLines(text)})
+	})
+	t.More = s.Tests.Failed - len(t.Failures)
+	for _, problem := range s.Tests.Problems {
+		t.Problems = append(t.Problems, plain(problem))
+	}
+	return t
 }
 
 // egressOf lists what the steps of a run have reached, of which a page holds a bounded number.

@@ -61,6 +61,7 @@ func quotedResult(r event.StepResult) event.StepResult {
 	for i := range r.Artifacts {
 		quote(&r.Artifacts[i].Name, &r.Artifacts[i].Folder)
 	}
+	r.Tests = quotedTests(r.Tests)
 	if len(r.Outputs) > 0 {
 		outputs := make(map[string]string, len(r.Outputs))
 		for name, value := range r.Outputs {
@@ -71,6 +72,26 @@ func quotedResult(r event.StepResult) event.StepResult {
 		r.Outputs = outputs
 	}
 	return r
+}
+
+func quotedTests(tests *event.Tests) *event.Tests {
+	if tests == nil {
+		return nil
+	}
+	t := *tests
+	t.Failures, t.Slowest, t.Problems = slices.Clone(t.Failures), slices.Clone(t.Slowest), slices.Clone(t.Problems)
+	for i := range t.Failures {
+		f := &t.Failures[i]
+		quote(&f.Name, &f.Suite, &f.File)
+		quoteLines(&f.Message, &f.Text)
+	}
+	for i := range t.Slowest {
+		quote(&t.Slowest[i].Name, &t.Slowest[i].Suite)
+	}
+	for i := range t.Problems {
+		quote(&t.Problems[i])
+	}
+	return &t
 }
 
 func quote(texts ...*string) {

@@ -30,6 +30,9 @@ func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
 	if reached := egressTable(s); reached != "" {
 		text += reached + "\n"
 	}
+	if list := testList(s.Steps); list != "" {
+		text += list + "\n"
+	}
 	if list := cacheList(s.Steps) + artifactList(s.Steps); list != "" {
 		text += list + "\n"
 	}

@@ -31,19 +31,20 @@ type Request struct {
 	Secrets     map[string]string // values of secrets by name
 	Facts       FactSource
 
-	Only, Skip []string            // names of steps to run, or to leave out
-	From       []string            // names of steps to begin at: what they depend on counts as done in the last run
-	Failed     bool                // run what failed in the last run, and what comes after it
-	KeepSteps  bool                // keep the root file systems of all steps after the run
-	Pull       pipeline.PullPolicy // "": as the file says
-	Platform   string              // of the images, like linux/arm64; "": as the file says, or the machine's
-	Locked     bool                // fail unless every image is in the lock file
-	Timeout    time.Duration       // of a run; 0: as the file says
-	Network    string              // of steps that name none: private, host or none; "": host, and private of other CI systems' files
-	Egress     *egress.Rules       // what the steps may reach outside the run; nil: as the file says
-	FailFast   bool                // end the other steps when one has failed; false: as the file says
-	Artifacts  string              // folder for what steps leave; "": the record of the run
-	Preview    bool                // nothing will run: secrets need not be given
+	Only, Skip   []string            // names of steps to run, or to leave out
+	From         []string            // names of steps to begin at: what they depend on counts as done in the last run
+	Failed       bool                // run what failed in the last run, and what comes after it
+	KeepSteps    bool                // keep the root file systems of all steps after the run
+	Pull         pipeline.PullPolicy // "": as the file says
+	Platform     string              // of the images, like linux/arm64; "": as the file says, or the machine's
+	Locked       bool                // fail unless every image is in the lock file
+	Timeout      time.Duration       // of a run; 0: as the file says
+	Network      string              // of steps that name none: private, host or none; "": host, and private of other CI systems' files
+	Egress       *egress.Rules       // what the steps may reach outside the run; nil: as the file says
+	FailFast     bool                // end the other steps when one has failed; false: as the file says
+	Artifacts    string              // folder for what steps leave; "": the record of the run
+	CollectJUnit []string            // patterns of test reports of the steps that name none
+	Preview      bool                // nothing will run: secrets need not be given
 
 	PrivilegedPlugins []string // images of plugins of Drone and Woodpecker that are privileged by themselves, beside the usual ones
 
@@ -131,7 +132,7 @@ func (r *Request) inputs(ctx context.Context, w *pipeline.Workflow, from *Source
 	in := pipeline.Inputs{
 		EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, From: r.From,
 		Pull: r.Pull, Platform: r.Platform, Timeout: r.Timeout, LookupEnv: os.LookupEnv, Base: w.Variables,
-		FailFast: r.FailFast, Network: r.Network, Egress: r.Egress,
+		FailFast: r.FailFast, Network: r.Network, Egress: r.Egress, CollectJUnit: r.CollectJUnit,
 	}
 	if r.Preview {
 		in.Mode = pipeline.ForPreview

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
@@ -52,6 +53,7 @@ type runOptions struct {
 	parallel          int
 	failFast          bool
 	artifacts         string
+	collectJUnit      []string
 	debug             debugFlags
 	kill              <-chan struct{}
 }
@@ -85,6 +87,7 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
 	o.again.add(flags)
 	flags.BoolVar(&o.dryRun, dryRunFlag, false, "show what would run, in which order and images, and why not the rest; nothing is pulled or started")
+	flags.StringArrayVar(&o.collectJUnit, "collect-junit", nil, "read test reports in the form of JUnit in the workspace that match `PATTERN` after each step, for steps without reports of their own; may be repeated")
 	flags.StringVar(&o.artifacts, "artifacts", "", "`directory` for the artifacts of the steps, each in a folder of its name (default: the run's record, see stepexec artifacts)")
 	o.reports.add(flags)
 	o.output.add(cmd)
@@ -225,6 +228,12 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 		if r.Workspace, err = workspaceDir(o.workspace); err != nil {
 			return nil, err
 		}
+	}
+	if len(o.collectJUnit) > 0 {
+		if _, err := artifact.ParsePatterns(o.collectJUnit); err != nil {
+			return nil, fmt.Errorf("--collect-junit: %w", err)
+		}
+		r.CollectJUnit = o.collectJUnit
 	}
 	if o.artifacts != "" {
 		if r.Artifacts, err = filepath.Abs(o.artifacts); err != nil {

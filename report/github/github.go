@@ -201,7 +201,10 @@ func (l *Log) in(e event.Event, text string) {
 func (l *Log) finished(e event.Event) {
 	l.in(e, report.Ended(e.Result)+"\n")
 	g := l.group(e)
-	l.outside(func() { l.annotateStep(e, g) })
+	l.outside(func() {
+		l.annotateStep(e, g)
+		l.annotateTests(e)
+	})
 	switch {
 	case g == nil:
 		return
@@ -311,6 +314,17 @@ func (l *Log) annotateStep(e event.Event, g *group) {
 		message += " (its output is in the group “" + g.title + "” of the log)"
 	}
 	l.annotate(kind, e.Result.File, e.Result.Line, 0, "step "+report.Label(e), message)
+}
+
+// annotateTests annotates the places of failed tests: as errors if the step failed, too, and otherwise as warnings.
+func (l *Log) annotateTests(e event.Event) {
+	kind := "warning"
+	if report.IsFailure(e.Result) {
+		kind = "error"
+	}
+	report.TestFailures(e.Result, func(f *event.TestFailure, text string) {
+		l.annotate(kind, f.File, f.Line, 0, "test "+f.Title(), text)
+	})
 }
 
 func (l *Log) annotate(kind, file string, line, column int, title, message string) {

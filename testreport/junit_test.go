@@ -1,0 +1,146 @@
+package testreport_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/testreport"
+)
+
+func TestReportsOfTools(t *testing.T) {
+	second := event.Millis(time.Second)
+	for _, test := range []struct {
+		name, document string
+		want           event.Tests
+	}{
+		{"surefire", `<?xml version="1.0" encoding="UTF-8"?>
+<testsuite xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" name="com.example.SumTest" tests="4" failures="1">
+  <properties><property name="java.version" value="21"/></properties>
+  <testcase name="adds" classname="com.example.SumTest" time="0.5"/>
+  <testcase name="carries" classname="com.example.SumTest" time="1,000.25">
+    <failure message="expected: &lt;3&gt; but was: &lt;4&gt;" type="AssertionFailedError"><![CDATA[org.opentest4j.AssertionFailedError
+	at com.example.SumTest.carries(SumTest.java:14)]]></failure>
+    <system-out>printed</system-out>
+  </testcase>
+  <testcase name="later" classname="com.example.SumTest" time="0"><skipped/></testcase>
+  <testcase name="wobbles" classname="com.example.SumTest" time="0.1"><flakyFailure message="once"/></testcase>
+</testsuite>`, event.Tests{
+			Total: 4, Failed: 1, Skipped: 1, Flaky: 1, Duration: event.Millis(1000.85 * float64(time.Second)),
+			Failures: []event.TestFailure{{
+				Name: "carries", Suite: "com.example.SumTest", Message: "expected: <3> but was: <4>", File: "SumTest.java", Line: 14,
+				Text: "org.opentest4j.AssertionFailedError\n\tat com.example.SumTest.carries(SumTest.java:14)", Duration: event.Millis(1000.25 * float64(time.Second)),
+			}},
+			Slowest: []event.TestTime{
+				{Name: "carries", Suite: "com.example.SumTest", Duration: event.Millis(1000.25 * float64(time.Second))},
+				{Name: "adds", Suite: "com.example.SumTest", Duration: second / 2},
+				{Name: "wobbles", Suite: "com.example.SumTest", Duration: second / 10},
+				{Name: "later", Suite: "com.example.SumTest"},
+			},
+		}},
+		{"pytest", `<testsuites><testsuite name="pytest"><testcase classname="tests.test_sum" name="test_carry" file="tests/test_sum.py" line="7" time="1"><error message="boom">E   boom</error></testcase></testsuite></testsuites>`, event.Tests{
+			Total: 1, Failed: 1, Duration: second,
+			Failures: []event.TestFailure{{Name: "test_carry", Suite: "tests.test_sum", File: "tests/test_sum.py", Line: 7, Message: "boom", Text: "E   boom", Duration: second}},
+			Slowest:  []event.TestTime{{Name: "test_carry", Suite: "tests.test_sum", Duration: second}},
+		}},
+		{"go, with nested suites", `<testsuites><testsuite name="all"><testsuite name="example.com/sum"><testcase name="TestSum" time="bad"><failure message="Failed">sum_test.go:12: got 4
+</failure></testcase></testsuite></testsuite></testsuites>`, event.Tests{
+			Total: 1, Failed: 1,
+			Failures: []event.TestFailure{{Name: "TestSum", Suite: "example.com/sum", File: "sum_test.go", Line: 12, Message: "Failed", Text: "sum_test.go:12: got 4"}},
+			Slowest:  []event.TestTime{{Name: "TestSum", Suite: "example.com/sum"}},
+		}},
+		{"a file out of the workspace", `<testsuite><testcase name="a" file="/etc/passwd" line="1"><failure>x ../../y.go:3</failure></testcase></testsuite>`, event.Tests{
+			Total: 1, Failed: 1,
+			Failures: []event.TestFailure{{Name: "a", Line: 1, Message: "x ../../y.go:3", Text: "x ../../y.go:3"}},
+			Slowest:  []event.TestTime{{Name: "a"}},
+		}},
+		{"absolute paths", `<testsuite><testcase name="a" file="/work/src/a.ts" line="3"><failure>x</failure></testcase><testcase name="b"><failure>at /work/src/b.ts:9</failure></testcase></testsuite>`, event.Tests{
+			Total: 2, Failed: 2,
+			Failures: []event.TestFailure{
+				{Name: "a", File: "src/a.ts", Line: 3, Message: "x", Text: "x"},
+				{Name: "b", File: "src/b.ts", Line: 9, Message: "at /work/src/b.ts:9", Text: "at /work/src/b.ts:9"},
+			},
+			Slowest: []event.TestTime{{Name: "a"}, {Name: "b"}},
+		}},
+		{"no tests", `<testsuites/>`, event.Tests{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testreport.Collector{Workspace: "/work"}
+			if err := c.Read(strings.NewReader(test.document)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, c.Tests()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// What a step writes to harm its reader.
+func TestHostileReportsAreRefused(t *testing.T) {
+	for name, test := range map[string]struct{ document, want string }{
+		"entities":        {`<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><testsuite name="&b;"/>`, "document type"},
+		"external entity": {`<!DOCTYPE x SYSTEM "file:///etc/passwd"><testsuite/>`, "document type"},
+		"unknown entity":  {`<testsuite name="&b;"/>`, "entity"},
+		"deep":            {strings.Repeat("<testsuite>", 100), "64 deep"},
+		"large":           {`<testsuite><testcase name="` + strings.Repeat("a", testreport.MaxBytes), "16 MiB"},
+		"large comment":   {`<testsuite><!--` + strings.Repeat("a", testreport.MaxBytes), "16 MiB"},
+		"cut off":         {`<testsuite><testcase name="a"/>`, "no end"},
+		"crossed":         {`<testsuite><testcase name="a"></testsuite></testcase>`, "ends nothing"},
+		"another one":     {`<html><body/></html>`, "no report of tests"},
+		"no XML":          {"\x00\x01 <", ""},
+		"another charset": {`<?xml version="1.0" encoding="UTF-16"?><testsuite/>`, "UTF-16"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var c testreport.Collector
+			err := c.Read(strings.NewReader(test.document))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsKeptIsBounded(t *testing.T) {
+	var document strings.Builder
+	document.WriteString("<testsuite>")
+	long := strings.Repeat("x", 100_000)
+	for range 60 {
+		document.WriteString(`<testcase name="` + long + `" classname="` + long + `"><failure message="` + long + `">` + long + `</failure></testcase>`)
+	}
+	document.WriteString("</testsuite>")
+	var c testreport.Collector
+	err := c.Read(strings.NewReader(document.String()))
+	if err == nil || !strings.Contains(err.Error(), "16 MiB") {
+		t.Fatal(err)
+	}
+	tests := c.Tests()
+	size := 0
+	for _, f := range tests.Failures {
+		size += len(f.Name) + len(f.Suite) + len(f.Message) + len(f.Text)
+	}
+	if tests.Failed < 30 || len(tests.Failures) > 50 || size > 50*5000 || len(tests.Slowest) > 5 {
+		t.Errorf("%d failed, %d kept of %d bytes, %d slowest", tests.Failed, len(tests.Failures), size, len(tests.Slowest))
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(`<testsuites><testsuite name="a"><testcase name="b" time="1e9"><failure>x.go:1</failure></testcase></testsuite></testsuites>`)
+	f.Add(`<testsuite><testcase><failure><testcase/></failure></testcase></testsuite>`)
+	f.Fuzz(func(t *testing.T, document string) {
+		var c testreport.Collector
+		_ = c.Read(strings.NewReader(document)) // only what was kept matters
+		tests := c.Tests()
+		if tests.Failed+tests.Skipped+tests.Flaky > tests.Total || tests.Duration < 0 || len(tests.Failures) > tests.Failed {
+			t.Errorf("%+v", tests)
+		}
+		for _, f := range tests.Failures {
+			if strings.HasPrefix(f.File, "/") || strings.HasPrefix(f.File, "..") || f.Line < 0 {
+				t.Errorf("%+v", f)
+			}
+		}
+	})
+}
