@@ -31,7 +31,6 @@ var engineFields = map[string]string{
 	"FailsFast":     "after the step",
 	"EndsRun":       "after the step",
 	"Retry":         "after the step",
-	"Artifacts":     "after the step",
 	"Reports":       "after the step",
 	"Timeout":       "time",
 	"Exports":       "a mount that needs a host",
