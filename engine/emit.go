@@ -68,6 +68,10 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 		artifacts = append(artifacts, a)
 	}
 	s.Artifacts = artifacts
+	s.Caches = slices.Clone(s.Caches)
+	for i := range s.Caches {
+		s.Caches[i].Name = r.fixed.String(s.Caches[i].Name)
+	}
 	s.Tests = r.shownTests(s.Tests)
 	return s
 }

@@ -32,6 +32,7 @@ var engineFields = map[string]string{
 	"EndsRun":       "after the step",
 	"Retry":         "after the step",
 	"Reports":       "after the step",
+	"Withheld":      "for a warning",
 	"Timeout":       "time",
 	"Exports":       "a mount that needs a host",
 	"Masks":         "a mount that needs a host",
