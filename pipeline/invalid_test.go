@@ -235,7 +235,8 @@ var invalid = []struct {
 	{"name-newline", structure, `1:7: name: must be one line without control characters`},
 	{"name-number", structure, `1:7: name: must be a string, not a number (put it in quotes)`},
 	{"namespace-and-network", semantics, `5:5: steps[0].namespaces: joins a network, and network names another (remove one of the two)`},
-	{"namespace-relative", structure, `4:27: steps[0].namespaces.network: "ns/net" is not an absolute path (write it like /proc/1234/ns/net)`},
+	{"namespace-relative", structure, `4:27: steps[0].namespaces.network: "ns/net" is not an absolute path (write it like /proc/1234/ns/net)
+4:42: steps[0].namespaces.mount: "host" is not an absolute path (write it like /proc/1234/ns/net)`},
 	{"namespace-unknown", structure, `4:18: steps[0].namespaces.net: unknown type of namespace (it is "network", "ipc", "pid", "uts", "mount", "user" or "cgroup")`},
 	{"network-bridge", structure, `4:14: steps[0].network: must be "host", "none" or "private", not "bridge" (docker's bridge is called private here)`},
 	{"no-steps", structure, `1:1: steps: is required`},

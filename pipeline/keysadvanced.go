@@ -27,7 +27,7 @@ func advancedKeys() []Key {
 		},
 		{
 			Name: "namespaces", Class: Joins, Fields: []string{"Advanced.Namespaces"},
-			Doc:    "Namespaces to join: a map from types to absolute paths.",
+			Doc:    "Namespaces to join: a map from types to absolute paths; ipc, pid, uts and cgroup also to host.",
 			Schema: `{"$ref": "#/$defs/namespaces"}`,
 			Flags: []KeyFlag{
 				{Name: "with-ns", Kind: ColonFlag, Usage: "join the namespace `TYPE:PATH`, such as network:/run/netns/a"},

@@ -106,6 +106,10 @@ func (p *parser) specPatch(v value) []byte {
 // namespaceTypes are those of the OCI runtime specification.
 var namespaceTypes = []string{"network", "ipc", "pid", "uts", "mount", "user", "cgroup"}
 
+// hostNamespaces are those of namespaceTypes that a step may share with the host by that word. For
+// the network there is a key of its own; with the host's mounts or users it would be no container.
+var hostNamespaces = []string{"ipc", "pid", "uts", "cgroup"}
+
 func (p *parser) namespaces(v value) map[string]string {
 	if v.kind != mapKind {
 		p.wrongType(v, "a map")
@@ -118,7 +122,13 @@ func (p *parser) namespaces(v value) map[string]string {
 			p.misplaced(field, "unknown type of namespace", "it is "+quotedList(namespaceTypes))
 			continue
 		}
-		joined[pair.name] = p.absolute(field, "write it like /proc/1234/ns/net")
+		switch isShared := slices.Contains(hostNamespaces, pair.name); {
+		case isShared && field.text == "private": // as without it
+		case isShared && field.text == "host":
+			joined[pair.name] = "/proc/self/ns/" + pair.name
+		default:
+			joined[pair.name] = p.absolute(field, "write it like /proc/1234/ns/net")
+		}
 	}
 	return joined
 }
