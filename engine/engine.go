@@ -51,6 +51,9 @@ type Options struct {
 	// Cache makes a named cache ready; nil: there are no caches.
 	Cache func(name string) (folder string, err error)
 
+	// TraceParent is the value of TRACEPARENT for a step, by its name; nil: steps have none from here.
+	TraceParent func(step string) string
+
 	Keyed *KeyedCaches // nil: keyed caches begin empty, and are not saved
 
 	// Artifacts takes the files that steps leave; nil: a step with artifacts fails.

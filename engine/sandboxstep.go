@@ -22,6 +22,9 @@ func (r *run) sandboxStep(n *node, image *fetch.Image, mounts []sandbox.Mount) *
 		Workspace: r.plan.WorkspaceSource, SafeDirectory: step.SafeDirectory, Roots: r.roots(),
 		Names: containerNames(step), Limits: step.Limits, Security: step.Security, Advanced: step.Advanced,
 	}
+	if r.o.TraceParent != nil && variable("TRACEPARENT", s.Env) == "" {
+		s.Env = append(s.Env, "TRACEPARENT="+r.o.TraceParent(step.Name))
+	}
 	if step.Owner != nil {
 		s.WorkspaceOwner = &sandbox.Owner{UID: step.Owner.UID, GID: step.Owner.GID}
 	}

@@ -8,10 +8,12 @@ import (
 
 	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
+	"github.com/stepexec/stepexec/trace"
 	"github.com/stepexec/stepexec/unpack"
 )
 
@@ -20,6 +22,7 @@ import (
 type Machine struct {
 	Sandbox  sandbox.Options // Warn is set here
 	Settings settings.Settings
+	Trace    *trace.Tracer     // sends a trace of every run; nil: nobody wants one
 	Say      func(line string) // shows a line for people; nil: the lines are dropped
 }
 
@@ -54,6 +57,7 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 			return err
 		}
 		defer closeArtifacts()
+		o = m.traced(o)
 		summary, err := engine.Run(ctx, p.Admitted, o)
 		code = summary.ExitCode
 		return err
@@ -62,6 +66,22 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 		m.say("warning: " + trimErr.Error())
 	}
 	return code, err
+}
+
+// traced has the tracer of the machine told of the run's events, and steps told of their spans.
+func (m *Machine) traced(o engine.Options) engine.Options {
+	if m.Trace == nil {
+		return o
+	}
+	shown, run := o.Events, o.Host.ID()
+	o.Events = func(e event.Event) {
+		m.Trace.Event(e)
+		if shown != nil {
+			shown(e)
+		}
+	}
+	o.TraceParent = func(step string) string { return m.Trace.Parent(run, step) }
+	return o
 }
 
 // tellCrash says the details of a panic that err holds.

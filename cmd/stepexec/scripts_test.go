@@ -76,7 +76,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"image": imageCommand, "sign": signCommand, "spoil": spoilCommand, "push": pushCommand,
 			"asnobody": asNobodyCommand, "debian": debianCommand, "debianservices": debianServicesCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "waitgone": waitgoneCommand, "waitended": waitendedCommand, "clean": cleanCommand,
-			"interact": interactCommand, "validevents": validEventsCommand,
+			"collector": collectorCommand, "interact": interactCommand, "validevents": validEventsCommand,
 		},
 	})
 }
