@@ -38,9 +38,24 @@ func decompress(r *bufio.Reader) (io.ReadCloser, error) {
 			return nil, fmt.Errorf("decompress zstd: %w", err)
 		}
 		return z.IOReadCloser(), nil
-	default:
-		return io.NopCloser(r), nil
 	}
+	if format := unsupported(r); format != "" {
+		return nil, fmt.Errorf("the layer is compressed with %s, which images do not have (push it again with a current tool, which uses gzip or zstd)", format)
+	}
+	return io.NopCloser(r), nil
+}
+
+// unsupported names the compression that very old tools also used for layers, or "". The marks are
+// longer than any prefix that the first file name of a tar has by chance.
+func unsupported(r *bufio.Reader) string {
+	magic, _ := r.Peek(10) // a shorter stream has none of them
+	switch {
+	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
+		return "xz"
+	case bytes.HasPrefix(magic, []byte("BZh")) && bytes.HasSuffix(magic, []byte("1AY&SY")):
+		return "bzip2"
+	}
+	return ""
 }
 
 // isZstd recognises frames and skippable frames (RFC 8878 section 3.1).

@@ -100,6 +100,8 @@ func TestBadStreams(t *testing.T) {
 		"error while reading":         {with(func(l *unpack.Layer) { l.Open = breaking(gz[:1000]) }), is(errBroken)},
 		"error at open":               {with(func(l *unpack.Layer) { l.Open = func(context.Context) (io.ReadCloser, error) { return nil, errBroken } }), is(errBroken)},
 		"garbage after gzip":          {garbageAfter(data, gz), func(err error) bool { return err != nil }},
+		"xz":                          {streamLayer(data, []byte("\xfd7zXZ\x00\x00\x04")), says("compressed with xz")},
+		"bzip2":                       {streamLayer(data, []byte("BZh91AY&SY\x00")), says("compressed with bzip2")},
 		"zstd window beyond limit":    {hugeWindow(), func(err error) bool { return errors.Is(err, zstd.ErrWindowSizeExceeded) }},
 		"diffID that is a path":       {with(func(l *unpack.Layer) { l.DiffID = digest.Digest("sha256:" + strings.Repeat("../", 20) + "etc/") }), is(digest.ErrDigestInvalidFormat)},
 		"digest that is a path":       {with(func(l *unpack.Layer) { l.Digest = "../x" }), is(digest.ErrDigestInvalidFormat)},
@@ -132,6 +134,10 @@ func isDigestError(what string) func(error) bool {
 		var e *unpack.DigestError
 		return errors.As(err, &e) && e.What == what
 	}
+}
+
+func says(text string) func(error) bool {
+	return func(err error) bool { return err != nil && strings.Contains(err.Error(), text) }
 }
 
 func isSizeError(err error) bool {
