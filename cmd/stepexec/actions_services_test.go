@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +75,24 @@ func TestHookRunsTwoServicesOnOnePort(t *testing.T) {
 	}
 	if got := r.script(t, "nc service-1 18080; nc service-2 18080"); got.out != "hello\nhello\n" {
 		t.Errorf("both answer: %d, %q", got.code, got.out)
+	}
+	// As with docker, localhost is the container's own; on the host it leads to published ports.
+	port := freePort(t)
+	published := web().(map[string]any)
+	published["portMappings"] = []string{port + ":18080"}
+	if got := r.call(t, "prepare_job", r.withServices(t, web(), published)); got.code != 0 {
+		t.Errorf("with a published port: %d, %s", got.code, got.out)
+	}
+	if got := r.script(t, "for p in 18080 "+port+"; do nc localhost $p </dev/null 2>/dev/null || echo closed; done"); got.out != "closed\nclosed\n" {
+		t.Errorf("localhost of the container: %d, %q", got.code, got.out)
+	}
+	connection, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(connection)
+	if err := errors.Join(err, connection.Close()); err != nil || string(answer) != "hello\n" {
+		t.Errorf("the published port answers %q, %v", answer, err)
 	}
 	r.flags = "--network host"
 	clash := func() any { return r.serviceOf("httpd -f -p 127.0.0.1:18081", "") }
