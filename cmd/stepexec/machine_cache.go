@@ -26,6 +26,8 @@ func newCache() *cobra.Command {
 		Short: "List, check and remove the keyed caches of this machine",
 		Long: `List, check and remove what steps with keyed caches have saved on this machine. Caches
 without a key are in folders of their names; stepexec prune --caches removes them.`,
+		Example: `  stepexec cache ls
+  stepexec cache rm --older-than 168h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -43,8 +45,10 @@ type listedCache struct {
 func newCacheList(root *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Short:   "List the keyed caches, the last used first",
+		Use:   "ls",
+		Short: "List the keyed caches, the last used first",
+		Long: `List the keyed caches of this machine, the last used first, with their sizes as files and
+as packed. The scope is the repository and the branch, tag or event that saved a cache.`,
 		Example: "  stepexec cache ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
