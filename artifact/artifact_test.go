@@ -282,6 +282,41 @@ func TestCollectingEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledRunHasLeftIsReplaced(t *testing.T) {
+	dir := workspace(t, entry{path: "file", content: "x"})
+	place, err := os.OpenFile(dir, unix.O_PATH, 0)
+	must(t, err)
+	defer place.Close()
+	into := t.TempDir()
+	folder, err := artifact.Open(into, 0o755, 0)
+	must(t, err)
+	defer folder.Close()
+	patterns, err := artifact.ParsePatterns([]string{"file"})
+	must(t, err)
+	part := filepath.Join(into, ".part-all")
+	must(t, os.Mkdir(part, 0o755))
+	must(t, os.WriteFile(filepath.Join(part, "old"), nil, 0o600))
+
+	living, err := os.Open(part)
+	must(t, err)
+	must(t, unix.Flock(int(living.Fd()), unix.LOCK_EX))
+	if _, err := folder.Collect(t.Context(), place, "all", patterns, artifact.Limits{}); err == nil || !strings.Contains(err.Error(), "another run collects") {
+		t.Errorf("while another run collects: %v", err)
+	}
+	must(t, living.Close()) // it was killed
+
+	_, err = folder.Collect(t.Context(), place, "all", patterns, artifact.Limits{})
+	must(t, err)
+	entries, err := os.ReadDir(filepath.Join(into, "all"))
+	must(t, err)
+	if len(entries) != 1 || entries[0].Name() != "file" {
+		t.Errorf("collected: %v", entries)
+	}
+	if _, err := os.Lstat(part); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("left over: %v", err)
+	}
+}
+
 func TestBadPatternsAreRefused(t *testing.T) {
 	for _, patterns := range [][]string{nil, {""}, {"/etc"}, {"../x"}, {"a/../../x"}, {"a/.."}, {"!"}, {"!x"}, {"["}, {"a\x00b"}, {"//"}} {
 		if _, err := artifact.ParsePatterns(patterns); err == nil {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Folder takes the artifacts of a run, each in a folder of its own name. It may be used by
@@ -82,19 +84,17 @@ func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p
 		return Collected{}, err
 	}
 	part := ".part-" + name // no name begins with a dot
-	if err := f.root.Mkdir(part, 0o755); err != nil {
+	into, unlock, err := f.begin(part)
+	if err != nil {
 		return Collected{}, err
 	}
+	defer unlock()
+	defer into.Close()
 	defer func() {
 		if removeErr := f.root.RemoveAll(part); removeErr != nil {
 			err = errors.Join(err, removeErr)
 		}
 	}()
-	into, err := f.root.OpenRoot(part)
-	if err != nil {
-		return Collected{}, err
-	}
-	defer into.Close()
 	c := &collection{ctx: ctx, workspace: workspace, into: into, patterns: p, limits: l.orDefault(), seen: map[string]bool{}}
 	if err := c.all(); err != nil {
 		return Collected{}, err
@@ -109,6 +109,39 @@ func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p
 		return Collected{}, errors.Join(err, fmt.Errorf("%s is already in %s", name, f.path))
 	}
 	return c.Collected(), f.root.Rename(part, name)
+}
+
+// begin makes a folder for an artifact that is not whole yet, and locks it. It replaces one that a
+// killed run has left, which nobody has locked.
+func (f *Folder) begin(part string) (into *os.Root, unlock func() error, err error) {
+	if old, unlock, err := f.lock(part); err == nil {
+		err = errors.Join(f.root.RemoveAll(part), old.Close(), unlock())
+		if err != nil {
+			return nil, nil, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if err := f.root.Mkdir(part, 0o755); err != nil {
+		return nil, nil, err
+	}
+	return f.lock(part)
+}
+
+// lock locks a folder below this one for this process.
+func (f *Folder) lock(name string) (_ *os.Root, unlock func() error, err error) {
+	dir, err := f.root.OpenRoot(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := dir.Open(".")
+	if err != nil {
+		return nil, nil, errors.Join(err, dir.Close())
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("another run collects into %s: %w", filepath.Join(f.path, name), err), file.Close(), dir.Close())
+	}
+	return dir, file.Close, nil
 }
 
 // inPlace returns an error if the folder no longer has its path: what goes there could not be

@@ -53,6 +53,8 @@ var invalid = []struct {
 4:31: steps[0].cache[3].path: is required
 4:42: steps[0].cache[4].name: is required
 4:61: steps[0].cache[5].name: ".." is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)`},
+	{"cache-key-beside", semantics, `6:5: services[0].cache: the cache c would never be saved (a service or a detached step is stopped, and does not succeed; write mode: read, or leave out the key)
+11:5: steps[0].cache: the cache c would never be saved (a service or a detached step is stopped, and does not succeed; write mode: read, or leave out the key)`},
 	{"cache-key-empty", structure, `4:38: steps[0].cache[0].key: must not be empty (give it a value or remove the key)`},
 	{"cache-key-fallback", semantics, `4:54: steps[0].cache[0].fallback: a fallback of 1 would drop the whole key of 1 parts (leave at least one)`},
 	{"cache-key-missing", structure, `4:13: steps[0].cache[0].key: is required`},

@@ -87,6 +87,17 @@ func (p *parser) keyedCache(s *Step, v value) (Mount, error) {
 	return Mount{Type: MountKeyed, Source: c.Name, Destination: c.Path, Options: []string{"rbind", "rw", "nosuid", "nodev"}}, nil
 }
 
+// cachesBeside refuses keyed caches of a service or a detached step that would never be saved.
+func (p *parser) cachesBeside(v value, s *Step) {
+	given, _ := v.get("cache")
+	for _, c := range s.Caches {
+		if c.Mode != CacheRead {
+			p.misplaced(given, fmt.Sprintf("the cache %s would never be saved", c.Name),
+				"a service or a detached step is stopped, and does not succeed; write mode: read, or leave out the key")
+		}
+	}
+}
+
 // cacheKey reads one part or a list of them.
 func (p *parser) cacheKey(v value) []KeyPart {
 	entries := p.entries(v)

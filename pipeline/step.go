@@ -29,6 +29,9 @@ func (p *parser) step(v value, name string, service bool) Step {
 	if v.kind == mapKind {
 		p.together(v, s)
 		p.readyTogether(v, s, service)
+		if service || s.Detach {
+			p.cachesBeside(v, s)
+		}
 	}
 	return *s
 }

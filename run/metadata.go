@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/mail"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -204,7 +205,11 @@ func (r *Request) choose(from *Source) (pipelines, matrix []string, err error) {
 	all := from.Set.Workflows
 	named := c.workflow != "" && len(all) > 0
 	if named && !slices.ContainsFunc(all, func(w pipeline.Workflow) bool { return w.Name == c.workflow }) {
-		if slices.ContainsFunc(all, func(w pipeline.Workflow) bool { return w.Name != all[0].Name }) {
+		info, err := os.Stat(from.File)
+		if err != nil {
+			return fail("%w", err)
+		}
+		if info.IsDir() || slices.ContainsFunc(all, func(w pipeline.Workflow) bool { return w.Name != all[0].Name }) {
 			return fail("it is of the workflow %q, which %s does not have (it has %s)", c.workflow, from.File, PipelineNames(all))
 		}
 		// A file that was named by itself need not be called as on the server.

@@ -9,14 +9,17 @@
 # printed as flaky: a fault to mend, of the test or of what it tests.
 set -u
 
-mkdir -p out
-rm -f out/*.log out/*.failed out/*.flaky
+mkdir -p out && rm -f out/*.log out/*.failed out/*.flaky || exit 1
 export GORACE=atexit_sleep_ms=0 # else every program sleeps for a second at its end
 
-run() { # run STREAM COMMAND...: its output in out/STREAM.log; out/STREAM.failed is there when it fails
+# A stream has failed until its tests have passed: also if they cannot run at all.
+touch out/rootless.failed out/command.failed out/packages.failed out/foreign.failed out/vm.failed || exit 1
+
+run() { # run STREAM COMMAND...: its output in out/STREAM.log; out/STREAM.failed is there unless it passes
 	stream=$1
 	shift
-	"$@" >"out/$stream.log" 2>&1 || : >"out/$stream.failed"
+	touch "out/$stream.failed" || exit 1
+	"$@" >"out/$stream.log" 2>&1 && rm "out/$stream.failed"
 }
 tests() { go test -race -timeout 45m -v "$@"; }
 foreign() { (cd foreign && go test -timeout 10m -v ./...); }

@@ -73,9 +73,17 @@ func charset(name string, in io.Reader) (io.Reader, error) {
 type reader struct {
 	collector *Collector
 	open      []string // names of the elements around
-	suites    []string // names of the suites around
+	suites    []suite  // the suites around
 	test      *test    // the one around; nil: none
+	alone     *test    // the failure around of a suite itself, which is no test's; nil: none
 	into      *string  // text of the failure around; nil: none
+}
+
+// suite is what is known of a suite, or of all suites of a document.
+type suite struct {
+	name    string
+	claimed int // failures and errors that it says it has
+	before  int // tests that had failed when it began
 }
 
 // test is what is known of one test.
@@ -118,9 +126,21 @@ func (r *reader) start(e xml.StartElement) error {
 		return ""
 	}
 	switch name {
-	case "testsuite":
-		r.suites = append(r.suites, cut(value("name"), maxName))
+	case "testsuites", "testsuite":
+		s := suite{name: cut(value("name"), maxName), before: r.collector.tests.Failed}
+		for _, key := range []string{"failures", "errors"} {
+			if n, err := strconv.Atoi(value(key)); err == nil && n > 0 {
+				s.claimed += n
+			}
+		}
+		if name == "testsuites" {
+			s.name = ""
+		}
+		r.suites = append(r.suites, s)
 	case "testcase":
+		if r.test != nil {
+			return errors.New("it has a test in a test")
+		}
 		if r.collector.tests.Total >= maxTests {
 			return fmt.Errorf("there are more than %d tests", maxTests)
 		}
@@ -131,9 +151,15 @@ func (r *reader) start(e xml.StartElement) error {
 			File: r.collector.relative(value("file")), Line: max(line, 0),
 		}}
 		if r.test.Suite == "" && len(r.suites) > 0 {
-			r.test.Suite = r.suites[len(r.suites)-1]
+			r.test.Suite = r.suites[len(r.suites)-1].name
 		}
 	case "failure", "error":
+		if r.test == nil && r.into == nil && len(r.suites) > 0 { // of the suite itself, which could not be set up
+			r.alone = &test{failed: true, TestFailure: event.TestFailure{
+				Name: suiteFailure, Suite: r.suites[len(r.suites)-1].name, Message: cut(strings.TrimSpace(value("message")), maxMessage),
+			}}
+			r.into = &r.alone.Text
+		}
 		if r.test != nil && !r.test.failed {
 			r.test.failed = true
 			r.test.Message = cut(strings.TrimSpace(value("message")), maxMessage)
@@ -157,10 +183,15 @@ func (r *reader) finish(name string) error {
 	}
 	r.open = r.open[:len(r.open)-1]
 	switch name {
-	case "testsuite":
-		r.suites = r.suites[:len(r.suites)-1]
+	case "testsuites", "testsuite":
+		r.endSuite()
 	case "failure", "error":
 		r.into = nil
+		if r.alone != nil {
+			r.collector.tests.Total++
+			r.collector.add(r.alone)
+			r.alone = nil
+		}
 	case "testcase":
 		if r.test != nil {
 			r.collector.add(r.test)
@@ -168,6 +199,23 @@ func (r *reader) finish(name string) error {
 		r.test = nil
 	}
 	return nil
+}
+
+// suiteFailure is the name of a failure that is no test's.
+const suiteFailure = "(the suite itself)"
+
+// endSuite counts what a suite says has failed in it if none of its tests has: some programs give
+// only the numbers, and a test program that crashed may have no test for its end.
+func (r *reader) endSuite() {
+	s := r.suites[len(r.suites)-1]
+	r.suites = r.suites[:len(r.suites)-1]
+	if s.claimed == 0 || r.collector.tests.Failed > s.before {
+		return
+	}
+	r.collector.tests.Total++
+	r.collector.add(&test{failed: true, TestFailure: event.TestFailure{
+		Name: suiteFailure, Suite: s.name, Message: fmt.Sprintf("the report says that %d tests failed, and not which", s.claimed),
+	}})
 }
 
 func (r *reader) end() error {

@@ -66,6 +66,14 @@ func TestReportsOfTools(t *testing.T) {
 			Slowest: []event.TestTime{{Name: "a"}, {Name: "b"}},
 		}},
 		{"no tests", `<testsuites/>`, event.Tests{}},
+		{"a suite that could not be set up", `<testsuites><testsuite name="s" errors="1"><error message="no database">x</error></testsuite></testsuites>`, event.Tests{
+			Total: 1, Failed: 1, Failures: []event.TestFailure{{Name: "(the suite itself)", Suite: "s", Message: "no database", Text: "x"}},
+			Slowest: []event.TestTime{{Name: "(the suite itself)", Suite: "s"}},
+		}},
+		{"numbers alone", `<testsuites failures="2"><testsuite name="s" failures="2" errors="0"><testcase name="a"/></testsuite></testsuites>`, event.Tests{
+			Total: 2, Failed: 1, Failures: []event.TestFailure{{Name: "(the suite itself)", Suite: "s", Message: "the report says that 2 tests failed, and not which"}},
+			Slowest: []event.TestTime{{Name: "a", Suite: "s"}, {Name: "(the suite itself)", Suite: "s"}},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := testreport.Collector{Workspace: "/work"}

@@ -124,6 +124,10 @@ func (e *exporter) droneCondition(conditions []pipeline.Condition, key string) *
 	if len(conditions) > 1 {
 		conditions = e.merged(conditions)
 	}
+	if len(conditions) == 0 {
+		e.refuse(key+".event", "Drone has none of the events")
+		return nil
+	}
 	if len(conditions) > 1 {
 		e.refuse(key, "it is a list of conditions")
 		return nil

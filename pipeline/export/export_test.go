@@ -287,6 +287,7 @@ func TestKeysWithoutWordsAreRefused(t *testing.T) {
 		{export.Woodpecker, export.Drone, one("when: {event: push, path: a}"), "when.path"},
 		{export.Woodpecker, export.Drone, one("when: {evaluate: 'true'}"), "when.evaluate"},
 		{export.Woodpecker, export.Drone, one("when: {event: release}"), "release do not exist there"},
+		{export.Woodpecker, export.Drone, one("when: [{event: release}, {event: pull_request_closed}]"), "when.event: files of Drone have no words for it: Drone has none of the events"},
 		{export.Woodpecker, export.Drone, one("backend_options: {stepexec: {pids: 7}}"), "pids: files of Drone"},
 	} {
 		w := read(t, c.from, c.data, true)[0]
