@@ -39,14 +39,22 @@ func (p *parser) legacyDocuments(substitute func(text string) (string, error)) (
 		}
 	}
 	var documents []document
+	all := 0 // bytes of the texts of all cells
 	for i, cell := range cells {
 		text := p.text
 		for _, v := range cell {
-			text = strings.ReplaceAll(text, "${"+v.Axis+"}", v.Value)
+			name := "${" + v.Axis + "}"
+			if all+len(text)+strings.Count(text, name)*len(v.Value) > maxCellText {
+				return nil, p.tooMuchText()
+			}
+			text = strings.ReplaceAll(text, name, v.Value)
 		}
 		text, err := substitute(text)
 		if err != nil {
 			return nil, err
+		}
+		if all += len(text); all > maxCellText && cell != nil {
+			return nil, p.tooMuchText()
 		}
 		if p.Source == nil {
 			p.Source, nodes = pipeline.ReadSource(p.file, []byte(text))
@@ -82,6 +90,14 @@ func (p *parser) warnOfAxes(text string, cell pipeline.Cell, index int) {
 // maxCells is the most pipelines that a matrix can mean. Drone silently leaves out those beyond
 // the 27th.
 const maxCells = 256
+
+// maxCellText is the most bytes that the texts of all cells can have. A value can stand in many
+// places and have other axes in it, and all cells are read.
+const maxCellText = 2 << 20
+
+func (p *parser) tooMuchText() error {
+	return &pipeline.Error{File: p.file, Message: fmt.Sprintf("matrix: the pipelines of all cells together have more than the %d bytes allowed", maxCellText)}
+}
 
 func (p *parser) legacyCells(n pipeline.Node) []pipeline.Cell {
 	if include, given := n.Get("include"); given {

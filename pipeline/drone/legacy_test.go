@@ -24,6 +24,8 @@ func TestErrorsInFilesOfDrone0(t *testing.T) {
 		{"no image", "pipeline: {a: {commands: [x]}}\n", ".drone.yml:1:15: pipeline.a: linter: invalid or missing image (give the step an image)"},
 		{"two of a name", "pipeline: {a: {image: x}}\nservices: {a: {image: x}}\n", `.drone.yml:1:15: pipeline.a: linter: duplicate step names ("a" is the name of another step or service)`},
 		{"matrix", "pipeline: {a: {image: x}}\nmatrix: [a]\n", ".drone.yml:2:9: matrix: must be a map, not a list"},
+		{"a matrix whose text grows", legacy("commands: ['${A}']") + "matrix: {A: ['" + strings.Repeat("${B}", 3000) + "'], B: ['" + strings.Repeat("b", 3000) + "']}\n", ".drone.yml: matrix: the pipelines of all cells together have more than the 2097152 bytes allowed"},
+		{"a matrix of many cells", legacy("commands: ["+strings.Repeat("a,", 5000)+"]") + "matrix: {A: [" + strings.Repeat("a,", 256) + "]}\n", ".drone.yml: matrix: the pipelines of all cells together have more than the 2097152 bytes allowed"},
 		{"substitution", legacy("commands: ['${a[@]}']"), ".drone.yml:2:29: substitute ${…}: missing closing brace (write $${…} for what the shell is to see)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

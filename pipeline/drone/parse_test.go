@@ -182,6 +182,11 @@ func TestGitCredentials(t *testing.T) {
 	if got := variable(p.Steps[0], "DRONE_NETRC_PASSWORD") + variable(p.Steps[2], "DRONE_NETRC_PASSWORD"); got != "pa55word(not set)" || len(p.Steps[1].SecretFiles) > 0 {
 		t.Error(got)
 	}
+	named := one(`environment: {A: {from_secret: "drone netrc password"}, B: {from_secret: "drone netrc"}}`)
+	set, err := drone.Parse(".drone.yml", []byte(named), o)
+	if err != nil || set.Secrets["drone netrc password"]+set.Secrets["drone netrc"] != "" {
+		t.Errorf("a step can name the password: %v", err)
+	}
 }
 
 func TestEncryptedSecrets(t *testing.T) {

@@ -2,6 +2,7 @@ package drone
 
 import (
 	"cmp"
+	"crypto/rand"
 	"fmt"
 	"path"
 	"slices"
@@ -47,7 +48,7 @@ func (p *parser) pipeline(d document) {
 		return
 	}
 	if p.o.Netrc != nil {
-		p.set.Secrets[netrcSecret+" password"] = p.o.Netrc.Password // for masking
+		p.set.Secrets[netrcSecret+" password "+rand.Text()] = p.o.Netrc.Password // for masking: no step can name it
 	}
 	if d.legacy {
 		t.legacy(d)

@@ -3,7 +3,7 @@ package drone
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"crypto/rand"
 	"maps"
 	"slices"
 	"strconv"
@@ -107,15 +107,13 @@ func at(seconds int64) time.Time {
 	return time.Unix(seconds, 0)
 }
 
-// registrySecret is the name of the runner's own docker config.json among the secrets.
-const registrySecret = "runner's docker config.json"
-
-// pluginRegistrySecret is that of the logins that a plugin gave.
-const pluginRegistrySecret = "plugin's docker config.json"
+// ownSecret is a name among the secrets for one of the runner's own. No file can guess it, and give
+// the secret to a step.
+func ownSecret(about string) string { return about + " " + rand.Text() }
 
 // secrets are those of the server, then those in the file, then the runner's own, then those of
-// plugins; masked are further values that no log may show. One that
-// is used and that nobody has is empty for the step, as it is with Drone.
+// plugins; masked are further values that no log may show. One that is used and that nobody has is
+// empty for the step, as it is with Drone.
 func (w *worker) secrets(ctx context.Context, j *job, d *details, masked []string) (map[string]string, error) {
 	all := map[string]string{}
 	for name, value := range w.o.Secrets {
@@ -143,16 +141,15 @@ func (w *worker) secrets(ctx context.Context, j *job, d *details, masked []strin
 	if err != nil {
 		return nil, err
 	}
-	for i, value := range slices.Concat(masked, passwords) {
-		all[fmt.Sprintf("plugins' value %d", i+1)] = value
+	for _, value := range slices.Concat(masked, passwords) {
+		all[ownSecret("value of a plugin")] = value
 	}
-	if config != nil {
-		all[pluginRegistrySecret] = string(config)
-		p.PullSecrets = append(p.PullSecrets, pipeline.SecretUse{Name: pluginRegistrySecret})
-	}
-	if len(w.o.RegistryConfig) > 0 {
-		all[registrySecret] = string(w.o.RegistryConfig)
-		p.PullSecrets = append(p.PullSecrets, pipeline.SecretUse{Name: registrySecret})
+	for about, config := range map[string][]byte{"plugin's docker config.json": config, "runner's docker config.json": w.o.RegistryConfig} {
+		if len(config) > 0 {
+			name := ownSecret(about)
+			all[name] = string(config)
+			p.PullSecrets = append(p.PullSecrets, pipeline.SecretUse{Name: name})
+		}
 	}
 	return all, nil
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -50,7 +51,7 @@ type subject struct {
 // ask posts a signed request and decodes the answer. found is false when the plugin has
 // nothing (204).
 func (p *Plugin) ask(ctx context.Context, accept string, in, out any) (found bool, err error) {
-	fail := func(err error) (bool, error) { return false, fmt.Errorf("plugin %s: %w", p.Endpoint, err) }
+	fail := func(err error) (bool, error) { return false, fmt.Errorf("plugin %s: %w", p.address(), err) }
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fail(err)
@@ -90,6 +91,15 @@ func (p *Plugin) ask(ctx context.Context, accept string, in, out any) (found boo
 		return fail(errors.New("the answer is not the JSON that was asked for")) // which may hold secrets
 	}
 	return true, nil
+}
+
+// address is the endpoint as the log of a build may show it: a password or a token can be in the rest.
+func (p *Plugin) address() string {
+	u, err := url.Parse(p.Endpoint)
+	if err != nil {
+		return "with an address that is no URL"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // sign adds the headers of an HTTP signature with HMAC and SHA-256

@@ -148,6 +148,43 @@ func TestPluginThatFailsEndsTheStage(t *testing.T) {
 	}
 }
 
+// A file gives its steps secrets of the repository, never what the runner logs in with.
+func TestFilesCannotNameSecretsOfTheRunner(t *testing.T) {
+	b := newBench(t)
+	b.start(func(o *drone.Options) {
+		o.RegistryConfig = []byte(`{"auths": {"registry.example.com": {"auth": "dTpwYXNzLW9mLWl0"}}}`)
+		o.RegistryPlugin = plugin(t, func(string, map[string]any) (int, string, bool) {
+			return 200, `[{"address": "registry.example.org", "username": "u", "password": "pass-of-it"}]`, false
+		})
+	})
+	s := b.server.Ended(b.server.Push(`kind: pipeline
+clone: {disable: true}
+steps:
+- name: a
+  image: oci:busybox
+  environment:
+    RUNNERS: {from_secret: "runner's docker config.json"}
+    PLUGINS: {from_secret: "plugin's docker config.json"}
+    VALUE: {from_secret: "plugins' value 1"}
+  commands: ['echo "have:$RUNNERS$PLUGINS$VALUE:"']
+`, nil))
+	if text := s.Step("a").Text(); !strings.Contains(text, "\nhave::\n") {
+		t.Errorf("%s %s\n%s", outcome(s), s.Error, text)
+	}
+}
+
+// The address of a plugin can have a password, which no page of a build may show.
+func TestErrorsOfPluginsDoNotShowPasswords(t *testing.T) {
+	b := newBench(t)
+	b.start(func(o *drone.Options) {
+		o.SecretPlugin = plugin(t, func(string, map[string]any) (int, string, bool) { return 500, "the vault is sealed", false })
+		o.SecretPlugin.Endpoint = strings.Replace(o.SecretPlugin.Endpoint, "http://", "http://user:password@", 1) + "/?token=hidden"
+	})
+	if s := b.server.Ended(b.server.Push(externalFile, nil)); !strings.Contains(s.Error, "plugin http://") || strings.Contains(s.Error, "password") || strings.Contains(s.Error, "hidden") {
+		t.Error(s.Error)
+	}
+}
+
 // The stage has the exit code of the first step that failed.
 func TestStageHasAnExitCode(t *testing.T) {
 	b := newBench(t)
