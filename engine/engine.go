@@ -48,6 +48,8 @@ type Options struct {
 	Events func(event.Event)
 	Flush  func()
 
+	Build event.Build // what is built, for the run's first event; zero: not known
+
 	// Cache makes a named cache ready; nil: there are no caches.
 	Cache func(name string) (folder string, err error)
 
@@ -129,7 +131,7 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	r.feed = newFeed(o.Events, o.Flush)
 	defer func() { _ = r.feed.close() }()
 	r.shared, r.interrupt = shared, ctx
-	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut)})
+	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut), Build: r.build()})
 	if weak := r.mask.Weak(); weak > 0 {
 		r.emit(event.Event{Kind: event.Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
 	}
@@ -150,6 +152,14 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	r.emit(event.Event{Kind: event.RunFinished, Summary: &summary})
 	r.keepErr(r.feed.close())
 	return summary, r.mask.Error(r.err)
+}
+
+// build is what the run's first event says of what is built; nil: nothing is known.
+func (r *run) build() *event.Build {
+	if r.o.Build == (event.Build{}) {
+		return nil
+	}
+	return new(r.o.Build.Shown(r.fixed.String))
 }
 
 // warnOfWithheld says which variables the policy keeps from steps that may need them.

@@ -10,7 +10,7 @@ type Kind string
 
 // The kinds of events, with the fields of Event that each of them fills beside Time.
 const (
-	RunStarted     Kind = "run_started"     // Run, Name, Version, Steps
+	RunStarted     Kind = "run_started"     // Run, Name, Version, Steps, Build
 	PullStarted    Kind = "pull_started"    // Image
 	PullProgress   Kind = "pull_progress"   // Image, Progress; at most ten a second for each image
 	PullFinished   Kind = "pull_finished"   // Image, Digest, Duration, Error
@@ -55,6 +55,7 @@ type Event struct {
 	Duration Millis      `json:"duration_ms,omitempty"`
 	Error    string      `json:"error,omitempty"`
 	Steps    int         `json:"steps,omitempty"` // number of steps of the run, with those left out, without services
+	Build    *Build      `json:"build,omitempty"` // nil: nothing is known
 	Progress *Progress   `json:"progress,omitempty"`
 	File     string      `json:"file,omitempty"`   // file with the error that Error describes
 	Line     int         `json:"line,omitempty"`   // line of the error in File, from 1

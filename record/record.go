@@ -30,6 +30,7 @@ type Record struct {
 	File      string         `json:"file,omitempty"` // absolute path of the pipeline file
 	Cell      string         `json:"cell,omitempty"` // name of the run among several, or the cell of its matrix
 	Workspace string         `json:"workspace,omitempty"`
+	Build     *event.Build   `json:"build,omitempty"` // what was built; nil: not known
 	Started   time.Time      `json:"started"`
 	Steps     []StepRecord   `json:"steps"`             // the plan: services first, then steps, in the order of the file
 	Finished  bool           `json:"finished"`          // false: the run still goes on, or its process died

@@ -53,10 +53,10 @@ func (c collectorEvents) MatrixFinished(event.Event) {} // the runs have all of 
 
 func (c collectorEvents) RunStarted(e event.Event) {
 	if run := c.byCell[e.Cell]; run != nil && run.ID == e.Run { // Plan was called
-		run.Started = e.Time
+		run.Started, run.Build = e.Time, e.Build
 		return
 	}
-	c.begin(e.Cell, e.Run, e.Name, e.Time)
+	c.begin(e.Cell, e.Run, e.Name, e.Time).Build = e.Build
 }
 
 func (c collectorEvents) PullFinished(e event.Event) {

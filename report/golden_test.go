@@ -62,7 +62,10 @@ func story() *report.Report {
 		{Step: "never", Image: "alpine:3", Status: event.Cancelled, ExitCode: 130},
 	}
 	c := report.NewCollector(0)
-	c.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "ci"})
+	c.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "4qpjm4ppoc", Name: "ci", Build: &event.Build{
+		Repo: "octo/cat", Event: "pull_request", Branch: "main", Ref: "refs/pull/12/head", Commit: "0123456789abcdef0123456789abcdef01234567",
+		Message: "What the commit does " + hostile, Author: hostile, PullRequest: 12,
+	}})
 	c.Event(event.Event{Kind: event.PullFinished, Time: at(800), Image: "golang:1.26", Digest: digest, Duration: ms(800)})
 	c.Event(event.Event{Kind: event.Warning, Time: at(3), Text: "a secret is short " + hostile})
 	line := func(after int, step, stream, text string, partial bool) {

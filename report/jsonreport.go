@@ -35,6 +35,7 @@ type jsonReport struct {
 type jsonRun struct {
 	Run      string       `json:"run"`
 	Name     string       `json:"name"`
+	Build    *event.Build `json:"build,omitempty"`
 	Status   event.Status `json:"status"`
 	ExitCode int          `json:"exit_code"`
 	Error    string       `json:"error,omitempty"`
@@ -74,7 +75,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 	out := jsonReport{Version: JSONVersion, Made: r.Made, Status: r.Status(), Error: r.Error, Runs: []jsonRun{}}
 	for _, run := range r.Runs {
 		j := jsonRun{
-			Run: run.ID, Name: run.Name, Status: run.Status, ExitCode: run.ExitCode, Error: run.Error, Finished: run.Finished,
+			Run: run.ID, Name: run.Name, Build: run.Build, Status: run.Status, ExitCode: run.ExitCode, Error: run.Error, Finished: run.Finished,
 			Started: run.Started, Duration: run.Duration, Warnings: run.Warnings, Images: run.Images, Steps: []jsonStep{},
 		}
 		for _, s := range run.Steps {

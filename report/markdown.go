@@ -54,6 +54,9 @@ func (m *markdown) print(texts ...string) {
 
 func (m *markdown) run(r *Run) {
 	m.print("## ", escape(r.Name), ": ", escape(r.verdict()), "\n\n")
+	if about := aboutBuild(r.Build); about != "" {
+		m.print(escape(about), "\n\n")
+	}
 	m.print("| Step | Status | Exit | Queue | Pull | Start | Run | CPU | Memory | Image |\n")
 	m.print("|---|---|--:|--:|--:|--:|--:|--:|--:|---|\n")
 	for _, s := range r.Steps {

@@ -37,6 +37,7 @@ type pageRun struct {
 	ID, Name, Class, Status, Duration, Counts, Error string
 	Started                                          string
 	ExitCode                                         string
+	Build                                            *pageBuild
 	Few                                              bool
 	Bad                                              []pageStep
 	MoreBad                                          int
@@ -187,6 +188,7 @@ func pageRunOf(index int, run *Run) pageRun {
 	for _, text := range run.Warnings {
 		pr.Warnings = append(pr.Warnings, plainLines(text))
 	}
+	pr.Build = pageBuildOf(run.Build)
 	return pr
 }
 

@@ -18,6 +18,11 @@ func Quoted(e event.Event) event.Event {
 	}
 	quote(&e.Cell, &e.Step, &e.Stream, &e.Run, &e.Name, &e.Image, &e.Digest, &e.SignedBy, &e.File)
 	quoteLines(&e.Error, &e.Text)
+	if e.Build != nil {
+		b := *e.Build
+		quote(&b.Repo, &b.Event, &b.Branch, &b.Tag, &b.Ref, &b.Commit, &b.Message, &b.Author)
+		e.Build = &b
+	}
 	if e.Result != nil {
 		r := quotedResult(*e.Result)
 		e.Result = &r

@@ -18,7 +18,8 @@ type Report struct {
 // Run is one run of a report.
 type Run struct {
 	ID       string
-	Name     string // name of the pipeline, with the cell of its matrix
+	Name     string       // name of the pipeline, with the cell of its matrix
+	Build    *event.Build // what was built; nil: not known
 	Status   event.Status
 	ExitCode int
 	Error    string

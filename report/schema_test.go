@@ -114,7 +114,7 @@ func TestEventSchemaHasEveryField(t *testing.T) {
 	}
 	for name, of := range map[string]any{
 		"": event.Event{}, "result": event.StepResult{}, "summary": event.Summary{},
-		"progress": event.Progress{}, "usage": event.Usage{}, "attempt": event.Attempt{},
+		"progress": event.Progress{}, "build": event.Build{}, "usage": event.Usage{}, "attempt": event.Attempt{},
 	} {
 		properties := document.Properties
 		if name != "" {

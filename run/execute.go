@@ -39,8 +39,8 @@ func (m *Machine) Origin(way policy.Way) (policy.Origin, error) {
 }
 
 // Execute runs a plan to its end with a host and a store that it opens, keeps a record of the
-// run and returns its exit code. Without a Cache of the options there is one. Host, Fetcher, Done and Limits.Output of the options are
-// set here. A panic of stepexec on the way is an error; its details are said.
+// run and returns its exit code. Without a Cache of the options there is one. Host, Fetcher, Build, Done and Limits.Output of the
+// options are set here. A panic of stepexec on the way is an error; its details are said.
 func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code int, err error) {
 	defer func() { m.tellCrash(err, p.Admitted.Mask()) }()
 	defer crash.Recover(&err)
@@ -58,6 +58,7 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 		}
 		defer closeArtifacts()
 		o = m.traced(o)
+		o.Build = p.Build
 		summary, err := engine.Run(ctx, p.Admitted, o)
 		code = summary.ExitCode
 		return err

@@ -57,19 +57,11 @@ func (f *FactSource) ask(ctx context.Context, dir, platform, event string) (pipe
 		}
 		return b.Facts, nil
 	}
-	if facts.Event == "" {
-		facts.Event = eventOfFlags(facts)
-	}
-	if facts.Event == "" && f.PullRequest != (PullRequest{}) {
-		facts.Event = "pull_request"
-	}
-	given := facts.Event
-	git := gitCheckout{dir}
-	facts.Event = cmp.Or(facts.Event, eventOfCI(), event)
+	f.known(&facts, event)
 	if err := f.possible(facts.Event); err != nil {
 		return facts, err
 	}
-	refOfCI(&facts, given == "" || kindOf(given) == kindOf(eventOfCI()))
+	git := gitCheckout{dir}
 	git.fill(ctx, &facts)
 	if kindOf(facts.Event) == aboutTag && facts.Tag == "" && kindOfRef(facts.Ref) != aboutTag {
 		facts.Tag = git.line(ctx, "describe", "--tags", "--exact-match", "HEAD")
@@ -78,6 +70,19 @@ func (f *FactSource) ask(ctx context.Context, dir, platform, event string) (pipe
 		return facts, err
 	}
 	return facts, f.files(ctx, git, &facts)
+}
+
+// known fills in what the flags and the variables of the CI say.
+func (f *FactSource) known(facts *pipeline.Facts, event string) {
+	if facts.Event == "" {
+		facts.Event = eventOfFlags(*facts)
+	}
+	if facts.Event == "" && f.PullRequest != (PullRequest{}) {
+		facts.Event = "pull_request"
+	}
+	given := facts.Event
+	facts.Event = cmp.Or(facts.Event, eventOfCI(), event)
+	refOfCI(facts, given == "" || kindOf(given) == kindOf(eventOfCI()))
 }
 
 func eventOfFlags(f pipeline.Facts) string {

@@ -26,6 +26,7 @@ type Job struct {
 	Secrets   map[string]string
 
 	request  *Request
+	build    event.Build
 	in       pipeline.Inputs
 	file     string
 	failFast bool     // of the plan
@@ -40,6 +41,7 @@ type Planned struct {
 	Fetcher  *fetch.Fetcher              // of the images, without a store
 	Done     map[string]event.StepResult // steps that do not run again, by name
 	Scopes   cache.Scopes                // of keyed caches; zero: none are restored or saved
+	Build    event.Build                 // what is built, for people; zero: not known
 }
 
 // Plan plans the job under the request's policy. A job that is planned twice reads its files
@@ -91,7 +93,7 @@ func (j *Job) plan() (*Planned, error) {
 		Options:   pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}
 	scopes := cacheScopes(j.Facts, j.in.Dir, r.Facts.eventIsKnown())
-	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: scopes}, useLock(fetcher, plan, j.file, r.Locked)
+	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: scopes, Build: j.build}, useLock(fetcher, plan, j.file, r.Locked)
 }
 
 // CheckOnly returns an error for steps that somebody asked for by name when conditions leave all of

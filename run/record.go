@@ -46,6 +46,9 @@ func keepRecord(m Machine, p *Planned, o engine.Options) (_ engine.Options, fini
 func recordOf(p *Planned) record.Record {
 	plan, mask := p.Plan, p.Admitted.Mask()
 	r := record.Record{Name: mask.String(plan.Name), User: UserName(ownUID()), Workspace: mask.String(plan.WorkspaceSource), File: mask.String(absolute(plan.File)), Cell: mask.String(plan.Cell), Started: time.Now()}
+	if p.Build != (event.Build{}) {
+		r.Build = new(p.Build.Shown(mask.String))
+	}
 	add := func(steps []pipeline.PlannedStep, service bool) {
 		for i := range steps {
 			step := record.StepRecord{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/egress"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/policy"
@@ -74,11 +75,18 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	var build event.Build
+	if !r.Preview {
+		build = r.whatIsBuilt(ctx, from)
+	}
 	var jobs []*Job
 	for i := range workflows {
 		more, err := r.workflowJobs(ctx, from, &workflows[i], matrix, len(workflows) > 1)
 		if err != nil {
 			return nil, err
+		}
+		for _, j := range more {
+			j.build = build
 		}
 		jobs = append(jobs, more...)
 	}

@@ -19,6 +19,7 @@ import (
 type Work struct {
 	Pipeline *pipeline.Pipeline
 	Inputs   pipeline.Inputs
+	Build    event.Build                                  // what is built, for people; zero: not known
 	Default  *policy.Policy                               // what it may ask for where the runner's administrator says nothing; nil: policy.Untrusted
 	Proxies  []string                                     // NAME=value of the runner's own proxies, which privileged images get, too
 	Own      Folders                                      // of the runner that the work comes from
@@ -70,7 +71,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 		Dir: work.Inputs.Dir, Unsaid: b.Pull, AccessDir: m.AccessDir(settings.VerifyCredentials),
 		Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain},
 	}
-	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: cacheScopes(work.Inputs.Facts, "", work.Inputs.Facts.Event != "")}, m, engine.Options{
+	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: cacheScopes(work.Inputs.Facts, "", work.Inputs.Facts.Event != ""), Build: work.Build}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve,
 		Stop: engine.Stop{Kill: work.Kill, Grace: b.Grace}, Limits: engine.Limits{Slots: b.Slots},
 	})

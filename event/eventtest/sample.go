@@ -20,6 +20,10 @@ const (
 	Matrix  = "2 of 2 runs succeeded"
 	Failure = "the pipeline file is damaged"
 	File    = "ci.yml"
+	Branch  = "the-branch"
+	Commit  = "0123456789abcdef0123456789abcdef01234567"
+	Message = "What the commit does"
+	Author  = "Octo Cat"
 )
 
 // Sample returns one event of every kind, in the order of a run whose only step fails.
@@ -30,7 +34,7 @@ func Sample() []event.Event {
 		Started: at, Duration: event.Millis(3 * time.Second),
 	}
 	events := []event.Event{
-		{Kind: event.RunStarted, Version: event.Version, Run: Run, Name: Name, Steps: 1},
+		{Kind: event.RunStarted, Version: event.Version, Run: Run, Name: Name, Steps: 1, Build: &event.Build{Repo: "octo/cat", Event: "push", Branch: Branch, Ref: "refs/heads/" + Branch, Commit: Commit, Message: Message, Author: Author, PullRequest: 12}},
 		{Kind: event.PullStarted, Image: Image},
 		{Kind: event.PullProgress, Image: Image, Progress: &event.Progress{Bytes: 34_200_000, Total: 76_000_000, Rate: 12_300_000, Layers: 7, LayersDone: 2}},
 		{Kind: event.PullFinished, Image: Image, Digest: "sha256:12", Duration: event.Millis(2 * time.Second)},

@@ -88,7 +88,7 @@ func (f Folder) Execute(ctx context.Context, w run.Work) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	_, err = engine.Run(ctx, plan, engine.Options{
-		Host: host, Fetcher: &fetch.Fetcher{Store: store, Dir: string(f), Options: pull.Options{Keychain: keychain}}, Events: w.Events, Serve: w.Serve, Stop: engine.Stop{Kill: w.Kill},
+		Host: host, Fetcher: &fetch.Fetcher{Store: store, Dir: string(f), Options: pull.Options{Keychain: keychain}}, Build: w.Build, Events: w.Events, Serve: w.Serve, Stop: engine.Stop{Kill: w.Kill},
 		Cache: func(name string) (string, error) {
 			if name == Bug {
 				panic("a bug of stepexec")

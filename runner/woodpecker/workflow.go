@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/crash"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
 	"github.com/stepexec/stepexec/policy"
@@ -144,6 +145,7 @@ func (a *agent) execute(b *runner.Build, w *wire.Workflow, config *workflows.Con
 			Inputs: pipeline.Inputs{
 				OwnFolder: true, Mode: pipeline.ForSteps, Base: t.Base, Timeout: runner.Timeout(w.GetTimeout()), Secrets: secrets(config),
 			},
+			Build:  buildOf(config),
 			Logins: logins(config),
 			Events: r.event,
 			Kill:   a.o.Kill,
@@ -163,6 +165,16 @@ func nameOf(config *workflows.Config, id string) string {
 	env := config.Steps()[0].Environment
 	name := strings.Join(strings.Fields(env["CI_REPO"]+" "+env["CI_PIPELINE_NUMBER"]+" "+env["CI_WORKFLOW_NAME"]), " ")
 	return cmp.Or(name, "workflow "+id)
+}
+
+// buildOf is what a workflow builds, as the variables of its steps tell.
+func buildOf(config *workflows.Config) event.Build {
+	env := config.Steps()[0].Environment
+	number, _ := strconv.ParseInt(env["CI_COMMIT_PULL_REQUEST"], 10, 64) // 0: it is of none
+	return event.Build{
+		Repo: env["CI_REPO"], Event: env["CI_PIPELINE_EVENT"], Branch: env["CI_COMMIT_BRANCH"], Tag: env["CI_COMMIT_TAG"], Ref: env["CI_COMMIT_REF"],
+		Commit: env["CI_COMMIT_SHA"], Message: env["CI_COMMIT_MESSAGE"], Author: env["CI_COMMIT_AUTHOR"], PullRequest: number,
+	}
 }
 
 // addToEnvironment gives every step the variables that only the agent knows.
