@@ -70,8 +70,27 @@ func (j jobs) endLeft(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left := slices.DeleteFunc(all, func(folder string) bool { return !readOwner(folder).isGone() })
+	left := slices.DeleteFunc(all, func(folder string) bool {
+		if o := readOwner(folder); !o.isElsewhere() {
+			return !o.isGone()
+		}
+		return !isAbandoned(folder)
+	})
 	return endJobs(ctx, left)
+}
+
+// isAbandoned reports whether a job of a runner that this process cannot see has no keeper, and is
+// too old to get one yet.
+func isAbandoned(folder string) bool {
+	info, err := os.Stat(folder)
+	if err != nil || time.Since(info.ModTime()) < endTime {
+		return false
+	}
+	lock, err := tryLockFolder(folder)
+	if lock != nil {
+		_ = lock.Close()
+	}
+	return err == nil && lock != nil
 }
 
 func endJobs(ctx context.Context, folders []string) error {

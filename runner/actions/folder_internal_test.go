@@ -2,6 +2,8 @@ package actions
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -31,5 +33,56 @@ func TestACancelledWaitForALockDoesNotTakeIt(t *testing.T) {
 	}
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Runners in containers that share a state root do not see each other's processes and folders.
+func TestJobsOfRunnersElsewhereAreLeftAlone(t *testing.T) {
+	j := jobs{dir: t.TempDir()}
+	gone := owner{Temp: "/nowhere/_temp", Worker: 1 << 22, Started: "1"}
+	elsewhere := gone
+	elsewhere.Place = "another container"
+	for _, test := range []struct {
+		name         string
+		owner        owner
+		lives, isOld bool
+		left         bool
+	}{
+		{name: "here, and gone", owner: gone},
+		{name: "elsewhere, with a keeper", owner: elsewhere, lives: true, isOld: true, left: true},
+		{name: "elsewhere, before it has a keeper", owner: elsewhere, left: true},
+		{name: "elsewhere, and killed", owner: elsewhere, isOld: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			folder := filepath.Join(j.dir, "x-1")
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(folder)
+			if err := test.owner.write(folder); err != nil {
+				t.Fatal(err)
+			}
+			if test.isOld {
+				hour := time.Now().Add(-time.Hour)
+				if err := os.Chtimes(folder, hour, hour); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.lives {
+				keeper, err := lockFolder(ctx, folder)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer keeper.Close()
+			}
+			if err := j.endLeft(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(folder); (err == nil) != test.left {
+				t.Errorf("the job's folder: %v", err)
+			}
+		})
 	}
 }

@@ -19,6 +19,16 @@ type owner struct {
 	Temp    string `json:"temp"`              // RUNNER_TEMP; "": unknown
 	Worker  int    `json:"worker,omitempty"`  // ID of the runner's process for this job alone; 0: unknown
 	Started string `json:"started,omitempty"` // start of that process, in clock ticks since the machine's
+	Place   string `json:"place,omitempty"`   // where the others mean something: see place; "": unknown
+}
+
+// place names the start of the machine and the namespaces of this process. Runners in containers may
+// share a state root: whoever is elsewhere sees neither their processes nor their folders.
+func place() string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	processes, _ := os.Readlink("/proc/self/ns/pid")
+	mounts, _ := os.Readlink("/proc/self/ns/mnt")
+	return fmt.Sprintf("%s %s %s", bytes.TrimSpace(boot), processes, mounts)
 }
 
 const (
@@ -28,7 +38,7 @@ const (
 
 // findOwner finds the runner that has called this hook.
 func findOwner(temp string) owner {
-	o := owner{Temp: temp}
+	o := owner{Temp: temp, Place: place()}
 	for pid := os.Getppid(); pid > 1; {
 		p, err := readProcess(pid)
 		if err != nil {
@@ -42,6 +52,9 @@ func findOwner(temp string) owner {
 	}
 	return o
 }
+
+// isElsewhere reports whether this process can see nothing of the runner.
+func (o owner) isElsewhere() bool { return o.Place != "" && o.Place != place() }
 
 // isGone reports whether the runner has ended: its process has, or its folder is not there.
 func (o owner) isGone() bool {
