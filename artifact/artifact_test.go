@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,7 @@ func TestLimitsHold(t *testing.T) {
 		{"just enough bytes", []string{"a", "b"}, artifact.Limits{Bytes: 8}, 8, ""},
 		{"a byte too much", []string{"a", "b"}, artifact.Limits{Bytes: 7}, 0, "more than 7 bytes"},
 		{"too much for the folder", []string{"a", "b"}, artifact.Limits{}, 7, "more than 7 bytes of artifacts"},
+		{"a sparse file with a high limit, too much for the folder", []string{"huge"}, artifact.Limits{Bytes: 1 << 41}, 1000, "with huge the run would have more than 1000 bytes of artifacts"},
 		{"a sparse file", []string{"huge"}, artifact.Limits{}, 0, "more than 1073741824 bytes"},
 		{"just enough files", []string{"deep"}, artifact.Limits{Files: 3}, 0, ""},
 		{"folders count", []string{"deep"}, artifact.Limits{Files: 2}, 0, "more than 2 files and folders"},
@@ -239,6 +241,47 @@ func TestSearchInAHugeWorkspaceEnds(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "too many files to look through") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// A step must not take the memory of the machine with the paths of its folders.
+func TestFoldersOfAWorkspaceTakeLittleMemory(t *testing.T) {
+	long := strings.Repeat("x", 250)
+	dir := workspace(t, entry{path: strings.Repeat(long+"/", 12) + "f"})
+	in := filepath.Join(dir, strings.Repeat(long+"/", 12))
+	for i := range 3000 {
+		must(t, os.Mkdir(filepath.Join(in, strings.Repeat("d", i/100+1)+strings.Repeat("e", i%100)), 0o700))
+	}
+	place, err := os.OpenFile(dir, unix.O_PATH, 0)
+	must(t, err)
+	defer place.Close()
+	patterns, err := artifact.ParsePatterns([]string{"**"})
+	must(t, err)
+	folder, err := artifact.Open(t.TempDir(), 0o755, 0)
+	must(t, err)
+	defer folder.Close()
+	var held runtime.MemStats
+	ctx := &atEnd{Context: t.Context(), look: func() { runtime.GC(); runtime.ReadMemStats(&held) }}
+	runtime.GC()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = folder.Collect(ctx, place, "all", patterns, artifact.Limits{})
+	must(t, err)
+	if grown := int64(held.HeapAlloc) - int64(before.HeapAlloc); ctx.asked == 0 || grown > 4<<20 {
+		t.Errorf("looked %d times; %d bytes were held", ctx.asked, grown)
+	}
+}
+
+// atEnd looks at something whenever somebody asks whether it has ended.
+type atEnd struct {
+	context.Context
+	look  func()
+	asked int
+}
+
+func (c *atEnd) Err() error {
+	c.asked++
+	c.look()
+	return c.Context.Err()
 }
 
 func TestAFolderThatIsReplacedByALinkIsNotFollowed(t *testing.T) {

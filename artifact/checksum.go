@@ -28,12 +28,8 @@ func Checksum(ctx context.Context, workspace *os.File, p Patterns, l Limits) (di
 // sum notes the digest of a file.
 func (c *collection) sum(from io.Reader, name string) error {
 	h := sha256.New()
-	bytes, err := io.Copy(h, io.LimitReader(from, c.limits.Bytes-c.bytes+1))
-	if err != nil {
+	if err := c.copy(h, from, name); err != nil {
 		return err
-	}
-	if c.bytes += bytes; c.bytes > c.limits.Bytes {
-		return c.tooLarge(name)
 	}
 	c.sums[name] = hex.EncodeToString(h.Sum(nil))
 	return nil

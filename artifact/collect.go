@@ -39,7 +39,7 @@ func (l Limits) orDefault() Limits {
 
 // maxVisited bounds the names that are looked at for one file or folder that may be collected: a
 // pattern such as **/*.log has to look at all of a workspace.
-const maxVisited = 100
+const maxVisited = 20
 
 // collection is the work on one artifact.
 type collection struct {
@@ -50,6 +50,7 @@ type collection struct {
 	read      func(name string, content io.Reader) error // takes files instead of into
 	patterns  Patterns
 	limits    Limits
+	ofRun     int64 // bytes of all artifacts of the run, where less than limits.Bytes were left of them; 0: otherwise
 
 	seen    map[string]bool // paths of files and folders that are collected
 	visited int             // names that were looked at
@@ -97,7 +98,7 @@ func (c *collection) pattern(pattern string) error {
 		}
 		return c.file(place, info, base)
 	}
-	tree := &tree{collection: c, pattern: pattern, depth: depth, base: base, top: place.Name(), taken: map[string]bool{}}
+	tree := &tree{collection: c, pattern: pattern, depth: depth, base: base, top: place.Name()}
 	return tree.walk(place)
 }
 
@@ -176,15 +177,35 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 	if err != nil {
 		return err
 	}
-	bytes, err := io.Copy(to, io.LimitReader(from, c.limits.Bytes-c.bytes+1))
 	c.files++
-	if c.bytes += bytes; err == nil && c.bytes > c.limits.Bytes {
-		err = c.tooLarge(name)
+	return errors.Join(c.copy(to, from, name), to.Close())
+}
+
+// piece is how many bytes are copied before the context is looked at.
+const piece = 64 << 20
+
+// copy copies the content of a file, within the limits.
+func (c *collection) copy(to io.Writer, from io.Reader, name string) error {
+	for {
+		bytes, err := io.CopyN(to, from, min(piece, c.limits.Bytes-c.bytes+1))
+		c.bytes += bytes
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case c.bytes > c.limits.Bytes:
+			return c.tooLarge(name)
+		case c.ctx.Err() != nil:
+			return context.Cause(c.ctx)
+		}
 	}
-	return errors.Join(err, to.Close())
 }
 
 func (c *collection) tooLarge(name string) error {
+	if c.ofRun > 0 {
+		return fmt.Errorf("with %s the run would have more than %d bytes of artifacts", name, c.ofRun)
+	}
 	return fmt.Errorf("with %s it has more than %d bytes (max_size is its limit)", name, c.limits.Bytes)
 }
 
@@ -231,16 +252,14 @@ func kind(mode fs.FileMode) string {
 type tree struct {
 	*collection
 	pattern string
-	depth   int             // how many names below the base can match; -1: any number
-	base    string          // the folder's path in the workspace
-	top     string          // the folder's name, with which those below begin
-	taken   map[string]bool // folders of which everything is collected
+	depth   int    // how many names below the base can match; -1: any number
+	base    string // the folder's path in the workspace
+	top     string // the folder's name, with which those below begin
+	parent  string // the folder that the walk is in; "": not yet in any
+	taken   bool   // everything in it is collected
 }
 
 func (t *tree) walk(place *os.File) error {
-	if t.depth == 0 || matches(t.pattern, t.base) {
-		t.taken[t.base] = true
-	}
 	if t.base != "." && t.patterns.excludes(t.base) {
 		return nil
 	}
@@ -259,8 +278,11 @@ func (t *tree) entry(dir *os.File, base string) (enter bool, err error) {
 		return false, fmt.Errorf("a path in %s is longer than %d bytes", t.base, unix.PathMax)
 	}
 	parent := path.Join(t.base, strings.TrimPrefix(dir.Name(), t.top))
+	if parent != t.parent {
+		t.parent, t.taken = parent, t.takes(parent)
+	}
 	name := path.Join(parent, base)
-	if t.patterns.excludes(name) {
+	if t.patterns.excludesItself(name) {
 		return false, nil
 	}
 	var st unix.Stat_t
@@ -270,11 +292,8 @@ func (t *tree) entry(dir *os.File, base string) (enter bool, err error) {
 		}
 		return false, &os.PathError{Op: "stat", Path: name, Err: err}
 	}
-	taken := t.taken[parent] || matches(t.pattern, name)
+	taken := t.taken || matches(t.pattern, name)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		if taken {
-			t.taken[name] = true
-		}
 		return taken || t.depth < 0 || strings.Count(strings.TrimPrefix(name, t.base+"/"), "/")+1 < t.depth, nil
 	}
 	if !taken {
@@ -284,6 +303,20 @@ func (t *tree) entry(dir *os.File, base string) (enter bool, err error) {
 		return false, t.link(name)
 	}
 	return false, t.place(dir, base, name)
+}
+
+// takes reports whether the pattern matches a folder, or one that it is in. This is found out for each folder
+// anew: the paths of all folders of a workspace could take all memory.
+func (t *tree) takes(folder string) bool {
+	if t.depth == 0 {
+		return true
+	}
+	for ; !matches(t.pattern, folder); folder = path.Dir(folder) {
+		if folder == t.base || folder == "." {
+			return false
+		}
+	}
+	return true
 }
 
 // place collects a file that is no link, or was none a moment ago.

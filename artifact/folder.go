@@ -96,6 +96,9 @@ func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p
 		}
 	}()
 	c := &collection{ctx: ctx, workspace: workspace, into: into, patterns: p, limits: l.orDefault(), seen: map[string]bool{}}
+	if left, bounded := f.left(); bounded && left < c.limits.Bytes {
+		c.limits.Bytes, c.ofRun = left, f.most
+	}
 	if err := c.all(); err != nil {
 		return Collected{}, err
 	}
@@ -156,6 +159,13 @@ func (f *Folder) inPlace() error {
 		return fmt.Errorf("the folder %s was removed or replaced since the run began (name one that no step touches)", f.path)
 	}
 	return nil
+}
+
+// left is how many bytes the folder still takes, if it has a limit.
+func (f *Folder) left() (bytes int64, bounded bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most - f.used, f.most > 0
 }
 
 // take counts bytes against the limit of the folder.

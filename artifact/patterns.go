@@ -55,11 +55,16 @@ func cleanPattern(pattern string) (string, error) {
 // excludes reports whether a path, or a folder that it is in, is excluded.
 func (p *Patterns) excludes(name string) bool {
 	for ; name != "."; name = path.Dir(name) {
-		if slices.ContainsFunc(p.exclude, func(pattern string) bool { return matches(pattern, name) }) {
+		if p.excludesItself(name) {
 			return true
 		}
 	}
 	return false
+}
+
+// excludesItself is excludes for a path in a folder that is not excluded.
+func (p *Patterns) excludesItself(name string) bool {
+	return slices.ContainsFunc(p.exclude, func(pattern string) bool { return matches(pattern, name) })
 }
 
 func matches(pattern, name string) bool { return doublestar.MatchUnvalidated(pattern, name) }

@@ -94,6 +94,8 @@ func (p *parser) artifactPaths(v value) []string {
 			p.wrong(v, fmt.Sprintf("%q leads out of the workspace", text), "write a path relative to the workspace, without ..")
 		case !doublestar.ValidatePattern(pattern):
 			p.wrong(v, fmt.Sprintf("%q is not a valid pattern", text), "")
+		default:
+			p.affordable(v, pattern)
 		}
 		return text
 	})

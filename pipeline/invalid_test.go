@@ -32,6 +32,8 @@ var invalid = []struct {
 	{"allow-new-privileges-number", structure, `4:27: steps[0].allow_new_privileges: must be true or false, not a number`},
 	{"apparmor-space", structure, `4:15: steps[0].apparmor: "my profile" is not valid (a profile's name has no spaces)`},
 	{"args-map", structure, `4:11: steps[0].args: must be a string or a list of strings, not a map`},
+	{"artifacts-braces", semantics, `4:25: steps[0].artifacts.paths[0]: the braces of the pattern stand for more than the 256 patterns allowed (write a list of patterns)
+5:23: steps[0].reports.junit[0]: the braces of the pattern stand for more than the 256 patterns allowed (write a list of patterns)`},
 	{"artifacts-detached", structure, `4:5: steps[0].artifacts: cannot be combined with detach (a detached step runs until the other steps have ended)`},
 	{"artifacts-empty", structure, `4:16: steps[0].artifacts: must not be empty (give it a value or remove the key)`},
 	{"artifacts-excluded-only", semantics, `4:24: steps[0].artifacts.paths: excludes files only (add a path without ! in front)`},

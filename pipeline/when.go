@@ -141,16 +141,27 @@ const (
 func (p *reader) pattern(v value) string {
 	text := p.notEmpty(v)
 	switch {
-	case len(text) > maxPattern:
-		p.wrong(v, fmt.Sprintf("the pattern has %d characters, more than the %d allowed", len(text), maxPattern), "")
-	case alternatives(text) > maxAlternatives:
-		p.wrong(v, fmt.Sprintf("the braces of the pattern stand for more than the %d patterns allowed", maxAlternatives), "write a list of patterns")
+	case !p.affordable(v, text):
 	case !doublestar.ValidatePattern(text):
 		p.wrong(v, fmt.Sprintf("%q is not a pattern", text), `the characters *, ?, [, ] and { are special; put \ in front of one that stands for itself`)
 	default:
 		return text
 	}
 	return ""
+}
+
+// affordable reports whether a pattern can be matched in a reasonable time, and reports it otherwise: each
+// brace can double the time.
+func (p *reader) affordable(v value, pattern string) bool {
+	switch {
+	case len(pattern) > maxPattern:
+		p.wrong(v, fmt.Sprintf("the pattern has %d characters, more than the %d allowed", len(pattern), maxPattern), "")
+	case alternatives(pattern) > maxAlternatives:
+		p.wrong(v, fmt.Sprintf("the braces of the pattern stand for more than the %d patterns allowed", maxAlternatives), "write a list of patterns")
+	default:
+		return true
+	}
+	return false
 }
 
 // status reads after what the step runs.
