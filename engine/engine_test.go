@@ -308,3 +308,35 @@ func TestACancelEndsAWidePipeline(t *testing.T) {
 		t.Errorf("%s with exit code %d", summary.Status, summary.ExitCode)
 	}
 }
+
+// The steps of other runs may take hours.
+func TestACancelledRunDoesNotWaitForTheStepsOfOthers(t *testing.T) {
+	b := newBench(t)
+	p, err := pipeline.Parse("pipeline.yml", []byte("steps: [{name: a, image: 'oci:busybox', commands: ['true']}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := policy.Trusted().Plan(p, pipeline.Inputs{Dir: b.dir, Workspace: b.dir}, policy.Origin{Way: policy.Run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots := make(chan struct{}, 1)
+	slots <- struct{}{} // a step of another run
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("stop"))
+	ended := make(chan event.Summary, 1)
+	go func() {
+		summary, _ := engine.Run(ctx, plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Limits: engine.Limits{Slots: slots}})
+		ended <- summary
+	}()
+	select {
+	case summary := <-ended:
+		if summary.Status != event.Cancelled || len(slots) != 1 {
+			t.Errorf("%s, with %d steps at once", summary.Status, len(slots))
+		}
+	case <-time.After(time.Minute):
+		<-slots // for the end of the test
+		t.Error("the run still waits for a step of another run")
+		<-ended
+	}
+}

@@ -21,7 +21,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 	defer n.life.move(ended)
 	defer r.survive(n)
 	foreseen := r.prepareAhead(ctx, n)
-	endTurn := r.awaitTurn(n, serving)
+	endTurn := r.awaitTurn(ctx, n, serving)
 	defer endTurn()
 	if foreseen != nil {
 		<-r.ahead

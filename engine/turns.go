@@ -31,7 +31,9 @@ func newOrder(nodes []*node, limit int) *schedule.Schedule {
 // awaitTurn waits for a step's turn and finds out whether everything before it went well.
 // The step keeps its place among the steps that run at once until it has ended; the returned
 // function gives back its place among the steps of several runs.
-func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
+//
+// A step whose ctx ends need not wait for steps of other runs: it will not run.
+func (r *run) awaitTurn(ctx context.Context, n *node, serving context.Context) (end func()) {
 	turn := n.life.turn
 	var wait schedule.Wait
 	select {
@@ -56,9 +58,14 @@ func (r *run) awaitTurn(n *node, serving context.Context) (end func()) {
 		return func() {}
 	}
 	asked := time.Now()
-	r.o.Limits.Slots <- struct{}{}
+	select {
+	case r.o.Limits.Slots <- struct{}{}:
+		end = func() { <-r.o.Limits.Slots }
+	case <-ctx.Done():
+		end = func() {}
+	}
 	queue += time.Since(asked)
-	return func() { <-r.o.Limits.Slots }
+	return end
 }
 
 // hasFailed reports whether any step has made the run fail by now.
