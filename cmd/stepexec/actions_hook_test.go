@@ -69,7 +69,7 @@ func newHookRunner(t testing.TB, host string) *hookRunner {
 		if r.sharesRoot {
 			return
 		}
-		k := killing{root: r.root, sleeps: "no process sleeps so long"}
+		k := killing{root: r.root}
 		left := k.left(t)
 		for began := time.Now(); left != "" && time.Since(began) < 20*time.Second; left = k.left(t) {
 			time.Sleep(20 * time.Millisecond) // a guard clears away after a keeper that was killed

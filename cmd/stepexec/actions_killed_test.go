@@ -185,7 +185,7 @@ func (r *hookRunner) endedBy(t *testing.T, hook *exec.Cmd, signal syscall.Signal
 	if left, _ := filepath.Glob(r.root + "/actions/*"); len(left) > 0 {
 		t.Errorf("there is still %q", left)
 	}
-	k := killing{root: r.root, sleeps: "no process sleeps so long"}
+	k := killing{root: r.root}
 	if left := k.left(t); left != "" {
 		t.Errorf("left behind: %s", left)
 	}

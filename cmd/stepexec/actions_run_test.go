@@ -199,7 +199,7 @@ func TestActionInAWorkflow(t *testing.T) {
 			if t.Failed() {
 				t.Log(log)
 			}
-			if left := (&killing{root: root, sleeps: "no process sleeps so long"}).left(t); left != "" {
+			if left := (&killing{root: root}).left(t); left != "" {
 				t.Errorf("left behind: %s", left)
 			}
 		})
@@ -244,7 +244,7 @@ func TestActionIsCancelledInTimeAndLeavesNothing(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), "status=cancelled\n") || !strings.Contains(string(data), "exit-code=130\n") {
 		t.Errorf("%v, outputs %s", err, data)
 	}
-	if left := (&killing{root: root, sleeps: "no process sleeps so long"}).left(t); left != "" {
+	if left := (&killing{root: root}).left(t); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
 }

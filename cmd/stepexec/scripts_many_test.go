@@ -24,7 +24,7 @@ func TestManyRunsShareOneStore(t *testing.T) {
 	if err := os.WriteFile(pipeline, []byte("steps: [{name: ok, image: 'oci:busybox', commands: [ls /bin/busybox]}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k := killing{root: filepath.Join(dir, "root"), sleeps: "no process sleeps so long"}
+	k := killing{root: filepath.Join(dir, "root")}
 	var runs sync.WaitGroup
 	for range *parallelRuns {
 		runs.Go(func() {
