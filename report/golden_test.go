@@ -50,7 +50,9 @@ func story() *report.Report {
 	usage := &event.Usage{User: ms(2100), System: ms(150), PeakMemory: 300 << 20, BytesRead: 12 << 20, BytesWritten: 5 << 20}
 	results := []event.StepResult{
 		{Step: "db", Service: true, Image: "postgres:18", Digest: digest, Status: event.Stopped, Prepared: at(5), Pull: ms(400), Create: ms(30), Started: at(440), Start: ms(15), Ready: ms(300), Duration: ms(9000), Usage: usage},
-		{Step: "build", Image: "golang:1.26", Digest: digest, Status: event.Succeeded, DependsOn: []string{"db"}, WaitedFor: "db", Eligible: at(755), Prepared: at(5), Pull: ms(800), Create: ms(35), Started: at(845), Start: ms(16), Duration: ms(3000), Usage: usage},
+		{Step: "build", Image: "golang:1.26", Digest: digest, Status: event.Succeeded, DependsOn: []string{"db"}, WaitedFor: "db", Eligible: at(755), Prepared: at(5), Pull: ms(800), Create: ms(35), Started: at(845), Start: ms(16), Duration: ms(3000), Usage: usage,
+			Artifacts: []event.Artifact{{Name: "binaries " + hostile, Folder: "/var/lib/stepexec/history/4qpjm4ppoc/artifacts/binaries", Files: 1, Bytes: 12_345_678}, {Name: "docs", Folder: "/out/docs", Files: 40, Bytes: 9000}},
+			Caches:    []event.CacheUse{{Name: "modules", Restored: "part of the key", Files: 1200, Bytes: 88_000_000}, {Name: hostile, Restored: "nothing"}}},
 		{Step: "lint", File: "ci/pipeline.yml", Line: 12, Image: "golang:1.26", Digest: digest, Status: event.Failed, ExitCode: 3, Ignored: true, Eligible: at(755), Queue: ms(3100), Prepared: at(3856), Create: ms(30), Started: at(3890), Start: ms(14), Duration: ms(500), Usage: usage},
 		{Step: "test", File: "ci/pipeline.yml", Line: 17, Image: "golang:1.26", Digest: digest, Status: event.Failed, ExitCode: 137, OOM: true, DependsOn: []string{"build"}, WaitedFor: "build", Eligible: at(3846), Prepared: at(900), Pull: ms(1), Create: ms(40), Started: at(3848), Start: ms(12), Duration: ms(5000), Error: "out of memory: limit of the step (512 MiB)", Usage: usage},
 		{Step: "flaky", Image: "alpine:3", Digest: digest, Status: event.Succeeded, Eligible: at(10), Prepared: at(2000), Create: ms(20), Started: at(2030), Start: ms(10), Duration: ms(100), Usage: usage,
@@ -66,7 +68,7 @@ func story() *report.Report {
 		Repo: "octo/cat", Event: "pull_request", Branch: "main", Ref: "refs/pull/12/head", Commit: "0123456789abcdef0123456789abcdef01234567",
 		Message: "What the commit does " + hostile, Author: hostile, PullRequest: 12,
 	}})
-	c.Event(event.Event{Kind: event.PullFinished, Time: at(800), Image: "golang:1.26", Digest: digest, Duration: ms(800)})
+	c.Event(event.Event{Kind: event.PullFinished, Time: at(800), Image: "golang:1.26", Digest: digest, SignedBy: "release.pub " + hostile, Duration: ms(800)})
 	c.Event(event.Event{Kind: event.Warning, Time: at(3), Text: "a secret is short " + hostile})
 	line := func(after int, step, stream, text string, partial bool) {
 		c.Event(event.Event{Kind: event.Line, Time: at(after), Step: step, Stream: stream, Text: text, Partial: partial})

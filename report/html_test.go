@@ -75,6 +75,13 @@ func TestPageInABrowser(t *testing.T) {
 		b.expect(`const top = document.querySelector("#log-3").getBoundingClientRect().top; return top > 0 && top < 300`, "true")
 		b.run(`document.documentElement.style.scrollBehavior = ""; scrollTo({ top: 0, behavior: "instant" })`)
 	})
+	t.Run("artifacts, caches and signatures are listed", func(t *testing.T) {
+		b.t = t
+		const cells = `return [...document.querySelectorAll("[aria-label='Table of %s'] tbody tr")].map((r) => [...r.children].map((c) => c.textContent.slice(0, 30)).join("|")).join("\n")`
+		b.expect(fmt.Sprintf(cells, "artifacts"), "binaries <script>alert(1)</scr|build|1|12.35MB|/var/lib/stepexec/history/4qpj\ndocs|build|40|9kB|/out/docs")
+		b.expect(fmt.Sprintf(cells, "keyed caches"), "modules|build|restored by the part of the ke\n<script>alert(1)</script>|*x*_|build|nothing was saved under its ke")
+		b.expect(fmt.Sprintf(cells, "signed images"), "golang:1.26|sha256:5f1a2b3c4d5e6f708192a3b|release.pub <script>alert(1)</")
+	})
 	t.Run("no badge is cut off", func(t *testing.T) {
 		b.t = t
 		for _, width := range []int{1280, 390} {
@@ -83,6 +90,8 @@ func TestPageInABrowser(t *testing.T) {
 		}
 		b.resize(1280, 900)
 	})
+	b.run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
+	b.screenshot("files")
 	t.Run("hostile names are text", func(t *testing.T) {
 		b.t = t
 		b.expect(`return [...document.querySelectorAll(".log .name")].filter((e) => e.textContent.startsWith("<script>alert(1)</script>|*x*")).length`, "1")
@@ -165,6 +174,8 @@ func TestPageInABrowser(t *testing.T) {
 		b.screenshot("narrow")
 		b.run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
 		b.screenshot("narrowtimeline")
+		b.run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
+		b.screenshot("narrowfiles")
 	})
 	b.t = t
 	b.checkQuiet(page)

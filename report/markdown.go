@@ -71,6 +71,7 @@ func (m *markdown) run(r *Run) {
 	m.tests(r)
 	m.kept(r)
 	m.artifacts(r)
+	m.caches(r)
 	if len(r.Warnings) > 0 {
 		m.print("Warnings:\n\n")
 		for _, text := range r.Warnings[:min(len(r.Warnings), markdownSteps)] {
@@ -136,6 +137,27 @@ func (m *markdown) artifacts(r *Run) {
 			}
 			if listed++; listed <= markdownSteps {
 				m.print("- ", escape(artifactLine(&s.Artifacts[i])), "\n")
+			}
+		}
+	}
+	if listed > markdownSteps {
+		m.print(fmt.Sprintf("- and %d more\n", listed-markdownSteps))
+	}
+	if listed > 0 {
+		m.print("\n")
+	}
+}
+
+// caches lists what steps got of keyed caches.
+func (m *markdown) caches(r *Run) {
+	listed := 0
+	for _, s := range r.Steps {
+		for i := range s.Caches {
+			if listed == 0 {
+				m.print("Caches:\n\n")
+			}
+			if listed++; listed <= markdownSteps {
+				m.print("- ", escape(s.Caches[i].Name), " of ", escape(s.Step), ": ", escape(cacheLine(&s.Caches[i])), "\n")
 			}
 		}
 	}

@@ -45,6 +45,9 @@ type pageRun struct {
 	Steps                                            []pageStep
 	Egress                                           []*egressRow
 	Tests                                            []pageTests
+	Artifacts                                        []pageArtifact
+	Caches                                           []pageCache
+	Signed                                           []pageSigned
 }
 
 // pageTests are the tests of a step.
@@ -116,6 +119,7 @@ func pageOf(r *Report) page {
 				tails++
 			}
 			pr.Steps = append(pr.Steps, ps)
+			pr.addFiles(s)
 			if s.isBad() {
 				if len(pr.Bad) < htmlBad {
 					pr.Bad = append(pr.Bad, ps)
@@ -129,7 +133,7 @@ func pageOf(r *Report) page {
 			data.add(run, s, ps)
 			index++
 		}
-		pr.Egress = egressOf(run)
+		pr.Egress, pr.Signed = egressOf(run), signed(run.Images)
 		data.End = max(data.End, time.Duration(run.Duration).Milliseconds())
 		p.Runs, p.Data = append(p.Runs, pr), append(p.Data, data)
 	}
