@@ -60,7 +60,7 @@ func (r *run) testsOf(n *node, reports *pipeline.TestReports) (event.Tests, erro
 		return event.Tests{}, fmt.Errorf("open the workspace: %w", err)
 	}
 	defer workspace.Close()
-	collector := testreport.Collector{Workspace: r.plan.WorkspacePath}
+	collector := testreport.Collector{Workspace: r.plan.WorkspacePath, Mask: r.mask.String}
 	var problems []string
 	files, left := 0, int64(maxTestBytes)
 	_, err = artifact.Each(r.life.always, workspace, patterns, artifact.Limits{Files: maxTestFiles}, func(name string, content io.Reader) error {

@@ -26,11 +26,14 @@ const (
 	maxName     = 300  // bytes of a name, also of a file's
 	maxMessage  = 1000 // bytes
 	maxText     = 3000 // bytes of the text of a failure
+
+	maxSecret = 64 << 10 // bytes of the longest secret that may stand where a text is cut
 )
 
 // Collector adds up the reports of a step.
 type Collector struct {
-	Workspace string // path of the workspace as the test programs had it; names of files below it become relative
+	Workspace string                   // path of the workspace as the test programs had it; names of files below it become relative
+	Mask      func(text string) string // takes secrets out of a text before it is cut: nobody could find half of one; nil: there are none
 
 	tests event.Tests
 }
@@ -76,7 +79,7 @@ type reader struct {
 	suites    []suite  // the suites around
 	test      *test    // the one around; nil: none
 	alone     *test    // the failure around of a suite itself, which is no test's; nil: none
-	into      *string  // text of the failure around; nil: none
+	into      *[]byte  // text of the failure around; nil: none
 }
 
 // suite is what is known of a suite, or of all suites of a document.
@@ -89,6 +92,7 @@ type suite struct {
 // test is what is known of one test.
 type test struct {
 	event.TestFailure
+	text                   []byte // of the failure
 	failed, skipped, flaky bool
 }
 
@@ -101,8 +105,8 @@ func (r *reader) token(token xml.Token) error {
 	case xml.EndElement:
 		return r.finish(token.Name.Local)
 	case xml.CharData:
-		if r.into != nil && len(*r.into) < maxText {
-			*r.into += cut(string(token), maxText-len(*r.into))
+		if r.into != nil {
+			*r.into = append(*r.into, token[:min(len(token), maxText+maxSecret-len(*r.into))]...)
 		}
 	}
 	return nil
@@ -127,7 +131,7 @@ func (r *reader) start(e xml.StartElement) error {
 	}
 	switch name {
 	case "testsuites", "testsuite":
-		s := suite{name: cut(value("name"), maxName), before: r.collector.tests.Failed}
+		s := suite{name: r.collector.cut(value("name"), maxName), before: r.collector.tests.Failed}
 		for _, key := range []string{"failures", "errors"} {
 			if n, err := strconv.Atoi(value(key)); err == nil && n > 0 {
 				s.claimed += n
@@ -147,7 +151,7 @@ func (r *reader) start(e xml.StartElement) error {
 		r.collector.tests.Total++
 		line, _ := strconv.Atoi(value("line"))
 		r.test = &test{TestFailure: event.TestFailure{
-			Name: cut(value("name"), maxName), Suite: cut(value("classname"), maxName), Duration: seconds(value("time")),
+			Name: r.collector.cut(value("name"), maxName), Suite: r.collector.cut(value("classname"), maxName), Duration: seconds(value("time")),
 			File: r.collector.relative(value("file")), Line: max(line, 0),
 		}}
 		if r.test.Suite == "" && len(r.suites) > 0 {
@@ -156,14 +160,14 @@ func (r *reader) start(e xml.StartElement) error {
 	case "failure", "error":
 		if r.test == nil && r.into == nil && len(r.suites) > 0 { // of the suite itself, which could not be set up
 			r.alone = &test{failed: true, TestFailure: event.TestFailure{
-				Name: suiteFailure, Suite: r.suites[len(r.suites)-1].name, Message: cut(strings.TrimSpace(value("message")), maxMessage),
+				Name: suiteFailure, Suite: r.suites[len(r.suites)-1].name, Message: r.collector.cut(strings.TrimSpace(value("message")), maxMessage),
 			}}
-			r.into = &r.alone.Text
+			r.into = &r.alone.text
 		}
 		if r.test != nil && !r.test.failed {
 			r.test.failed = true
-			r.test.Message = cut(strings.TrimSpace(value("message")), maxMessage)
-			r.into = &r.test.Text
+			r.test.Message = r.collector.cut(strings.TrimSpace(value("message")), maxMessage)
+			r.into = &r.test.text
 		}
 	case "skipped":
 		if r.test != nil {
@@ -231,9 +235,9 @@ func (c *Collector) add(t *test) {
 	switch {
 	case t.failed:
 		c.tests.Failed++
-		t.Text = strings.TrimSpace(t.Text)
+		t.Text = c.cut(strings.TrimSpace(string(t.text)), maxText)
 		if t.Message == "" {
-			t.Message, _, _ = strings.Cut(cut(t.Text, maxMessage), "\n")
+			t.Message, _, _ = strings.Cut(c.cut(t.Text, maxMessage), "\n")
 		}
 		if t.File == "" || t.Line == 0 {
 			c.place(t)
@@ -288,9 +292,12 @@ func seconds(text string) event.Millis {
 }
 
 // cut returns the beginning of a text, of at most so many bytes.
-func cut(text string, bytes int) string {
+func (c *Collector) cut(text string, bytes int) string {
 	if len(text) > bytes {
-		text = text[:max(bytes, 0)]
+		if text = text[:min(len(text), bytes+maxSecret)]; c.Mask != nil {
+			text = c.Mask(text)
+		}
+		text = text[:min(len(text), bytes)]
 	}
 	return strings.ToValidUTF8(text, "")
 }

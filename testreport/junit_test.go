@@ -135,6 +135,30 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	}
 }
 
+// Where a text is cut, no part of a secret stays: nobody would know it for one.
+func TestSecretsAreMaskedBeforeTextsAreCut(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	mask := func(text string) string { return strings.ReplaceAll(text, secret, "***") }
+	for _, at := range []int{300, 1000, 3000} { // where names, messages and texts are cut
+		text := strings.Repeat("x", at-len(secret)+1) + secret + "."
+		for _, document := range []string{
+			`<testsuite><testcase name="` + text + `" classname="` + text + `"><failure message="` + text + `">` + text[:at-5] + `<!-- -->` + text[at-5:] + `</failure></testcase></testsuite>`,
+			`<testsuite name="` + text + `"><failure message="` + text + `">` + text + `</failure></testsuite>`,
+			`<testsuite name="` + text + `"><testcase name="a"><error>` + text + `</error></testcase></testsuite>`,
+		} {
+			c := testreport.Collector{Mask: mask}
+			if err := c.Read(strings.NewReader(document)); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range c.Tests().Failures {
+				if all := mask(f.Name + " " + f.Suite + " " + f.Message + " " + f.Text); strings.Contains(all, secret[:10]) || strings.Contains(all, secret[:5]+" ") {
+					t.Errorf("cut at %d: %s", at, all)
+				}
+			}
+		}
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add(`<testsuites><testsuite name="a"><testcase name="b" time="1e9"><failure>x.go:1</failure></testcase></testsuite></testsuites>`)
 	f.Add(`<testsuite><testcase><failure><testcase/></failure></testcase></testsuite>`)
