@@ -277,7 +277,7 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 		offspring.forget(s.init.Pid)
 	}()
 	stopErr := s.end(ctx, stop, ended)
-	offspring.collectUntil(ended)
+	offspring.collectUntil(ended, nil, true)
 	if waitErr != nil {
 		return Exit{}, errors.Join(fmt.Errorf("wait for the step's process: %w", waitErr), stopErr)
 	}
@@ -293,10 +293,8 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 
 // end returns when the step has ended by itself or has been killed.
 func (s *Sandbox) end(ctx context.Context, stop Stopping, ended <-chan struct{}) error {
-	select {
-	case <-ended:
+	if offspring.collectUntil(ended, ctx.Done(), false) {
 		return nil
-	case <-ctx.Done():
 	}
 	over, stopErr := s.stop()
 	grace := time.NewTimer(stop.Grace)

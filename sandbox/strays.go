@@ -25,6 +25,7 @@ type children struct {
 	mu      sync.Mutex
 	calls   map[string]bool // pid files of calls that may still start a process
 	adopted map[int]bool
+	isLeft  bool // a stray may be left of calls that have failed
 }
 
 // offspring is a variable of the package because the kernel, too, has one list of children per
@@ -67,21 +68,31 @@ func (c *children) fail(pidFile string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.calls, pidFile)
+	c.isLeft = true // until nothing is found: it may be slow to die, or have children
 	return c.collectStrays()
 }
 
-// collectUntil returns once a step that has been killed has ended. Now and then it looks for strays
-// that were too slow to die when the call failed.
-func (c *children) collectUntil(ended <-chan struct{}) {
+// collectUntil returns once a step has ended, which it reports, or once or is closed; nil: never.
+// Now and then it looks for strays that were too slow to die when the call failed: of a step that
+// has been killed always, otherwise if there may be any.
+func (c *children) collectUntil(ended, or <-chan struct{}, killed bool) (hasEnded bool) {
 	for {
 		select {
 		case <-ended:
-			return
+			return true
+		case <-or:
+			return false
 		case <-time.After(time.Second):
-			c.mu.Lock()
-			_ = c.collectStrays() // it is tried again
-			c.mu.Unlock()
+			c.collectLeft(killed)
 		}
+	}
+}
+
+func (c *children) collectLeft(always bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isLeft || always {
+		_ = c.collectStrays() // it is tried again
 	}
 }
 
@@ -91,6 +102,7 @@ func (c *children) collectStrays() error {
 	if err != nil {
 		return fmt.Errorf("find processes that the runtime has left: %w", err)
 	}
+	c.isLeft = len(strays) > 0
 	for _, pid := range strays {
 		if err := killStray(pid); err != nil {
 			return fmt.Errorf("end process %d, which the runtime has left: %w", pid, err)
