@@ -3,11 +3,15 @@ package cache
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,6 +78,8 @@ func TestNothingOfAnUntrustedEventReachesATrustedOne(t *testing.T) {
 		"one whose ref climbs":           pullRequest("../../branch/main"),
 		"an event nobody knows":          ScopesOf(Origin{Repository: "a/b", Event: "issue_comment", Branch: "main", Ref: "refs/heads/main"}),
 		"an event with a hostile name":   ScopesOf(Origin{Repository: "a/b", Event: "x/../branch", Branch: "main", Ref: "main"}),
+		"a promoted pull request":        ScopesOf(Origin{Repository: "a/b", Event: "promote", Branch: "main", Ref: "refs/pull/1/head"}),
+		"a merge request by hand":        ScopesOf(Origin{Repository: "a/b", Event: "custom", Branch: "main", Ref: "refs/merge-requests/1/head"}),
 		"a closed pull request":          ScopesOf(Origin{Repository: "a/b", Event: "pull_request_closed", Branch: "main", Ref: "refs/pull/1/head"}),
 		"another repository's branch":    ScopesOf(Origin{Repository: "evil/b", Event: "push", Branch: "main"}),
 		"a repository named like a path": ScopesOf(Origin{Repository: "a/b branch", Event: "push", Branch: "main"}),
@@ -264,6 +270,58 @@ func TestHostileArchivesStayInTheirFolder(t *testing.T) {
 		})
 	}
 }
+
+// Paths that are kept in memory are bounded, for packing and for unpacking.
+func TestManyLongPathsAreRefused(t *testing.T) {
+	folders, names := t.TempDir(), t.TempDir()
+	for i := range 10 {
+		must(t, os.Mkdir(filepath.Join(folders, strings.Repeat("x", 100)+strconv.Itoa(i)), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(names, "file"), nil, 0o644))
+	for i := range 10 {
+		must(t, os.Link(filepath.Join(names, "file"), filepath.Join(names, strings.Repeat("x", 100)+strconv.Itoa(i))))
+	}
+	for _, from := range []string{folders, names} {
+		s := Open(t.TempDir(), 0)
+		if err := s.Save(t.Context(), "s", "c", Key{"k"}, from, Limits{Paths: 500}); err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
+			t.Errorf("saved: %v", err)
+		}
+		must(t, s.Save(t.Context(), "s", "c", Key{"k"}, from, Limits{Paths: 2000}))
+		if from == names {
+			continue // unpacking keeps none of them
+		}
+		_, _, err := s.Restore(t.Context(), Query{Scopes: Scopes{Read: []string{"s"}}, Name: "c", Key: Key{"k"}}, t.TempDir(), Limits{Paths: 500})
+		if err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
+			t.Errorf("restored: %v", err)
+		}
+	}
+}
+
+// A sparse file can be huge, and must not keep a run that was interrupted.
+func TestSavingEndsInTheMiddleOfAFile(t *testing.T) {
+	from := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(from, "huge"), nil, 0o644))
+	must(t, os.Truncate(filepath.Join(from, "huge"), 4<<30))
+	ctx := &endsLater{Context: t.Context()}
+	if err := Open(t.TempDir(), 0).Save(ctx, "s", "c", Key{"k"}, from, Limits{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// endsLater has ended once somebody has asked it several times.
+type endsLater struct {
+	context.Context
+	asked atomic.Int64
+}
+
+func (c *endsLater) Err() error {
+	if c.asked.Add(1) > 3 {
+		return context.Canceled
+	}
+	return nil
+}
+
+func (c *endsLater) Value(any) any { return nil }
 
 func TestDamagedDataAreNoticed(t *testing.T) {
 	dir := t.TempDir()

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Key are the parts of a key, the least likely to change first. A part names what it is about and
@@ -53,28 +54,37 @@ func trusted(event string) bool {
 	return slices.Contains([]string{"", "push", "tag", "cron", "manual", "custom", "deployment", "promote", "rollback", "release"}, event)
 }
 
+// isProposed reports whether a ref is that of a pull request. Nobody may have reviewed its code,
+// also where somebody with write access promotes its build to an environment.
+func isProposed(ref string) bool {
+	return slices.ContainsFunc([]string{"refs/pull/", "refs/pull-requests/", "refs/merge-requests/"}, func(prefix string) bool {
+		return strings.HasPrefix(ref, prefix)
+	})
+}
+
 // ScopesOf returns the scopes of a run. A trusted event reads and writes its branch, and reads the
-// default branch. Any other event, such as a pull request, has a scope of its own, which no trusted
-// event reads, and reads the branch that it asks to change. Without a ref, it could not be told
-// from other pull requests, and writes nothing.
+// default branch. Any other event, and any event of a pull request, has a scope of its own, which no
+// trusted event reads, and reads the branch that it asks to change. Without a ref, it could not be
+// told from other pull requests, and writes nothing.
 func ScopesOf(o Origin) Scopes {
 	scope := func(kind, name string) string { return fmt.Sprintf("%s %s/%s", o.Repository, kind, name) }
+	isTrusted := trusted(o.Event) && !isProposed(o.Ref)
 	var s Scopes
 	switch {
-	case !trusted(o.Event):
+	case !isTrusted:
 		s.Write = scope("event "+o.Event, o.Ref)
 	case o.Tag != "":
 		s.Write = scope("tag", o.Tag)
 	default:
 		s.Write = scope("branch", o.Branch)
 	}
-	if !trusted(o.Event) && o.Ref == "" {
+	if !isTrusted && o.Ref == "" {
 		s.Write = ""
 	} else {
 		s.Read = []string{s.Write}
 	}
 	for _, branch := range []string{o.Branch, o.DefaultBranch} {
-		if also := scope("branch", branch); branch != "" && !slices.Contains(s.Read, also) && (branch == o.DefaultBranch || !trusted(o.Event)) {
+		if also := scope("branch", branch); branch != "" && !slices.Contains(s.Read, also) && (branch == o.DefaultBranch || !isTrusted) {
 			s.Read = append(s.Read, also)
 		}
 	}

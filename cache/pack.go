@@ -22,12 +22,14 @@ import (
 type Limits struct {
 	Bytes int64 // of all files; default 5 GiB
 	Files int   // number of files, folders and links; default 2,000,000
+	Paths int   // bytes of the paths of folders and of files with several names, which are kept in memory; default 128 MiB
 }
 
 // The default limits.
 const (
 	DefaultBytes = 5 << 30
 	DefaultFiles = 2_000_000
+	DefaultPaths = 128 << 20
 )
 
 func (l Limits) orDefault() Limits {
@@ -37,7 +39,18 @@ func (l Limits) orDefault() Limits {
 	if l.Files == 0 {
 		l.Files = DefaultFiles
 	}
+	if l.Paths == 0 {
+		l.Paths = DefaultPaths
+	}
 	return l
+}
+
+// keep counts the length of a path that is kept.
+func (l Limits) keep(paths *int, path string) error {
+	if *paths += len(path); *paths > l.Paths {
+		return fmt.Errorf("the paths of its folders, and of its files with several names, have more than %d bytes", l.Paths)
+	}
+	return nil
 }
 
 // packing is the work on one archive. It is a tar, compressed with zstd. Devices, FIFOs and sockets
@@ -49,6 +62,7 @@ type packing struct {
 	limits Limits
 	files  int
 	bytes  int64
+	paths  int              // bytes of the paths that are kept here, or will be by unpacking
 	links  map[inode]string // files with several names, to the first one
 }
 
@@ -92,6 +106,11 @@ func (p *packing) entry(dir *os.File, base string) (enter bool, err error) {
 	}
 	if p.files++; p.files > p.limits.Files {
 		return false, fmt.Errorf("it has more than %d files", p.limits.Files)
+	}
+	if kind == unix.S_IFDIR || kind == unix.S_IFREG && st.Nlink > 1 {
+		if err := p.limits.keep(&p.paths, name); err != nil {
+			return false, err
+		}
 	}
 	switch kind {
 	case unix.S_IFDIR:
@@ -147,7 +166,16 @@ type unpacking struct {
 	limits  Limits
 	files   int
 	bytes   int64
-	folders []*tar.Header // whose mode and time are set once everything is in them
+	paths   int              // bytes of the paths of folders
+	folders []unpackedFolder // whose mode and time are set once everything is in them
+}
+
+// unpackedFolder is what is set of a folder. The header of an archive would keep its path several times.
+type unpackedFolder struct {
+	name     string
+	mode     fs.FileMode
+	uid, gid int
+	changed  time.Time
 }
 
 // unpack unpacks an archive into a folder. Nothing is made outside of it, whatever the archive says.
@@ -196,7 +224,10 @@ func (u *unpacking) entry(r io.Reader, h *tar.Header) error {
 		if err := u.root.Mkdir(name, 0o700); err != nil {
 			return err
 		}
-		u.folders = append(u.folders, h)
+		if err := u.limits.keep(&u.paths, name); err != nil {
+			return err
+		}
+		u.folders = append(u.folders, unpackedFolder{strings.Clone(name), fs.FileMode(h.Mode).Perm(), h.Uid, h.Gid, h.ModTime})
 		return nil
 	case tar.TypeSymlink:
 		if err := u.root.Symlink(h.Linkname, name); err != nil {
@@ -229,8 +260,8 @@ func (u *unpacking) file(r io.Reader, h *tar.Header) error {
 
 func (u *unpacking) finishFolders() error {
 	for i := len(u.folders) - 1; i >= 0; i-- {
-		h := u.folders[i]
-		err := errors.Join(u.root.Lchown(h.Name, h.Uid, h.Gid), u.root.Chmod(h.Name, fs.FileMode(h.Mode).Perm()), u.root.Chtimes(h.Name, h.ModTime, h.ModTime))
+		f := &u.folders[i]
+		err := errors.Join(u.root.Lchown(f.name, f.uid, f.gid), u.root.Chmod(f.name, f.mode), u.root.Chtimes(f.name, f.changed, f.changed))
 		if err != nil {
 			return err
 		}

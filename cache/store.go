@@ -111,7 +111,7 @@ func (s *Store) unpack(ctx context.Context, e *Entry, into string, l Limits) err
 	}
 	defer file.Close()
 	h := sha256.New()
-	if err := unpack(ctx, io.TeeReader(file, h), into, l.orDefault()); err != nil {
+	if err := unpack(ctx, io.TeeReader(ending{ctx, file, nil}, h), into, l.orDefault()); err != nil {
 		return err
 	}
 	if _, err := io.Copy(h, file); err != nil { // what follows the archive
@@ -190,7 +190,7 @@ func (s *Store) pack(ctx context.Context, e *Entry, from string, l Limits) (err 
 	defer func() { err = errors.Join(err, temp.Close(), removeIfThere(temp.Name())) }()
 	h := sha256.New()
 	written := &counter{}
-	if e.Files, e.Bytes, err = pack(ctx, io.MultiWriter(temp, h, written), from, l); err != nil {
+	if e.Files, e.Bytes, err = pack(ctx, ending{ctx, nil, io.MultiWriter(temp, h, written)}, from, l); err != nil {
 		return err
 	}
 	e.Digest, e.Packed = hex.EncodeToString(h.Sum(nil)), written.bytes
@@ -272,6 +272,27 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
+}
+
+// ending reads and writes packed data until its context ends, also in the middle of a huge file.
+type ending struct {
+	ctx  context.Context
+	from io.Reader
+	to   io.Writer
+}
+
+func (e ending) Read(p []byte) (int, error) {
+	if e.ctx.Err() != nil {
+		return 0, context.Cause(e.ctx)
+	}
+	return e.from.Read(p)
+}
+
+func (e ending) Write(p []byte) (int, error) {
+	if e.ctx.Err() != nil {
+		return 0, context.Cause(e.ctx)
+	}
+	return e.to.Write(p)
 }
 
 // counter counts the bytes that are written to it.
