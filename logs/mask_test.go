@@ -183,3 +183,34 @@ func TestMaskWriterReturnsTheErrorBelow(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
+
+// The beginning of a secret, and behind it nothing but what a secret may have inside, is not kept for ever.
+func TestWhatIsHeldBackIsBounded(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	for name, fill := range map[string]string{"spaces": " ", "line ends": "\n", "quotes": `"`, "backslashes": `\`, "control sequences": "\x1b[0m"} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			w := logs.NewMask([]string{secret}).Writer(&out)
+			write := func(text []byte) {
+				if _, err := w.Write(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write([]byte(secret[:20]))
+			chunk := bytes.Repeat([]byte(fill), 1<<20/len(fill))
+			for range 8 {
+				write(chunk)
+			}
+			if out.Len() == 0 {
+				t.Error("8 MiB are held back")
+			}
+			write([]byte(" then " + secret + "."))
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if text := out.String(); strings.Contains(text, secret[:6]) || !strings.HasPrefix(text, "***") || !strings.HasSuffix(text, " then ***.") {
+				t.Errorf("%.40q … %q", text, text[max(0, len(text)-40):])
+			}
+		})
+	}
+}

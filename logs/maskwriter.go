@@ -46,11 +46,33 @@ func (m *MaskWriter) Write(p []byte) (n int, err error) {
 		m.buf = append(m.buf, part...)
 		n += len(part)
 		m.search(false)
-		if err := m.release(m.held(false)); err != nil {
+		hold := m.held(false)
+		if len(m.buf)-hold > maxHeld && len(m.buf)-hold > maxQuoted*m.indexes.longest() {
+			if err := m.giveUp(hold); err != nil {
+				return n, err
+			}
+			continue
+		}
+		if err := m.release(hold); err != nil {
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// What is held back is bounded by so many bytes, or so many for each byte of the longest secret: a step
+// could otherwise take all memory with the beginning of a secret and then only what is left out.
+const (
+	maxHeld   = 4 << 20
+	maxQuoted = 16
+)
+
+// giveUp masks all that is held back, and begins anew behind it.
+func (m *MaskWriter) giveUp(hold int) error {
+	m.cover(hold, len(m.buf))
+	err := m.release(len(m.buf))
+	m.forgetAll()
+	return err
 }
 
 // Flush passes on lines that are held back because a secret may go on behind them, and whatever the

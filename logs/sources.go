@@ -64,6 +64,15 @@ func bareText(secret string) string {
 	return string(unescape(visibleBytes([]byte(secret))))
 }
 
+// longest is the length of the longest secret, in bytes.
+func (x *indexes) longest() int {
+	longest := 0
+	for i := range x.visible.sources {
+		longest = max(longest, len(x.visible.sources[i].text))
+	}
+	return longest
+}
+
 // quotings are the commonest ways to quote a secret of which too little is left in an unescaped text.
 func quotings(secret string) []string {
 	var shell strings.Builder
