@@ -4,10 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"sync"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // log writes to a file; whoever adds to it does not wait.
 type log struct {
-	file     *os.File
+	file     io.WriteCloser
 	patience time.Duration
 	work     chan struct{} // has an element when there is something to write; closed at the end
 	soon     chan struct{} // has an element when no more lines are to be gathered
@@ -44,12 +45,18 @@ type log struct {
 	failure error
 }
 
-func newLog(file *os.File, maxBytes int64) *log {
+func newLog(file io.WriteCloser, maxBytes int64) *log {
 	l := &log{file: file, patience: defaultPatience, left: -1, work: make(chan struct{}, 1), soon: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{})}
 	if maxBytes > 0 {
 		l.left = maxBytes
 	}
-	go l.write() // ends with close
+	go func() { // ends with close
+		defer close(l.done)
+		if err := crash.Catch(l.write); err != nil {
+			l.fail(err)
+			signal(l.room)
+		}
+	}()
 	return l
 }
 
@@ -57,6 +64,9 @@ func newLog(file *os.File, maxBytes int64) *log {
 func (l *log) add(event []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.failure != nil {
+		return // nobody writes it
+	}
 	l.tellLost()
 	l.queue = append(l.queue, event...)
 	signal(l.work)
@@ -139,7 +149,6 @@ func (l *log) fail(err error) {
 
 // write writes everything that is queued at once, until close.
 func (l *log) write() {
-	defer close(l.done)
 	gathered := time.NewTimer(batchTime)
 	defer gathered.Stop()
 	for range l.work {

@@ -2,11 +2,13 @@ package record
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 )
 
@@ -65,6 +67,26 @@ func TestADiskThatFailsIsReported(t *testing.T) {
 	}
 	if err := l.close(); err == nil || !strings.Contains(err.Error(), "broken pipe") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// brokenDisk meets a bug at every write.
+type brokenDisk struct{}
+
+func (brokenDisk) Write([]byte) (int, error) { panic("a bug") }
+func (brokenDisk) Close() error              { return nil }
+
+func TestAPanicOfTheWriterIsAnErrorOfTheLogAndDelaysNobody(t *testing.T) {
+	l := newLog(brokenDisk{}, 0)
+	l.patience = time.Hour
+	e := event.Event{Kind: event.Line, Text: strings.Repeat("x", 60<<10)}
+	for range 2 * queueBytes / len(e.Text) {
+		l.addLine(&e)
+	}
+	l.add([]byte("{}\n"))
+	crashed := (*crash.Error)(nil)
+	if err := l.close(); !errors.As(err, &crashed) || crashed.Value != "a bug" {
+		t.Errorf("error %v, want a panic", err)
 	}
 }
 

@@ -56,7 +56,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"report":                 {"event", "logs"},
 		"report/live":            {"crash", "event", "logs", "report"},
 		"report/github":          {"event", "logs", "report"},
-		"record":                 {"event"},
+		"record":                 {"crash", "event"},
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"artifact", "beneath", "cache", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "trace", "unpack"},

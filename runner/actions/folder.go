@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/beneath"
+	"github.com/stepexec/stepexec/crash"
 )
 
 // jobs are the folders of the jobs of one runner: ROOT/actions/RUNNER-XXXX, locked by the job's
@@ -94,13 +94,11 @@ func isAbandoned(folder string) bool {
 }
 
 func endJobs(ctx context.Context, folders []string) error {
-	var all sync.WaitGroup
-	failed := make([]error, len(folders))
-	for i, folder := range folders {
-		all.Go(func() { failed[i] = endJob(ctx, folder) })
+	var all crash.Group
+	for _, folder := range folders {
+		all.Go(func() { all.Note(endJob(ctx, folder)) })
 	}
-	all.Wait()
-	return errors.Join(failed...)
+	return all.Wait()
 }
 
 // endJob has a job's keeper end and waits for that. A keeper that does not end by itself is
@@ -109,21 +107,18 @@ func endJob(ctx context.Context, folder string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, endTime, errors.New("its process does not end (see stepexec ps)"))
 	defer cancel()
 	ending, stop := context.WithCancel(ctx)
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		tellEnd(ending, folder)
-	}()
+	var telling crash.Group
+	telling.Go(func() { tellEnd(ending, folder) })
 	lock, err := lockFolder(ctx, folder)
 	stop()
-	<-told
+	crashed := telling.Wait()
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return crashed
 	}
 	if err != nil {
-		return fmt.Errorf("end the job of %s: %w", folder, err)
+		return fmt.Errorf("end the job of %s: %w", folder, errors.Join(err, crashed))
 	}
-	return errors.Join(beneath.RemoveAll(folder), lock.Close())
+	return errors.Join(beneath.RemoveAll(folder), lock.Close(), crashed)
 }
 
 const (
@@ -183,10 +178,7 @@ func lockFolder(ctx context.Context, folder string) (*os.File, error) {
 	}
 	locked := make(chan error)
 	go func() { // ends with the lock, or with this process
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX)
-		for errors.Is(err, unix.EINTR) {
-			err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
-		}
+		err := awaitLock(file)
 		select {
 		case locked <- err:
 		case <-ctx.Done(): // nobody wants the lock any more
@@ -202,6 +194,16 @@ func lockFolder(ctx context.Context, folder string) (*os.File, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// awaitLock waits until the file is locked for this process alone.
+func awaitLock(file *os.File) (err error) {
+	defer crash.Recover(&err)
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX)
+	}
+	return err
 }
 
 // tryLockFolder takes the lock of a folder; nil: there is no folder, or another process has the lock.

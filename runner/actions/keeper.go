@@ -66,7 +66,7 @@ func (k *Keeper) Keep(ctx context.Context, in io.Reader, voice *Voice) error {
 	return err
 }
 
-func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
+func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) (err error) {
 	j, err := newJob(&o.Args, k.Read, o.Network)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) error {
 	ending, end := context.WithCancelCause(ctx)
 	s := &server{keeper: k, job: j, listener: listener, folder: o.Folder, work: o.Folders.Work, voice: voice, diary: newDiary(j), kill: make(chan struct{}), ending: ending, end: end}
 	watching := s.watch(ending, o.Owner.inNamespace())
-	defer watching.Wait()
+	defer func() { err = errors.Join(err, watching.Wait()) }()
 	defer end(nil)
 	defer listener.Close() // until here it can be told who the keeper is, to kill it
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // relay is a pipe whose output is copied until the program that it was made for has ended,
@@ -16,19 +18,22 @@ type relay struct {
 	done    chan error
 }
 
-func (r *relay) open(to *os.File) (err error) {
+func (r *relay) open(to io.Writer) (err error) {
 	if r.out, r.in, err = os.Pipe(); err != nil {
 		return err
 	}
 	r.done = make(chan error, 1)
-	go func() {
-		_, err := io.Copy(to, r.out)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = r.drain(to)
-		}
-		r.done <- err
-	}()
+	go func() { r.done <- r.copy(to) }() // ends with end or close
 	return nil
+}
+
+func (r *relay) copy(to io.Writer) (err error) {
+	defer crash.Recover(&err)
+	_, err = io.Copy(to, r.out)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = r.drain(to)
+	}
+	return err
 }
 
 // end returns when all that was written before it has been copied.

@@ -1,6 +1,7 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
 )
 
 // socketName is the keeper's, in the job's folder.
@@ -103,8 +106,8 @@ func receive(ctx context.Context, conn *net.UnixConn) (_ context.Context, c call
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() { // ends with the connection
-		_, _ = io.Copy(io.Discard, conn)
-		cancel(errors.New("cancelled by the runner"))
+		crashed := crash.Catch(func() { _, _ = io.Copy(io.Discard, conn) })
+		cancel(cmp.Or(crashed, errors.New("cancelled by the runner")))
 	}()
 	return ctx, c, streams, nil
 }

@@ -3,8 +3,10 @@ package actions
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"github.com/stepexec/stepexec/crash"
+	"github.com/stepexec/stepexec/runner"
 )
 
 // Why a job ends before its runner has cleaned up.
@@ -20,28 +22,39 @@ const ownerLook = time.Second
 // watch takes calls, and ends the job when the hook dies before the job is ready, or when the
 // job's runner is gone. When ctx ends, what runs is killed. All that was started ends with ctx and
 // the listener; the caller waits for it.
-func (s *server) watch(ctx context.Context, o owner) *sync.WaitGroup {
-	var all sync.WaitGroup
+func (s *server) watch(ctx context.Context, o owner) *crash.Group {
+	all := &crash.Group{}
 	all.Go(func() {
 		<-ctx.Done()
 		close(s.kill)
 	})
-	all.Go(func() { s.accept(ctx, &all) })
-	all.Go(func() {
+	s.beside(all, func() { s.accept(ctx, all) })
+	s.beside(all, func() {
 		if s.voice.lost(ctx) {
 			s.end(errHookGone)
 		}
 	})
-	all.Go(func() {
+	s.beside(all, func() {
 		if gone(ctx, o) {
 			s.end(errGone)
 		}
 	})
-	return &all
+	return all
 }
 
-// accept answers each call in a goroutine of its own.
-func (s *server) accept(ctx context.Context, all *sync.WaitGroup) {
+// beside starts a watcher of the job. A panic there ends the job, which nobody could end otherwise.
+func (s *server) beside(all *crash.Group, watcher func()) {
+	all.Go(func() {
+		err := runner.Protect(s.voice.Say, "the watch over the job", func() error { watcher(); return nil })
+		if err != nil {
+			s.end(err)
+			all.Note(err)
+		}
+	})
+}
+
+// accept answers each call in a goroutine of its own. A panic there fails that call alone.
+func (s *server) accept(ctx context.Context, all *crash.Group) {
 	for {
 		conn, err := s.listener.AcceptUnix()
 		if err != nil {

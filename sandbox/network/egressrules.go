@@ -152,17 +152,19 @@ type stepRules struct {
 	port    [2]*nftables.Set // address . port
 }
 
-// enforce sets a container's rules up in one transaction.
+// enforce sets a container's rules up in one transaction, and the tables of the bridge with those of
+// the first container.
 func (t *egressTables) enforce(r *router, serial int, at Addresses, rules egress.Rules) (*stepRules, error) {
 	s := &stepRules{router: r, tables: t, at: at, rules: rules}
-	if t.peers == nil {
-		t.peers = &peerTables{}
-		if err := t.peers.add(r, t.bridge); err != nil {
+	peers := t.peers
+	if peers == nil {
+		peers = &peerTables{}
+		if err := peers.add(r, t.bridge); err != nil {
 			return nil, err
 		}
 	}
 	for _, v6 := range []bool{false, true} {
-		for _, set := range []*nftables.Set{t.audited[index(v6)], t.peers.audited[index(v6)]} {
+		for _, set := range []*nftables.Set{t.audited[index(v6)], peers.audited[index(v6)]} {
 			if err := r.nft.SetAddElements(set, s.self(v6)); err != nil {
 				return nil, err
 			}
@@ -176,6 +178,7 @@ func (t *egressTables) enforce(r *router, serial int, at Addresses, rules egress
 	if err := r.nft.Flush(); err != nil {
 		return nil, fmt.Errorf("set up the egress rules: %w", err)
 	}
+	t.peers = peers // now they exist
 	return s, nil
 }
 
