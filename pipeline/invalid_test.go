@@ -108,7 +108,7 @@ var invalid = []struct {
 	{"depends-on-self", semantics, `4:17: steps[0].depends_on: a step cannot depend on itself`},
 	{"depends-on-unknown", semantics, `6:18: steps[1].depends_on[0]: there is no step "biuld" (did you mean "build"?)`},
 	{"detach-service", structure, `1:27: services.db.detach: is not allowed in a service (services start before the steps and run until the last one ends)
-2:31: steps.a.detach: must be true or false, not a number`},
+2:31: steps.a.detach: must be true, false or "service", not a number`},
 	{"detach-timeout", structure, `5:5: steps[0].timeout: cannot be combined with detach (a detached step runs until the other steps have ended)`},
 	{"device-cdi", semantics, `4:15: steps[0].devices[0]: "vendor.com/net=" is not a device (write a path like /dev/fuse:/dev/fuse:rwm, or a CDI name like vendor.com/class=name)`},
 	{"device-outside", semantics, `4:15: steps[0].devices[0]: "/dev/sda:/etc/passwd" is not below /dev in the container

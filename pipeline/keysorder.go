@@ -26,11 +26,11 @@ func orderKeys() []Key {
 		},
 		{
 			Name: "detach", Class: Free, Fields: []string{"Detach", "Serves"},
-			Doc:     "Runs beside the steps after it, until the last one has ended.",
-			Schema:  `{"type": "boolean", "default": false}`,
+			Doc:     "Runs beside the steps after it, until the last one has ended: true, or service for one whose early end is that of a service.",
+			Schema:  `{"enum": [true, false, "service"], "default": false}`,
 			OfSteps: true, BesideSpec: true,
-			read:  func(p *parser, s *Step, v value) { s.Detach = p.boolean(v) },
-			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Detach) },
+			read:  func(p *parser, s *Step, v value) { s.Detach, s.Serves = p.detach(v) },
+			write: func(_ *writer, s *Step) *yaml.Node { return detachNode(s) },
 		},
 		{
 			Name: "failure", Class: Free, Fields: []string{"IgnoreFailure", "FailsFast"},
@@ -81,4 +81,27 @@ func orderKeys() []Key {
 			write:      func(_ *writer, s *Step) *yaml.Node { return readyNode(s.Ready) },
 		},
 	}
+}
+
+// asService is the word for a detached step that is a service with conditions or dependencies.
+const asService = "service"
+
+// detach reads true, false or the word asService.
+func (p *parser) detach(v value) (detached, serves bool) {
+	switch {
+	case v.kind == booleanKind:
+		return p.boolean(v), false
+	case v.kind == textKind:
+		serves = p.oneOf(v, asService) != ""
+		return serves, serves
+	}
+	p.wrongType(v, `true, false or "`+asService+`"`)
+	return false, false
+}
+
+func detachNode(s *Step) *yaml.Node {
+	if s.Detach && s.Serves {
+		return asText(asService)
+	}
+	return asFlag(s.Detach)
 }

@@ -67,7 +67,7 @@ type Step struct {
 	DependsOn   []string      // nil is not given, which differs from empty; see [PlannedStep]
 	Keep        bool          // its root file system stays after the run
 	Detach      bool          // runs beside the steps after it, until the last one has ended
-	Serves      bool          // with Detach: a service in the file that it comes from, with conditions or dependencies
+	Serves      bool          // with Detach: a service that has conditions or dependencies
 	Failure     FailurePolicy
 	EndsRun     []int       // exit codes with which the step has succeeded and no further one begins
 	When        []Condition // any of them must hold; none is on success

@@ -52,8 +52,9 @@ func (e *exporter) drone() *yaml.Node {
 	}
 	o.put("image_pull_secrets", texts(pullSecrets))
 	e.volumes = newObject()
-	services := list(p.Services, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "services") })
-	steps := list(p.Steps, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "steps") })
+	allServices, allSteps := e.services()
+	services := list(allServices, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "services") })
+	steps := list(allSteps, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "steps") })
 	volumes := newList()
 	for i := 0; i < len(e.volumes.node.Content); i += 2 {
 		v := newObject()

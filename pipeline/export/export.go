@@ -96,10 +96,7 @@ func (e *exporter) header() {
 // step writes a step or a service by what to do with each of its keys. Keys that are not among
 // them are refused.
 func (e *exporter) step(s *pipeline.Step, kind string, known map[string]func(value *yaml.Node)) {
-	e.at = s.Position
-	if e.at.Key == "" {
-		e.at.Key = kind + " " + s.Name
-	}
+	e.at = place(s, kind)
 	defer func() { e.at = pipeline.Position{} }()
 	if len(s.EndsRun) > 0 && !(len(s.EndsRun) == 1 && s.EndsRun[0] == 78 && e.from == Drone) {
 		e.refuse("ends_run", "")
@@ -114,6 +111,43 @@ func (e *exporter) step(s *pipeline.Step, kind string, known map[string]func(val
 		}
 		e.refuse(key.Name, "")
 	}
+}
+
+// services returns the services of the pipeline, with those that are detached steps here because they
+// have conditions or wait for others, and the remaining steps. In the files that are written, all
+// services begin before the first step.
+func (e *exporter) services() (services, steps []pipeline.Step) {
+	names := map[string]bool{}
+	for _, s := range e.workflow.Services {
+		services, names[s.Name] = append(services, s), true
+	}
+	for _, s := range e.workflow.Steps {
+		if !s.Serves {
+			steps = append(steps, s)
+			continue
+		}
+		early := s.DependsOn != nil || len(steps) == 0
+		for _, name := range s.DependsOn {
+			early = early && names[name]
+		}
+		if !early {
+			e.at = place(&s, "steps")
+			e.refuse("detach", "a service that begins after a step")
+		}
+		s.Detach, s.Serves = false, false
+		services, names[s.Name] = append(services, s), true
+	}
+	e.at = pipeline.Position{}
+	return services, steps
+}
+
+// place is where a step is in the file, or what it is if it comes from none.
+func place(s *pipeline.Step, kind string) pipeline.Position {
+	at := s.Position
+	if at.Key == "" {
+		at.Key = kind + " " + s.Name
+	}
+	return at
 }
 
 // environment is a map. Facts of the run that the server tells by itself, under the same name,

@@ -172,6 +172,38 @@ func TestCorpusStaysTheSameInItsOwnFormat(t *testing.T) {
 	}
 }
 
+// A service with conditions is a detached step in the model; in a file it is a service again.
+func TestServicesWithConditionsStayServices(t *testing.T) {
+	files := map[export.Format]string{
+		export.Drone:      "kind: pipeline\nname: a\nservices: [{name: cache, image: redis}, {name: db, image: postgres, when: {event: push}}]\nsteps: [{name: t, image: go, commands: [a]}]\n",
+		export.Woodpecker: "services: {cache: {image: redis}, db: {image: postgres, when: {event: push}}}\nsteps: {t: {image: go, commands: [a]}}\n",
+		export.Native:     "services: {cache: {image: redis}}\nsteps: [{name: db, image: postgres, detach: service, when: {event: push}}, {name: t, image: go, commands: [a]}]\n",
+	}
+	for from, data := range files {
+		for _, to := range []export.Format{export.Drone, export.Woodpecker, export.Native} {
+			text := ""
+			if w := read(t, from, data, true)[0]; to == export.Native {
+				if from != export.Native {
+					if err := portable.Convert(&w); err != nil {
+						t.Fatal(err)
+					}
+				}
+				native, err := pipeline.Write(w.Pipeline)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text = string(native)
+			} else {
+				text = exported(t, from, to, data)
+			}
+			w := read(t, to, text, false)[0]
+			if len(w.Services) != 1 || len(w.Steps) != 2 || w.Steps[0].Name != "db" || !w.Steps[0].Detach || !w.Steps[0].Serves || len(w.Steps[0].When) != 1 {
+				t.Errorf("%s to %s: %d services, steps %+v\n%s", from, to, len(w.Services), w.Steps, text)
+			}
+		}
+	}
+}
+
 // step is what all formats have in common.
 type step struct {
 	Name, Image string
@@ -270,6 +302,8 @@ func TestKeysWithoutWordsAreRefused(t *testing.T) {
 		data, want string
 	}{
 		{export.Native, export.Drone, one("memory: 1GiB, read_only: true"), "steps[0].read_only: files of Drone have no words for it"},
+		{export.Native, export.Drone, "steps: [{name: a, image: x, args: [a]}, {name: b, image: x, detach: service}]\n", "steps[1].detach: files of Drone have no words for it: a service that begins after a step"},
+		{export.Drone, export.Woodpecker, "kind: pipeline\nservices: [{name: db, image: x}]\nsteps: [{name: a, image: x, commands: [a], depends_on: [db]}]\n", "depends_on: files of Woodpecker have no words for it: nothing waits for a service, such as db"},
 		{export.Native, export.Drone, one("timeout: 5m"), "timeout: files of Drone"},
 		{export.Native, export.Drone, "matrix: {A: [1]}\n" + one("commands: [x]"), "matrix: files of Drone"},
 		{export.Native, export.Drone, one("cache: ['a:/a']"), "cache: files of Drone"},

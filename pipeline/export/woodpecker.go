@@ -44,8 +44,22 @@ func (e *exporter) woodpecker() *yaml.Node {
 	steps := func(all []pipeline.Step, area string) *yaml.Node {
 		return list(all, func(s *pipeline.Step) *yaml.Node { return e.woodpeckerStep(s, area) })
 	}
-	o.put("services", steps(p.Services, "services"))
-	o.put("steps", steps(p.Steps, "steps"))
+	services, others := e.services()
+	isService := map[string]bool{}
+	for _, s := range services {
+		isService[s.Name] = true
+	}
+	for _, s := range slices.Concat(services, others) {
+		for _, name := range s.DependsOn {
+			if isService[name] {
+				e.at = place(&s, "steps")
+				e.refuse("depends_on", "nothing waits for a service, such as "+name)
+			}
+		}
+	}
+	e.at = pipeline.Position{}
+	o.put("services", steps(services, "services"))
+	o.put("steps", steps(others, "steps"))
 	return o.node
 }
 
@@ -80,10 +94,15 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 		return last >= 0 && s.Environment[last].Value != v.Value
 	})
 	known := map[string]func(*yaml.Node){
-		"image": as("image"), "commands": as("commands"), "settings": as("settings"), "detach": as("detach"), "depends_on": as("depends_on"),
+		"image": as("image"), "commands": as("commands"), "settings": as("settings"), "detach": as("detach"),
 		"dns": as("dns"), "dns_search": as("dns_search"), "privileged": as("privileged"), "devices": as("devices"),
 		"entrypoint":  func(*yaml.Node) { o.put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
 		"environment": func(*yaml.Node) {},
+		"depends_on": func(value *yaml.Node) {
+			if area == "steps" { // services wait for nothing
+				o.put("depends_on", value)
+			}
+		},
 		"args": func(*yaml.Node) {
 			if len(s.Entrypoint) == 0 {
 				e.refuse("args", "without an entrypoint")
