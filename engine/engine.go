@@ -242,6 +242,7 @@ func newRun(admitted *policy.Plan, plan *pipeline.Plan, o Options) *run {
 			n.needs = append(n.needs, byName[name])
 		}
 		for _, before := range n.before() {
+			before.life.after = append(before.life.after, n.life)
 			if name := before.step.Name; !slices.Contains(n.result.DependsOn, name) {
 				n.result.DependsOn = append(n.result.DependsOn, name)
 			}

@@ -43,17 +43,19 @@ func (p phase) mayFollow(from phase) bool {
 
 // life is the phase of a node, for everyone who waits for one.
 type life struct {
-	turn *schedule.Item // told when the node is over, and when it has ended; nil for an extra step
+	turn  *schedule.Item // told when the node is over, and when it has ended; nil for an extra step
+	after []*life        // of the nodes that depend on this one; they fail with it
 
 	mu       sync.Mutex // guards the rest but the channels themselves
 	phase    phase
 	furthest phase                    // latest phase so far; a further attempt moves phase back, but not this
 	failed   bool                     // the node, or a node that it depends on, failed; final once the node is over
 	passed   [ended + 1]chan struct{} // by phase: closed once the node has reached the phase, or a later one
+	doomed   chan struct{}            // closed once failed is set
 }
 
 func newLife() *life {
-	l := &life{}
+	l := &life{doomed: make(chan struct{})}
 	for p := range l.passed {
 		l.passed[p] = make(chan struct{})
 	}
@@ -64,6 +66,11 @@ func newLife() *life {
 // and panics.
 func (l *life) move(to phase) {
 	l.moveAlone(to)
+	if to >= settled && l.hasFailed() {
+		for _, next := range l.after {
+			next.fail()
+		}
+	}
 	switch {
 	case l.turn == nil:
 	case to == settled:
@@ -101,7 +108,10 @@ func (l *life) has(p phase) bool {
 func (l *life) fail() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.failed = l.failed || l.furthest < settled
+	if !l.failed && l.furthest < settled {
+		l.failed = true
+		close(l.doomed)
+	}
 }
 
 // hasFailed reports whether the node, or a node that it depends on, failed.

@@ -1,10 +1,12 @@
 package engine_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
@@ -40,6 +42,63 @@ func TestStepsThatNeedWhatHasEndedEarlyDoNotBegin(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The pipelines would wait for an hour: for a service that is never ready, though another one has
+// failed that all steps need.
+func TestAFailedServiceEndsARunWhoseOtherServicesAreNotReady(t *testing.T) {
+	const slow = "{name: slow, image: 'oci:busybox', commands: ['touch /workspace/slow', sleep 7200], ready: {exec: ['false'], timeout: 1h}}"
+	const bad = "{name: bad, image: 'oci:busybox', commands: ['while [ ! -e /workspace/slow ]; do sleep 0.01; done', exit 5], ready: {exec: ['false']}}"
+	detached := strings.NewReplacer("ready:", "detach: true, depends_on: [], ready:")
+	for name, file := range map[string]string{
+		"services":       "services: [" + slow + ", " + bad + "]\nsteps: [{name: a, image: 'oci:busybox', commands: [ls]}, {name: b, image: 'oci:busybox', commands: [ls]}]",
+		"detached steps": "steps: [" + detached.Replace(slow) + ", " + detached.Replace(bad) + ", {name: a, image: 'oci:busybox', depends_on: [slow, bad], commands: [ls]}, {name: b, image: 'oci:busybox', depends_on: [a], commands: [ls]}]",
+		"after a step": "services: [" + slow + ", " + bad + "]\nsteps: [{name: first, image: 'oci:busybox', depends_on: [], commands: [ls]}, " +
+			"{name: a, image: 'oci:busybox', depends_on: [first, slow, bad], commands: [ls]}, {name: b, image: 'oci:busybox', depends_on: [a], commands: [ls]}]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // far less than the hour
+			defer cancel()
+			summary, _ := newBench(t).run(t, ctx, file, pipeline.Inputs{}, nil)
+			if ctx.Err() != nil {
+				t.Fatal("the run waited for a service that nothing needs any more")
+			}
+			want := map[string]event.Status{"slow": event.Stopped, "bad": event.Failed, "first": event.Succeeded, "a": event.Skipped, "b": event.Skipped}
+			for _, step := range summary.Steps {
+				if step.Status != want[step.Step] {
+					t.Errorf("%s: %s %s, want %s", step.Step, step.Status, step.Error, want[step.Step])
+				}
+			}
+			if summary.ExitCode != 5 {
+				t.Errorf("exit code %d", summary.ExitCode)
+			}
+		})
+	}
+}
+
+// A step that runs after a failure comes after all steps before the one that was skipped.
+func TestAStepAfterASkippedOneWaitsForTheStepsBeforeIt(t *testing.T) {
+	b := newBench(t)
+	summary, _ := b.run(t, t.Context(), `
+services:
+  - {name: slow, image: 'oci:busybox', commands: [sleep 7200], ready: {exec: [test, -e, /workspace/first], timeout: 1h}}
+  - {name: bad, image: 'oci:busybox', commands: [exit 5], ready: {exec: ['false']}}
+steps:
+  - {name: first, image: 'oci:busybox', depends_on: [], commands: ['while [ ! -e seen ]; do sleep 0.01; done', touch first]}
+  - {name: a, image: 'oci:busybox', depends_on: [first, slow, bad], commands: [ls]}
+  - {name: mail, image: 'oci:busybox', depends_on: [a], when: {status: failure}, commands: [test -e first]}
+`, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepFinished && e.Step == "bad" {
+			if err := os.WriteFile(filepath.Join(b.dir, "seen"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for _, step := range summary.Steps {
+		if step.Step == "mail" && step.Status != event.Succeeded {
+			t.Errorf("mail: %s %s", step.Status, step.Reason)
+		}
 	}
 }
 

@@ -28,15 +28,26 @@ func (r *run) serveOthers(ctx context.Context) {
 	if r.o.Serve == nil {
 		return
 	}
-	for _, n := range r.services {
-		<-n.life.reached(settled)
-		if n.life.hasFailed() {
-			return
-		}
-	}
-	if ctx.Err() == nil {
+	if r.areReady() && ctx.Err() == nil {
 		_ = r.protect(func() { r.keepErr(r.o.Serve(ctx, &Serving{run: r, lasting: ctx})) })
 	}
+}
+
+// areReady waits until all services are ready, or one has failed.
+func (r *run) areReady() bool {
+	ready := make(chan bool, len(r.services))
+	for _, n := range r.services {
+		go func() { // ends with the service
+			<-n.life.reached(settled)
+			ready <- !n.life.hasFailed()
+		}()
+	}
+	for range r.services {
+		if !<-ready {
+			return false
+		}
+	}
+	return true
 }
 
 // Plan is the plan of the run. It admits the steps and programs that are added while the

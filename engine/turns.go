@@ -34,13 +34,11 @@ func newOrder(nodes []*node, limit int) *schedule.Schedule {
 //
 // A step whose ctx ends need not wait for steps of other runs: it will not run.
 func (r *run) awaitTurn(ctx context.Context, n *node, serving context.Context) (end func()) {
-	turn := n.life.turn
 	var wait schedule.Wait
-	select {
-	case <-turn.Turn():
-		wait = turn.Waited()
+	hasTurn := r.awaitDecision(n, serving)
+	if hasTurn {
+		wait = n.life.turn.Waited()
 		n.result.WaitedFor, n.result.Eligible = wait.For, wait.Eligible
-	case <-serving.Done(): // only of a detached step; the others have all ended
 	}
 	failed := r.plan.StopOnFailure && r.hasFailed()
 	for _, before := range n.before() {
@@ -49,7 +47,7 @@ func (r *run) awaitTurn(ctx context.Context, n *node, serving context.Context) (
 	if failed {
 		n.life.fail()
 	}
-	if n.step.Detach {
+	if n.step.Detach || !hasTurn {
 		return func() {}
 	}
 	queue := wait.Granted.Sub(wait.Eligible)
@@ -66,6 +64,37 @@ func (r *run) awaitTurn(ctx context.Context, n *node, serving context.Context) (
 	}
 	queue += time.Since(asked)
 	return end
+}
+
+// awaitDecision waits until it is certain whether a step runs, and reports whether it has its turn.
+// Of a step that a failure keeps from running, it does not wait until further services are ready:
+// that can take as long as their timeout. Steps after it still find all steps before it over.
+func (r *run) awaitDecision(n *node, serving context.Context) (hasTurn bool) {
+	turn := n.life.turn.Turn()
+	for _, dep := range n.deps {
+		enough := ended
+		if dep.isBeside() {
+			enough = running // it has the variables that it passes on
+		}
+		select {
+		case <-turn:
+			return true
+		case <-dep.life.reached(enough):
+		case <-serving.Done():
+			return false
+		}
+	}
+	doomed := n.life.doomed
+	if n.step.RunOn.Failure {
+		doomed = nil
+	}
+	select {
+	case <-turn:
+		return true
+	case <-doomed:
+	case <-serving.Done(): // only of a detached step; the others have all ended
+	}
+	return false
 }
 
 // hasFailed reports whether any step has made the run fail by now.
