@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -87,7 +88,21 @@ func story() *report.Report {
 	}})
 	r := c.Report()
 	r.Made = at(10_000)
+	r.Runs[0].AddPast(pastRuns())
 	return r
+}
+
+// pastRuns are earlier runs of the story's pipeline, more than a report has room for.
+func pastRuns() (runs []event.Summary, started []time.Time) {
+	status := []event.Status{event.Succeeded, event.Succeeded, event.Failed, event.Succeeded, event.TimedOut, event.Cancelled}
+	for i := range 40 {
+		runs = append(runs, event.Summary{Run: fmt.Sprint("run", i, hostile), Status: status[i%len(status)], Duration: ms(4000 + i*i%37*300), Steps: []event.StepResult{
+			{Step: "build", Status: event.Succeeded, Duration: ms(1000)}, {Step: "test", Status: event.Succeeded}, {Step: "push", Status: event.Succeeded},
+			{Step: "flaky", Status: event.Failed, ExitCode: 1}, {Step: hostile, Status: event.Succeeded},
+		}})
+		started = append(started, start.Add(-time.Duration(i+1)*time.Hour))
+	}
+	return runs, started
 }
 
 // TestReportsOfARunInWhichEverythingHappens compares the small formats with files that

@@ -82,6 +82,15 @@ func TestPageInABrowser(t *testing.T) {
 		b.expect(fmt.Sprintf(cells, "keyed caches"), "modules|build|restored by the part of the ke\n<script>alert(1)</script>|*x*_|build|nothing was saved under its ke")
 		b.expect(fmt.Sprintf(cells, "signed images"), "golang:1.26|sha256:5f1a2b3c4d5e6f708192a3b|release.pub <script>alert(1)</")
 	})
+	t.Run("the last runs are a chart, and what differs is said", func(t *testing.T) {
+		b.t = t
+		b.expect(`return document.querySelectorAll(".past rect").length + " " + document.querySelectorAll(".past g.now").length`, "31 1")
+		b.expect(`return document.querySelector(".past svg").getAttribute("aria-label")`, "15 of the last 31 runs succeeded; the longest took 14.8s")
+		b.expect(`return document.querySelector(".past g.now title").textContent`, "4qpjm4ppoc: failed after 9.5s, 2026-11-23 12:00:00Z")
+		b.expect(`return [...document.querySelectorAll(".past li")].map((e) => e.textContent.slice(0, 45)).join("|")`, "newly failing test, <script>alert(1)</script>|fixed flaky")
+		b.run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.screenshot("past")
+	})
 	t.Run("no badge is cut off", func(t *testing.T) {
 		b.t = t
 		for _, width := range []int{1280, 390} {
@@ -176,6 +185,11 @@ func TestPageInABrowser(t *testing.T) {
 		b.screenshot("narrowtimeline")
 		b.run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
 		b.screenshot("narrowfiles")
+		b.run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.screenshot("narrowpast")
+		b.theme("dark")
+		b.screenshot("narrowpastdark")
+		b.theme("light")
 	})
 	b.t = t
 	b.checkQuiet(page)

@@ -63,6 +63,7 @@ func (m *markdown) run(r *Run) {
 		m.row(s)
 	}
 	m.print("\n")
+	m.compared(r)
 	for _, s := range r.Steps {
 		if s.isBad() || s.Status == event.Failed || s.Error != "" {
 			m.failure(s)
@@ -77,6 +78,20 @@ func (m *markdown) run(r *Run) {
 		for _, text := range r.Warnings[:min(len(r.Warnings), markdownSteps)] {
 			m.print("- ", escape(cut(text, markdownLineBytes)), "\n")
 		}
+		m.print("\n")
+	}
+}
+
+// compared lists what differs from the last run.
+func (m *markdown) compared(r *Run) {
+	if r.Compared == nil {
+		return
+	}
+	lines := r.Compared.lines()
+	for _, line := range lines {
+		m.print("- ", line.Title, " since the last run: ", escape(line.Steps), "\n")
+	}
+	if len(lines) > 0 {
 		m.print("\n")
 	}
 }

@@ -38,6 +38,7 @@ type pageRun struct {
 	Started                                          string
 	ExitCode                                         string
 	Build                                            *pageBuild
+	Past                                             *pagePast
 	Few                                              bool
 	Bad                                              []pageStep
 	MoreBad                                          int
@@ -192,7 +193,7 @@ func pageRunOf(index int, run *Run) pageRun {
 	for _, text := range run.Warnings {
 		pr.Warnings = append(pr.Warnings, plainLines(text))
 	}
-	pr.Build = pageBuildOf(run.Build)
+	pr.Build, pr.Past = pageBuildOf(run.Build), pagePastOf(run)
 	return pr
 }
 

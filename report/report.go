@@ -29,6 +29,8 @@ type Run struct {
 	Steps    []*StepReport // services first, then steps, in the order of the file
 	Images   []Image
 	Warnings []string
+	Past     []PastRun   // earlier runs of its pipeline, the newest last
+	Compared *Comparison // with the last of them; nil: there is none
 }
 
 // Image is how a run got an image.

@@ -105,6 +105,7 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 	}
 	made := collector.Report()
 	made.MarkDied(func(run string) bool { return live[run] })
+	addPast(o.root, made)
 	return made, nil
 }
 

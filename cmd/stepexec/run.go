@@ -145,7 +145,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return errors.Join(err, reports.close())
 	}
-	display := reported{shown, reports}
+	display := reported{shown, reports, o.root}
 	code, err := o.show(ctx, display, args)
 	if err != nil {
 		code = codeOf(ctx)

@@ -70,13 +70,14 @@ func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error
 	return io.MultiWriter(w, lines), lines.Close
 }
 
-// write writes all reports that it can, and closes the files. If the run itself has failed, its
+// write writes all reports that it can, compared with earlier runs of the state root, and closes the files. If the run itself has failed, its
 // exit code stays, and a report that could not be written causes only a message.
-func (r *reports) write(code int, say func(string)) error {
+func (r *reports) write(root string, code int, say func(string)) error {
 	if len(r.files) == 0 {
 		return nil
 	}
 	made := r.collector.Report()
+	addPast(root, made)
 	var failed []error
 	for _, file := range r.files {
 		if err := file.write(made); err != nil {
@@ -103,6 +104,7 @@ func (r *reports) close() error {
 type reported struct {
 	display
 	reports *reports
+	root    string // state root
 }
 
 func (r reported) Event(e event.Event) {
@@ -112,7 +114,7 @@ func (r reported) Event(e event.Event) {
 
 // End writes the reports and then ends the display.
 func (r reported) End(code int) error {
-	err := r.reports.write(code, r.Say)
+	err := r.reports.write(r.root, code, r.Say)
 	if err != nil {
 		code = event.CodeError
 	}

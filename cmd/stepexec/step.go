@@ -176,7 +176,7 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 		code = event.CodeError
 		reports.event(event.Event{Kind: event.Failure, Time: time.Now(), Error: run.Masked(err, in.Secrets).Error()})
 	}
-	if err := errors.Join(err, reports.write(code, sayOnStderr)); err != nil {
+	if err := errors.Join(err, reports.write(o.root, code, sayOnStderr)); err != nil {
 		return run.Masked(err, in.Secrets)
 	}
 	if code != 0 {
