@@ -46,7 +46,7 @@ func save(t *testing.T, s *Store, scopes Scopes, key Key, content string) {
 	if scopes.Write == "" {
 		t.Fatal("the scopes allow no writing")
 	}
-	must(t, s.Save(t.Context(), scopes.Write, "deps", key, folder(t, content), Limits{}))
+	must(t, s.Save(t.Context(), scopes.Write, "deps", key, folder(t, content), 0, Limits{}))
 }
 
 // restored returns the content that a run gets; "" is nothing.
@@ -168,6 +168,22 @@ func TestKeysFallBackFromTheirEnd(t *testing.T) {
 	}
 }
 
+func TestAnEntryThatIsTooOldIsReplaced(t *testing.T) {
+	s, main, key := Open(t.TempDir(), 0), branch("main"), Key{"os"}
+	save(t, s, main, key, "old")
+	must(t, s.Save(t.Context(), main.Write, "deps", key, folder(t, "same age"), time.Hour, Limits{}))
+	if got, _ := restored(t, s, Query{Scopes: main, Key: key}); got != "old" {
+		t.Errorf("an entry that is not too old was replaced by %q", got)
+	}
+	must(t, s.Save(t.Context(), main.Write, "deps", key, folder(t, "new"), time.Nanosecond, Limits{}))
+	if got, exact := restored(t, s, Query{Scopes: main, Key: key, MaxAge: time.Hour}); got != "new" || !exact {
+		t.Errorf("restored %q", got)
+	}
+	if all, err := s.List(); err != nil || len(all) != 1 {
+		t.Errorf("%d entries, %v", len(all), err)
+	}
+}
+
 func TestAFolderComesBackAsItWas(t *testing.T) {
 	from := t.TempDir()
 	old := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -182,7 +198,7 @@ func TestAFolderComesBackAsItWas(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(from, "a/deep"), 0o555))
 	must(t, os.Chtimes(filepath.Join(from, "a"), old, old))
 	s := Open(t.TempDir(), 0)
-	must(t, s.Save(t.Context(), "scope", "deps", Key{"k"}, from, Limits{}))
+	must(t, s.Save(t.Context(), "scope", "deps", Key{"k"}, from, 0, Limits{}))
 	into := t.TempDir()
 	got, found, err := s.Restore(t.Context(), Query{Scopes: Scopes{Read: []string{"scope"}}, Name: "deps", Key: Key{"k"}}, into, Limits{})
 	must(t, err)
@@ -283,10 +299,10 @@ func TestManyLongPathsAreRefused(t *testing.T) {
 	}
 	for _, from := range []string{folders, names} {
 		s := Open(t.TempDir(), 0)
-		if err := s.Save(t.Context(), "s", "c", Key{"k"}, from, Limits{Paths: 500}); err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
+		if err := s.Save(t.Context(), "s", "c", Key{"k"}, from, 0, Limits{Paths: 500}); err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
 			t.Errorf("saved: %v", err)
 		}
-		must(t, s.Save(t.Context(), "s", "c", Key{"k"}, from, Limits{Paths: 2000}))
+		must(t, s.Save(t.Context(), "s", "c", Key{"k"}, from, 0, Limits{Paths: 2000}))
 		if from == names {
 			continue // unpacking keeps none of them
 		}
@@ -303,7 +319,7 @@ func TestSavingEndsInTheMiddleOfAFile(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(from, "huge"), nil, 0o644))
 	must(t, os.Truncate(filepath.Join(from, "huge"), 4<<30))
 	ctx := &endsLater{Context: t.Context()}
-	if err := Open(t.TempDir(), 0).Save(ctx, "s", "c", Key{"k"}, from, Limits{}); !errors.Is(err, context.Canceled) {
+	if err := Open(t.TempDir(), 0).Save(ctx, "s", "c", Key{"k"}, from, 0, Limits{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -379,7 +395,7 @@ func TestATooLargeFolderIsNotSaved(t *testing.T) {
 	for _, l := range []Limits{{Bytes: 3}, {Files: 1}} {
 		dir := folder(t, "four")
 		must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o755))
-		if err := s.Save(t.Context(), "scope", "deps", Key{"k"}, dir, l); err == nil {
+		if err := s.Save(t.Context(), "scope", "deps", Key{"k"}, dir, 0, l); err == nil {
 			t.Errorf("%+v: it was saved", l)
 		}
 	}

@@ -149,8 +149,9 @@ func (s *Store) find(q Query) (best *Entry, exact bool, err error) {
 	return nil, false, nil
 }
 
-// Save packs a folder and stores it, unless the scope has an entry with the key already.
-func (s *Store) Save(ctx context.Context, scope, name string, key Key, from string, l Limits) (err error) {
+// Save packs a folder and stores it, unless the scope has an entry with the key already that is no
+// older than maxAge; 0: of any age. An older one, which a query with that age does not find, is replaced.
+func (s *Store) Save(ctx context.Context, scope, name string, key Key, from string, maxAge time.Duration, l Limits) (err error) {
 	for _, dir := range []string{dataDir, filepath.Join(entriesDir, scopeID(scope), filepath.Base(name))} {
 		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
 			return err
@@ -162,7 +163,12 @@ func (s *Store) Save(ctx context.Context, scope, name string, key Key, from stri
 		return err
 	}
 	defer func() { unlock() }()
-	if _, err := os.Lstat(path); err == nil {
+	entries, err := readEntries(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	isUsed := func(e Entry) bool { return e.path == path && (maxAge == 0 || time.Since(e.Created) <= maxAge) }
+	if slices.ContainsFunc(entries, isUsed) {
 		return nil
 	}
 	e := Entry{Scope: scope, Name: name, Key: key, Created: time.Now()}
@@ -197,7 +203,7 @@ func (s *Store) pack(ctx context.Context, e *Entry, from string, l Limits) (err 
 	return os.Rename(temp.Name(), s.data(e.Digest))
 }
 
-// add writes the description of an entry, unless another process was faster.
+// add writes the description of an entry, in place of one that is there.
 func (s *Store) add(e *Entry, path string) (err error) {
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -214,10 +220,7 @@ func (s *Store) add(e *Entry, path string) (err error) {
 	if err := temp.Close(); err != nil {
 		return err
 	}
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
+	return os.Rename(temp.Name(), path)
 }
 
 // lock locks the store. The error is fs.ErrNotExist if there is none and none is to be made.

@@ -160,7 +160,7 @@ func (r *run) saveCaches(n *node, end outcome) {
 			defer saving.RUnlock()
 			var err error
 			if crashed := r.protect(func() {
-				err = r.o.Keyed.Store.Save(r.life.always, r.o.Keyed.Scopes.Write, use.cache.Name, use.key, use.folder, cache.Limits{Bytes: use.cache.MaxSize})
+				err = r.o.Keyed.Store.Save(r.life.always, r.o.Keyed.Scopes.Write, use.cache.Name, use.key, use.folder, use.cache.MaxAge, cache.Limits{Bytes: use.cache.MaxSize})
 			}); crashed != nil {
 				err = crashed
 			}
