@@ -28,3 +28,34 @@ func written(secret string, forms formSet) (all []string) {
 
 // SecretLines are the lines of a secret that are masked on their own.
 var SecretLines = lines
+
+// Unescaped is a visible text without quoting, read in two parts, and for each of its bytes the place in the visible
+// text that it stands for.
+func Unescaped(visible string, firstPart int) (text string, from []int) {
+	u := unescaped{run: -1}
+	u.read([]byte(visible[:firstPart]), false)
+	u.read([]byte(visible), true)
+	for i := range u.text {
+		from = append(from, u.from([]byte(visible), i))
+	}
+	return string(u.text), from
+}
+
+// UnescapedPlace returns the first place in the unescaped text that stands at or behind one in the visible text.
+func UnescapedPlace(visible string, at int) int {
+	u := unescaped{run: -1}
+	u.read([]byte(visible), true)
+	return u.place([]byte(visible), at)
+}
+
+// DropUnescaped is Unescaped after the first n bytes of the unescaped text, and what they stand for, were dropped.
+func DropUnescaped(visible string, n int) (text string, from []int) {
+	u := unescaped{run: -1}
+	u.read([]byte(visible), true)
+	gone := u.begin([]byte(visible), n)
+	u.drop(n, gone, gone)
+	for i := range u.text {
+		from = append(from, gone+u.from([]byte(visible[gone:]), i))
+	}
+	return string(u.text), from
+}

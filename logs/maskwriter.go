@@ -142,16 +142,19 @@ func (m *MaskWriter) searchHidden(inside span) {
 
 // coverVisible notes what was found in a visible text, which buf[offset:] is read as.
 func (m *MaskWriter) coverVisible(v *visible, offset int) found {
-	return func(_ *source, start, end int) { m.cover(offset+v.at(start), offset+v.at(end-1)+1) }
+	return func(_ *source, start, end int) {
+		in := v.span(start, end)
+		m.cover(offset+in.start, offset+in.end)
+	}
 }
 
 // coverBare notes what was found in an unescaped text.
 func (m *MaskWriter) coverBare(v *visible, u *unescaped, offset int) found {
 	return func(s *source, start, end int) {
 		in := u.span(v.text, start, end)
-		from, to := offset+v.at(in.start), offset+v.at(in.end-1)+1
-		if s.admits(v.text[in.start:in.end], to-from) {
-			m.cover(from, to)
+		raw := v.span(in.start, in.end)
+		if s.admits(v.text[in.start:in.end], raw.end-raw.start) {
+			m.cover(offset+raw.start, offset+raw.end)
 		}
 	}
 }
@@ -172,11 +175,11 @@ func (m *MaskWriter) heldBare(idle bool) int {
 	if m.bare.run >= 0 {
 		pending = 1
 	}
-	hold := m.quoted.held(text, m.bare.place(m.seen.line), pending, idle)
+	hold := m.quoted.held(text, m.bare.place(m.seen.text, m.seen.line), pending, idle)
 	if hold == len(text) && (idle || !m.bare.mayBegin(m.seen.text, m.quoted.index)) {
 		return len(m.seen.text)
 	}
-	return m.bare.begin(hold)
+	return m.bare.begin(m.seen.text, hold)
 }
 
 // cover notes a part of buf as masked.
@@ -226,9 +229,10 @@ func (m *MaskWriter) release(n int) error {
 // forget drops the text that no candidate needs, after the first n bytes of buf have gone.
 func (m *MaskWriter) forget(n int) {
 	bare := m.quoted.keep(m.bare.text)
-	seen := min(m.asIs.keep(m.seen.text), m.bare.begin(bare))
+	from := m.bare.begin(m.seen.text, bare)
+	seen := min(m.asIs.keep(m.seen.text), from)
 	m.quoted.drop(bare)
-	m.bare.drop(bare, seen)
+	m.bare.drop(bare, from, seen)
 	m.asIs.drop(seen)
 	m.seen.drop(seen, n)
 }

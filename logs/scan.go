@@ -11,18 +11,56 @@ type scan struct {
 // found is a match: text[start:end] is a form of the source.
 type found func(source *source, start, end int)
 
-// search looks at what is new in a text.
+// search looks at what is new in a text, at four parts of it at once. The measured reason: how far each may jump is
+// read from memory, and the processor waits for all four at the same time.
 func (s *scan) search(text []byte, found found) {
 	s.resume(text, found)
-	x := s.index
-	window := x.skip.window
-	for i := x.skip.next(text, s.next); i+window <= len(text); i = x.skip.next(text, i+1) {
-		if x.filter.mayBegin(text[i:]) {
-			x.matches(text[i:min(i+maxAnchor, len(text))], func(a anchor, b *beginning) { s.anchored(a, b, i, text, found) })
+	t := &s.index.skip
+	end := len(text) - t.window + 1 // from there on too little is left to tell
+	part := max(end-s.next, 0) / 4
+	a, b, c, d := s.next, s.next+part, s.next+2*part, s.next+3*part
+	endA, endB, endC := b, c, d
+	for a < endA && b < endB && c < endC && d < end {
+		byA, byB, byC, byD := t.jump(text, a), t.jump(text, b), t.jump(text, c), t.jump(text, d)
+		if byA == 0 {
+			byA = s.look(text, a, found)
 		}
+		if byB == 0 {
+			byB = s.look(text, b, found)
+		}
+		if byC == 0 {
+			byC = s.look(text, c, found)
+		}
+		if byD == 0 {
+			byD = s.look(text, d, found)
+		}
+		a, b, c, d = a+byA, b+byB, c+byC, d+byD
 	}
+	s.searchTo(text, a, endA, found)
+	s.searchTo(text, b, endB, found)
+	s.searchTo(text, c, endC, found)
+	s.searchTo(text, d, end, found)
 	s.next = max(s.next, len(text)-maxAnchor+1) // from there on a longer anchor may begin
 	s.seen = len(text)
+}
+
+// searchTo looks at the places from i to end.
+func (s *scan) searchTo(text []byte, i, end int, found found) {
+	for i < end {
+		by := s.index.skip.jump(text, i)
+		if by == 0 {
+			by = s.look(text, i, found)
+		}
+		i += by
+	}
+}
+
+// look looks at a place where an anchor may begin, and returns how far it is to the next one.
+func (s *scan) look(text []byte, i int, found found) int {
+	if x := s.index; x.filter.mayBegin(text[i:]) {
+		x.matches(text[i:min(i+maxAnchor, len(text))], func(a anchor, b *beginning) { s.anchored(a, b, i, text, found) })
+	}
+	return 1
 }
 
 // anchored looks at the forms that begin as the anchor at text[i:] does.

@@ -27,18 +27,11 @@ func (t *skipTable) add(a *beginning) {
 	}
 }
 
-// next returns the first position from i on at which an anchor may start: all positions before it cannot.
-// When too few bytes are left to tell, it returns the first such position.
-func (t *skipTable) next(buf []byte, i int) int {
-	for i+t.window <= len(buf) {
-		last := i + t.window - 1
-		shift := int(t.shift[pairOf(buf[last-1], buf[last])])
-		if shift == 0 {
-			return i
-		}
-		i += shift
-	}
-	return i
+// jump returns how many places from i on an anchor cannot start at, 0 if one may start there. The text has a
+// window from there on.
+func (t *skipTable) jump(text []byte, i int) int {
+	last := i + t.window - 1
+	return int(t.shift[pairOf(text[last-1], text[last])])
 }
 
 func pairOf(a, b byte) uint16 { return uint16(a)<<8 | uint16(b) }

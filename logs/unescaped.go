@@ -19,11 +19,14 @@ import (
 //   - A run of characters outside of ASCII, escaped or not, becomes one byte, otherASCII: some tools write
 //     their bytes, some their numbers.
 type unescaped struct {
-	text []byte
-	from []uint32 // for each byte of text, where in the visible text its first character or escape begins
-	next int      // where in the visible text reading goes on
-	run  int      // where in the visible text a run outside of ASCII begins that may go on at next; -1 for none
+	text  []byte
+	marks []mark // in order; between one and the next, every byte of the visible text is kept or left out
+	next  int    // where in the visible text reading goes on
+	run   int    // where in the visible text a run outside of ASCII begins that may go on at next; -1 for none
 }
+
+// mark says that text goes on at a place with what stands at a place in the visible text.
+type mark struct{ text, visible uint32 }
 
 // other stands for a run of characters outside of ASCII. No other byte of an unescaped text is outside of it.
 const other = 0xff
@@ -81,7 +84,7 @@ func (u *unescaped) read(visible []byte, last bool) {
 			u.run = u.next
 		case k == kept || k == begins && c != '\\':
 			u.endRun()
-			u.text, u.from = append(u.text, c), append(u.from, uint32(u.next))
+			u.add(c, u.next)
 		}
 		u.next += n
 	}
@@ -90,44 +93,74 @@ func (u *unescaped) read(visible []byte, last bool) {
 	}
 }
 
-// copyPlain reads what begins no escape and is in ASCII. The measured reason for the loop without branches: every
-// byte of every step passes here.
+// add adds a byte that stands for what begins at a place in the visible text.
+func (u *unescaped) add(c byte, visible int) {
+	u.marks = append(u.marks, mark{uint32(len(u.text)), uint32(visible)})
+	u.text = append(u.text, c)
+}
+
+// copyPlain reads what begins no escape and is in ASCII.
 func (u *unescaped) copyPlain(visible []byte) {
-	rest := visible[u.next:]
-	have := len(u.text)
-	text := slices.Grow(u.text, len(rest))[:have+len(rest)]
-	from := slices.Grow(u.from, len(rest))[:have+len(rest)]
-	to, places := text[have:], from[have:]
-	n, j := 0, 0
-	for n < len(rest) && j < len(to) && j < len(places) {
-		k := classes[rest[n]]
+	rest := len(visible) - u.next
+	u.text = slices.Grow(u.text, rest+8)
+	u.marks = slices.Grow(u.marks, rest/8+1)
+	text, n, have := u.text[:cap(u.text)], u.next, len(u.marks)
+	j, n, blocks := pack(text, len(u.text), visible, n, u.marks[have:have+rest/8])
+	u.marks = append(u.marks[:have+blocks], mark{uint32(j), uint32(n)})
+	for n < len(visible) && j < len(text) {
+		k := classes[visible[n]]
 		if k >= begins {
 			break
 		}
-		to[j], places[j] = rest[n], uint32(u.next+n)
+		text[j] = visible[n]
 		j += int(k)
 		n++
 	}
-	u.text, u.from, u.next = text[:have+j], from[:have+j], u.next+n
+	u.text, u.next = text[:j], n
 }
 
 // endRun ends a run outside of ASCII.
 func (u *unescaped) endRun() {
 	if u.run >= 0 {
-		u.text, u.from = append(u.text, other), append(u.from, uint32(u.run))
+		u.add(other, u.run)
 		u.run = -1
+	}
+}
+
+// from returns where in the visible text the character or the escape begins that text[i] stands for.
+func (u *unescaped) from(visible []byte, i int) int { return u.behind(u.markOf(i), visible, i) }
+
+// markOf returns the number of the last mark at text[i] or before it.
+func (u *unescaped) markOf(i int) int {
+	return sort.Search(len(u.marks), func(m int) bool { return int(u.marks[m].text) > i }) - 1
+}
+
+// behind is from for text[i] at a mark or behind it. Its time is in proportion to how far behind that is.
+func (u *unescaped) behind(m int, visible []byte, i int) int {
+	for m+1 < len(u.marks) && int(u.marks[m+1].text) <= i {
+		m++
+	}
+	at := int(u.marks[m].visible)
+	for more := i - int(u.marks[m].text); ; at++ {
+		if classes[visible[at]] != left {
+			if more == 0 {
+				return at
+			}
+			more--
+		}
 	}
 }
 
 // span returns where in the visible text text[start:end] stands.
 func (u *unescaped) span(visible []byte, start, end int) span {
-	at := int(u.from[end-1])
+	m := u.markOf(start)
+	at := u.behind(m, visible, end-1)
 	_, n := unit(visible[at:], true)
 	stop := at + n
 	if u.text[end-1] == other { // its end is that of its last character
 		limit := u.next
 		if end < len(u.text) {
-			limit = int(u.from[end])
+			limit = u.behind(m, visible, end)
 		}
 		for at = stop; at < limit; at += n {
 			c := byte(0)
@@ -136,12 +169,26 @@ func (u *unescaped) span(visible []byte, start, end int) span {
 			}
 		}
 	}
-	return span{int(u.from[start]), stop}
+	return span{u.behind(m, visible, start), stop}
 }
 
 // place returns the first place in text that stands at or behind a place in the visible text.
-func (u *unescaped) place(visible int) int {
-	return sort.Search(len(u.from), func(i int) bool { return int(u.from[i]) >= visible })
+func (u *unescaped) place(visible []byte, at int) int {
+	m := sort.Search(len(u.marks), func(m int) bool { return int(u.marks[m].visible) >= at })
+	limit := len(u.text)
+	if m < len(u.marks) {
+		limit = int(u.marks[m].text)
+	}
+	if m == 0 {
+		return limit
+	}
+	i := int(u.marks[m-1].text)
+	for before := int(u.marks[m-1].visible); before < at && i < limit; before++ {
+		if classes[visible[before]] != left {
+			i++
+		}
+	}
+	return i
 }
 
 // mayBegin reports whether a match may begin with what is not decided yet: an escape, or a run outside of ASCII.
@@ -150,23 +197,32 @@ func (u *unescaped) mayBegin(visible []byte, x *index) bool {
 }
 
 // begin is the first place in the visible text that text[i:] and what is pending are made from.
-func (u *unescaped) begin(i int) int {
+func (u *unescaped) begin(visible []byte, i int) int {
 	switch {
-	case i < len(u.from):
-		return int(u.from[i])
+	case i < len(u.text):
+		return u.from(visible, i)
 	case u.run >= 0:
 		return u.run
 	}
 	return u.next
 }
 
-// drop forgets text[:n], and visible[:gone] with it.
-func (u *unescaped) drop(n, gone int) {
-	u.text = u.text[:copy(u.text, u.text[n:])]
-	u.from = u.from[:copy(u.from, u.from[n:])]
-	for i := range u.from {
-		u.from[i] -= uint32(gone)
+// drop forgets text[:n], which the visible text up to the place from stands for, and visible[:gone] with it.
+func (u *unescaped) drop(n, from, gone int) {
+	if gone == 0 && n == 0 { // much may be held back, of which each write would move the marks
+		return
 	}
+	kept := sort.Search(len(u.marks), func(m int) bool { return int(u.marks[m].text) > n })
+	if kept > 0 && n < len(u.text) {
+		kept--
+		u.marks[kept] = mark{uint32(n), uint32(from)}
+	}
+	u.marks = u.marks[:copy(u.marks, u.marks[kept:])]
+	for i := range u.marks {
+		u.marks[i].text -= uint32(n)
+		u.marks[i].visible -= uint32(gone)
+	}
+	u.text = u.text[:copy(u.text, u.text[n:])]
 	u.next -= gone
 	if u.run >= 0 {
 		u.run -= gone

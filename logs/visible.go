@@ -93,9 +93,24 @@ func (v *visible) sequence(rest []byte, last bool) int {
 
 // at is the place in the stream of the byte text[i].
 func (v *visible) at(i int) int {
-	n := sort.Search(len(v.cuts), func(n int) bool { return v.cuts[n].text > i })
-	c := v.cuts[n-1]
+	c := v.cuts[v.cutOf(i)]
 	return c.raw + i - c.text
+}
+
+// cutOf returns the number of the last cut at text[i] or before it.
+func (v *visible) cutOf(i int) int {
+	return sort.Search(len(v.cuts), func(n int) bool { return v.cuts[n].text > i }) - 1
+}
+
+// span is the part of the stream from the byte text[start] to the byte text[end-1].
+func (v *visible) span(start, end int) span {
+	n := v.cutOf(start)
+	first := v.cuts[n]
+	for n+1 < len(v.cuts) && v.cuts[n+1].text < end {
+		n++
+	}
+	last := v.cuts[n]
+	return span{first.raw + start - first.text, last.raw + end - last.text}
 }
 
 // drop forgets text[:n], and moves what is left so that the stream begins at its byte raw.
