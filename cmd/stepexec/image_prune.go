@@ -10,6 +10,8 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/stepexec/stepexec/cache"
+	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner/actions"
 	"github.com/stepexec/stepexec/settings"
@@ -45,7 +47,7 @@ What a run that lives uses stays. What killed runs left is cleared away first.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all", false, "remove all images that are not in use")
 	flags.DurationVar(&o.olderThan, "older-than", 0, "remove images that were not used for this `time`, such as 72h")
-	flags.BoolVar(&o.caches, "caches", false, "remove the named caches of pipelines, too; with --older-than, those not used for that time")
+	flags.BoolVar(&o.caches, "caches", false, "remove the caches of pipelines, too, with and without keys; with --older-than, those not used for that time")
 	flags.StringVar(&o.keep, "keep-storage", "", "remove images until the store takes up no more than `SIZE`, such as 20GB")
 	cmd.MarkFlagsMutuallyExclusive("all", "older-than")
 	cmd.MarkFlagsMutuallyExclusive("all", "keep-storage")
@@ -78,7 +80,12 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 			_, printErr := fmt.Fprintf(stdout, "removed cache %s\n", name)
 			err = errors.Join(err, printErr)
 		}
-		err = errors.Join(err, cachesErr)
+		keyed, keyedErr := run.KeyedStore(o.root, settings.Settings{}).Remove(cache.Unused(o.olderThan))
+		for _, e := range keyed {
+			_, printErr := fmt.Fprintf(stdout, "removed cache %s (%s)\n", e.ID(), logs.Quote(e.Name))
+			err = errors.Join(err, printErr)
+		}
+		err = errors.Join(err, cachesErr, keyedErr)
 	}
 	return err
 }

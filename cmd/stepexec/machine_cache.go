@@ -25,7 +25,7 @@ func newCache() *cobra.Command {
 		Use:   "cache",
 		Short: "List, check and remove the keyed caches of this machine",
 		Long: `List, check and remove what steps with keyed caches have saved on this machine. Caches
-without a key are in folders of their names; stepexec prune --caches removes them.`,
+without a key are in folders of their names; stepexec prune --caches removes both kinds.`,
 		Example: `  stepexec cache ls
   stepexec cache rm --older-than 168h`,
 		Args: cobra.NoArgs,
