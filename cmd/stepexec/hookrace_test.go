@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,10 +32,11 @@ func TestHookAndKeeperHaveNoDataRace(t *testing.T) {
 	})
 	r := newBuildRunner(t)
 	dockerfile := r.writeAction(t, "octo/seq/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN seq 1 1000\nENTRYPOINT [\"seq\", \"1\", \"1000\"]\n"})
+	port := freePort(t)
 	r.prepare(t, func(args, _ map[string]any) {
 		service := map[string]any{"image": r.image, "entryPoint": "sleep", "entryPointArgs": []string{"1000"}}
-		quick := map[string]any{"image": r.image, "entryPoint": "sleep", "entryPointArgs": []string{"1"}} // ends among the calls
-		args["services"] = []any{service, quick}
+		called := map[string]any{"image": r.image, "entryPoint": "nc", "entryPointArgs": []string{"-l", "-p", port}} // ends when it was called
+		args["services"] = []any{service, called}
 	})
 	var calls sync.WaitGroup
 	for range 4 {
@@ -60,6 +62,12 @@ func TestHookAndKeeperHaveNoDataRace(t *testing.T) {
 	r.cancelled(t, "run_script_step", sleep)
 	slow := r.writeAction(t, "octo/slow/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN echo started; sleep 1000\n"})
 	r.cancelled(t, "run_container_step", map[string]any{"dockerfile": slow})
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Error(err)
+	} else {
+		conn.Close()
+	}
 	calls.Wait()
 	cmd := r.command(t, map[string]any{"command": "prepare_job", "args": r.neverReady(t)}) // ends the job, and is cancelled
 	r.cancel(t, cmd, func() { waitFor(t, filepath.Join(r.dir, "work/up")) })

@@ -76,7 +76,7 @@ func TestPackagesInitialiseLittle(t *testing.T) {
 	}
 	imported := strings.Fields(string(list)) // without what only the tests import
 	for _, p := range initialisations(t) {
-		objects, size := 100, 16<<10
+		objects, size := 150, 16<<10 // the race detector makes some more
 		switch {
 		case !slices.Contains(imported, strings.ReplaceAll(p.path, "%2e", ".")):
 			continue
