@@ -285,7 +285,8 @@ func (s *Sandbox) Wait(ctx context.Context, stop Stopping) (Exit, error) {
 	stopErr = errors.Join(stopErr, s.withdraw(), s.term.end(), giveWorkspace(s.step))
 	exit := exitOf(state)
 	err := exit.addCgroup(s.cgroup)
-	if exit.Signal == 0 { // otherwise it was killed before it could execute anything
+	// Stopped before it executes the command, runc's init process exits by itself.
+	if exit.Signal == 0 && ctx.Err() == nil {
 		err = errors.Join(s.notExecuted(name, commandOf(s.process).Args[0], s.fault), s.initFailed(name, exit), err)
 	}
 	return exit, errors.Join(err, stopErr)

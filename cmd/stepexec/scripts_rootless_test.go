@@ -10,6 +10,8 @@ import (
 func TestRootless(t *testing.T) {
 	rootlesstest.Again(t, map[string]string{
 		"TestPackagesImportOnlyWhatTheArchitectureAllows": "it is about the code",
+		"TestSecurityDocNamesTestsThatExist":              "it is about the code",
+		"TestPackagesInitialiseLittle":                    "it is about the code",
 		"TestNothingIsLeftWhateverIsKilled":               "it counts what root's runs leave on the host",
 		"TestScripts/crash":                               "the guard dies with the run's process namespace; the next start removes the directories",
 		"TestScripts/spoilt":                              "it fills a file system of its own",

@@ -343,10 +343,6 @@ func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
 		}
 		return nil
 	}))
-	got := described(t, e, 7)
-	must(t, packets.Close())
-	<-done
-	slices.Sort(got)
 	want := []string{
 		"host 198.51.100.1:22/tcp refused=true bytes=false",
 		fmt.Sprintf("host %s:8080/tcp refused=false bytes=true", gateway.V4),
@@ -357,6 +353,9 @@ func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
 		"world 198.51.100.2:80/tcp refused=true bytes=false",
 	}
 	slices.Sort(want)
+	got := described(t, e, want)
+	must(t, packets.Close())
+	<-done
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -397,12 +396,11 @@ func TestConnectionsOfAnEndedContainerAreForgotten(t *testing.T) {
 			}
 			return nil
 		}))
-		got := described(t, e, 2)
-		slices.Sort(got)
 		want := []string{
 			"service db " + service.V4.String() + ":7/udp refused=false bytes=true",
 			"service db [" + service.V6.String() + "]:7/udp refused=false bytes=true",
 		}
+		got := described(t, e, want)
 		if !slices.Equal(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -434,19 +432,20 @@ func echo(t *testing.T, namespace *os.File, address string) (packets net.PacketC
 	return packets, done
 }
 
-// described waits until so many connections are recorded, and describes them.
-func described(t *testing.T, e *network.Endpoint, count int) []string {
+// described describes the recorded connections. It waits for what is wanted: the filter reports a moment later.
+func described(t *testing.T, e *network.Endpoint, want []string) (got []string) {
 	t.Helper()
-	var list []network.Connection
-	for range 250 { // the filter reports a moment later
-		var err error
-		list, err = e.Connections()
+	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
+		list, err := e.Connections()
 		must(t, err)
-		if len(list) >= count {
+		if got = textsOf(list); slices.Equal(got, want) {
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
+	return got
+}
+
+func textsOf(list []network.Connection) []string {
 	var texts []string
 	for _, c := range list {
 		kind := string(c.Kind)
@@ -459,5 +458,6 @@ func described(t *testing.T, e *network.Endpoint, count int) []string {
 		}
 		texts = append(texts, fmt.Sprintf("%s %s/%s refused=%v bytes=%v", text, netip.AddrPortFrom(c.Address, c.Port), c.Protocol, c.Refused, c.Sent > 60 && c.Got > 60))
 	}
+	slices.Sort(texts)
 	return texts
 }
