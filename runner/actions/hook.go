@@ -75,7 +75,8 @@ func codeOf(err error) (int, error) {
 
 // prepare starts the job's containers.
 func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
-	if err := jobs.endAll(ctx); err != nil { // the runner died with one
+	// The runner died with one. An interrupt does not shorten this: nothing is left after it.
+	if err := errors.Join(jobs.endAll(context.WithoutCancel(ctx)), context.Cause(ctx)); err != nil {
 		return err
 	}
 	if err := jobs.endLeft(ctx); err != nil {
@@ -90,6 +91,9 @@ func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
 	}
 	o := order{Args: request.Args, Folder: folder, Network: h.Network, Owner: readOwner(folder), Folders: foldersOf(h.Env, request.Args.Job)}
 	response, err := h.startKeeper(ctx, &o)
+	if err == nil {
+		err = context.Cause(ctx) // interrupted as the job became ready
+	}
 	if err != nil {
 		return errors.Join(err, endJob(context.WithoutCancel(ctx), folder))
 	}
