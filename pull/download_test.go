@@ -270,7 +270,7 @@ func TestRandomFaults(t *testing.T) {
 	close(seeds)
 	wait.Wait()
 	t.Logf("%d of %d pulls right, %d errors, %d ranges, %d of them parts, %v", right, scenarios, failed, ranges, parts, kinds)
-	if right < scenarios/20 || failed == 0 || ranges < scenarios/4 || parts < scenarios/10 || len(kinds) != len(allKinds)+1 {
+	if right < scenarios/20 || failed == 0 || ranges < scenarios/10 || parts < scenarios/30 || len(kinds) != len(allKinds)+1 {
 		t.Error("the faults are not what the test is for")
 	}
 }
