@@ -66,16 +66,21 @@ func (p *Pipeline) Cells() []Cell {
 		cells = []Cell{nil}
 	}
 	for _, axis := range m.Axes {
-		var wider []Cell
-		for _, cell := range cells {
-			for _, value := range axis.Values {
-				wider = append(wider, append(slices.Clone(cell), AxisValue{axis.Name, value}))
-			}
-		}
-		cells = wider
+		cells = WithAxis(cells, axis.Name, axis.Values)
 	}
 	cells = slices.DeleteFunc(cells, func(c Cell) bool { return slices.ContainsFunc(m.Exclude, c.Has) })
 	return append(cells, m.Include...)
+}
+
+// WithAxis returns the product of cells and the values of one more axis, which changes fastest.
+func WithAxis(cells []Cell, axis string, values []string) []Cell {
+	var wider []Cell
+	for _, cell := range cells {
+		for _, value := range values {
+			wider = append(wider, append(slices.Clone(cell), AxisValue{axis, value}))
+		}
+	}
+	return wider
 }
 
 var matrixVariable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{matrix\.([^}]*)\}`) })

@@ -144,44 +144,39 @@ func (m *markdown) tests(r *Run) {
 
 // artifacts lists what was collected.
 func (m *markdown) artifacts(r *Run) {
-	listed := 0
+	var lines []string
 	for _, s := range r.Steps {
 		for i := range s.Artifacts {
-			if listed == 0 {
-				m.print("Artifacts:\n\n")
-			}
-			if listed++; listed <= markdownSteps {
-				m.print("- ", escape(artifactLine(&s.Artifacts[i])), "\n")
-			}
+			lines = append(lines, escape(artifactLine(&s.Artifacts[i])))
 		}
 	}
-	if listed > markdownSteps {
-		m.print(fmt.Sprintf("- and %d more\n", listed-markdownSteps))
-	}
-	if listed > 0 {
-		m.print("\n")
-	}
+	m.list("Artifacts", lines)
 }
 
 // caches lists what steps got of keyed caches.
 func (m *markdown) caches(r *Run) {
-	listed := 0
+	var lines []string
 	for _, s := range r.Steps {
 		for i := range s.Caches {
-			if listed == 0 {
-				m.print("Caches:\n\n")
-			}
-			if listed++; listed <= markdownSteps {
-				m.print("- ", escape(s.Caches[i].Name), " of ", escape(s.Step), ": ", escape(cacheLine(&s.Caches[i])), "\n")
-			}
+			lines = append(lines, escape(s.Caches[i].Name)+" of "+escape(s.Step)+": "+escape(cacheLine(&s.Caches[i])))
 		}
 	}
-	if listed > markdownSteps {
-		m.print(fmt.Sprintf("- and %d more\n", listed-markdownSteps))
+	m.list("Caches", lines)
+}
+
+// list prints a list under a title, or nothing if it has no lines.
+func (m *markdown) list(title string, lines []string) {
+	if len(lines) == 0 {
+		return
 	}
-	if listed > 0 {
-		m.print("\n")
+	m.print(title, ":\n\n")
+	for _, line := range lines[:min(len(lines), markdownSteps)] {
+		m.print("- ", line, "\n")
 	}
+	if more := len(lines) - markdownSteps; more > 0 {
+		m.print(fmt.Sprintf("- and %d more\n", more))
+	}
+	m.print("\n")
 }
 
 func (m *markdown) row(s *StepReport) {

@@ -19,7 +19,7 @@ type nextCommands struct {
 	told  []told
 }
 
-// told is one step whose next commands are shown.
+// told names a step that the end of the run shows commands for.
 type told struct {
 	run, step string
 	kept      bool

@@ -128,13 +128,7 @@ func (p *parser) legacyCells(n pipeline.Node) []pipeline.Cell {
 			p.Wrong(n, fmt.Sprintf("the matrix has more than the %d cells allowed", maxCells), "")
 			return nil
 		}
-		var wider []pipeline.Cell
-		for _, cell := range cells {
-			for _, value := range values {
-				wider = append(wider, append(slices.Clone(cell), pipeline.AxisValue{Axis: axis.Name, Value: value}))
-			}
-		}
-		cells = wider
+		cells = pipeline.WithAxis(cells, axis.Name, values)
 	}
 	return cells
 }

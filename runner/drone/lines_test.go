@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/stepexec/stepexec/runner/drone"
+	"github.com/stepexec/stepexec/runner/runnertest"
 )
 
 // A server that works and takes a log never must not keep the result that comes after it.
@@ -33,26 +32,11 @@ func TestLogThatIsTooLargeForAProxyIsCut(t *testing.T) {
 	}
 }
 
-// full is a folder on a file system with room for little.
-func full(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // A full disk takes away that results outlive the runner, and the runner says so. It takes no
 // result.
 func TestResultsReachTheServerWhenTheDiskIsFull(t *testing.T) {
 	b := newBench(t)
-	b.start(func(o *drone.Options) { o.State = full(t) })
+	b.start(func(o *drone.Options) { o.State = runnertest.SmallFileSystem(t) })
 	b.server.Lose("PUT /rpc/v2/step/{id}", 1)
 	s := b.server.Ended(b.server.Push(steps("a: commands: [seq 1 20000]", "b: commands: [exit 3]"), nil))
 	if outcome(s) != "clone=success a=success b=failure(3) failure" || !strings.Contains(s.Step("a").Text(), "\n20000\n") {
@@ -64,7 +48,7 @@ func TestResultsReachTheServerWhenTheDiskIsFull(t *testing.T) {
 // What a full disk holds of a stage whose runner ended while the server was away lacks its end:
 // the stage is red.
 func TestStageWhoseEndTheDiskDidNotTakeIsRed(t *testing.T) {
-	b, dir := newBench(t), full(t)
+	b, dir := newBench(t), runnertest.SmallFileSystem(t)
 	w := b.start(func(o *drone.Options) { o.State = dir })
 	id := b.server.Push(steps("a: commands: ['echo begun', 'until test -e go; do sleep 0.05; done', seq 1 20000]"), nil)
 	b.server.Until("its first line", func() bool { return strings.Contains(b.server.Peek(id).Step("a").LiveText(), "\nbegun\n") })

@@ -6,8 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/stepexec/stepexec/runner/runnertest"
 	"github.com/stepexec/stepexec/runner/woodpecker"
 )
 
@@ -33,26 +32,11 @@ func TestLinesThatTheServerNeverTakesDoNotHoldTheResult(t *testing.T) {
 	}
 }
 
-// full is a folder on a file system with room for little.
-func full(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // A full disk takes away that results outlive the runner, and the runner says so. It takes no
 // result.
 func TestResultsReachTheServerWhenTheDiskIsFull(t *testing.T) {
 	b := newBench(t)
-	b.start(func(o *woodpecker.Options) { o.State = full(t) })
+	b.start(func(o *woodpecker.Options) { o.State = runnertest.SmallFileSystem(t) })
 	b.server.Lose("Update", 1)
 	w := b.server.Ended(b.server.Push(workflow(serial(step("a", "seq 1 20000"), step("b", "exit 3"))...), 0, nil))
 	if outcome(w.Step("a")) != "success" || w.Step("b").End.GetExitCode() != 3 {
@@ -71,7 +55,7 @@ func TestResultsReachTheServerWhenTheDiskIsFull(t *testing.T) {
 // What a full disk holds of a workflow whose runner ended while the server was away lacks its
 // end: the workflow is red.
 func TestWorkflowWhoseEndTheDiskDidNotTakeIsRed(t *testing.T) {
-	b, dir := newBench(t), full(t)
+	b, dir := newBench(t), runnertest.SmallFileSystem(t)
 	agentFile := t.TempDir() + "/agent.conf"
 	options := func(o *woodpecker.Options) { o.State, o.AgentFile = dir, agentFile }
 	a := b.start(options)
