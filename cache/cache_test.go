@@ -46,7 +46,7 @@ func save(t *testing.T, s *Store, scopes Scopes, key Key, content string) {
 	if scopes.Write == "" {
 		t.Fatal("the scopes allow no writing")
 	}
-	must(t, s.Save(t.Context(), scopes.Write, "deps", key, folder(t, content), 0, Limits{}))
+	must(t, s.Save(t.Context(), Item{Scope: scopes.Write, Share: scopes.Share, Name: "deps", Key: key}, folder(t, content), Limits{}))
 }
 
 // restored returns the content that a run gets; "" is nothing.
@@ -171,15 +171,15 @@ func TestKeysFallBackFromTheirEnd(t *testing.T) {
 func TestAnEntryThatIsTooOldIsReplaced(t *testing.T) {
 	s, main, key := Open(t.TempDir(), 0), branch("main"), Key{"os"}
 	save(t, s, main, key, "old")
-	must(t, s.Save(t.Context(), main.Write, "deps", key, folder(t, "same age"), time.Hour, Limits{}))
+	must(t, s.Save(t.Context(), Item{Scope: main.Write, Name: "deps", Key: key, MaxAge: time.Hour}, folder(t, "same age"), Limits{}))
 	if got, _ := restored(t, s, Query{Scopes: main, Key: key}); got != "old" {
 		t.Errorf("an entry that is not too old was replaced by %q", got)
 	}
-	must(t, s.Save(t.Context(), main.Write, "deps", key, folder(t, "new"), time.Nanosecond, Limits{}))
+	must(t, s.Save(t.Context(), Item{Scope: main.Write, Name: "deps", Key: key, MaxAge: time.Nanosecond}, folder(t, "new"), Limits{}))
 	if got, exact := restored(t, s, Query{Scopes: main, Key: key, MaxAge: time.Hour}); got != "new" || !exact {
 		t.Errorf("restored %q", got)
 	}
-	if all, err := s.List(); err != nil || len(all) != 1 {
+	if all, err := s.List(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("%d entries, %v", len(all), err)
 	}
 }
@@ -198,7 +198,7 @@ func TestAFolderComesBackAsItWas(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(from, "a/deep"), 0o555))
 	must(t, os.Chtimes(filepath.Join(from, "a"), old, old))
 	s := Open(t.TempDir(), 0)
-	must(t, s.Save(t.Context(), "scope", "deps", Key{"k"}, from, 0, Limits{}))
+	must(t, s.Save(t.Context(), Item{Scope: "scope", Name: "deps", Key: Key{"k"}}, from, Limits{}))
 	into := t.TempDir()
 	got, found, err := s.Restore(t.Context(), Query{Scopes: Scopes{Read: []string{"scope"}}, Name: "deps", Key: Key{"k"}}, into, Limits{})
 	must(t, err)
@@ -299,10 +299,10 @@ func TestManyLongPathsAreRefused(t *testing.T) {
 	}
 	for _, from := range []string{folders, names} {
 		s := Open(t.TempDir(), 0)
-		if err := s.Save(t.Context(), "s", "c", Key{"k"}, from, 0, Limits{Paths: 500}); err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
+		if err := s.Save(t.Context(), Item{Scope: "s", Name: "c", Key: Key{"k"}}, from, Limits{Paths: 500}); err == nil || !strings.Contains(err.Error(), "more than 500 bytes") {
 			t.Errorf("saved: %v", err)
 		}
-		must(t, s.Save(t.Context(), "s", "c", Key{"k"}, from, 0, Limits{Paths: 2000}))
+		must(t, s.Save(t.Context(), Item{Scope: "s", Name: "c", Key: Key{"k"}}, from, Limits{Paths: 2000}))
 		if from == names {
 			continue // unpacking keeps none of them
 		}
@@ -319,7 +319,7 @@ func TestSavingEndsInTheMiddleOfAFile(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(from, "huge"), nil, 0o644))
 	must(t, os.Truncate(filepath.Join(from, "huge"), 4<<30))
 	ctx := &endsLater{Context: t.Context()}
-	if err := Open(t.TempDir(), 0).Save(ctx, "s", "c", Key{"k"}, from, 0, Limits{}); !errors.Is(err, context.Canceled) {
+	if err := Open(t.TempDir(), 0).Save(ctx, Item{Scope: "s", Name: "c", Key: Key{"k"}}, from, Limits{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -364,14 +364,14 @@ func TestTheStoreKeepsItsLimit(t *testing.T) {
 	dir := t.TempDir()
 	s, main := Open(dir, 1), branch("main")
 	save(t, s, main, Key{"one"}, "one")
-	if all, err := s.List(); err != nil || len(all) != 0 {
+	if all, err := s.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("entries %v: %v", all, err)
 	}
 	s = Open(dir, 400)
 	for _, key := range []string{"one", "two", "three", "four"} {
 		save(t, s, main, Key{key}, key)
 	}
-	all, err := s.List()
+	all, err := s.List(t.Context())
 	must(t, err)
 	var bytes int64
 	for _, e := range all {
@@ -382,7 +382,7 @@ func TestTheStoreKeepsItsLimit(t *testing.T) {
 		t.Errorf("%d entries of %d bytes, %d files", len(all), bytes, len(data))
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "data", tempPrefix+"killed"), nil, 0o600))
-	removed, err := s.Remove(func(all []Entry) []Entry { return all })
+	removed, err := s.Remove(t.Context(), func(all []Entry) []Entry { return all })
 	must(t, err)
 	left, _ := os.ReadDir(filepath.Join(dir, "data"))
 	if len(removed) != len(all) || len(left) != 0 {
@@ -395,11 +395,11 @@ func TestATooLargeFolderIsNotSaved(t *testing.T) {
 	for _, l := range []Limits{{Bytes: 3}, {Files: 1}} {
 		dir := folder(t, "four")
 		must(t, os.Mkdir(filepath.Join(dir, "folder"), 0o755))
-		if err := s.Save(t.Context(), "scope", "deps", Key{"k"}, dir, 0, l); err == nil {
+		if err := s.Save(t.Context(), Item{Scope: "scope", Name: "deps", Key: Key{"k"}}, dir, l); err == nil {
 			t.Errorf("%+v: it was saved", l)
 		}
 	}
-	if all, err := s.List(); err != nil || len(all) > 0 {
+	if all, err := s.List(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("entries %v: %v", all, err)
 	}
 }

@@ -36,6 +36,7 @@ func (k Key) begins(other Key, n int) bool {
 type Scopes struct {
 	Read  []string // in the order of preference
 	Write string   // one of Read; "": nothing is saved
+	Share string   // of the room for all caches; entries of one share make room for each other first
 }
 
 // Origin is what the caches of a run depend on, as a CI server or the command line says it. None of
@@ -69,9 +70,10 @@ func isProposed(ref string) bool {
 func ScopesOf(o Origin) Scopes {
 	scope := func(kind, name string) string { return fmt.Sprintf("%s %s/%s", o.Repository, kind, name) }
 	isTrusted := trusted(o.Event) && !isProposed(o.Ref)
-	var s Scopes
+	s := Scopes{Share: o.Repository}
 	switch {
 	case !isTrusted:
+		s.Share += " proposals"
 		s.Write = scope("event "+o.Event, o.Ref)
 	case o.Tag != "":
 		s.Write = scope("tag", o.Tag)

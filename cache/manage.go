@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +20,8 @@ import (
 )
 
 // List returns all entries, the last used first.
-func (s *Store) List() ([]Entry, error) {
-	unlock, err := s.lock(unix.LOCK_SH, false)
+func (s *Store) List(ctx context.Context) ([]Entry, error) {
+	unlock, err := s.lock(ctx, unix.LOCK_SH, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -50,14 +52,26 @@ func (s *Store) list() ([]Entry, error) {
 // Choice chooses entries to remove from those that there are, the last used first.
 type Choice func(all []Entry) []Entry
 
-// oldestBeyond chooses those that were not used for the longest time, until the data of the others
-// are no more than most bytes.
-func oldestBeyond(most int64) Choice {
+// beyond chooses entries until the data of the others are no more than most bytes: each time the one
+// of the largest share that was not used for the longest time.
+func beyond(most int64) Choice {
 	return func(all []Entry) (chosen []Entry) {
-		var bytes int64
+		var total int64
+		bytes, shares := map[string]int64{}, map[string][]Entry{}
 		for _, e := range all {
-			if bytes += e.Packed; bytes > most {
-				chosen = append(chosen, e)
+			share := cmp.Or(e.Share, e.Scope)
+			total += e.Packed
+			bytes[share] += e.Packed
+			shares[share] = append(shares[share], e)
+		}
+		largest := func(a, b string) int { return cmp.Or(cmp.Compare(bytes[a], bytes[b]), strings.Compare(a, b)) }
+		for total > most && len(shares) > 0 {
+			share := slices.MaxFunc(slices.Collect(maps.Keys(shares)), largest)
+			last := len(shares[share]) - 1
+			e := shares[share][last]
+			chosen, total, bytes[share] = append(chosen, e), total-e.Packed, bytes[share]-e.Packed
+			if shares[share] = shares[share][:last]; last == 0 {
+				delete(shares, share)
 			}
 		}
 		return chosen
@@ -72,8 +86,8 @@ func Unused(since time.Duration) Choice {
 }
 
 // Remove removes entries, and data that no entry has. It waits until no run uses the store.
-func (s *Store) Remove(choose Choice) (removed []Entry, err error) {
-	unlock, err := s.lock(unix.LOCK_EX, false)
+func (s *Store) Remove(ctx context.Context, choose Choice) (removed []Entry, err error) {
+	unlock, err := s.lock(ctx, unix.LOCK_EX, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -130,7 +144,7 @@ type Damaged struct {
 
 // Verify reads the data of all entries, and returns those that are damaged.
 func (s *Store) Verify(ctx context.Context) (checked int, damaged []Damaged, err error) {
-	unlock, err := s.lock(unix.LOCK_SH, false)
+	unlock, err := s.lock(ctx, unix.LOCK_SH, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil, nil
 	}

@@ -26,12 +26,14 @@ type Store struct {
 }
 
 // Open opens the store in a folder, which is made when something is saved. When the data of all
-// entries exceed most bytes, those that were not used for the longest time are removed.
+// entries exceed most bytes, those of the largest share that were not used for the longest time are
+// removed, so that no repository, and no pull request, takes the room of all others.
 func Open(dir string, most int64) *Store { return &Store{dir: dir, most: most} }
 
 // Entry is a stored cache.
 type Entry struct {
 	Scope   string    `json:"scope"`
+	Share   string    `json:"share,omitempty"` // see [Scopes]
 	Name    string    `json:"name"`
 	Key     Key       `json:"key"`
 	Digest  string    `json:"digest"` // sha256 of the packed data, in hexadecimal
@@ -84,7 +86,7 @@ type Restored struct {
 // Restore unpacks the best match of a query into an empty folder. found is false without a match.
 // After an error, the folder has to be emptied.
 func (s *Store) Restore(ctx context.Context, q Query, into string, l Limits) (_ Restored, found bool, err error) {
-	unlock, err := s.lock(unix.LOCK_SH, false)
+	unlock, err := s.lock(ctx, unix.LOCK_SH, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Restored{}, false, nil
 	}
@@ -137,7 +139,7 @@ func (s *Store) find(q Query) (best *Entry, exact bool, err error) {
 			for i := range byScope[scope] {
 				e := &byScope[scope][i]
 				fits := e.Scope == scope && e.Name == q.Name && e.Key.begins(q.Key, len(q.Key)-dropped)
-				if fits && (q.MaxAge == 0 || time.Since(e.Created) <= q.MaxAge) && (best == nil || e.Created.After(best.Created)) {
+				if fits && isFresh(e, q.MaxAge) && (best == nil || e.Created.After(best.Created)) {
 					best = e
 				}
 			}
@@ -149,16 +151,27 @@ func (s *Store) find(q Query) (best *Entry, exact bool, err error) {
 	return nil, false, nil
 }
 
-// Save packs a folder and stores it, unless the scope has an entry with the key already that is no
-// older than maxAge; 0: of any age. An older one, which a query with that age does not find, is replaced.
-func (s *Store) Save(ctx context.Context, scope, name string, key Key, from string, maxAge time.Duration, l Limits) (err error) {
-	for _, dir := range []string{dataDir, filepath.Join(entriesDir, scopeID(scope), filepath.Base(name))} {
-		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
+// isFresh reports whether an entry is no older than an age; 0: any.
+func isFresh(e *Entry, most time.Duration) bool { return most == 0 || time.Since(e.Created) <= most }
+
+// Item is what a step saves a folder as.
+type Item struct {
+	Scope, Share string // see [Scopes]
+	Name         string
+	Key          Key
+	MaxAge       time.Duration // of an entry that makes saving needless; 0: any
+}
+
+// Save packs a folder and stores it, unless the scope has an entry with the key already that is not
+// too old. An older one, which a query with that age does not find, is replaced.
+func (s *Store) Save(ctx context.Context, item Item, from string, l Limits) (err error) {
+	path := filepath.Join(s.folder(item.Scope, item.Name), item.Key.id()+".json")
+	for _, dir := range []string{filepath.Join(s.dir, dataDir), filepath.Dir(path)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(s.folder(scope, name), key.id()+".json")
-	unlock, err := s.lock(unix.LOCK_SH, true)
+	unlock, err := s.lock(ctx, unix.LOCK_SH, true)
 	if err != nil {
 		return err
 	}
@@ -167,11 +180,11 @@ func (s *Store) Save(ctx context.Context, scope, name string, key Key, from stri
 	if err != nil {
 		return err
 	}
-	isUsed := func(e Entry) bool { return e.path == path && (maxAge == 0 || time.Since(e.Created) <= maxAge) }
+	isUsed := func(e Entry) bool { return e.path == path && isFresh(&e, item.MaxAge) }
 	if slices.ContainsFunc(entries, isUsed) {
 		return nil
 	}
-	e := Entry{Scope: scope, Name: name, Key: key, Created: time.Now()}
+	e := Entry{Scope: item.Scope, Share: item.Share, Name: item.Name, Key: item.Key, Created: time.Now()}
 	if err := s.pack(ctx, &e, from, l.orDefault()); err != nil {
 		return err
 	}
@@ -183,7 +196,7 @@ func (s *Store) Save(ctx context.Context, scope, name string, key Key, from stri
 	if s.most == 0 {
 		return nil
 	}
-	_, err = s.Remove(oldestBeyond(s.most))
+	_, err = s.Remove(ctx, beyond(s.most))
 	return err
 }
 
@@ -221,22 +234,6 @@ func (s *Store) add(e *Entry, path string) (err error) {
 		return err
 	}
 	return os.Rename(temp.Name(), path)
-}
-
-// lock locks the store. The error is fs.ErrNotExist if there is none and none is to be made.
-func (s *Store) lock(how int, create bool) (unlock func(), err error) {
-	flags := os.O_RDWR
-	if create {
-		flags |= os.O_CREATE
-	}
-	file, err := os.OpenFile(filepath.Join(s.dir, "lock"), flags, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(file.Fd()), how); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the caches: %w", err), file.Close())
-	}
-	return func() { file.Close() }, nil
 }
 
 // readEntries reads the entries of a name in a scope. What is not the description of an entry is

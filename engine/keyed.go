@@ -22,6 +22,10 @@ type KeyedCaches struct {
 	Scopes cache.Scopes
 }
 
+func (k *KeyedCaches) item(use *keyedUse) cache.Item {
+	return cache.Item{Scope: k.Scopes.Write, Share: k.Scopes.Share, Name: use.cache.Name, Key: use.key, MaxAge: use.cache.MaxAge}
+}
+
 // keyedUse is a keyed cache as an attempt at a step has it.
 type keyedUse struct {
 	cache  *pipeline.KeyedCache
@@ -160,7 +164,7 @@ func (r *run) saveCaches(n *node, end outcome) {
 			defer saving.RUnlock()
 			var err error
 			if crashed := r.protect(func() {
-				err = r.o.Keyed.Store.Save(r.life.always, r.o.Keyed.Scopes.Write, use.cache.Name, use.key, use.folder, use.cache.MaxAge, cache.Limits{Bytes: use.cache.MaxSize})
+				err = r.o.Keyed.Store.Save(r.life.always, r.o.Keyed.item(&use), use.folder, cache.Limits{Bytes: use.cache.MaxSize})
 			}); crashed != nil {
 				err = crashed
 			}

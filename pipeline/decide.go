@@ -10,6 +10,8 @@ import (
 type Facts struct {
 	Branch, Tag, Event, Ref, Repo, Instance, Platform, Cron string
 
+	DefaultBranch string // of the repository, as a CI server says; "": not known
+
 	Action string // of a pull request's event, such as opened
 	Deploy string // name of the environment that is deployed to
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"slices"
@@ -145,11 +146,37 @@ func refOfCI(f *pipeline.Facts, sameEvent bool) {
 			f.Branch = cmp.Or(f.Branch, name)
 		}
 	}
-	f.Repo = cmp.Or(f.Repo, firstVariable("CI_REPO", "DRONE_REPO", "GITHUB_REPOSITORY"))
+	repo := firstVariable("CI_REPO", "DRONE_REPO", "GITHUB_REPOSITORY")
+	if f.Repo = cmp.Or(f.Repo, repo); f.Repo == repo {
+		f.DefaultBranch = cmp.Or(firstVariable("CI_REPO_DEFAULT_BRANCH", "DRONE_REPO_BRANCH"), githubDefaultBranch())
+	}
 	f.Instance = cmp.Or(f.Instance, firstVariable("CI_SYSTEM_HOST", "DRONE_SYSTEM_HOST"), hostOf(os.Getenv("GITHUB_SERVER_URL")))
 	f.Cron = cmp.Or(f.Cron, firstVariable("CI_PIPELINE_CRON", "DRONE_CRON"))
 	f.Deploy = cmp.Or(f.Deploy, firstVariable("CI_PIPELINE_DEPLOY_TARGET", "DRONE_DEPLOY_TO"))
 	f.Action = cmp.Or(f.Action, os.Getenv("DRONE_BUILD_ACTION"))
+}
+
+// maxPayload bounds what is read of GitHub's description of an event, in bytes. GitHub drops larger ones.
+const maxPayload = 25 << 20
+
+// githubDefaultBranch is the default branch of the repository in GitHub's description of the event,
+// a file that the runner writes; "": there is none. Git's own idea of it is not asked, because
+// whoever wrote the files of the checkout could have set it.
+func githubDefaultBranch() string {
+	file, err := os.Open(os.Getenv("GITHUB_EVENT_PATH"))
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	var payload struct {
+		Repository struct {
+			DefaultBranch string `json:"default_branch"`
+		}
+	}
+	if json.NewDecoder(io.LimitReader(file, maxPayload)).Decode(&payload) != nil {
+		return ""
+	}
+	return payload.Repository.DefaultBranch
 }
 
 func hostOf(address string) string {

@@ -18,7 +18,7 @@ func KeyedStore(root string, s settings.Settings) *cache.Store {
 // cacheScopes are the scopes of the keyed caches of a run. A run in CI of which nobody knows the
 // event could be that of a pull request, and is taken for one.
 func cacheScopes(f pipeline.Facts, dir string, eventKnown bool) cache.Scopes {
-	o := cache.Origin{Repository: cmp.Or(f.Repo, dir), Event: f.Event, Branch: f.Branch, Tag: f.Tag, Ref: f.Ref}
+	o := cache.Origin{Repository: cmp.Or(f.Repo, dir), Event: f.Event, Branch: f.Branch, Tag: f.Tag, Ref: f.Ref, DefaultBranch: f.DefaultBranch}
 	if f.Instance != "" {
 		o.Repository = f.Instance + "/" + o.Repository
 	}

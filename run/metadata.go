@@ -120,7 +120,7 @@ func (w *woodpeckerMetadata) build() *pipeline.Build {
 		System:     pipeline.System{Name: w.Sys.Name, Host: w.Sys.Host, Proto: "https", Version: w.Sys.Version},
 	}
 	b.Event, b.Ref, b.Branch, b.Cron, b.Deploy = c.Event, c.Commit.Ref, c.Commit.Branch, c.Cron, c.Deploy
-	b.Repo, b.Instance = strings.TrimPrefix(r.Owner+"/"+r.Name, "/"), w.Sys.Host
+	b.Repo, b.Instance, b.DefaultBranch = strings.TrimPrefix(r.Owner+"/"+r.Name, "/"), w.Sys.Host, r.DefaultBranch
 	b.Files, b.FilesKnown = c.Commit.ChangedFiles, c.Commit.ChangedFiles != nil
 	if w.Prev != nil {
 		b.Before = w.Prev.Commit.SHA

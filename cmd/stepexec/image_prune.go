@@ -80,7 +80,7 @@ func (o *pruneOptions) prune(ctx context.Context, stdout io.Writer) error {
 			_, printErr := fmt.Fprintf(stdout, "removed cache %s\n", name)
 			err = errors.Join(err, printErr)
 		}
-		keyed, keyedErr := run.KeyedStore(o.root, settings.Settings{}).Remove(cache.Unused(o.olderThan))
+		keyed, keyedErr := run.KeyedStore(o.root, settings.Settings{}).Remove(ctx, cache.Unused(o.olderThan))
 		for _, e := range keyed {
 			_, printErr := fmt.Fprintf(stdout, "removed cache %s (%s)\n", e.ID(), logs.Quote(e.Name))
 			err = errors.Join(err, printErr)

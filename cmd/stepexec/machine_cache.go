@@ -52,7 +52,7 @@ as packed. The scope is the repository and the branch, tag or event that saved a
 		Example: "  stepexec cache ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := run.KeyedStore(*root, settings.Settings{}).List()
+			all, err := run.KeyedStore(*root, settings.Settings{}).List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ names. It waits until no run is reading or saving one.`,
 			if err != nil {
 				return err
 			}
-			removed, err := run.KeyedStore(*root, settings.Settings{}).Remove(choose)
+			removed, err := run.KeyedStore(*root, settings.Settings{}).Remove(cmd.Context(), choose)
 			for _, e := range removed {
 				fmt.Fprintf(cmd.OutOrStdout(), "removed %s (%s)\n", e.ID(), logs.Quote(e.Name))
 			}

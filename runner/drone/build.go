@@ -65,7 +65,7 @@ func buildOf(d *details) pipeline.Build {
 	out := pipeline.Build{
 		Facts: pipeline.Facts{
 			Branch: b.Target, Event: b.Event, Ref: b.Ref, Repo: r.Slug, Instance: d.System.Host, Cron: b.Cron, Action: b.Action, Deploy: b.Deploy,
-			Tag: tagOf(b.Ref), Platform: d.Stage.OS + "/" + d.Stage.Arch,
+			Tag: tagOf(b.Ref), Platform: d.Stage.OS + "/" + d.Stage.Arch, DefaultBranch: r.Branch,
 		},
 		Number: b.Number, Parent: b.Parent, Link: linkOf(d), Created: at(b.Created), Started: at(b.Started), Sender: cmp.Or(b.Sender, b.Trigger),
 		Commit: b.After, Before: b.Before, SourceBranch: b.Source, TargetBranch: b.Target, Message: b.Message, CommitLink: b.Link,
