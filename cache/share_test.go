@@ -14,7 +14,9 @@ import (
 )
 
 func TestTheLargestShareMakesRoom(t *testing.T) {
-	entry := func(share string, packed int64) Entry { return Entry{Share: share, Scope: share + " branch/x", Packed: packed} }
+	entry := func(share string, packed int64) Entry {
+		return Entry{Share: share, Scope: share + " branch/x", Packed: packed}
+	}
 	for _, test := range []struct {
 		name string
 		all  []Entry // the last used first
