@@ -19,15 +19,14 @@ func (pl *planner) choose() []choice {
 	pl.checkNames("--only", pl.in.Only)
 	pl.checkNames("--skip", pl.in.Skip)
 	pl.checkNames("--from", pl.in.From)
-	kept := make([]bool, len(steps))
+	graph := pl.dependencies()
+	kept := pl.asked(graph)
 	for i := range steps {
-		only := len(pl.in.Only) == 0 || slices.Contains(pl.in.Only, steps[i].Name)
-		kept[i] = only && !slices.Contains(pl.in.Skip, steps[i].Name)
+		kept[i] = kept[i] && !slices.Contains(pl.in.Skip, steps[i].Name)
 	}
 	if !slices.Contains(kept, true) && pl.in.Mode != ForJob && len(pl.errs) == 0 {
 		pl.fail(Position{}, "no step is left to run", "check --only and --skip", nil)
 	}
-	graph := pl.dependencies()
 	decisions := pl.decide(kept)
 	var chosen []choice
 	for i := range steps {
@@ -41,6 +40,31 @@ func (pl *planner) choose() []choice {
 		chosen = append(chosen, c)
 	}
 	return chosen
+}
+
+// asked returns the steps that Only asks for, on request with all that they depend on.
+func (pl *planner) asked(graph [][]int) []bool {
+	steps := pl.pipeline.Steps
+	asked := make([]bool, len(steps))
+	var todo []int
+	for i := range steps {
+		if len(pl.in.Only) == 0 || slices.Contains(pl.in.Only, steps[i].Name) {
+			asked[i] = true
+			todo = append(todo, i)
+		}
+	}
+	for pl.in.WithNeeds && len(todo) > 0 {
+		last := len(todo) - 1
+		needs := graph[todo[last]]
+		todo = todo[:last]
+		for _, d := range needs {
+			if !asked[d] {
+				asked[d] = true
+				todo = append(todo, d)
+			}
+		}
+	}
+	return asked
 }
 
 // decide takes the steps out of kept of which no condition holds.

@@ -39,6 +39,7 @@ type Inputs struct {
 	EnvFiles    []string          // these override everything in the file, but not Environment; relative paths do not start from Dir
 	Secrets     map[string]string // values by name
 	Only, Skip  []string          // names of steps; an empty Only means all steps
+	WithNeeds   bool              // the steps that those of Only depend on run as well, unless Skip has them
 	From        []string          // names of steps that a rerun begins with; they are only checked here
 	Pull        PullPolicy        // overrides that of the file unless ""
 	Platform    string            // overrides that of the file unless "", like linux/arm64

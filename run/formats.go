@@ -97,7 +97,7 @@ func formatOf(path string) (*format, error) {
 	content, err := pipeline.ReadFile(path)
 	isFolder := errors.Is(err, syscall.EISDIR)
 	if err != nil && !isFolder {
-		return nil, noFile(path, fmt.Errorf("read pipeline file: %w", err))
+		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}
 	all := formats()
 	at := slices.IndexFunc(all, func(f format) bool { return f.named(path, isFolder) })

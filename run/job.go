@@ -101,7 +101,8 @@ func (j *Job) plan() (*Planned, error) {
 // none. Plan checks it for all but previews.
 func (j *Job) CheckOnly(plan *pipeline.Plan) error {
 	r := j.request
-	if len(r.Only) == 0 || len(plan.Steps) > 0 || plan.Cell != "" {
+	runs := slices.ContainsFunc(plan.Steps, func(s pipeline.PlannedStep) bool { return slices.Contains(r.Only, s.Name) })
+	if len(r.Only) == 0 || runs || plan.Cell != "" {
 		return nil
 	}
 	var why []string
@@ -110,7 +111,7 @@ func (j *Job) CheckOnly(plan *pipeline.Plan) error {
 			why = append(why, fmt.Sprintf("step %s: %s", step.Name, step.Reason))
 		}
 	}
-	return fmt.Errorf("--only %s: no step would run: %s (change the condition, or give the facts that it asks for, such as --branch)", strings.Join(r.Only, ","), strings.Join(why, "; "))
+	return fmt.Errorf("--only %s: none of these steps would run: %s (change the condition, or give the facts that it asks for, such as --branch)", strings.Join(r.Only, ","), strings.Join(why, "; "))
 }
 
 // checkJobs plans each job once, and keeps of the plans what is needed before their turn.

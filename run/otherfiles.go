@@ -1,15 +1,10 @@
 package run
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/stepexec/stepexec/pipeline"
 )
 
 // otherSystem tells whose pipeline file it is that stepexec does not read: "" for none. The name decides
@@ -63,22 +58,4 @@ func topKeys(content []byte) (keys []string) {
 		keys = append(keys, string(match[1]))
 	}
 	return keys
-}
-
-// noFile makes the error of a pipeline file that cannot be read: who names a step instead means it.
-func noFile(name string, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, file := range nativeFiles() {
-		p, parseErr := ParseFile(file)
-		if parseErr != nil {
-			continue
-		}
-		if slices.ContainsFunc(p.Steps, func(s pipeline.Step) bool { return s.Name == name }) {
-			return fmt.Errorf("%w (%s has a step of that name: stepexec run --only %s)", err, file, name)
-		}
-		break
-	}
-	return err
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -33,6 +34,7 @@ type Request struct {
 	Facts       FactSource
 
 	Only, Skip   []string            // names of steps to run, or to leave out
+	WithNeeds    bool                // with Only: run the steps that these depend on, too
 	From         []string            // names of steps to begin at: what they depend on counts as done in the last run
 	Failed       bool                // run what failed in the last run, and what comes after it
 	KeepSteps    bool                // keep the root file systems of all steps after the run
@@ -57,6 +59,9 @@ type Request struct {
 // each cell of its matrix. Every job is planned here once, so that a mistake anywhere in the
 // file ends the request before anything runs; one plan at a time is in memory.
 func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
+	if r.WithNeeds && len(r.Only) == 0 {
+		return nil, errors.New("--with-needs: name the steps: stepexec run STEP --with-needs, or --only STEP")
+	}
 	if err := r.checkRerun(); err != nil {
 		return nil, err
 	}
@@ -138,7 +143,7 @@ func (r *Request) workflowJobs(ctx context.Context, from *Source, w *pipeline.Wo
 // inputs is what the request adds to the pipeline file.
 func (r *Request) inputs(ctx context.Context, w *pipeline.Workflow, from *Source) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
-		EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, From: r.From,
+		EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, WithNeeds: r.WithNeeds, From: r.From,
 		Pull: r.Pull, Platform: r.Platform, Timeout: r.Timeout, LookupEnv: os.LookupEnv, Base: w.Variables,
 		FailFast: r.FailFast, Network: r.Network, Egress: r.Egress, CollectJUnit: r.CollectJUnit,
 	}

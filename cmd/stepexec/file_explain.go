@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -37,10 +38,7 @@ reached outside it, and the list to paste into the file. RUN may be latest.`,
 			if egressOf != "" {
 				return explainEgress(cmd.OutOrStdout(), o.root, egressOf)
 			}
-			file, step, err := fileAndStep(args)
-			if err != nil {
-				return err
-			}
+			file, step := fileAndStep(args)
 			jobs, err := o.jobs(cmd.Context(), file, true)
 			if err != nil {
 				return err
@@ -66,6 +64,7 @@ reached outside it, and the list to paste into the file. RUN may be latest.`,
 	flags := cmd.Flags()
 	flags.StringVar(&egressOf, "egress", "", "in place of that, what the steps of `RUN` have reached outside it, and the list that allows it")
 	flags.StringArrayVar(&o.only, "only", nil, "as for run: only this `STEP` (may be repeated)")
+	flags.BoolVar(&o.withNeeds, "with-needs", false, "as for run: also the steps that those of --only depend on")
 	flags.StringArrayVar(&o.skip, "skip", nil, "as for run: leave out this `STEP` (may be repeated)")
 	return cmd
 }
@@ -88,22 +87,28 @@ func explain(w io.Writer, j *run.Job, p *run.Planned, root, step string) (err er
 	return err
 }
 
-// fileAndStep tells the arguments apart: a single argument is a file if a file of that name exists.
-func fileAndStep(args []string) (file []string, step string, err error) {
+// fileAndStep tells the arguments apart.
+func fileAndStep(args []string) (file []string, step string) {
 	switch len(args) {
 	case 0:
-		return nil, "", nil
+		return nil, ""
 	case 2:
-		return args[:1], args[1], nil
+		return args[:1], args[1]
 	}
-	info, err := os.Stat(args[0])
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && !run.IsFormatFolder(args[0]):
-		return nil, args[0], nil
-	case err != nil:
-		return nil, "", err
+	if namesStep(args[0]) {
+		return nil, args[0]
 	}
-	return args, "", nil
+	return args, ""
+}
+
+// namesStep reports whether an argument that can be a file or a step is a step: it names no file and
+// no folder of pipeline files, and is not in the form of a file's name.
+func namesStep(arg string) bool {
+	if strings.ContainsRune(arg, filepath.Separator) || slices.Contains([]string{".yml", ".yaml", ".star", ".jsonnet", ".json"}, filepath.Ext(arg)) {
+		return false
+	}
+	info, err := os.Stat(arg)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && !run.IsFormatFolder(arg)
 }
 
 // withStep returns the runs that have a step of that name, or all of them if none has.

@@ -30,6 +30,7 @@ type runOptions struct {
 	secrets           []string
 	secretFiles       []string
 	only, skip        []string
+	withNeeds         bool
 	matrix            []string
 	pipelines         []string
 	facts             factFlags
@@ -62,19 +63,21 @@ type runOptions struct {
 func newRun(kill <-chan struct{}) *cobra.Command {
 	o := &runOptions{kill: kill}
 	cmd := &cobra.Command{
-		Use:   "run [FILE]",
+		Use:   "run [FILE] [STEP...]",
 		Short: "Run a pipeline",
 		Long: `Run the steps of a pipeline file, each in its image. Without FILE it is
-pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or else that
-of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their order.`,
+pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or that of
+another CI system: .drone.yml, .woodpecker. All of its pipelines run in their order.
+STEPs are as for --only: a first argument that names no file is a STEP.`,
 		Example: `  stepexec run
+  stepexec run test --with-needs
   stepexec run ci/pipeline.yml --only build --env CC=clang
   stepexec run --dry-run --event tag
   stepexec run --from test
   stepexec run --report report.html --report junit=out/steps.xml
   drone_password=... stepexec run deploy.yml --secret drone_password`,
-		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			args = o.takeSteps(args)
 			if o.dryRun {
 				return o.showDryRun(cmd.Context(), cmd.OutOrStdout(), args)
 			}
@@ -84,6 +87,7 @@ of another CI system: .drone.yml, .woodpecker. All of its pipelines run in their
 	flags := cmd.Flags()
 	o.addPlan(flags)
 	flags.StringArrayVar(&o.only, "only", nil, "run only this `STEP` (may be repeated)")
+	flags.BoolVar(&o.withNeeds, "with-needs", false, "run the steps that those of --only depend on, too")
 	flags.StringVar(&o.egress, "egress", "", "what steps may reach outside the run: audit (all, recorded), deny (what the file lists), or a `FILE` with a name, address or network a line")
 	flags.StringArrayVar(&o.skip, "skip", nil, "leave out this `STEP` (may be repeated)")
 	o.again.add(flags)
@@ -188,6 +192,19 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	return run.All(ctx, jobs, options)
 }
 
+// takeSteps adds the steps among the arguments to those of --only, and returns the file, or nothing.
+func (o *runOptions) takeSteps(args []string) (file []string) {
+	if len(args) == 0 {
+		return nil
+	}
+	steps := args
+	if !namesStep(args[0]) {
+		file, steps = args[:1], args[1:]
+	}
+	o.only = append(o.only, steps...)
+	return file
+}
+
 // jobs returns the runs that the flags and arguments ask for.
 func (o *runOptions) jobs(ctx context.Context, args []string, preview bool) ([]*run.Job, error) {
 	request, err := o.request(args)
@@ -205,7 +222,7 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 		return nil, err
 	}
 	r.Pipelines, r.Matrix = o.pipelines, o.matrix
-	r.Only, r.Skip, r.From, r.Failed = o.only, o.skip, o.again.from, o.again.failed
+	r.Only, r.Skip, r.WithNeeds, r.From, r.Failed = o.only, o.skip, o.withNeeds, o.again.from, o.again.failed
 	r.Pull, r.Locked, r.Timeout, r.FailFast = pipeline.PullPolicy(o.pull), o.locked, o.timeout, o.failFast
 	if r.Egress, err = readEgress(o.egress); err != nil {
 		return nil, err
