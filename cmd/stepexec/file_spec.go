@@ -20,7 +20,7 @@ system call filter. Nothing runs; the image is pulled as by run. Secrets are mas
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, step := args[:len(args)-1], args[len(args)-1]
-			request, err := o.request(file)
+			request, err := o.request(cmd.Context(), file, false)
 			if err != nil {
 				return err
 			}

@@ -76,7 +76,7 @@ gets standard input, also without a terminal.`,
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(true)
-	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]` that the step had; without a value, from the environment")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]` that the step had, or NAME=cmd:COMMAND; without a value, from the environment")
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of such secrets")
 	o.policy.add(flags)
 	addRuntime(flags, &o.runtime)
@@ -86,7 +86,7 @@ gets standard input, also without a terminal.`,
 }
 
 func (o *shellOptions) open(ctx context.Context, id, step string, command []string) (int, error) {
-	secrets, err := secretValues(o.secretFiles, o.secrets)
+	secrets, err := secretValues(ctx, o.secretFiles, o.secrets, false)
 	if err != nil {
 		return 0, err
 	}

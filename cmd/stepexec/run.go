@@ -111,7 +111,7 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	flags.StringVar(&o.workspace, "workspace", "", "`directory` shared by all steps (default: the folder of FILE)")
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]` for all steps; without a value, from the environment")
 	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables for all steps")
-	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]`; without a value, from the environment")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]`, or NAME=cmd:COMMAND for what a shell command prints; without a value, from the environment")
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of secrets")
 	flags.StringArrayVar(&o.matrix, "matrix", nil, "only the cells of the matrix with `AXIS=VALUE` (may be repeated)")
 	addPipelines(flags, &o.pipelines)
@@ -168,7 +168,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 
 // show runs the pipeline, shows it and returns its exit code.
 func (o *runOptions) show(ctx context.Context, display display, args []string) (int, error) {
-	request, err := o.request(args)
+	request, err := o.request(ctx, args, false)
 	if err != nil {
 		return 0, err
 	}
@@ -207,20 +207,20 @@ func (o *runOptions) takeSteps(args []string) (file []string) {
 
 // jobs returns the runs that the flags and arguments ask for.
 func (o *runOptions) jobs(ctx context.Context, args []string, preview bool) ([]*run.Job, error) {
-	request, err := o.request(args)
+	request, err := o.request(ctx, args, preview)
 	if err != nil {
 		return nil, err
 	}
-	request.Preview = preview
 	return request.Jobs(ctx)
 }
 
-// request returns the request that the flags and arguments describe.
-func (o *runOptions) request(args []string) (*run.Request, error) {
+// request returns the request that the flags and arguments describe; for a preview nothing runs.
+func (o *runOptions) request(ctx context.Context, args []string, preview bool) (*run.Request, error) {
 	r, err := o.source(args)
 	if err != nil {
 		return nil, err
 	}
+	r.Preview = preview
 	r.Pipelines, r.Matrix = o.pipelines, o.matrix
 	r.Only, r.Skip, r.WithNeeds, r.From, r.Failed = o.only, o.skip, o.withNeeds, o.again.from, o.again.failed
 	r.Pull, r.Locked, r.Timeout, r.FailFast = pipeline.PullPolicy(o.pull), o.locked, o.timeout, o.failFast
@@ -262,7 +262,7 @@ func (o *runOptions) request(args []string) (*run.Request, error) {
 			return nil, err
 		}
 	}
-	if r.Secrets, err = secretValues(o.secretFiles, o.secrets); err != nil {
+	if r.Secrets, err = secretValues(ctx, o.secretFiles, o.secrets, preview); err != nil {
 		return nil, err
 	}
 	if r.Rules, err = o.policy.load(); err != nil {

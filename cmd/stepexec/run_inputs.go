@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -43,8 +44,9 @@ func envFlags(list []string, say func(line string)) ([]string, error) {
 	return variables("--env", set)
 }
 
-// secretValues returns the secrets of --secret-file and --secret; the latter take precedence.
-func secretValues(files, list []string) (map[string]string, error) {
+// secretValues returns the secrets of --secret-file and --secret; the latter take precedence. The
+// commands of NAME=cmd:COMMAND run unless it is for a preview.
+func secretValues(ctx context.Context, files, list []string, preview bool) (map[string]string, error) {
 	secrets := map[string]string{}
 	var all []string
 	for _, file := range files {
@@ -53,6 +55,10 @@ func secretValues(files, list []string) (map[string]string, error) {
 			return nil, fmt.Errorf("--secret-file: %w", err)
 		}
 		all = append(all, entries...)
+	}
+	list, err := secretsFromCommands(ctx, list, preview)
+	if err != nil {
+		return nil, err
 	}
 	given, err := variables("--secret", list)
 	if err != nil {
