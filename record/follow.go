@@ -22,21 +22,20 @@ import (
 // ctx ends. With a nil live it reads to the current end. It leaves out an incomplete last
 // line, which a process that died may leave.
 func (r Record) ReadLog(ctx context.Context, live func() bool, each func(line []byte) error) error {
-	file, err := os.Open(filepath.Join(r.dir, logFile))
+	log, err := r.OpenLog()
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer log.Close()
 	var growth *growth
 	if live != nil {
-		if growth, err = watch(file.Name()); err != nil {
+		if growth, err = watch(filepath.Join(r.dir, logFile)); err != nil {
 			return err
 		}
 		defer growth.close()
 	}
-	lines := &lines{reader: bufio.NewReaderSize(file, 64<<10)}
 	for last := live == nil; ; {
-		ended, err := lines.pass(each)
+		ended, err := log.Read(each)
 		if err != nil || ended || last {
 			return err
 		}
@@ -47,15 +46,34 @@ func (r Record) ReadLog(ctx context.Context, live func() bool, each func(line []
 	}
 }
 
-// lines reads the complete lines of a file that may grow.
-type lines struct {
+// LogReader reads the log of a run that may still grow.
+type LogReader struct {
+	file   *os.File
 	reader *bufio.Reader
 	part   []byte // beginning of a line whose end is not written yet
 }
 
-// pass passes on the complete lines, and reports whether one of them was the last of the
-// log.
-func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
+// OpenLog opens the log of the run at its beginning. Close the LogReader after use.
+func (r Record) OpenLog() (*LogReader, error) {
+	file, err := r.open(logFile)
+	if err != nil {
+		return nil, err
+	}
+	return &LogReader{file: file, reader: bufio.NewReaderSize(file, 64<<10)}, nil
+}
+
+// Size is the size of the log now, in bytes.
+func (l *LogReader) Size() (int64, error) {
+	info, err := l.file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Read calls each with every complete line since the last Read, and reports whether one of them was the last
+// of the log.
+func (l *LogReader) Read(each func(line []byte) error) (ended bool, err error) {
 	for {
 		data, err := l.reader.ReadBytes('\n')
 		l.part = append(l.part, data...)
@@ -74,6 +92,9 @@ func (l *lines) pass(each func([]byte) error) (ended bool, err error) {
 		l.part = l.part[:0]
 	}
 }
+
+// Close closes the log.
+func (l *LogReader) Close() error { return l.file.Close() }
 
 // IsKind reports whether a line of a log is an event of a kind. It does not decode the line,
 // because a log may have millions.
@@ -96,22 +117,29 @@ func Decode(line []byte) (event.Event, error) {
 // their start.
 func (r Record) Running() ([]string, error) {
 	var running []string
-	err := r.ReadLog(context.Background(), nil, func(line []byte) error {
-		started := IsKind(line, event.StepStarted)
-		if !started && !IsKind(line, event.StepFinished) {
-			return nil
-		}
-		e, err := Decode(line)
-		if err != nil {
-			return err
-		}
-		running = without(running, e.Step)
-		if started {
-			running = append(running, e.Step)
-		}
-		return nil
+	err := r.ReadLog(context.Background(), nil, func(line []byte) (err error) {
+		running, err = StillRunning(running, line)
+		return err
 	})
 	return running, err
+}
+
+// StillRunning returns the steps and services that run after a line of the log, from those that ran before
+// it.
+func StillRunning(before []string, line []byte) ([]string, error) {
+	started := IsKind(line, event.StepStarted)
+	if !started && !IsKind(line, event.StepFinished) {
+		return before, nil
+	}
+	e, err := Decode(line)
+	if err != nil {
+		return before, err
+	}
+	after := without(before, e.Step)
+	if started {
+		after = append(after, e.Step)
+	}
+	return after, nil
 }
 
 func without(all []string, one string) []string {

@@ -1,10 +1,13 @@
 package record
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/stepexec/stepexec/event"
 )
 
 // What Recent reads at most.
@@ -13,34 +16,52 @@ const (
 	recentBytes = 16 << 20 // bytes of all of them
 )
 
+// Entry is a record that was not read yet.
+type Entry struct {
+	Run     string    // ID of the run
+	Written time.Time // when the record was written last, except for its log
+	Bytes   int64     // size of the record without its log
+	path    string
+}
+
+// Read reads the record.
+func (e Entry) Read() (Record, error) { return read(e.path) }
+
+// Entries lists the records of a state root, the last written first. It opens none of them.
+func Entries(root string) ([]Entry, error) {
+	dirs, err := os.ReadDir(folder(root))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []Entry
+	for _, dir := range dirs {
+		path := filepath.Join(folder(root), dir.Name())
+		if info, err := os.Lstat(filepath.Join(path, recordFile)); err == nil && info.Mode().IsRegular() && !isRest(dir.Name()) {
+			all = append(all, Entry{dir.Name(), info.ModTime(), info.Size(), path})
+		}
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return b.Written.Compare(a.Written) })
+	return all, nil
+}
+
 // Recent reads the newest records of a state root, the newest first, within bounds, so that a report takes
 // no longer where many are kept. Records that cannot be read do not count: these are for people to compare
 // with.
 func Recent(root string) []Record {
-	entries, err := os.ReadDir(folder(root))
+	entries, err := Entries(root)
 	if err != nil {
 		return nil
 	}
-	type look struct {
-		path    string
-		written time.Time
-		bytes   int64
-	}
-	var looks []look
-	for _, entry := range entries {
-		path := filepath.Join(folder(root), entry.Name())
-		if info, err := os.Lstat(filepath.Join(path, recordFile)); err == nil && info.Mode().IsRegular() && !isRest(entry.Name()) {
-			looks = append(looks, look{path, info.ModTime(), info.Size()})
-		}
-	}
-	slices.SortFunc(looks, func(a, b look) int { return b.written.Compare(a.written) })
 	var recent []Record
 	var bytes int64
-	for _, look := range looks[:min(len(looks), recentRuns)] {
-		if bytes += look.bytes; bytes > recentBytes {
+	for _, entry := range entries[:min(len(entries), recentRuns)] {
+		if bytes += entry.Bytes; bytes > recentBytes {
 			break
 		}
-		if r, err := read(look.path); err == nil {
+		if r, err := entry.Read(); err == nil {
 			recent = append(recent, r)
 		}
 	}
@@ -62,4 +83,17 @@ func PastOf(of *Record, all []Record, most int) (past []Record) {
 // isPastOf reports whether a run is an earlier one of the same pipeline, and has ended.
 func (r *Record) isPastOf(of *Record) bool {
 	return r.Finished && r.Summary != nil && r.File == of.File && r.Name == of.Name && r.Cell == of.Cell && r.Started.Before(of.Started)
+}
+
+// Past returns the ends and starts of the runs of a run's pipeline that ended before it began, the newest
+// first and at most so many, from the records that Recent has read.
+func Past(root string, recent []Record, run string, most int) (ends []event.Summary, starts []time.Time) {
+	of, err := Find(root, run)
+	if err != nil || of.Run != run {
+		return nil, nil // such as one whose record could not be kept
+	}
+	for _, r := range PastOf(&of, recent, most) {
+		ends, starts = append(ends, *r.Summary), append(starts, r.Started)
+	}
+	return ends, starts
 }

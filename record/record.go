@@ -1,14 +1,19 @@
 package record
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/event"
 )
@@ -47,9 +52,19 @@ type StepRecord struct {
 	DependsOn []string `json:"depends_on,omitempty"`
 }
 
+// Plan is the plan as results of steps that have not begun.
+func (r *Record) Plan() []event.StepResult {
+	var steps []event.StepResult
+	for _, s := range r.Steps {
+		steps = append(steps, event.StepResult{Step: s.Name, Image: s.Image, Service: s.Service, DependsOn: s.DependsOn})
+	}
+	return steps
+}
+
 var (
 	// ErrNotFound says that there is no record of a run.
 	ErrNotFound = errors.New("no record")
+	errTooLarge = errors.New("it is too large")
 	// ErrAmbiguous says that the IDs of several runs begin with the given text.
 	ErrAmbiguous = errors.New("the IDs of several runs begin with this")
 )
@@ -130,17 +145,43 @@ func Match(runs []string, prefix string) (string, error) {
 	return "", fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(found, ", "))
 }
 
+// maxRecord bounds what is read of a record, in bytes. One of 20,000 steps has 15 MB.
+const maxRecord = 64 << 20
+
 func read(dir string) (Record, error) {
-	path := filepath.Join(dir, recordFile)
-	data, err := os.ReadFile(path)
+	r := Record{dir: dir}
+	file, err := r.open(recordFile)
 	if err != nil {
 		return Record{}, err
 	}
-	r := Record{dir: dir}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return Record{}, fmt.Errorf("read %s: %w (the record is damaged: remove its folder)", path, err)
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
+	if err != nil {
+		return Record{}, err
+	}
+	if err = json.Unmarshal(data, &r); err != nil || len(data) > maxRecord {
+		return Record{}, fmt.Errorf("read %s: %w (the record is damaged: remove its folder)", file.Name(), cmp.Or(err, errTooLarge))
 	}
 	return r, nil
+}
+
+// open opens a file of the record. A link that leads out of the records, and anything but a file, is not
+// followed: whoever can write to a state root must not make root show another user's files.
+func (r Record) open(name string) (*os.File, error) {
+	all, run := filepath.Split(r.dir)
+	root, err := os.OpenRoot(all)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	file, err := root.OpenFile(filepath.Join(run, name), os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO does not block
+	if err != nil {
+		return nil, err
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is not a file: %w", file.Name(), cmp.Or(err, fs.ErrInvalid)), file.Close())
+	}
+	return file, nil
 }
 
 // save writes the whole record or nothing. It does not call fsync, which would take longer

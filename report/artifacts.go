@@ -57,7 +57,7 @@ type (
 )
 
 // addFiles adds the artifacts and the keyed caches of a step.
-func (p *pageRun) addFiles(s *StepReport) {
+func (p *PageRun) addFiles(s *StepReport) {
 	for _, a := range s.Artifacts {
 		p.Artifacts = append(p.Artifacts, pageArtifact{plain(s.Step), plain(a.Name), fmt.Sprint(a.Files), size(a.Bytes), plain(a.Folder)})
 	}

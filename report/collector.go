@@ -154,6 +154,23 @@ func (c *Collector) finish(run *Run, s *event.Summary) {
 	}
 }
 
+// Now returns the report on the events so far. More events do not change it, except that the logs of its
+// steps grow: whoever reads them holds back the next event meanwhile.
+func (c *Collector) Now() *Report {
+	r := &Report{Made: time.Now(), Error: c.failed}
+	for _, run := range c.runs {
+		now := *run
+		now.Steps = nil
+		for _, s := range run.Steps {
+			step := *s
+			now.Steps = append(now.Steps, &step)
+		}
+		now.markCritical()
+		r.Runs = append(r.Runs, &now)
+	}
+	return r
+}
+
 // Report returns the report on the events so far. The Collector must not be used after it.
 func (c *Collector) Report() *Report {
 	r := &Report{Made: time.Now(), Runs: c.runs, Error: c.failed}

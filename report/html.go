@@ -2,7 +2,6 @@ package report
 
 import (
 	"crypto/sha256"
-	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -10,13 +9,13 @@ import (
 	"strings"
 )
 
-// html has the parts of the page.
-//
-//go:embed html
-var html embed.FS
-
-// scripts are the parts of the page's script, in order.
-var scripts = []string{"page.js", "timeline.js", "usage.js", "lines.js", "logs.js", "search.js", "begin.js"}
+// onePage is the data of the template of a page that is one file.
+type onePage struct {
+	Page
+	Policy string
+	Style  template.CSS
+	Script template.JS
+}
 
 // WriteHTML writes a report as one HTML page that loads nothing from anywhere. Its content
 // security policy allows only its own script: names and output of steps are always text.
@@ -24,20 +23,12 @@ var scripts = []string{"page.js", "timeline.js", "usage.js", "lines.js", "logs.j
 // Logs come last, still compressed, in blocks that the browser does not parse. The page's
 // script unpacks the pieces that a reader looks at.
 func WriteHTML(w io.Writer, r *Report) error {
-	page, err := template.ParseFS(html, "html/page.html")
+	page, err := template.ParseFS(html, "html/page.html", "html/run.html")
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	style, err := parts("page.css")
-	if err != nil {
-		return err
-	}
-	script, err := parts(scripts...)
-	if err != nil {
-		return err
-	}
-	p := pageOf(r)
-	p.Style, p.Script = template.CSS(style), template.JS(script)
+	style, script := StyleSheet(), RunScript(parts("blocks.js"))
+	p := onePage{Page: PageOf(r), Style: template.CSS(style), Script: template.JS(script)}
 	p.Policy = fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; base-uri 'none'; form-action 'none'", hashOf(script), hashOf(style))
 	if err := page.Execute(w, p); err != nil {
 		return fmt.Errorf("write the report: %w", err)
@@ -55,19 +46,6 @@ func WriteHTML(w io.Writer, r *Report) error {
 	return err
 }
 
-// parts returns the concatenated files of the page.
-func parts(names ...string) (string, error) {
-	var all strings.Builder
-	for _, name := range names {
-		data, err := html.ReadFile("html/" + name)
-		if err != nil {
-			return "", fmt.Errorf("write the report: %w", err)
-		}
-		all.Write(data)
-	}
-	return all.String(), nil
-}
-
 // hashOf returns a hash source of a content security policy (CSP 3, section 2.3.1).
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -77,15 +55,7 @@ func hashOf(text string) string {
 // writeLog writes a log as a block of data: the pieces in base64, and in data-p the number of
 // lines of each, which is negative for missing ones.
 func writeLog(w io.Writer, index int, l *Log) error {
-	var lines []string
-	for _, p := range l.pieces {
-		n := p.lines
-		if p.data == nil {
-			n = -n
-		}
-		lines = append(lines, fmt.Sprint(n))
-	}
-	if _, err := fmt.Fprintf(w, `<script type="text/plain" id="z-%d" data-p="%s">`, index, strings.Join(lines, " ")); err != nil {
+	if _, err := fmt.Fprintf(w, `<script type="text/plain" id="z-%d" data-p="%s">`, index, strings.Trim(fmt.Sprint(l.Pieces()), "[]")); err != nil {
 		return err
 	}
 	for _, p := range l.pieces {

@@ -193,6 +193,39 @@ func (l *Log) Missing() (lines int) {
 	return lines
 }
 
+// Pieces returns the number of lines of each piece of the log, the last of which may still grow. It is
+// negative for lines that are missing.
+func (l *Log) Pieces() []int {
+	var all []int
+	for _, p := range l.pieces {
+		n := p.lines
+		if p.data == nil {
+			n = -n
+		}
+		all = append(all, n)
+	}
+	if l.lines > 0 {
+		all = append(all, l.lines)
+	}
+	return all
+}
+
+// Piece returns the piece that begins with a line, counted from 1, as the scripts of pages read it, and
+// whether it is compressed with gzip. It is nil if no piece begins there, or if its lines are missing.
+func (l *Log) Piece(first int) (data []byte, compressed bool) {
+	at := 1
+	for _, p := range l.pieces {
+		if at == first {
+			return p.data, true
+		}
+		at += p.lines
+	}
+	if at == first && l.lines > 0 {
+		return bytes.Clone(l.open), false
+	}
+	return nil, false
+}
+
 // read returns the lines of a piece.
 func (p piece) read() ([]Line, error) {
 	if p.data == nil {
@@ -206,6 +239,10 @@ func (p piece) read() ([]Line, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeLines(data)
+}
+
+func decodeLines(data []byte) ([]Line, error) {
 	var lines []Line
 	for text := range strings.Lines(string(data)) {
 		line, err := decodeLine(strings.TrimSuffix(text, "\n"))
@@ -237,7 +274,10 @@ func decodeLine(text string) (l Line, err error) {
 
 // Tail returns up to most of the last lines of a log.
 func (l *Log) Tail(most int) ([]Line, error) {
-	var tail []Line
+	tail, err := decodeLines(l.open)
+	if err != nil {
+		return nil, err
+	}
 	for i := len(l.pieces) - 1; i >= 0 && len(tail) < most; i-- {
 		lines, err := l.pieces[i].read()
 		if err != nil {

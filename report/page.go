@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"html/template"
 	"strings"
 	"time"
 
@@ -21,18 +20,17 @@ const (
 	htmlEgress = 1000
 )
 
-// page is the data of the page's template.
-type page struct {
-	Policy, Title, Made, Error string
-	Style                      template.CSS
-	Script                     template.JS
-	Overview                   []pageRun // of several runs, in the order of the file
-	OverviewCounts             string
-	Runs                       []pageRun
-	Data                       []pageData
+// Page is what a page shows of a report. Its texts are plain: nothing in them is for a terminal.
+type Page struct {
+	Title, Made, Error string
+	Overview           []PageRun // of several runs, in the order of the file
+	OverviewCounts     string
+	Runs               []PageRun
+	Data               []pageData // for the script, as JSON in an element with the id data
 }
 
-type pageRun struct {
+// PageRun is what a page shows of a run.
+type PageRun struct {
 	Index                                            int
 	ID, Name, Class, Status, Duration, Counts, Error string
 	Started                                          string
@@ -104,14 +102,15 @@ type dataAmount struct {
 	Disk   int64 `json:"disk"`
 }
 
-func pageOf(r *Report) page {
-	p := page{Made: moment(r.Made), Error: plainLines(r.Error), Title: "stepexec report"}
+// PageOf returns what a page shows of a report.
+func PageOf(r *Report) Page {
+	p := Page{Made: moment(r.Made), Error: plainLines(r.Error), Title: "stepexec report"}
 	if len(r.Runs) > 0 {
 		p.Title = plain(r.Runs[0].Name) + ": " + string(r.Status())
 	}
 	index, tails := 0, 0
 	for i, run := range r.Runs {
-		pr := pageRunOf(i, run)
+		pr := pageRunOf(i, run, r.Made)
 		data := pageData{Steps: []dataStep{}}
 		for _, s := range run.Steps {
 			ps := pageStepOf(index, s)
@@ -131,7 +130,7 @@ func pageOf(r *Report) page {
 			if s.Tests != nil {
 				pr.Tests = append(pr.Tests, pageTestsOf(index, s))
 			}
-			data.add(run, s, ps)
+			data.add(run, s, ps, r.Made)
 			index++
 		}
 		pr.Egress, pr.Signed = egressOf(run), signed(run.Images)
@@ -176,13 +175,16 @@ func egressOf(run *Run) []*egressRow {
 	return rows[:min(len(rows), htmlEgress)]
 }
 
-func pageRunOf(index int, run *Run) pageRun {
-	pr := pageRun{
+func pageRunOf(index int, run *Run, made time.Time) PageRun {
+	pr := PageRun{
 		Index: index, ID: plain(run.ID), Name: plain(run.Name), Class: class(run.Status, false), Status: string(run.Status), Error: plainLines(run.Error),
 		Duration: "not known", ExitCode: "-", Few: len(run.Steps) <= htmlFew, Counts: counts(run.Steps),
 	}
-	if run.Finished {
+	switch {
+	case run.Finished:
 		pr.Duration = Duration(run.Duration)
+	case run.Status == event.Running && !run.Started.IsZero():
+		pr.Duration = Duration(event.Millis(made.Sub(run.Started))) + " so far"
 	}
 	if run.Status != event.Running {
 		pr.ExitCode = fmt.Sprint(run.ExitCode)
@@ -216,8 +218,8 @@ func pageStepOf(index int, s *StepReport) pageStep {
 	return ps
 }
 
-// add adds a step with its phases.
-func (d *pageData) add(run *Run, s *StepReport, ps pageStep) {
+// add adds a step with its phases. One that still runs has run until now.
+func (d *pageData) add(run *Run, s *StepReport, ps pageStep, now time.Time) {
 	ds := dataStep{
 		Index: ps.Index, Name: ps.Name, Class: ps.Class, Words: ps.Words, Service: s.Service, Critical: s.Critical,
 		WaitedFor: ps.WaitedFor, DependsOn: []string{}, Bars: []dataBar{},
@@ -243,7 +245,11 @@ func (d *pageData) add(run *Run, s *StepReport, ps pageStep) {
 	for _, a := range s.Attempts[:max(0, len(s.Attempts)-1)] {
 		bar("tried", a.Started, a.Duration)
 	}
-	bar("run", s.Started, s.Duration)
+	took := s.Duration
+	if s.Status == event.Running {
+		took = event.Millis(now.Sub(s.Started))
+	}
+	bar("run", s.Started, took)
 	bar("ready", s.Started, s.Ready)
 	if u := s.Usage; u != nil {
 		ds.Usage = &dataAmount{CPU: time.Duration(u.User + u.System).Milliseconds(), Memory: u.PeakMemory, Disk: u.BytesRead + u.BytesWritten}

@@ -115,15 +115,22 @@ const (
 
 // pagePast is the chart of the last runs and what differs from the last one.
 type pagePast struct {
-	Last, Words   string // ID of the last run; the chart in words
-	Lines         []pastLine
-	Longest       string
-	Width, Height int
-	Bars          []pageBar
+	Last, Words string // ID of the last run; the chart in words
+	Lines       []pastLine
+	Chart       Chart
 }
 
-// pageBar is a run in the chart. Marked runs did not succeed: colours alone do not tell.
+// Chart is a chart of runs: a bar a run, as high as the run took long.
+type Chart struct {
+	Words         string // the chart in words
+	Width, Height int
+	Bars          []pageBar
+	Link          string // that an ID follows, to lead to the run; "": bars lead nowhere
+}
+
+// pageBar is a run in a chart. Marked runs did not succeed: colours alone do not tell.
 type pageBar struct {
+	ID                 string
 	X, Y, Height, Mark int
 	Class, Title       string
 	Now                bool // the run of the report
@@ -139,25 +146,30 @@ func pagePastOf(r *Run) *pagePast {
 	if r.Finished {
 		all = append(all, PastRun{r.ID, r.Status, r.Started, r.Duration})
 	}
+	chart := ChartOf(all, r.ID)
+	return &pagePast{Last: plain(r.Compared.Run), Words: chart.Words, Lines: r.Compared.lines(), Chart: chart}
+}
+
+// ChartOf returns a chart of runs, the newest last, in which one of them stands out.
+func ChartOf(runs []PastRun, now string) Chart {
 	longest, good := event.Millis(1), 0
-	for _, run := range all {
+	for _, run := range runs {
 		longest = max(longest, run.Duration)
 		if run.Status == event.Succeeded {
 			good++
 		}
 	}
-	p := &pagePast{
-		Last: plain(r.Compared.Run), Lines: r.Compared.lines(), Longest: Duration(longest),
-		Words: fmt.Sprintf("%d of the last %s succeeded; the longest took %s", good, plural(len(all), "run"), Duration(longest)),
-		Width: len(all) * chartBar, Height: chartHeight + chartFoot,
+	c := Chart{
+		Words: fmt.Sprintf("%d of the last %s succeeded; the longest took %s", good, plural(len(runs), "run"), Duration(longest)),
+		Width: len(runs) * chartBar, Height: chartHeight + chartFoot,
 	}
-	for i, run := range all {
+	for i, run := range runs {
 		height := max(2, int(chartHeight*float64(run.Duration)/float64(longest)))
-		p.Bars = append(p.Bars, pageBar{
-			X: i * chartBar, Y: chartHeight - height, Height: height, Mark: i*chartBar + 4,
-			Class: class(run.Status, false), Now: run.ID == r.ID, Marked: run.Status != event.Succeeded,
+		c.Bars = append(c.Bars, pageBar{
+			ID: run.ID, X: i * chartBar, Y: chartHeight - height, Height: height, Mark: i*chartBar + 4,
+			Class: class(run.Status, false), Now: run.ID == now, Marked: run.Status != event.Succeeded,
 			Title: plain(fmt.Sprintf("%s: %s after %s, %s", run.ID, run.Status, Duration(run.Duration), moment(run.Started))),
 		})
 	}
-	return p
+	return c
 }

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"time"
-
-	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
 )
@@ -13,15 +10,6 @@ import (
 func addPast(root string, made *report.Report) {
 	recent := record.Recent(root)
 	for _, run := range made.Runs {
-		of, err := record.Find(root, run.ID)
-		if err != nil || of.Run != run.ID {
-			continue
-		}
-		var summaries []event.Summary
-		var started []time.Time
-		for _, r := range record.PastOf(&of, recent, report.MostPast) {
-			summaries, started = append(summaries, *r.Summary), append(started, r.Started)
-		}
-		run.AddPast(summaries, started)
+		run.AddPast(record.Past(root, recent, run.ID, report.MostPast))
 	}
 }

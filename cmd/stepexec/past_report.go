@@ -111,11 +111,7 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 
 // collectRecord takes a run from its record.
 func collectRecord(ctx context.Context, take func(event.Event), c *report.Collector, r record.Record) error {
-	var steps []event.StepResult
-	for _, s := range r.Steps {
-		steps = append(steps, event.StepResult{Step: s.Name, Image: s.Image, Service: s.Service, DependsOn: s.DependsOn})
-	}
-	c.Plan(r.Run, r.Run, r.Name, r.Started, steps)
+	c.Plan(r.Run, r.Run, r.Name, r.Started, r.Plan())
 	return r.ReadLog(ctx, nil, func(line []byte) error {
 		e, err := record.Decode(line)
 		if err != nil {

@@ -1,35 +1,5 @@
 // Logs, each in its <details>.
 
-const logs = new Map();
-// logOf is a log: the sizes of its pieces, and the function that unpacks one.
-const logOf = (index) => {
-  if (logs.has(index)) return logs.get(index);
-  const block = document.getElementById("z-" + index);
-  const counts = block.dataset.p ? block.dataset.p.split(" ").map(Number) : [];
-  let first = 1;
-  const pieces = counts.map((n) => {
-    const piece = { lines: Math.max(n, 0), missing: Math.max(-n, 0), first };
-    first += Math.abs(n);
-    return piece;
-  });
-  let parts = null;
-  const read = async (i) => {
-    if (pieces[i].missing) return "";
-    if (!parts) parts = block.textContent.split(" ");
-    const packed = atob(parts[i]);
-    const array = new Uint8Array(packed.length);
-    for (let j = 0; j < packed.length; j++) array[j] = packed.charCodeAt(j);
-    const gzip = new DecompressionStream("gzip");
-    const writer = gzip.writable.getWriter(); // to search 100 MB took 6 s this way, and more than 20 s by way of a Blob
-    writer.write(array);
-    writer.close();
-    return new Response(gzip.readable).text();
-  };
-  const log = { pieces, read };
-  logs.set(index, log);
-  return log;
-};
-
 const lineHeight = 20;
 const atOnce = 2000; // pieces in one view: browsers do not make boxes of more than some 33 million pixels
 const viewers = new Map();
@@ -110,6 +80,18 @@ const viewerOf = (index) => {
     b.addEventListener("click", () => { layOut(to); box.scrollTop = 0; box.focus(); });
     return b;
   };
+  const later = (to) => {
+    const b = part("Later lines", to);
+    b.classList.add("later");
+    return b;
+  };
+  const add = (i) => {
+    const element = make("div", "piece");
+    element.index = i;
+    element.style.height = Math.max(1, log.pieces[i].lines) * lineHeight + "px";
+    box.append(element);
+    observer.observe(element);
+  };
   const layOut = (start) => {
     from = Math.max(0, start);
     observer.disconnect();
@@ -117,14 +99,8 @@ const viewerOf = (index) => {
     box.replaceChildren();
     if (log.pieces.length === 0) box.append(make("p", "note", "It printed nothing, or nothing that was kept."));
     if (from > 0) box.append(part("Earlier lines", from - atOnce));
-    for (let i = from; i < to; i++) {
-      const element = make("div", "piece");
-      element.index = i;
-      element.style.height = Math.max(1, log.pieces[i].lines) * lineHeight + "px";
-      box.append(element);
-      observer.observe(element);
-    }
-    if (to < log.pieces.length) box.append(part("Later lines", to));
+    for (let i = from; i < to; i++) add(i);
+    if (to < log.pieces.length) box.append(later(to));
   };
   const lineAt = async (n) => {
     const i = log.pieces.findIndex((p) => n >= p.first && n < p.first + p.lines);
@@ -147,10 +123,22 @@ const viewerOf = (index) => {
       else element.replaceChildren();
     }
   };
-  const failed = details.querySelector(".dot.bad, .dot.late"); // why is at the end
-  layOut(failed ? log.pieces.length - atOnce : 0);
-  if (failed) box.scrollTop = box.scrollHeight;
-  const viewer = { box, lineAt, redraw };
+  const last = details.querySelector(".dot.bad, .dot.late, .dot.busy"); // why it failed, or what it does now, is at the end
+  layOut(last ? log.pieces.length - atOnce : 0);
+  if (last) box.scrollTop = box.scrollHeight;
+  // grow shows what the log has more: its last piece has grown, or pieces have come after it.
+  const grow = () => {
+    const there = elements();
+    if (there.length === 0) { layOut(from); return; }
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 2 * lineHeight;
+    const last = there[there.length - 1];
+    if (last.filled) { last.filled = null; fill(last); }
+    const to = Math.min(log.pieces.length, from + atOnce);
+    for (let i = from + there.length; i < to; i++) add(i);
+    if (to < log.pieces.length && !box.querySelector(".later")) box.append(later(to));
+    if (atEnd) Promise.all(elements().slice(-2).map((e) => e.filled)).then(() => { box.scrollTop = box.scrollHeight; });
+  };
+  const viewer = { box, lineAt, redraw, grow, restart: () => layOut(from) };
   viewers.set(index, viewer);
   return viewer;
 };
@@ -163,9 +151,9 @@ const openLog = (index) => {
     return viewer;
   });
 };
-for (const details of document.querySelectorAll("details.log")) {
+const watchLog = (details) => {
   details.addEventListener("toggle", () => { if (details.open) ready.then(() => viewerOf(Number(details.dataset.log))); });
-}
+};
 for (const tools of document.querySelectorAll(".tools")) {
   const section = tools.closest(".logs");
   const toggle = (name, className) => {

@@ -1,7 +1,5 @@
 "use strict";
-// The page's script. All that comes from steps is put into the page as text, never as
-// markup. Logs are unpacked piece by piece, when they come into view.
-const data = JSON.parse(document.getElementById("data").textContent);
+// What every page needs. All that comes from steps is put into a page as text, never as markup.
 const make = (tag, className, text) => {
   const e = document.createElement(tag);
   if (className) e.className = className;
@@ -20,22 +18,13 @@ const time = (ms) => {
   if (s < 3600) return Math.floor(s / 60) + " m " + (s % 60) + " s";
   return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " m";
 };
+const localTime = (text) => new Date(text.replace(" ", "T")).toLocaleString();
 const bytes = (n) => {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let i = 0;
   while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
   return (i === 0 ? n : n.toFixed(1)) + " " + units[i];
 };
-const sayStep = (step) => {
-  const parts = [step.name + (step.service ? " (service)" : "") + ": " + step.words];
-  if (step.waitedFor) parts.push("waited for " + step.waitedFor);
-  for (const bar of step.bars) {
-    if (bar.phase !== "wait") parts.push((bar.phase === "tried" ? "earlier attempt" : bar.phase) + " " + time(bar.to - bar.from));
-  }
-  if (step.critical) parts.push("on the critical path");
-  return parts.join(" · ");
-};
-
 const themes = ["system", "light", "dark"];
 const button = document.getElementById("theme");
 const setTheme = (theme) => {

@@ -1,5 +1,15 @@
 // The timeline: a row a step, with its phases as bars.
 
+let data = JSON.parse(document.getElementById("data").textContent);
+const sayStep = (step) => {
+  const parts = [step.name + (step.service ? " (service)" : "") + ": " + step.words];
+  if (step.waitedFor) parts.push("waited for " + step.waitedFor);
+  for (const bar of step.bars) {
+    if (bar.phase !== "wait") parts.push((bar.phase === "tried" ? "earlier attempt" : bar.phase) + " " + time(bar.to - bar.from));
+  }
+  if (step.critical) parts.push("on the critical path");
+  return parts.join(" · ");
+};
 const tickOf = (end) => {
   const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 15000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000, 7200000, 21600000, 86400000];
   return steps.find((s) => end / s <= 6) || end;
