@@ -158,5 +158,5 @@ func artifactNode(a *Artifact) *yaml.Node {
 		m.text("if_missing", "error")
 	}
 	m.number("max_size", a.MaxSize)
-	return m.node
+	return m.Node
 }

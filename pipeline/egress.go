@@ -7,6 +7,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/egress"
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 // egress reads what may be reached: a list, or the word audit.
@@ -39,7 +40,7 @@ func egressNode(rules *egress.Rules) *yaml.Node {
 	case len(rules.List) == 0:
 		return &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 	}
-	return list(rules.List, func(r *egress.Rule) *yaml.Node { return asText(r.String()) })
+	return tree.List(rules.List, func(r *egress.Rule) *yaml.Node { return asText(r.String()) })
 }
 
 // egress decides what a step may reach. Its own list, or that of the pipeline, narrows what

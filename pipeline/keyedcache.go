@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 // KeyedCache is a folder of a step that is restored by a key before the step, and saved under it
@@ -162,21 +164,21 @@ func (c *KeyedCache) node() *yaml.Node {
 	m := newMapping()
 	m.text("name", c.Name)
 	m.text("path", c.Path)
-	m.put("key", list(c.Key, func(part *KeyPart) *yaml.Node {
+	m.Put("key", tree.List(c.Key, func(part *KeyPart) *yaml.Node {
 		if part.Platform != "" {
-			return textNode(part.Platform)
+			return tree.Text(part.Platform)
 		}
 		n := newMapping()
 		n.texts("checksum", part.Checksum)
 		n.text("env", part.Env)
 		n.text("text", part.Text)
-		return n.node
+		return n.Node
 	}))
 	m.number("fallback", int64(c.Fallback))
 	m.text("mode", string(c.Mode))
 	m.duration("max_age", c.MaxAge)
 	m.number("max_size", c.MaxSize)
-	return m.node
+	return m.Node
 }
 
 // String describes the part, for messages.

@@ -1,6 +1,10 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
+)
 
 // nameKeys are the keys of names and ports.
 func nameKeys() []Key {
@@ -83,7 +87,7 @@ func nameKeys() []Key {
 				{Name: "publish", Short: "p", Kind: ListFlag, Usage: "`[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`: a port of the host that leads to the command; needs --network private"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.Ports = p.ports(v) },
-			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Names.Ports, portNode) },
+			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Names.Ports, portNode) },
 		},
 	}
 }

@@ -1,6 +1,10 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
+)
 
 // orderKeys are the keys of when a step runs, and what its end means.
 func orderKeys() []Key {
@@ -54,7 +58,7 @@ func orderKeys() []Key {
 			Schema:  `{"$ref": "#/$defs/when"}`,
 			OfSteps: true, BesideSpec: true,
 			read:  func(p *parser, s *Step, v value) { s.When = p.when(v) },
-			write: func(_ *writer, s *Step) *yaml.Node { return list(s.When, conditionNode) },
+			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.When, conditionNode) },
 		},
 		{
 			Name: "retry", Class: Free, Fields: []string{"Retry"},

@@ -1,6 +1,10 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
+)
 
 // runKeys are the keys of what a step runs, in what image, and on which files.
 func runKeys() []Key {
@@ -82,7 +86,7 @@ func runKeys() []Key {
 			Doc:    "Secrets as files below /run/secrets, or as variables.",
 			Schema: `{"type": "array", "items": {"$ref": "#/$defs/secret"}}`,
 			read:   func(p *parser, s *Step, v value) { s.Secrets = p.secrets(v) },
-			write:  func(_ *writer, s *Step) *yaml.Node { return list(s.Secrets, secretNode) },
+			write:  func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Secrets, secretNode) },
 		},
 		{
 			Name: "settings", Class: Free, Fields: []string{"Env"},

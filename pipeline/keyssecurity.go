@@ -1,6 +1,10 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
+)
 
 // securityKeys are the keys of what loosens or tightens a step's confinement.
 func securityKeys() []Key {
@@ -129,7 +133,7 @@ func securityKeys() []Key {
 				{Name: "uidmap", Kind: ListFlag, Usage: "`CONTAINER:HOST:SIZE` user ids of a user namespace"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.UIDMap = p.idMaps(v) },
-			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Security.UIDMap, idMapNode) },
+			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Security.UIDMap, idMapNode) },
 		},
 		{
 			Name: "gidmap", Class: Privilege, Fields: []string{"Security.GIDMap"},
@@ -139,7 +143,7 @@ func securityKeys() []Key {
 				{Name: "gidmap", Kind: ListFlag, Usage: "`CONTAINER:HOST:SIZE` group ids of a user namespace"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.GIDMap = p.idMaps(v) },
-			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Security.GIDMap, idMapNode) },
+			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Security.GIDMap, idMapNode) },
 		},
 	}
 }

@@ -1,6 +1,10 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import (
+	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
+)
 
 // streamKeys are the keys of the streams of a step, and the files that it leaves.
 func streamKeys() []Key {
@@ -35,7 +39,7 @@ func streamKeys() []Key {
 			Schema:  `{"anyOf": [{"$ref": "#/$defs/artifact"}, {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/artifact"}}]}`,
 			OfSteps: true, BesideSpec: true,
 			read:  func(p *parser, s *Step, v value) { s.Artifacts = p.artifacts(v) },
-			write: func(_ *writer, s *Step) *yaml.Node { return list(s.Artifacts, artifactNode) },
+			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Artifacts, artifactNode) },
 		},
 		{
 			Name: "reports", Class: Free, Fields: []string{"Reports"},

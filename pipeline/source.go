@@ -1,5 +1,7 @@
 package pipeline
 
+import "strings"
+
 // Source is a YAML file of another format while it is read into a [Pipeline]. It has the
 // limits, the anchors and merge keys and the messages of native files: what is wrong is
 // noted with its line, column and key, and reading goes on.
@@ -148,4 +150,31 @@ func (s *Source) Setting(n Node, scalar func(Node) (text string, bare bool)) Set
 		out.Value.Text, out.Bare = scalar(n)
 	}
 	return out
+}
+
+// ListedSecrets reads a list of secrets as steps had it in files of Drone 0.x and of Woodpecker
+// before version 2: a name, or source and target. ReadMap reads a map by its keys. Use receives each
+// secret with the name of its variable, in upper case.
+func (s *Source) ListedSecrets(n Node, readMap func(Node, map[string]func(Node)), use func(item Node, secret, variable string)) {
+	if n.Kind() != "list" {
+		s.WrongType(n, "a list")
+		return
+	}
+	for _, item := range n.Items() {
+		source, target := "", ""
+		if item.Kind() == "map" {
+			readMap(item, map[string]func(Node){
+				"source": func(n Node) { source = s.Text(n) },
+				"target": func(n Node) { target = s.Text(n) },
+			})
+		} else {
+			source = s.Text(item)
+			target = source
+		}
+		if source == "" || target == "" {
+			s.Wrong(item, "names no secret and variable", "write a name, or source: NAME and target: VARIABLE")
+			continue
+		}
+		use(item, source, strings.ToUpper(target))
+	}
 }

@@ -42,5 +42,5 @@ func reportsNode(r *TestReports) *yaml.Node {
 	m := newMapping()
 	m.texts("junit", r.JUnit)
 	m.flag("fail", r.Fail)
-	return m.node
+	return m.Node
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 // Write returns the pipeline as a native file, which Parse reads into one with the same
@@ -75,31 +77,15 @@ func (w *writer) rename(name string, service bool) {
 }
 
 // mapping is a map of YAML that leaves out what is not set.
-type mapping struct{ node *yaml.Node }
+type mapping struct{ tree.Map }
 
-func newMapping() mapping { return mapping{&yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}} }
+func newMapping() mapping { return mapping{tree.NewMap()} }
 
-func textNode(text string) *yaml.Node {
-	n := &yaml.Node{}
-	n.SetString(text)
-	return n
-}
-
-func bareNode(tag, text string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
-}
-
-func (m mapping) put(key string, value *yaml.Node) {
-	if value != nil {
-		m.node.Content = append(m.node.Content, textNode(key), value)
-	}
-}
-
-func (m mapping) text(key, text string)                { m.put(key, asText(text)) }
-func (m mapping) flag(key string, set bool)            { m.put(key, asFlag(set)) }
-func (m mapping) number(key string, n int64)           { m.put(key, asNumber(n)) }
-func (m mapping) duration(key string, d time.Duration) { m.put(key, asDuration(d)) }
-func (m mapping) texts(key string, texts []string)     { m.put(key, asTexts(texts)) }
+func (m mapping) text(key, text string)                { m.Put(key, asText(text)) }
+func (m mapping) flag(key string, set bool)            { m.Put(key, asFlag(set)) }
+func (m mapping) number(key string, n int64)           { m.Put(key, asNumber(n)) }
+func (m mapping) duration(key string, d time.Duration) { m.Put(key, asDuration(d)) }
+func (m mapping) texts(key string, texts []string)     { m.Put(key, asTexts(texts)) }
 
 // The nodes of values are nil for those that are not set.
 
@@ -107,28 +93,28 @@ func asText(text string) *yaml.Node {
 	if text == "" {
 		return nil
 	}
-	return textNode(text)
+	return tree.Text(text)
 }
 
 func asFlag(set bool) *yaml.Node {
 	if !set {
 		return nil
 	}
-	return bareNode("!!bool", "true")
+	return tree.Bare("!!bool", "true")
 }
 
 func asNumber(n int64) *yaml.Node {
 	if n == 0 {
 		return nil
 	}
-	return bareNode("!!int", strconv.FormatInt(n, 10))
+	return tree.Bare("!!int", strconv.FormatInt(n, 10))
 }
 
 func asDuration(d time.Duration) *yaml.Node {
 	if d == 0 {
 		return nil
 	}
-	return textNode(d.String())
+	return tree.Text(d.String())
 }
 
 // asTexts is a list: a nil one is not set, and an empty one is.
@@ -136,63 +122,33 @@ func asTexts(texts []string) *yaml.Node {
 	if texts == nil {
 		return nil
 	}
-	return textList(texts)
+	return tree.Texts(texts)
 }
 
 func asNumbers(numbers []int) *yaml.Node {
 	if numbers == nil {
 		return nil
 	}
-	list := newList()
+	list := tree.NewList()
 	for _, n := range numbers {
-		list.Content = append(list.Content, bareNode("!!int", strconv.Itoa(n)))
+		list.Content = append(list.Content, tree.Bare("!!int", strconv.Itoa(n)))
 	}
 	list.Style = yaml.FlowStyle
 	return list
 }
 
-func newList() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
-
-func textList(texts []string) *yaml.Node {
-	list := newList()
-	for _, text := range texts {
-		list.Content = append(list.Content, textNode(text))
-	}
-	return list
-}
-
-// list is one node for each of items; without any it is nil.
-func list[T any](items []T, node func(*T) *yaml.Node) *yaml.Node {
-	if len(items) == 0 {
-		return nil
-	}
-	l := newList()
-	for i := range items {
-		l.Content = append(l.Content, node(&items[i]))
-	}
-	return l
-}
-
-// filled is nil for a map that has nothing in it.
-func (m mapping) filled() *yaml.Node {
-	if len(m.node.Content) == 0 {
-		return nil
-	}
-	return m.node
-}
-
 func (w *writer) pipeline(p *Pipeline) *yaml.Node {
 	m := newMapping()
 	m.text("name", p.Name)
-	m.put("environment", environmentNode(p.Environment))
+	m.Put("environment", environmentNode(p.Environment))
 	m.texts("env_file", p.EnvFiles)
 	if p.Workspace != DefaultWorkspace {
 		m.text("workspace", p.Workspace)
 	}
 	m.duration("timeout", p.Timeout)
 	m.texts("volumes", p.Volumes)
-	m.put("matrix", matrixNode(&p.Matrix))
-	m.put("egress", egressNode(p.Egress))
+	m.Put("matrix", matrixNode(&p.Matrix))
+	m.Put("egress", egressNode(p.Egress))
 	m.flag("fail_fast", p.FailFast)
 	m.flag("stop_on_failure", p.StopOnFailure)
 	var secrets []string
@@ -200,9 +156,9 @@ func (w *writer) pipeline(p *Pipeline) *yaml.Node {
 		secrets = append(secrets, use.Name)
 	}
 	m.texts("image_pull_secrets", secrets)
-	m.put("services", list(p.Services, w.step))
-	m.put("steps", list(p.Steps, w.step))
-	return m.node
+	m.Put("services", tree.List(p.Services, w.step))
+	m.Put("steps", tree.List(p.Steps, w.step))
+	return m.Node
 }
 
 func matrixNode(x *Matrix) *yaml.Node {
@@ -211,17 +167,17 @@ func matrixNode(x *Matrix) *yaml.Node {
 		m.texts(axis.Name, axis.Values)
 	}
 	cells := func(cells []Cell) *yaml.Node {
-		return list(cells, func(c *Cell) *yaml.Node {
+		return tree.List(cells, func(c *Cell) *yaml.Node {
 			m := newMapping()
 			for _, v := range *c {
 				m.text(v.Axis, v.Value)
 			}
-			return m.node
+			return m.Node
 		})
 	}
-	m.put("exclude", cells(x.Exclude))
-	m.put("include", cells(x.Include))
-	return m.filled()
+	m.Put("exclude", cells(x.Exclude))
+	m.Put("include", cells(x.Include))
+	return m.Filled()
 }
 
 // environmentNode is a map, or a list where a value is the host's.
@@ -230,37 +186,37 @@ func environmentNode(variables []Variable) *yaml.Node {
 		return nil
 	}
 	if slices.ContainsFunc(variables, func(v Variable) bool { return v.Value.FromHost }) {
-		return list(variables, func(v *Variable) *yaml.Node {
+		return tree.List(variables, func(v *Variable) *yaml.Node {
 			if v.Value.FromHost {
-				return textNode(v.Name)
+				return tree.Text(v.Name)
 			}
-			return textNode(v.Name + "=" + v.Value.Text)
+			return tree.Text(v.Name + "=" + v.Value.Text)
 		})
 	}
 	m := newMapping()
 	for _, v := range variables {
-		m.put(v.Name, valueNode(v.Value))
+		m.Put(v.Name, valueNode(v.Value))
 	}
-	return m.node
+	return m.Node
 }
 
 func valueNode(v Value) *yaml.Node {
 	from := newMapping()
 	from.text("from_secret", v.FromSecret)
 	from.text("from_run", string(v.FromRun))
-	if from.filled() == nil {
-		return textNode(v.Text)
+	if from.Filled() == nil {
+		return tree.Text(v.Text)
 	}
-	from.node.Style = yaml.FlowStyle
-	return from.node
+	from.Node.Style = yaml.FlowStyle
+	return from.Node
 }
 
 func settingsNode(settings []Setting) *yaml.Node {
 	m := newMapping()
 	for _, s := range settings {
-		m.put(s.Name, settingNode(&s))
+		m.Put(s.Name, settingNode(&s))
 	}
-	return m.filled()
+	return m.Filled()
 }
 
 func settingNode(s *Setting) *yaml.Node {
@@ -268,17 +224,17 @@ func settingNode(s *Setting) *yaml.Node {
 	case s.Map != nil:
 		m := newMapping()
 		for _, entry := range s.Map {
-			m.put(entry.Name, settingNode(&entry))
+			m.Put(entry.Name, settingNode(&entry))
 		}
-		return m.node
+		return m.Node
 	case s.List != nil:
-		l := newList()
+		l := tree.NewList()
 		for i := range s.List {
 			l.Content = append(l.Content, settingNode(&s.List[i]))
 		}
 		return l
 	case s.Bare: // YAML takes JSON's numbers, booleans and null for what they are
-		return bareNode("", s.Value.Text)
+		return tree.Bare("", s.Value.Text)
 	}
 	return valueNode(s.Value)
 }

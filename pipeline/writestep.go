@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 func (w *writer) step(s *Step) *yaml.Node {
@@ -17,10 +19,10 @@ func (w *writer) step(s *Step) *yaml.Node {
 	m.text("name", w.names[s.Name])
 	for _, key := range Keys() {
 		if key.write != nil {
-			m.put(key.Name, key.write(w, s))
+			m.Put(key.Name, key.write(w, s))
 		}
 	}
-	return m.node
+	return m.Node
 }
 
 // dependsOn is empty for a step that depends on none, and nil where that is not given.
@@ -28,9 +30,9 @@ func (w *writer) dependsOn(s *Step) *yaml.Node {
 	if s.DependsOn == nil {
 		return nil
 	}
-	on := newList()
+	on := tree.NewList()
 	for _, name := range s.DependsOn {
-		on.Content = append(on.Content, textNode(w.names[name]))
+		on.Content = append(on.Content, tree.Text(w.names[name]))
 	}
 	on.Style = yaml.FlowStyle
 	return on
@@ -40,7 +42,7 @@ func outputNode(output string) *yaml.Node {
 	if output == OutputNone || output == "" {
 		return asText(output)
 	}
-	return textNode("file:" + output)
+	return tree.Text("file:" + output)
 }
 
 func ownerNode(o *Owner) *yaml.Node {
@@ -48,9 +50,9 @@ func ownerNode(o *Owner) *yaml.Node {
 	case o == nil:
 		return nil
 	case o.Workspace:
-		return textNode("me")
+		return tree.Text("me")
 	}
-	return textNode(fmt.Sprintf("%d:%d", o.UID, o.GID))
+	return tree.Text(fmt.Sprintf("%d:%d", o.UID, o.GID))
 }
 
 func secretNode(use *SecretUse) *yaml.Node {
@@ -58,13 +60,13 @@ func secretNode(use *SecretUse) *yaml.Node {
 	m.text("name", use.Name)
 	m.text("file", use.File)
 	m.text("env", use.Env)
-	return m.node
+	return m.Node
 }
 
 // mountsNode is every mount that is not a cache's.
 func mountsNode(all []Mount) *yaml.Node {
 	others := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type == MountCache || m.Type == MountKeyed })
-	return list(others, func(mount *Mount) *yaml.Node {
+	return tree.List(others, func(mount *Mount) *yaml.Node {
 		n := newMapping()
 		if mount.Type == "tmpfs" {
 			n.text("type", "tmpfs")
@@ -76,13 +78,13 @@ func mountsNode(all []Mount) *yaml.Node {
 		n.text("destination", mount.Destination)
 		n.texts("options", mount.Options)
 		n.flag("create", mount.Create)
-		return n.node
+		return n.Node
 	})
 }
 
 func cachesNode(s *Step) *yaml.Node {
 	caches := slices.DeleteFunc(slices.Clone(s.Mounts), func(m Mount) bool { return m.Type != MountCache && m.Type != MountKeyed })
-	return list(caches, func(mount *Mount) *yaml.Node {
+	return tree.List(caches, func(mount *Mount) *yaml.Node {
 		if c := s.keyedCache(mount); c != nil {
 			return c.node()
 		}
@@ -91,13 +93,13 @@ func cachesNode(s *Step) *yaml.Node {
 			if mount.Fill {
 				modes += ",fill"
 			}
-			return textNode(mount.Source + ":" + mount.Destination + modes)
+			return tree.Text(mount.Source + ":" + mount.Destination + modes)
 		}
 		n := newMapping()
 		n.text("name", mount.Source)
 		n.text("path", mount.Destination)
 		n.flag("fill", mount.Fill)
-		return n.node
+		return n.Node
 	})
 }
 
@@ -110,14 +112,14 @@ func conditionNode(c *Condition) *yaml.Node {
 		{"branch", c.Branch}, {"tag", c.Tag}, {"event", c.Event}, {"action", c.Action}, {"ref", c.Ref}, {"repo", c.Repo},
 		{"instance", c.Instance}, {"platform", c.Platform}, {"cron", c.Cron}, {"deploy", c.Deploy},
 	} {
-		m.put(match.key, matchNode(match.match, false))
+		m.Put(match.key, matchNode(match.match, false))
 	}
-	m.put("path", matchNode(c.Path.Match, c.Path.NotOnEmpty))
+	m.Put("path", matchNode(c.Path.Match, c.Path.NotOnEmpty))
 	axes := newMapping()
 	for _, axis := range c.Matrix {
-		axes.put(axis.Axis, matchNode(axis.Match, false))
+		axes.Put(axis.Axis, matchNode(axis.Match, false))
 	}
-	m.put("matrix", axes.filled())
+	m.Put("matrix", axes.Filled())
 	m.text("evaluate", c.Evaluate)
 	switch on := c.Status; {
 	case on.Cancel:
@@ -129,7 +131,7 @@ func conditionNode(c *Condition) *yaml.Node {
 		}
 		m.texts("status", words)
 	}
-	return m.node
+	return m.Node
 }
 
 func matchNode(match Match, notOnEmpty bool) *yaml.Node {
@@ -137,29 +139,29 @@ func matchNode(match Match, notOnEmpty bool) *yaml.Node {
 	m.texts("include", match.Include)
 	m.texts("exclude", match.Exclude)
 	if notOnEmpty {
-		m.put("on_empty", bareNode("!!bool", "false"))
+		m.Put("on_empty", tree.Bare("!!bool", "false"))
 	}
-	if len(m.node.Content) == 2 && len(match.Include) > 0 {
-		return textList(match.Include)
+	if len(m.Node.Content) == 2 && len(match.Include) > 0 {
+		return tree.Texts(match.Include)
 	}
-	return m.filled()
+	return m.Filled()
 }
 
 func retryNode(r *Retry) *yaml.Node {
 	m := newMapping()
 	m.number("attempts", int64(r.Attempts))
 	m.duration("backoff", r.Backoff)
-	on := newList()
+	on := tree.NewList()
 	for _, cause := range r.Causes {
-		on.Content = append(on.Content, textNode(string(cause)))
+		on.Content = append(on.Content, tree.Text(string(cause)))
 	}
 	for _, code := range r.ExitCodes {
-		on.Content = append(on.Content, bareNode("!!int", strconv.Itoa(code)))
+		on.Content = append(on.Content, tree.Bare("!!int", strconv.Itoa(code)))
 	}
 	if len(on.Content) > 0 {
-		m.put("on", on)
+		m.Put("on", on)
 	}
-	return m.filled()
+	return m.Filled()
 }
 
 func readyNode(r *Ready) *yaml.Node {
@@ -167,9 +169,9 @@ func readyNode(r *Ready) *yaml.Node {
 	case r == nil:
 		return nil
 	case r.None:
-		return textNode("none")
+		return tree.Text("none")
 	case !r.HasCondition() && r.Timeout == 0 && r.Interval == 0: // also with Health, which files cannot say
-		return textNode("healthcheck")
+		return tree.Text("healthcheck")
 	}
 	m := newMapping()
 	m.text("tcp", strings.TrimPrefix(r.TCP, ":"))
@@ -177,7 +179,7 @@ func readyNode(r *Ready) *yaml.Node {
 		http := newMapping()
 		http.text("url", r.HTTP)
 		http.number("status", int64(r.Status))
-		m.put("http", http.node)
+		m.Put("http", http.Node)
 	} else {
 		m.text("http", r.HTTP)
 	}
@@ -185,7 +187,7 @@ func readyNode(r *Ready) *yaml.Node {
 	m.text("log", r.Log)
 	m.duration("timeout", r.Timeout)
 	m.duration("interval", r.Interval)
-	return m.node
+	return m.Node
 }
 
 func hostsNode(all []HostAddress) *yaml.Node {
@@ -193,7 +195,7 @@ func hostsNode(all []HostAddress) *yaml.Node {
 	for _, host := range all {
 		hosts.text(host.Name, host.Address)
 	}
-	return hosts.filled()
+	return hosts.Filled()
 }
 
 func portNode(p *Port) *yaml.Node {
@@ -205,14 +207,14 @@ func portNode(p *Port) *yaml.Node {
 		host, _, _ := strings.Cut(text, ":")
 		text = net.JoinHostPort(p.HostIP, host) + strings.TrimPrefix(text, host)
 	}
-	return textNode(text + "/" + p.Protocol)
+	return tree.Text(text + "/" + p.Protocol)
 }
 
 func cpusNode(cpus float64) *yaml.Node {
 	if cpus == 0 {
 		return nil
 	}
-	return bareNode("!!float", strconv.FormatFloat(cpus, 'f', -1, 64))
+	return tree.Bare("!!float", strconv.FormatFloat(cpus, 'f', -1, 64))
 }
 
 func ulimitsNode(all []Ulimit) *yaml.Node {
@@ -220,7 +222,7 @@ func ulimitsNode(all []Ulimit) *yaml.Node {
 	for _, u := range all {
 		limits.text(u.Name, fmt.Sprintf("%d:%d", u.Soft, u.Hard))
 	}
-	return limits.filled()
+	return limits.Filled()
 }
 
 func devicesNode(s *Security) *yaml.Node {
@@ -232,16 +234,16 @@ func devicesNode(s *Security) *yaml.Node {
 }
 
 func idMapNode(i *IDMap) *yaml.Node {
-	return textNode(fmt.Sprintf("%d:%d:%d", i.Container, i.Host, i.Size))
+	return tree.Text(fmt.Sprintf("%d:%d:%d", i.Container, i.Host, i.Size))
 }
 
 // textsNode is a map in the order of its names.
 func textsNode(values map[string]string) *yaml.Node {
 	n := newMapping()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		n.put(name, textNode(values[name]))
+		n.Put(name, tree.Text(values[name]))
 	}
-	return n.filled()
+	return n.Filled()
 }
 
 func patchNode(patch []byte) *yaml.Node {

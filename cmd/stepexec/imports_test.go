@@ -17,7 +17,7 @@ const module = "github.com/stepexec/stepexec/"
 func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 	allowed := map[string][]string{
 		"container":              {},
-		"pipeline":               {"container", "egress"},
+		"pipeline":               {"container", "egress", "pipeline/tree"},
 		"egress":                 {},
 		"artifact":               {"beneath"},
 		"cache":                  {"beneath"},
@@ -45,7 +45,8 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"engine":                 {"artifact", "beneath", "cache", "container", "crash", "event", "fetch", "pipeline", "policy", "pull", "unpack", "sandbox", "schedule", "logs", "egress", "sandbox/network", "testreport"},
 		"pipeline/drone":         {"pipeline", "pipeline/envsubst"},
 		"pipeline/envsubst":      {"pipeline"},
-		"pipeline/export":        {"pipeline", "pipeline/envsubst", "pipeline/woodpecker"},
+		"pipeline/export":        {"pipeline", "pipeline/envsubst", "pipeline/tree", "pipeline/woodpecker"},
+		"pipeline/tree":          {},
 		"pipeline/portable":      {"pipeline", "pipeline/envsubst"},
 		"pipeline/woodpecker":    {"pipeline", "pipeline/envsubst"},
 		"runner":                 {"crash", "event", "runner/health", "run"},

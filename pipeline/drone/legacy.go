@@ -257,29 +257,11 @@ func (t *translation) legacyEnvironment(n pipeline.Node) []pipeline.Variable {
 
 // legacySecrets gives a step the secrets that it lists, under their names in upper case.
 func (t *translation) legacySecrets(s *draft, n pipeline.Node) {
-	if n.Kind() != "list" {
-		t.WrongType(n, "a list")
-		return
-	}
-	for _, item := range n.Items() {
-		source, target := "", ""
-		if item.Kind() == "map" {
-			t.object(item, fields{
-				"source": func(n pipeline.Node) { source = t.Text(n) },
-				"target": func(n pipeline.Node) { target = t.Text(n) },
-			})
-		} else {
-			source = t.Text(item)
-			target = source
-		}
-		if source == "" || target == "" {
-			t.Wrong(item, "names no secret and variable", "write a name, or source: NAME and target: VARIABLE")
-			continue
-		}
-		name := strings.ToUpper(target)
-		s.Environment = slices.DeleteFunc(s.Environment, func(v pipeline.Variable) bool { return v.Name == name })
-		s.Environment = append(s.Environment, pipeline.Variable{Position: item.Position(), Name: name, Value: pipeline.Value{FromSecret: source}})
-	}
+	readMap := func(n pipeline.Node, known map[string]func(pipeline.Node)) { t.object(n, known) }
+	t.ListedSecrets(n, readMap, func(item pipeline.Node, secret, variable string) {
+		s.Environment = slices.DeleteFunc(s.Environment, func(v pipeline.Variable) bool { return v.Name == variable })
+		s.Environment = append(s.Environment, pipeline.Variable{Position: item.Position(), Name: variable, Value: pipeline.Value{FromSecret: secret}})
+	})
 }
 
 // legacyLogin gives a plugin that is privileged by itself its login as settings: no other

@@ -9,15 +9,19 @@ import (
 // netrcSecret is no name that a secret of a pipeline can have by chance.
 const netrcSecret = "drone netrc"
 
-// prelude writes the .netrc of whoever runs the step, where there is a home, and then
-// runs the script.
-const prelude = `if [ -w "$HOME" ]; then (umask 077; cat /run/secrets/netrc > "$HOME/.netrc"); fi; exec /bin/sh -e "$0"`
+// netrcFile is where a step finds the file's content.
+const netrcFile = pipeline.SecretDirectory + "/netrc"
+
+// prelude writes the .netrc of whoever runs the step, where the user can write to its home, and
+// then runs the script. Elsewhere the step has none, and does not fail because of that: HOME may be
+// unset, /dev/null, or on a read-only mount.
+const prelude = `if [ -d "$HOME" ] && [ -w "$HOME" ]; then (umask 077; cat ` + netrcFile + ` >"$HOME/.netrc") || :; fi; exec /bin/sh -e "$0"`
 
 // giveNetrc lets a step with commands reach the git server.
 func (t *translation) giveNetrc(s *pipeline.Step) {
 	n := t.o.Netrc
 	t.set.Secrets[netrcSecret] = fmt.Sprintf("machine %s\nlogin %s\npassword %s\n", n.Machine, n.Login, n.Password)
-	s.Secrets = append(s.Secrets, pipeline.SecretUse{Position: s.Position, Name: netrcSecret, File: pipeline.SecretDirectory + "/netrc"})
+	s.Secrets = append(s.Secrets, pipeline.SecretUse{Position: s.Position, Name: netrcSecret, File: netrcFile})
 	s.Shell = []string{"/bin/sh", "-ec", prelude}
 }
 

@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 // events of each format, with the words of the other.
@@ -79,10 +80,10 @@ func match(m pipeline.Match) *yaml.Node {
 	if len(m.Exclude) == 0 {
 		return texts(m.Include)
 	}
-	o := newObject()
-	o.put("include", texts(m.Include))
-	o.put("exclude", texts(m.Exclude))
-	return o.node
+	o := tree.NewMap()
+	o.Put("include", texts(m.Include))
+	o.Put("exclude", texts(m.Exclude))
+	return o.Node
 }
 
 // status is by words; nil on success, which need not be said.
@@ -132,7 +133,7 @@ func (e *exporter) droneCondition(conditions []pipeline.Condition, key string) *
 		e.refuse(key, "it is a list of conditions")
 		return nil
 	}
-	c, o := &conditions[0], newObject()
+	c, o := &conditions[0], tree.NewMap()
 	for word, given := range map[string]bool{"platform": isGiven(c.Platform), "path": isGiven(c.Path.Match), "matrix": len(c.Matrix) > 0, "evaluate": c.Evaluate != ""} {
 		if given {
 			e.refuse(key+"."+word, "")
@@ -144,22 +145,22 @@ func (e *exporter) droneCondition(conditions []pipeline.Condition, key string) *
 			e.refuse(key+".event", strings.Join(c.Event.Include, ", ")+" do not exist there")
 		}
 		if len(held) < len(events[Drone]) {
-			o.put("event", texts(held))
+			o.Put("event", texts(held))
 		}
 	}
 	ref, alone := refs(c)
 	if !alone {
 		e.refuse(key+".tag", "beside ref")
 	}
-	o.put("branch", match(c.Branch))
-	o.put("action", match(c.Action))
-	o.put("ref", match(ref))
-	o.put("repo", match(c.Repo))
-	o.put("instance", match(c.Instance))
-	o.put("target", match(c.Deploy))
-	o.put("cron", match(c.Cron))
-	o.put("status", e.status(c.Status))
-	return o.filled()
+	o.Put("branch", match(c.Branch))
+	o.Put("action", match(c.Action))
+	o.Put("ref", match(ref))
+	o.Put("repo", match(c.Repo))
+	o.Put("instance", match(c.Instance))
+	o.Put("target", match(c.Deploy))
+	o.Put("cron", match(c.Cron))
+	o.Put("status", e.status(c.Status))
+	return o.Filled()
 }
 
 // merged drops conditions of events that Drone does not have. Woodpecker's conditions were split
@@ -173,9 +174,9 @@ func (e *exporter) merged(conditions []pipeline.Condition) []pipeline.Condition 
 // woodpeckerConditions writes when. Some parts of a condition count for some events only: the
 // others are left out of its events, so that no step runs which would not have.
 func (e *exporter) woodpeckerConditions(conditions []pipeline.Condition, key string) *yaml.Node {
-	l := newList()
+	l := tree.NewList()
 	for i := range conditions {
-		c, o := &conditions[i], newObject()
+		c, o := &conditions[i], tree.NewMap()
 		if isGiven(c.Action) {
 			e.refuse(key+".action", "")
 		}
@@ -196,34 +197,34 @@ func (e *exporter) woodpeckerConditions(conditions []pipeline.Condition, key str
 			e.refuse(key+".event", "no event is left for which all parts of the condition count")
 		}
 		if len(held) < len(events[Woodpecker]) {
-			o.put("event", texts(held))
+			o.Put("event", texts(held))
 		}
 		ref, alone := refs(c)
 		if !alone {
 			e.refuse(key+".tag", "beside ref")
 		}
-		o.put("branch", match(c.Branch))
-		o.put("ref", match(ref))
-		o.put("repo", match(c.Repo))
-		o.put("instance", match(c.Instance))
-		o.put("platform", match(c.Platform))
-		o.put("cron", match(c.Cron))
-		o.put("path", e.path(c.Path))
-		axes := newObject()
+		o.Put("branch", match(c.Branch))
+		o.Put("ref", match(ref))
+		o.Put("repo", match(c.Repo))
+		o.Put("instance", match(c.Instance))
+		o.Put("platform", match(c.Platform))
+		o.Put("cron", match(c.Cron))
+		o.Put("path", e.path(c.Path))
+		axes := tree.NewMap()
 		for _, axis := range c.Matrix {
 			if len(axis.Exclude) > 0 || len(axis.Include) != 1 {
 				e.refuse(key+".matrix."+axis.Axis, "more than one value")
 				continue
 			}
-			axes.put(axis.Axis, text(axis.Include[0]))
+			axes.Put(axis.Axis, tree.Text(axis.Include[0]))
 		}
-		o.put("matrix", axes.filled())
-		o.put("evaluate", e.evaluate(c, key))
-		o.put("status", e.status(c.Status))
-		if len(o.node.Content) == 0 {
+		o.Put("matrix", axes.Filled())
+		o.Put("evaluate", e.evaluate(c, key))
+		o.Put("status", e.status(c.Status))
+		if len(o.Node.Content) == 0 {
 			return nil // it holds always
 		}
-		l.Content = append(l.Content, o.node)
+		l.Content = append(l.Content, o.Node)
 	}
 	if len(l.Content) == 0 {
 		return nil
@@ -235,13 +236,13 @@ func (e *exporter) path(m pipeline.PathMatch) *yaml.Node {
 	if !isGiven(m.Match) {
 		return nil
 	}
-	o := newObject()
-	o.put("include", texts(m.Include))
-	o.put("exclude", texts(m.Exclude))
+	o := tree.NewMap()
+	o.Put("include", texts(m.Include))
+	o.Put("exclude", texts(m.Exclude))
 	if m.NotOnEmpty {
-		o.put("on_empty", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"})
+		o.Put("on_empty", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "false"})
 	}
-	return o.node
+	return o.Node
 }
 
 // evaluate is the expression of a condition, with that on the target of a deployment.
@@ -253,10 +254,10 @@ func (e *exporter) evaluate(c *pipeline.Condition, key string) *yaml.Node {
 		if c.Evaluate == "" {
 			return nil
 		}
-		return text(c.Evaluate)
+		return tree.Text(c.Evaluate)
 	}
 	if len(c.Deploy.Exclude) > 0 || slices.ContainsFunc(c.Deploy.Include, func(name string) bool { return strings.ContainsAny(name, `*?[]{}\"`) }) {
 		e.refuse(key+".deploy", "patterns")
 	}
-	return text(`CI_PIPELINE_DEPLOY_TARGET in ["` + strings.Join(c.Deploy.Include, `", "`) + `"]`)
+	return tree.Text(`CI_PIPELINE_DEPLOY_TARGET in ["` + strings.Join(c.Deploy.Include, `", "`) + `"]`)
 }

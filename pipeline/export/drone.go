@@ -10,6 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 // droneBase is Drone's workspace where a file names none.
@@ -30,45 +31,45 @@ func (e *exporter) drone() *yaml.Node {
 	if e.from == Native {
 		e.loss("a step that exits with 78 ends a pipeline of Drone successfully")
 	}
-	o := newObject()
-	o.put("kind", text("pipeline"))
-	o.put("type", text("docker"))
-	o.put("name", text(p.Name))
-	o.put("platform", e.dronePlatform())
-	o.put("workspace", e.droneWorkspace())
-	labels := newObject()
+	o := tree.NewMap()
+	o.Put("kind", tree.Text("pipeline"))
+	o.Put("type", tree.Text("docker"))
+	o.Put("name", tree.Text(p.Name))
+	o.Put("platform", e.dronePlatform())
+	o.Put("workspace", e.droneWorkspace())
+	labels := tree.NewMap()
 	for _, name := range sorted(w.Labels) {
 		if name != "platform" || e.from == Drone { // for Woodpecker it is one of the labels
-			labels.put(name, text(w.Labels[name]))
+			labels.Put(name, tree.Text(w.Labels[name]))
 		}
 	}
-	o.put("node", labels.filled())
-	o.put("depends_on", texts(w.DependsOn))
-	o.put("trigger", e.droneCondition(w.When, "trigger"))
-	o.put("environment", e.environment(p.Environment))
+	o.Put("node", labels.Filled())
+	o.Put("depends_on", texts(w.DependsOn))
+	o.Put("trigger", e.droneCondition(w.When, "trigger"))
+	o.Put("environment", e.environment(p.Environment))
 	var pullSecrets []string
 	for _, use := range p.PullSecrets {
 		pullSecrets = append(pullSecrets, use.Name)
 	}
-	o.put("image_pull_secrets", texts(pullSecrets))
-	e.volumes = newObject()
+	o.Put("image_pull_secrets", texts(pullSecrets))
+	e.volumes = tree.NewMap()
 	allServices, allSteps := e.services()
-	services := list(allServices, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "services") })
-	steps := list(allSteps, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "steps") })
-	volumes := newList()
-	for i := 0; i < len(e.volumes.node.Content); i += 2 {
-		v := newObject()
-		v.put("name", e.volumes.node.Content[i])
-		place := e.volumes.node.Content[i+1]
-		v.node.Content = append(v.node.Content, place.Content...)
-		volumes.Content = append(volumes.Content, v.node)
+	services := tree.List(allServices, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "services") })
+	steps := tree.List(allSteps, func(s *pipeline.Step) *yaml.Node { return e.droneStep(s, "steps") })
+	volumes := tree.NewList()
+	for i := 0; i < len(e.volumes.Node.Content); i += 2 {
+		v := tree.NewMap()
+		v.Put("name", e.volumes.Node.Content[i])
+		place := e.volumes.Node.Content[i+1]
+		v.Node.Content = append(v.Node.Content, place.Content...)
+		volumes.Content = append(volumes.Content, v.Node)
 	}
 	if len(volumes.Content) > 0 {
-		o.put("volumes", volumes)
+		o.Put("volumes", volumes)
 	}
-	o.put("services", services)
-	o.put("steps", steps)
-	return o.node
+	o.Put("services", services)
+	o.Put("steps", steps)
+	return o.Node
 }
 
 // sharedBase is the volume above the sources, which pipelines read from Drone's files have
@@ -78,59 +79,59 @@ const sharedBase = "workspace"
 // droneWorkspace is base and path, where they are not the usual ones.
 func (e *exporter) droneWorkspace() *yaml.Node {
 	p := e.workflow.Pipeline
-	o := newObject()
+	o := tree.NewMap()
 	if slices.Contains(p.Volumes, sharedBase) {
 		for _, s := range slices.Concat(p.Services, p.Steps) {
 			for _, m := range s.Mounts {
 				if m.Type == pipeline.MountVolume && m.Source == sharedBase {
-					o.put("base", text(m.Destination))
-					o.put("path", text(strings.TrimPrefix(strings.TrimPrefix(p.Workspace, m.Destination), "/")))
-					return o.node
+					o.Put("base", tree.Text(m.Destination))
+					o.Put("path", tree.Text(strings.TrimPrefix(strings.TrimPrefix(p.Workspace, m.Destination), "/")))
+					return o.Node
 				}
 			}
 		}
 	}
 	if p.Workspace != "" && !slices.Contains(defaultPlaces, p.Workspace) {
-		o.put("base", text(p.Workspace))
+		o.Put("base", tree.Text(p.Workspace))
 	}
-	return o.filled()
+	return o.Filled()
 }
 
 func (e *exporter) droneStep(s *pipeline.Step, area string) *yaml.Node {
-	o := newObject()
-	o.put("name", text(s.Name))
+	o := tree.NewMap()
+	o.Put("name", tree.Text(s.Name))
 	as := func(key string) func(*yaml.Node) {
-		return func(value *yaml.Node) { o.put(key, value) }
+		return func(value *yaml.Node) { o.Put(key, value) }
 	}
 	known := map[string]func(*yaml.Node){
 		"image": as("image"), "commands": as("commands"), "entrypoint": as("entrypoint"), "args": as("command"),
 		"settings": as("settings"), "detach": as("detach"), "user": as("user"), "depends_on": as("depends_on"), "dns": as("dns"), "dns_search": as("dns_search"),
-		"environment": func(*yaml.Node) { o.put("environment", e.environment(s.Environment)) },
+		"environment": func(*yaml.Node) { o.Put("environment", e.environment(s.Environment)) },
 		"directory": func(*yaml.Node) {
 			if s.Directory != e.workflow.Workspace {
-				o.put("working_dir", text(s.Directory))
+				o.Put("working_dir", tree.Text(s.Directory))
 			}
 		},
-		"when":        func(*yaml.Node) { o.put("when", e.droneCondition(s.When, "when")) },
-		"failure":     func(*yaml.Node) { o.put("failure", e.droneFailure(s.Failure)) },
-		"pull":        func(*yaml.Node) { o.put("pull", dronePull(s)) },
+		"when":        func(*yaml.Node) { o.Put("when", e.droneCondition(s.When, "when")) },
+		"failure":     func(*yaml.Node) { o.Put("failure", e.droneFailure(s.Failure)) },
+		"pull":        func(*yaml.Node) { o.Put("pull", dronePull(s)) },
 		"platform":    func(*yaml.Node) {}, // of the whole pipeline
-		"network":     func(*yaml.Node) { o.put("network_mode", e.network(s.Network)) },
-		"mounts":      func(*yaml.Node) { o.put("volumes", e.droneMounts(s)) },
-		"shm_size":    func(*yaml.Node) { o.put("shm_size", text(strconv.FormatInt(s.Limits.ShmSize, 10))) },
-		"memory":      func(*yaml.Node) { o.put("mem_limit", text(strconv.FormatInt(s.Limits.Memory, 10))) },
-		"memory_swap": func(*yaml.Node) { o.put("memswap_limit", text(strconv.FormatInt(s.Limits.MemorySwap, 10))) },
-		"extra_hosts": func(*yaml.Node) { o.put("extra_hosts", hosts(s)) },
-		"devices":     func(*yaml.Node) { o.put("devices", e.droneDevices(s)) },
+		"network":     func(*yaml.Node) { o.Put("network_mode", e.network(s.Network)) },
+		"mounts":      func(*yaml.Node) { o.Put("volumes", e.droneMounts(s)) },
+		"shm_size":    func(*yaml.Node) { o.Put("shm_size", tree.Text(strconv.FormatInt(s.Limits.ShmSize, 10))) },
+		"memory":      func(*yaml.Node) { o.Put("mem_limit", tree.Text(strconv.FormatInt(s.Limits.Memory, 10))) },
+		"memory_swap": func(*yaml.Node) { o.Put("memswap_limit", tree.Text(strconv.FormatInt(s.Limits.MemorySwap, 10))) },
+		"extra_hosts": func(*yaml.Node) { o.Put("extra_hosts", hosts(s)) },
+		"devices":     func(*yaml.Node) { o.Put("devices", e.droneDevices(s)) },
 		"privileged": func(*yaml.Node) {
 			isPlugin := len(s.Commands)+len(s.Entrypoint)+len(s.Args) == 0
 			if !isPlugin || !slices.ContainsFunc(privilegedPlugins, func(rule string) bool { return pipeline.IsImage(rule, s.Image) }) {
-				o.put("privileged", flag())
+				o.Put("privileged", tree.True())
 			}
 		},
 	}
 	e.step(s, area, known)
-	return o.node
+	return o.Node
 }
 
 // network is that of docker: each container has an address of its own unless it says otherwise.
@@ -138,15 +139,15 @@ func (e *exporter) network(mode string) *yaml.Node {
 	if mode == "private" || mode == "" {
 		return nil
 	}
-	return text(mode)
+	return tree.Text(mode)
 }
 
 func (e *exporter) droneFailure(f pipeline.FailurePolicy) *yaml.Node {
 	switch f {
 	case pipeline.FailureIgnore:
-		return text("ignore")
+		return tree.Text("ignore")
 	case pipeline.FailureCancel:
-		return text("fast")
+		return tree.Text("fast")
 	}
 	return nil
 }
@@ -159,9 +160,9 @@ func dronePull(s *pipeline.Step) *yaml.Node {
 	case s.Pull == pipeline.PullAlways && moves:
 		return nil
 	case s.Pull == pipeline.PullMissing:
-		return text("if-not-exists")
+		return tree.Text("if-not-exists")
 	}
-	return text(string(s.Pull))
+	return tree.Text(string(s.Pull))
 }
 
 // platform is what all steps of the pipeline have in common: Drone and Woodpecker choose a
@@ -188,13 +189,13 @@ func (e *exporter) dronePlatform() *yaml.Node {
 	if len(parts) < 2 {
 		return nil
 	}
-	o := newObject()
-	o.put("os", text(parts[0]))
-	o.put("arch", text(parts[1]))
+	o := tree.NewMap()
+	o.Put("os", tree.Text(parts[0]))
+	o.Put("arch", tree.Text(parts[1]))
 	if len(parts) > 2 {
-		o.put("variant", text(parts[2]))
+		o.Put("variant", tree.Text(parts[2]))
 	}
-	return o.node
+	return o.Node
 }
 
 func hosts(s *pipeline.Step) *yaml.Node {
@@ -207,21 +208,21 @@ func hosts(s *pipeline.Step) *yaml.Node {
 
 // volume declares a volume of the pipeline, and returns its name.
 func (e *exporter) volume(name, kind string, place *yaml.Node) string {
-	holder := newObject()
-	holder.put(kind, place)
-	for i := 0; i < len(e.volumes.node.Content); i += 2 {
-		if e.volumes.node.Content[i].Value == name {
+	holder := tree.NewMap()
+	holder.Put(kind, place)
+	for i := 0; i < len(e.volumes.Node.Content); i += 2 {
+		if e.volumes.Node.Content[i].Value == name {
 			return name
 		}
 	}
-	e.volumes.put(name, holder.node)
+	e.volumes.Put(name, holder.Node)
 	return name
 }
 
 func (e *exporter) hostVolume(folder string) string {
-	place := newObject()
-	place.put("path", text(folder))
-	return e.volume("host"+strings.NewReplacer("/", "-", ":", "-").Replace(folder), "host", place.node)
+	place := tree.NewMap()
+	place.Put("path", tree.Text(folder))
+	return e.volume("host"+strings.NewReplacer("/", "-", ":", "-").Replace(folder), "host", place.Node)
 }
 
 func (e *exporter) droneMounts(s *pipeline.Step) *yaml.Node {
@@ -233,16 +234,16 @@ func (e *exporter) droneMounts(s *pipeline.Step) *yaml.Node {
 		case m.Type == pipeline.MountCache, m.Type == pipeline.MountVolume && m.Source == sharedBase && e.from == Drone:
 			continue
 		case m.Type == "tmpfs":
-			place := newObject()
-			place.put("medium", text("memory"))
+			place := tree.NewMap()
+			place.Put("medium", tree.Text("memory"))
 			for _, option := range m.Options {
 				if size, found := strings.CutPrefix(option, "size="); found {
-					place.put("size_limit", text(size))
+					place.Put("size_limit", tree.Text(size))
 				}
 			}
-			name = e.volume(fmt.Sprintf("memory%s-%s", strings.ReplaceAll(m.Destination, "/", "-"), s.Name), "temp", place.node)
+			name = e.volume(fmt.Sprintf("memory%s-%s", strings.ReplaceAll(m.Destination, "/", "-"), s.Name), "temp", place.Node)
 		case m.Type == pipeline.MountVolume && m.Source != "":
-			name = e.volume(m.Source, "temp", newObject().node)
+			name = e.volume(m.Source, "temp", tree.NewMap().Node)
 		case m.Type != pipeline.MountVolume && path.IsAbs(m.Source):
 			name = e.hostVolume(m.Source)
 		default:
@@ -252,22 +253,22 @@ func (e *exporter) droneMounts(s *pipeline.Step) *yaml.Node {
 		if readOnly {
 			e.refuse("mounts", m.Destination+" is read-only")
 		}
-		o := newObject()
-		o.put("name", text(name))
-		o.put("path", text(m.Destination))
-		mounts = append(mounts, o.node)
+		o := tree.NewMap()
+		o.Put("name", tree.Text(name))
+		o.Put("path", tree.Text(m.Destination))
+		mounts = append(mounts, o.Node)
 	}
-	return list(mounts, func(n **yaml.Node) *yaml.Node { return *n })
+	return tree.List(mounts, func(n **yaml.Node) *yaml.Node { return *n })
 }
 
 func (e *exporter) droneDevices(s *pipeline.Step) *yaml.Node {
 	if len(s.Security.CDI) > 0 {
 		e.refuse("devices", strings.Join(s.Security.CDI, ", "))
 	}
-	return list(s.Security.Devices, func(d *pipeline.Device) *yaml.Node {
-		o := newObject()
-		o.put("name", text(e.hostVolume(d.Source)))
-		o.put("path", text(d.Destination))
-		return o.node
+	return tree.List(s.Security.Devices, func(d *pipeline.Device) *yaml.Node {
+		o := tree.NewMap()
+		o.Put("name", tree.Text(e.hostVolume(d.Source)))
+		o.Put("path", tree.Text(d.Destination))
+		return o.Node
 	})
 }

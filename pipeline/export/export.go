@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/tree"
 )
 
 // Format is a CI system, by the name of its files' format.
@@ -57,7 +58,7 @@ type exporter struct {
 	losses   []string
 
 	at      pipeline.Position // of the step that is written
-	volumes object            // of Drone: those of the pipeline, by their names
+	volumes tree.Map          // of Drone: those of the pipeline, by their names
 }
 
 // refuse notes that the format has no words for a key.
@@ -153,7 +154,7 @@ func place(s *pipeline.Step, kind string) pipeline.Position {
 // environment is a map. Facts of the run that the server tells by itself, under the same name,
 // are left out.
 func (e *exporter) environment(variables []pipeline.Variable) *yaml.Node {
-	o := newObject()
+	o := tree.NewMap()
 	for _, v := range variables {
 		switch {
 		case v.Value.FromHost:
@@ -162,81 +163,25 @@ func (e *exporter) environment(variables []pipeline.Variable) *yaml.Node {
 		case v.Value.FromRun != "":
 			e.refuse("environment."+v.Name+".from_run", "")
 		case v.Value.FromSecret != "":
-			o.put(v.Name, secret(v.Value.FromSecret))
+			o.Put(v.Name, secret(v.Value.FromSecret))
 		default:
-			o.put(v.Name, text(v.Value.Text))
+			o.Put(v.Name, tree.Text(v.Value.Text))
 		}
 	}
-	return o.filled()
+	return o.Filled()
 }
 
 func secret(name string) *yaml.Node {
-	from := newObject()
-	from.put("from_secret", text(name))
-	from.node.Style = yaml.FlowStyle
-	return from.node
+	from := tree.NewMap()
+	from.Put("from_secret", tree.Text(name))
+	from.Node.Style = yaml.FlowStyle
+	return from.Node
 }
-
-// object is a map of YAML.
-type object struct{ node *yaml.Node }
-
-func newObject() object { return object{&yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}} }
-
-// put adds a key; nil is none.
-func (o object) put(key string, value *yaml.Node) {
-	if value != nil {
-		o.node.Content = append(o.node.Content, text(key), value)
-	}
-}
-
-// get is the value of a key; nil: none.
-func (o object) get(key string) *yaml.Node {
-	for i := 0; i < len(o.node.Content); i += 2 {
-		if o.node.Content[i].Value == key {
-			return o.node.Content[i+1]
-		}
-	}
-	return nil
-}
-
-// filled is nil for a map without keys.
-func (o object) filled() *yaml.Node {
-	if len(o.node.Content) == 0 {
-		return nil
-	}
-	return o.node
-}
-
-func text(value string) *yaml.Node {
-	n := &yaml.Node{}
-	n.SetString(value)
-	return n
-}
-
-func flag() *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"} }
 
 // texts is a list; nil for none.
 func texts(values []string) *yaml.Node {
 	if len(values) == 0 {
 		return nil
 	}
-	list := newList()
-	for _, value := range values {
-		list.Content = append(list.Content, text(value))
-	}
-	return list
-}
-
-func newList() *yaml.Node { return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"} }
-
-// list is one node for each item; nil for none.
-func list[T any](items []T, node func(*T) *yaml.Node) *yaml.Node {
-	if len(items) == 0 {
-		return nil
-	}
-	l := newList()
-	for i := range items {
-		l.Content = append(l.Content, node(&items[i]))
-	}
-	return l
+	return tree.Texts(values)
 }

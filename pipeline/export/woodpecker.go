@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/pipeline/tree"
 	"github.com/stepexec/stepexec/pipeline/woodpecker"
 )
 
@@ -28,21 +29,21 @@ func (e *exporter) woodpecker() *yaml.Node {
 	if e.from == Drone {
 		e.loss("exit code 78 fails a step of Woodpecker; it does not end the workflow")
 	}
-	o := newObject()
-	o.put("workspace", e.droneWorkspace())
-	labels := newObject()
+	o := tree.NewMap()
+	o.Put("workspace", e.droneWorkspace())
+	labels := tree.NewMap()
 	for _, name := range sorted(w.Labels) {
-		labels.put(name, text(w.Labels[name]))
+		labels.Put(name, tree.Text(w.Labels[name]))
 	}
-	if e.from == Drone && labels.get("platform") == nil && e.platform() != "" {
-		labels.put("platform", text(e.platform()))
+	if e.from == Drone && labels.Get("platform") == nil && e.platform() != "" {
+		labels.Put("platform", tree.Text(e.platform()))
 	}
-	o.put("labels", labels.filled())
-	o.put("depends_on", texts(w.DependsOn))
-	o.put("when", e.woodpeckerConditions(w.When, "when"))
-	o.put("matrix", matrix(&p.Matrix))
+	o.Put("labels", labels.Filled())
+	o.Put("depends_on", texts(w.DependsOn))
+	o.Put("when", e.woodpeckerConditions(w.When, "when"))
+	o.Put("matrix", matrix(&p.Matrix))
 	steps := func(all []pipeline.Step, area string) *yaml.Node {
-		return list(all, func(s *pipeline.Step) *yaml.Node { return e.woodpeckerStep(s, area) })
+		return tree.List(all, func(s *pipeline.Step) *yaml.Node { return e.woodpeckerStep(s, area) })
 	}
 	services, others := e.services()
 	isService := map[string]bool{}
@@ -58,31 +59,31 @@ func (e *exporter) woodpecker() *yaml.Node {
 		}
 	}
 	e.at = pipeline.Position{}
-	o.put("services", steps(services, "services"))
-	o.put("steps", steps(others, "steps"))
-	return o.node
+	o.Put("services", steps(services, "services"))
+	o.Put("steps", steps(others, "steps"))
+	return o.Node
 }
 
 func matrix(m *pipeline.Matrix) *yaml.Node {
-	o := newObject()
+	o := tree.NewMap()
 	for _, axis := range m.Axes {
-		o.put(axis.Name, texts(axis.Values))
+		o.Put(axis.Name, texts(axis.Values))
 	}
-	o.put("include", list(m.Include, func(cell *pipeline.Cell) *yaml.Node {
-		values := newObject()
+	o.Put("include", tree.List(m.Include, func(cell *pipeline.Cell) *yaml.Node {
+		values := tree.NewMap()
 		for _, v := range *cell {
-			values.put(v.Axis, text(v.Value))
+			values.Put(v.Axis, tree.Text(v.Value))
 		}
-		return values.node
+		return values.Node
 	}))
-	return o.filled()
+	return o.Filled()
 }
 
 func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
-	o, own := newObject(), newObject()
-	o.put("name", text(s.Name))
+	o, own := tree.NewMap(), tree.NewMap()
+	o.Put("name", tree.Text(s.Name))
 	as := func(key string) func(*yaml.Node) {
-		return func(value *yaml.Node) { o.put(key, value) }
+		return func(value *yaml.Node) { o.Put(key, value) }
 	}
 	isPlugin := len(s.Settings) > 0 && len(s.Commands)+len(s.Entrypoint)+len(s.Args) == 0
 	if isPlugin && len(s.Environment)+len(e.workflow.Environment) > 0 {
@@ -96,11 +97,11 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 	known := map[string]func(*yaml.Node){
 		"image": as("image"), "commands": as("commands"), "settings": as("settings"), "detach": as("detach"),
 		"dns": as("dns"), "dns_search": as("dns_search"), "privileged": as("privileged"), "devices": as("devices"),
-		"entrypoint":  func(*yaml.Node) { o.put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
+		"entrypoint":  func(*yaml.Node) { o.Put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
 		"environment": func(*yaml.Node) {},
 		"depends_on": func(value *yaml.Node) {
 			if area == "steps" { // services wait for nothing
-				o.put("depends_on", value)
+				o.Put("depends_on", value)
 			}
 		},
 		"args": func(*yaml.Node) {
@@ -110,44 +111,44 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 		},
 		"directory": func(*yaml.Node) {
 			if s.Directory != e.workflow.Workspace {
-				o.put("directory", text(s.Directory))
+				o.Put("directory", tree.Text(s.Directory))
 			}
 		},
-		"when": func(*yaml.Node) { o.put("when", e.woodpeckerConditions(s.When, "when")) },
+		"when": func(*yaml.Node) { o.Put("when", e.woodpeckerConditions(s.When, "when")) },
 		"failure": func(*yaml.Node) {
-			o.put("failure", map[pipeline.FailurePolicy]*yaml.Node{pipeline.FailureIgnore: text("ignore"), pipeline.FailureCancel: text("cancel")}[s.Failure])
+			o.Put("failure", map[pipeline.FailurePolicy]*yaml.Node{pipeline.FailureIgnore: tree.Text("ignore"), pipeline.FailureCancel: tree.Text("cancel")}[s.Failure])
 		},
 		"pull": func(*yaml.Node) {
 			switch s.Pull {
 			case pipeline.PullAlways:
-				o.put("pull", flag())
+				o.Put("pull", tree.True())
 			case pipeline.PullNever:
 				e.refuse("pull", "never")
 			}
 		},
 		"platform": func(value *yaml.Node) {
 			if e.from != Drone {
-				own.put("platform", value)
+				own.Put("platform", value)
 			}
 		},
-		"network":     func(*yaml.Node) { o.put("network_mode", e.network(s.Network)) },
+		"network":     func(*yaml.Node) { o.Put("network_mode", e.network(s.Network)) },
 		"mounts":      func(*yaml.Node) { e.woodpeckerMounts(s, o) },
-		"extra_hosts": func(*yaml.Node) { o.put("extra_hosts", hosts(s)) },
+		"extra_hosts": func(*yaml.Node) { o.Put("extra_hosts", hosts(s)) },
 	}
 	for _, key := range woodpecker.OptionKeys() {
 		if known[key] == nil {
-			known[key] = func(value *yaml.Node) { own.put(key, value) }
+			known[key] = func(value *yaml.Node) { own.Put(key, value) }
 		}
 	}
 	e.step(s, area, known)
-	o.put("environment", e.environment(variables))
-	if own.filled() != nil {
-		backend := newObject()
-		backend.put("stepexec", own.node)
-		o.put("backend_options", backend.node)
+	o.Put("environment", e.environment(variables))
+	if own.Filled() != nil {
+		backend := tree.NewMap()
+		backend.Put("stepexec", own.Node)
+		o.Put("backend_options", backend.Node)
 		e.loss("backend_options.stepexec of step %s mean something to stepexec's agent alone", s.Name)
 	}
-	return o.node
+	return o.Node
 }
 
 // isAnonymous reports whether a volume is one that only its path was given of, in a file of
@@ -156,7 +157,7 @@ func (e *exporter) isAnonymous(name string) bool {
 	return e.from == Woodpecker && strings.HasPrefix(name, "anonymous-")
 }
 
-func (e *exporter) woodpeckerMounts(s *pipeline.Step, o object) {
+func (e *exporter) woodpeckerMounts(s *pipeline.Step, o tree.Map) {
 	var volumes, memory []string
 	for _, m := range s.Mounts {
 		switch {
@@ -183,6 +184,6 @@ func (e *exporter) woodpeckerMounts(s *pipeline.Step, o object) {
 			e.refuse("mounts", m.Source+" at "+m.Destination)
 		}
 	}
-	o.put("volumes", texts(volumes))
-	o.put("tmpfs", texts(memory))
+	o.Put("volumes", texts(volumes))
+	o.Put("tmpfs", texts(memory))
 }

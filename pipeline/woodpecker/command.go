@@ -64,8 +64,8 @@ func pipedShell(entrypoint []string) (shell []string, piped bool) {
 
 // netrc writes the login for a clone by http, as the beginning of the script does that
 // other agents make, where the step's user can write to its home. Elsewhere the step has none,
-// and does not fail because of that.
-const netrc = `if [ -w "$HOME" ]; then (umask 077; printf 'machine %s\nlogin %s\npassword %s\n' "$CI_NETRC_MACHINE" "$CI_NETRC_USERNAME" "$CI_NETRC_PASSWORD" >"$HOME/.netrc"); fi
+// and does not fail because of that: HOME may be unset, /dev/null, or on a read-only mount.
+const netrc = `if [ -d "$HOME" ] && [ -w "$HOME" ]; then (umask 077; printf 'machine %s\nlogin %s\npassword %s\n' "$CI_NETRC_MACHINE" "$CI_NETRC_USERNAME" "$CI_NETRC_PASSWORD" >"$HOME/.netrc") || :; fi
 unset CI_NETRC_USERNAME CI_NETRC_PASSWORD CI_SCRIPT
 `
 

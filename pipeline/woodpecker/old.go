@@ -62,32 +62,15 @@ func (p *parser) oldSecrets(c *container) {
 	if !given {
 		return
 	}
-	if n.Kind() != "list" {
-		p.WrongType(n, "a list")
-		return
-	}
 	plugin := c.isPlugin()
-	for _, item := range n.Items() {
-		source, target := "", ""
-		if item.Kind() == "map" {
-			p.object(item, fields{
-				"source": func(n pipeline.Node) { source = p.Text(n) },
-				"target": func(n pipeline.Node) { target = p.Text(n) },
-			})
-		} else {
-			source = p.Text(item)
-			target = source
-		}
-		if source == "" || target == "" {
-			p.Wrong(item, "names no secret and variable", "write a name, or source: NAME and target: VARIABLE")
-			continue
-		}
-		value, name := pipeline.Value{FromSecret: source}, strings.ToUpper(target)
-		if setting, isSetting := strings.CutPrefix(name, "PLUGIN_"); isSetting && plugin {
+	readMap := func(n pipeline.Node, known map[string]func(pipeline.Node)) { p.object(n, known) }
+	p.ListedSecrets(n, readMap, func(item pipeline.Node, secret, variable string) {
+		value := pipeline.Value{FromSecret: secret}
+		if setting, isSetting := strings.CutPrefix(variable, "PLUGIN_"); isSetting && plugin {
 			c.settings = append(c.settings, pipeline.Setting{Name: strings.ToLower(setting), Value: value})
-			continue
+			return
 		}
-		c.variables = slices.DeleteFunc(c.variables, func(v pipeline.Variable) bool { return v.Name == name })
-		c.variables = append(c.variables, pipeline.Variable{Position: item.Position(), Name: name, Value: value})
-	}
+		c.variables = slices.DeleteFunc(c.variables, func(v pipeline.Variable) bool { return v.Name == variable })
+		c.variables = append(c.variables, pipeline.Variable{Position: item.Position(), Name: variable, Value: value})
+	})
 }

@@ -1,7 +1,6 @@
 package drone
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -14,45 +13,65 @@ import (
 const (
 	cardStart = "\x1b]1338;"
 	cardEnd   = "\x1b]0m"
-	maxCard   = 1 << 20 // bytes in base64; a longer one is dropped
+	maxCard   = 1 << 20 // bytes in base64, with line ends; a longer text is no card
 )
 
 // cards takes cards out of what a step prints. The last one counts. The zero value is ready.
 type cards struct {
-	open bool            // the start of a card was printed, and not yet its end
-	text strings.Builder // of the card so far
-	last json.RawMessage // nil: none
+	open    bool            // the start of a card was printed, and not yet its end
+	held    []byte          // text after that start
+	checked int             // bytes of held that are known to be base64
+	last    json.RawMessage // nil: none
 }
 
-// take returns a text without the cards in it.
+// take returns a text without the cards in it. Text after the start of a card is held back until
+// the card's end, and returned as soon as it cannot be a card: a start without an end must not
+// cost the log what the step prints afterwards.
 func (c *cards) take(text string) string {
 	var rest strings.Builder
 	for text != "" {
-		mark, to := cardStart, &rest
-		if c.open {
-			mark, to = cardEnd, &c.text
+		if !c.open {
+			before, after, found := strings.Cut(text, cardStart)
+			rest.WriteString(before)
+			text, c.open = after, found
+			continue
 		}
-		before, after, found := strings.Cut(text, mark)
-		if to == &rest || c.text.Len() < maxCard {
-			to.WriteString(before)
+		c.held = append(c.held, text...)
+		text = ""
+		for c.checked < len(c.held) && isCard(c.held[c.checked]) {
+			c.checked++
 		}
-		if text = after; !found {
-			break
+		body, end := c.held[:c.checked], string(c.held[c.checked:])
+		switch {
+		case len(body) <= maxCard && strings.HasPrefix(end, cardEnd):
+			c.finish(body)
+			text = end[len(cardEnd):]
+			c.held, c.checked, c.open = nil, 0, false
+		case len(body) > maxCard || !strings.HasPrefix(cardEnd, end):
+			rest.WriteString(c.release())
+			text = end
 		}
-		if c.open {
-			c.finish()
-		}
-		c.open = !c.open
 	}
 	return rest.String()
 }
 
-func (c *cards) finish() {
-	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(c.text.String()), ""))
-	if c.text.Len() <= maxCard && err == nil && json.Valid(data) {
-		c.last = bytes.Clone(data)
+// release ends a card that has no end, and returns the base64 text that was held back for it.
+func (c *cards) release() string {
+	text := string(c.held[:c.checked])
+	c.held, c.checked, c.open = nil, 0, false
+	return text
+}
+
+// isCard reports whether a byte can stand in a card.
+func isCard(b byte) bool {
+	return b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' || b >= '0' && b <= '9' || strings.IndexByte("+/=\r\n", b) >= 0
+}
+
+func (c *cards) finish(body []byte) {
+	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(string(body)), ""))
+	if err == nil && json.Valid(data) {
+		c.last = data
 	}
-	c.text.Reset()
 }
 
 // sendCard sends a card, once: servers before version 2.7 have no cards.

@@ -67,17 +67,22 @@ func (r reporterEvents) Line(e event.Event) {
 	if log == nil {
 		return
 	}
-	text := log.cards.take(e.Text)
-	if text == "" && e.Text != "" {
-		return // nothing but a card
-	}
+	text := e.Text
 	if !e.Partial {
 		text += "\n"
 	}
-	log.add(text)
+	if text = log.cards.take(text); text == "\n" && e.Text != "" {
+		return // nothing but a card
+	}
+	log.addLines(text)
 }
 
-func (r reporterEvents) StepRetried(e event.Event) { r.say(e) }
+func (r reporterEvents) StepRetried(e event.Event) {
+	if log := r.steps[e.Step]; log != nil {
+		log.addLines(log.cards.release())
+	}
+	r.say(e)
+}
 
 // StepKept goes to the runner's own log: the log of the step is complete, and the command works
 // only on this machine.
@@ -138,6 +143,7 @@ func (r *reporter) send(log *stepLog) {
 func (r *reporter) finish(log *stepLog, result *event.StepResult, when time.Time) {
 	end := ending{status: statusFailure, code: result.ExitCode, text: result.Error, when: when}
 	began := !log.began.IsZero()
+	log.addLines(log.cards.release())
 	switch status := result.Status; {
 	case status == event.Succeeded:
 		end.status = statusSuccess
@@ -175,6 +181,7 @@ func (r *reporter) end(err error) (status string, stageErr error) {
 		if log.isFinished() {
 			continue
 		}
+		log.addLines(log.cards.release())
 		end := ending{status: statusSkipped, when: time.Now()}
 		if r.build.Cause() != nil && !log.began.IsZero() {
 			end.status, end.code = statusKilled, codeKilled

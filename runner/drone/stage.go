@@ -166,8 +166,12 @@ func (w *worker) finish(cause error, s *stage, status string, err error, entry *
 	return true
 }
 
-// exitCode is the first failed step's, as servers show it for a stage.
+// exitCode is the first failed step's, as servers show it for a stage: 0 if and only if the stage
+// has succeeded.
 func exitCode(s *stage, steps []*stepLog) int {
+	if s.Status == statusSuccess {
+		return 0
+	}
 	for _, l := range steps {
 		if l.end.code != 0 && !l.step.ErrIgnore && (l.end.status == statusFailure || l.end.status == statusError || l.end.status == statusKilled) {
 			return l.end.code
@@ -179,7 +183,7 @@ func exitCode(s *stage, steps []*stepLog) int {
 	case statusKilled:
 		return codeKilled
 	}
-	return 0
+	return 1
 }
 
 // refused says why this runner does not run a pipeline of that repository, or for that event.

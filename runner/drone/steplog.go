@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,6 +87,13 @@ func (l *stepLog) add(text string) {
 		rest = append(rest, record{Line: &l.lines[i]})
 	}
 	l.kept.Replace(rest...)
+}
+
+// addLines adds each line of a text.
+func (l *stepLog) addLines(text string) {
+	for line := range strings.Lines(text) {
+		l.add(line)
+	}
 }
 
 // trim drops the first lines until the others have at most maxLog bytes.
