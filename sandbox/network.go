@@ -78,7 +78,7 @@ func sweepNetworks(runDir string) (left bool, err error) {
 	if rootless.InNamespace() {
 		return false, err // its namespaces have ended with it, and nothing was on the host
 	}
-	return false, errors.Join(err, network.Sweep(run, dir))
+	return false, errors.Join(err, network.Sweep(run))
 }
 
 // joinNetwork gives a step its place on the run's network, which the first call creates, and

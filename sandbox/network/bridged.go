@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -78,8 +77,6 @@ const Uplink = uplinkName
 func New(o Options) *Bridged {
 	return &Bridged{o: o, next: firstContainer, pinned: map[string]int{}, members: map[int]*Endpoint{}, byName: map[string][]*Endpoint{}}
 }
-
-func (n *Bridged) pin() string { return filepath.Join(n.o.Dir, "router") }
 
 // Up makes the network, unless that has been done. An error leaves nothing
 // behind.
@@ -190,7 +187,7 @@ func (n *Bridged) upWithRoot() (err error) {
 	if n.uplink.subnet, err = takeSubnet(facts.routes); err != nil {
 		return err
 	}
-	if n.router, err = openRouter(n.pin(), n.uplink.subnet, facts.mtu); err != nil {
+	if n.router, err = openRouter(n.uplink.subnet, facts.mtu); err != nil {
 		return err
 	}
 	if err := n.uplink.forward(&facts); err != nil {
@@ -223,13 +220,13 @@ func (n *Bridged) upWithoutRoot() error {
 	if err != nil {
 		return err
 	}
-	if n.router, err = openRouter(n.pin(), s, facts.mtu); err != nil {
+	if n.router, err = openRouter(s, facts.mtu); err != nil {
 		return err
 	}
 	if n.tables, err = n.router.addRules(n.o.Run, facts.addresses, true); err != nil {
 		return err
 	}
-	n.leave, err = n.o.Connect(n.pin())
+	n.leave, err = n.o.Connect(n.router.path())
 	return err
 }
 
@@ -261,18 +258,30 @@ func (n *Bridged) takeAway() error {
 		n.leave = nil
 	}
 	if n.uplink != nil {
-		failed = append(failed, n.uplink.sweep(n.router))
+		failed = append(failed, n.leaveHost())
+	} else {
+		n.closeRouter()
 	}
-	failed = append(failed, unpinNamespace(n.pin()), os.RemoveAll(n.o.Dir))
-	n.closeSockets()
+	failed = append(failed, os.RemoveAll(n.o.Dir))
 	n.watch, n.resolver, n.reporter, n.router, n.uplink = nil, nil, nil, nil, nil
 	return errors.Join(failed...)
 }
 
-// closeSockets begins to close what is still open: the kernel holds whoever
-// closes a socket of nftables until it has freed what was deleted, some 20 ms.
-func (n *Bridged) closeSockets() {
-	reporter, router, uplink := n.reporter, n.router, n.uplink
+// leaveHost takes the run's link and rules off the host. The link goes with the router's
+// namespace: to delete it takes the kernel far longer.
+func (n *Bridged) leaveHost() error {
+	uplink := n.uplink
+	link, err := followLink(uplink.link, uplink.name())
+	n.closeRouter()
+	err = errors.Join(err, uplink.deleteRules(), link.finish(n.closing.Go))
+	n.closing.Go(func() { _ = uplink.close() })
+	return err
+}
+
+// closeRouter begins to close the router's namespace and the sockets in it. The kernel holds
+// whoever closes a socket of nftables until it has freed what was deleted, some 20 ms.
+func (n *Bridged) closeRouter() {
+	reporter, router := n.reporter, n.router
 	n.closing.Go(func() {
 		err := reporter.close()
 		if crashed := (*crash.Error)(nil); errors.As(err, &crashed) {
@@ -280,52 +289,35 @@ func (n *Bridged) closeSockets() {
 		}
 		_ = router.close()
 	})
-	if uplink != nil {
-		n.closing.Go(func() { _ = uplink.close() })
-	}
 }
 
-// Wait returns once the sockets of a network that was taken away are closed, with the panics of
+// Wait returns once nothing of a network that was taken away is open any more, with the panics of
 // stepexec that the network has met since then, and those of the reader of the router's reports.
 func (n *Bridged) Wait() error { return n.closing.Wait() }
 
-// Sweep takes away what the network of a run has put on the host and the file
-// that pins its router, if anything is there. It needs no record, and can be
-// called again after it was itself interrupted.
-func Sweep(run, dir string) error {
+// Sweep takes away what the network of a run has put on the host, if anything is there. It needs no
+// record, and can be called again after it was itself interrupted.
+func Sweep(run string) error {
 	u, err := newUplink(run)
 	if errors.Is(err, unix.EPROTONOSUPPORT) { // this kernel has no nftables, so no run has made a bridge
-		return unpinNamespace((&Bridged{o: Options{Dir: dir}}).pin())
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	err = errors.Join(u.sweep(nil), u.close(), unpinNamespace((&Bridged{o: Options{Dir: dir}}).pin()))
+	err = errors.Join(u.deleteRules(), deleteLink(u.link, u.name()), u.close())
 	if err != nil {
 		return fmt.Errorf("take the network of run %s away: %w", run, err)
 	}
 	return nil
 }
 
-// sweep takes away what the run has on the host: its table, its rules in chains
-// of others and its link. A link that is deleted has the kernel wait some 40 ms.
-// One that is moved into the router's namespace is off the host at once, and the
-// kernel deletes it later, with the namespace. nil: there is no router any more.
-func (u *uplink) sweep(router *router) error {
-	removed := make(chan error, 1)
-	go func() {
-		var err error
-		defer func() { removed <- err }()
-		defer crash.Recover(&err)
-		if router == nil || moveLink(u.link, u.name(), router.namespace) != nil {
-			err = deleteLink(u.link, u.name())
-		}
-	}()
+// deleteRules deletes the run's table, and its rules in chains of others.
+func (u *uplink) deleteRules() error {
 	// Lists of rules are whole only while no other run changes any.
-	err := underLock(context.Background(), func(context.Context) error {
+	return underLock(context.Background(), func(context.Context) error {
 		return errors.Join(u.deleteTable(), u.sweepHoles())
 	})
-	return errors.Join(err, <-removed)
 }
 
 // Pin gives a name its addresses for the rest of the run, also before the

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,6 +31,7 @@ type Member struct {
 type Endpoint struct {
 	Addresses
 	network *Bridged
+	serial  int // of all containers of the run
 	place   int
 	names   []string
 	servers []string
@@ -57,7 +60,7 @@ func (n *Bridged) Join(m Member) (*Endpoint, error) {
 		e.place = place
 	}
 	n.serial++
-	e.Addresses, e.link = n.router.subnet.at(e.place), "c"+strconv.Itoa(n.serial)
+	e.serial, e.Addresses, e.link = n.serial, n.router.subnet.at(e.place), "c"+strconv.Itoa(n.serial)
 	if m.Egress.Mode != egress.Open {
 		rules, err := n.tables.egress.enforce(n.router, n.serial, e.Addresses, m.Egress)
 		if err != nil {
@@ -81,15 +84,13 @@ func (e *Endpoint) Plug(namespace *os.File) error {
 	if err := n.admit(e); err != nil {
 		return err
 	}
-	bridge, err := n.router.link.LinkByName(bridgeName)
-	if err != nil {
-		return err
-	}
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name, attributes.MTU, attributes.MasterIndex = e.link, n.router.mtu, bridge.Attrs().Index
-	attributes.Flags = net.FlagUp
+	attributes := linkAttributes(e.link, n.router.mtu)
+	attributes.MasterIndex, attributes.Flags = n.router.bridge, net.FlagUp
+	// With an index of our own nobody asks for it: the kernel would first take note that the link
+	// is up and leads nowhere yet, which takes it a grace period.
+	attributes.Index = firstLink + e.serial
 	veth := &netlink.Veth{
-		LinkAttrs: attributes, PeerName: containerName, PeerMTU: uint32(n.router.mtu),
+		LinkAttrs: attributes, PeerName: containerName,
 		PeerHardwareAddr: hardwareAddress(e.V4), PeerNamespace: netlink.NsFd(namespace.Fd()),
 	}
 	if err := n.router.link.LinkAdd(veth); err != nil {
@@ -104,7 +105,7 @@ func (e *Endpoint) Plug(namespace *os.File) error {
 // admit lets the bridge take packets from the container, and the router those
 // for the host.
 func (n *Bridged) admit(e *Endpoint) error {
-	if err := n.changeAdmitted(n.router.nft.SetAddElements, e); err != nil {
+	if err := n.tables.addMember(n.router.nft, e); err != nil {
 		return err
 	}
 	if err := n.router.nft.Flush(); err != nil {
@@ -121,17 +122,23 @@ func (n *Bridged) admit(e *Endpoint) error {
 
 type changeSet func(*nftables.Set, []nftables.SetElement) error
 
-func (n *Bridged) changeAdmitted(change changeSet, e *Endpoint) error {
+func (t *routerTables) addMember(nft *nftables.Conn, e *Endpoint) error {
 	link := linkName(e.link)
-	element := func(key ...byte) []nftables.SetElement { return []nftables.SetElement{{Key: key}} }
-	failed := []error{
-		change(n.tables.ports4, element(append(link, e.V4.AsSlice()...)...)),
-		change(n.tables.ports6, element(append(link, e.V6.AsSlice()...)...)),
+	port := func(address netip.Addr) []nftables.SetElement {
+		return []nftables.SetElement{{Key: slices.Concat(link, address.AsSlice())}}
 	}
+	err := errors.Join(nft.SetAddElements(t.ports4, port(e.V4)), nft.SetAddElements(t.ports6, port(e.V6)))
 	if e.gateway {
-		failed = append(failed, change(n.tables.gates4, element(e.V4.AsSlice()...)), change(n.tables.gates6, element(e.V6.AsSlice()...)))
+		err = errors.Join(err, t.changeGates(nft.SetAddElements, e))
 	}
-	return errors.Join(failed...)
+	return err
+}
+
+func (t *routerTables) changeGates(change changeSet, e *Endpoint) error {
+	return errors.Join(
+		change(t.gates4, []nftables.SetElement{{Key: e.V4.AsSlice()}}),
+		change(t.gates6, []nftables.SetElement{{Key: e.V6.AsSlice()}}),
+	)
 }
 
 func (n *Bridged) changeGates(change changeSet, e *Endpoint) error {
@@ -181,10 +188,10 @@ func (e *Endpoint) Leave() error {
 		e.rules = nil
 	}
 	failed = append(failed, n.tables.egress.peers.forget(n.router, e.Addresses))
-	if err := n.changeAdmitted(n.router.nft.SetDeleteElements, e); err != nil {
-		failed = append(failed, err)
+	// The bridge may go on to take packets of a link that is never made again.
+	if e.gateway {
+		failed = append(failed, n.tables.changeGates(n.router.nft.SetDeleteElements, e), ignoreMissing(n.router.nft.Flush()))
 	}
-	failed = append(failed, ignoreMissing(n.router.nft.Flush()))
 	if e.gateway && n.uplink != nil {
 		failed = append(failed, n.changeGates(n.uplink.nft.SetDeleteElements, e), ignoreMissing(n.uplink.nft.Flush()))
 	}

@@ -19,11 +19,16 @@ const (
 	containerName = "eth0"
 )
 
+// firstLink is where the indices of the containers' links begin, above those that the kernel gives
+// by itself.
+const firstLink = 1000
+
 // router is the network namespace in the middle of a run: the bridge that the
 // containers are plugged into, and the link that leads out of it. No firewall of
 // the host sees what goes on in it, so nothing that reloads one opens it.
 type router struct {
-	namespace *os.File
+	namespace *os.File // keeps it in existence
+	bridge    int      // index of the bridge
 	link      *netlink.Handle
 	nft       *nftables.Conn
 	sets      uint32 // how many sets were added: the number of the last one
@@ -31,33 +36,35 @@ type router struct {
 	mtu       int // bytes; 0: the kernel's default
 }
 
-// openRouter makes the namespace, pinned at path, with its bridge. An error
-// leaves nothing behind.
-func openRouter(path string, s subnet, mtu int) (_ *router, err error) {
+// openRouter makes the namespace with its bridge. The namespace has no name in any file system: it
+// ends with whoever holds it open, however that happens. An error leaves nothing behind.
+func openRouter(s subnet, mtu int) (*router, error) {
 	r := &router{subnet: s, mtu: mtu}
-	err = pinNamespace(path, func() error {
-		if err := r.openSockets(); err != nil {
+	err := OnOwnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		if err := errors.Join(r.open(), routerSettings()); err != nil {
 			return err
 		}
-		return routerSettings()
+		return r.addBridge()
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.close(), unpinNamespace(path), os.Remove(path))
-		}
-	}()
-	if r.namespace, err = os.Open(path); err != nil {
-		return nil, err
-	}
-	return r, r.addBridge()
+	return r, nil
 }
 
-// openSockets opens the sockets by which the router is set up, in the namespace
-// of the calling thread.
-func (r *router) openSockets() (err error) {
+// path leads to the router's namespace for as long as it is open.
+func (r *router) path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.namespace.Fd())
+}
+
+// open opens the namespace of the calling thread, and the sockets by which the router is set up.
+func (r *router) open() (err error) {
+	if r.namespace, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return err
+	}
 	if r.link, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("open a netlink socket: %w", err)
 	}
@@ -100,6 +107,7 @@ func setSysctl(name, value string) error {
 	return nil
 }
 
+// addBridge runs in the router's namespace.
 func (r *router) addBridge() error {
 	attributes := netlink.NewLinkAttrs()
 	attributes.Name, attributes.MTU = bridgeName, r.mtu
@@ -110,12 +118,13 @@ func (r *router) addBridge() error {
 	if err := r.link.LinkAdd(bridge); err != nil {
 		return fmt.Errorf("make the run's bridge: %w", err)
 	}
+	r.bridge = bridge.Index
 	lo, err := r.link.LinkByName("lo")
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		inside(r.namespace, bridgeSettings),
+		bridgeSettings(),
 		r.addAddresses(bridge, r.subnet.at(placeRouter), subnetBits, 64),
 		r.link.LinkSetUp(bridge),
 		r.link.LinkSetUp(lo),
@@ -165,6 +174,15 @@ func addDefaultRoutes(handle *netlink.Handle, index int, gateway Addresses) erro
 	return nil
 }
 
+// linkAttributes are those of both ends of a link between two namespaces. The kernel would prepare
+// such a link for one queue per CPU and then take all but one away, for a grace period each.
+func linkAttributes(name string, mtu int) netlink.LinkAttrs {
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name, attributes.MTU = name, mtu
+	attributes.NumTxQueues, attributes.NumRxQueues = 1, 1
+	return attributes
+}
+
 // hardwareAddress is a locally administered address that says which container
 // it is.
 func hardwareAddress(v4 netip.Addr) net.HardwareAddr {
@@ -176,8 +194,8 @@ func ipNet(address netip.Addr, bits int) *net.IPNet {
 	return &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(bits, address.BitLen())}
 }
 
-// close closes the sockets. The namespace stays until it is unpinned. nil: there
-// are none.
+// close closes the namespace, and what was opened in it. The kernel then deletes the namespace with
+// its links, and with them the other ends of links that lead out of it. nil: there is none.
 func (r *router) close() error {
 	if r == nil {
 		return nil

@@ -48,11 +48,10 @@ func (u *uplink) name() string { return linkPrefix + u.run }
 
 // add makes the link between host and router.
 func (u *uplink) add(r *router) error {
-	attributes := netlink.NewLinkAttrs()
-	attributes.Name, attributes.MTU = u.name(), r.mtu
+	attributes := linkAttributes(u.name(), r.mtu)
 	attributes.HardwareAddr = hardwareAddress(u.subnet.onUplink(placeHost).V4)
 	link := &netlink.Veth{
-		LinkAttrs: attributes, PeerName: uplinkName, PeerMTU: uint32(r.mtu),
+		LinkAttrs: attributes, PeerName: uplinkName,
 		PeerHardwareAddr: hardwareAddress(u.subnet.onUplink(placeUplink).V4),
 		PeerNamespace:    netlink.NsFd(r.namespace.Fd()),
 	}
@@ -136,15 +135,6 @@ func setOnce(name, value string) error {
 		return nil
 	}
 	return setSysctl(name, value)
-}
-
-// moveLink moves a link into another network namespace.
-func moveLink(handle *netlink.Handle, name string, to *os.File) error {
-	link, err := handle.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	return handle.LinkSetNsFd(link, int(to.Fd()))
 }
 
 // deleteLink deletes a link. It is no error when there is none.
