@@ -30,7 +30,7 @@ type log struct {
 	file     io.WriteCloser
 	patience time.Duration
 	work     chan struct{} // has an element when there is something to write; closed at the end
-	soon     chan struct{} // has an element when no more lines are to be gathered
+	soon     chan struct{} // has an element when no more lines are to be gathered; closed at the end
 	room     chan struct{} // has an element when there may be room again
 	done     chan struct{} // closed when everything is written
 
@@ -180,7 +180,7 @@ func (l *log) close() error {
 	l.tellLost()
 	l.mu.Unlock()
 	signal(l.work)
-	signal(l.soon)
+	close(l.soon) // closed: the writer may still have two elements of work to come to
 	close(l.work) // its element is still received
 	<-l.done
 	return errors.Join(l.failure, l.file.Close())

@@ -3,9 +3,11 @@ package record
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stepexec/stepexec/crash"
@@ -98,4 +100,24 @@ func BenchmarkLine(b *testing.B) {
 	for b.Loop() {
 		to = encoder.Append(to[:0], &e)
 	}
+}
+
+// nowhere is a file whose writes take no time.
+type nowhere struct{ io.Writer }
+
+func (nowhere) Close() error { return nil }
+
+func TestTheEndOfARecordDoesNotWaitForMoreLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(nowhere{io.Discard}, 0)
+		l.addLine(&event.Event{Kind: event.Line, Text: "x"})
+		synctest.Wait() // until the writer gathers lines
+		began := time.Now()
+		if err := l.close(); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited != 0 { // by the clock of the test, which stands still otherwise
+			t.Errorf("it waited %s", waited)
+		}
+	})
 }

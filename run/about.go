@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
@@ -75,7 +76,13 @@ func isCheckout(dir string) bool {
 // about adds the commit that is checked out, and the branch, the tag and the repository where they are
 // open. As in fill, a tag counts only where no branch is checked out.
 func (g gitCheckout) about(ctx context.Context, b *event.Build) {
+	var remote string
+	var asked sync.WaitGroup
+	if b.Repo == "" { // at the same time, because the run waits for both
+		asked.Go(func() { remote = g.line(ctx, "remote", "get-url", "origin") })
+	}
 	out, err := g.git(ctx, "log", "-1", "--no-show-signature", "--decorate=full", "--format=%H%x00%an%x00%D%x00%B", "HEAD")
+	asked.Wait()
 	parts := strings.SplitN(out, "\x00", 4)
 	if err != nil || len(parts) < 4 {
 		return
@@ -85,7 +92,7 @@ func (g gitCheckout) about(ctx context.Context, b *event.Build) {
 		b.Branch, b.Tag = refsOf(parts[2])
 	}
 	if b.Repo == "" {
-		b.Repo = repositoryOf(g.line(ctx, "remote", "get-url", "origin"))
+		b.Repo = repositoryOf(remote)
 	}
 }
 

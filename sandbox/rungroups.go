@@ -49,7 +49,11 @@ func runGroups(dir string) ([]string, error) {
 func clearGroups(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
 	defer cancel()
-	if err := killCgroups(ctx, dir); err != nil {
+	groups, err := runGroups(dir)
+	if err != nil || len(groups) == 0 {
+		return err
+	}
+	if err := killGroups(ctx, groups); err != nil {
 		return err
 	}
 	return removeGroups(dir)
@@ -62,6 +66,10 @@ func killCgroups(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	return killGroups(ctx, groups)
+}
+
+func killGroups(ctx context.Context, groups []string) error {
 	for _, group := range groups { // all groups before any waiting: a process may be frozen by a group of another tree
 		if err := thawGroup(group); err != nil {
 			return err
@@ -162,8 +170,12 @@ func removeGroups(dir string) error {
 	return errors.Join(failed...)
 }
 
-// removeGroup removes a group and those below it. It fails when one contains a process.
+// removeGroup removes a group and those below it. It fails when one contains a process. Few steps
+// create groups, so it looks for them only when the kernel refuses to remove the group.
 func removeGroup(group string) error {
+	if ignoreGone(unix.Rmdir(group)) == nil {
+		return nil
+	}
 	remove := func(parent *os.File, name string) error {
 		return ignoreGone(unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR))
 	}
