@@ -29,6 +29,11 @@ func ReadEnvFile(name string, given func(name string) (string, bool)) ([]string,
 	return readEnvFile(name, os.Open, given)
 }
 
+// ReadEnvFileBy is ReadEnvFile for a file that open opens; no names are given from elsewhere.
+func ReadEnvFileBy(open func(name string) (*os.File, error), name string) ([]string, error) {
+	return readEnvFile(name, open, nil)
+}
+
 // ReadSecretFile is ReadEnvFile for secrets: nothing is expanded, a $ is a $ in any quotes.
 func ReadSecretFile(name string) ([]string, error) {
 	data, err := readBounded(name, os.Open, maxEnvFile)

@@ -37,6 +37,7 @@ type Inputs struct {
 	OwnFolder   bool              // the run makes a folder of its own as workspace, in place of Workspace
 	Environment []string          // NAME=value; these override everything in the file
 	EnvFiles    []string          // these override everything in the file, but not Environment; relative paths do not start from Dir
+	Defaults    []string          // NAME=value; these override everything in the file, but not EnvFiles
 	Secrets     map[string]string // values by name
 	Only, Skip  []string          // names of steps; an empty Only means all steps
 	WithNeeds   bool              // the steps that those of Only depend on run as well, unless Skip has them
@@ -172,7 +173,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	for i := range p.Steps {
 		pl.isStep[p.Steps[i].Name] = true
 	}
-	pl.after = append(pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"})...)
+	pl.after = slices.Concat(pl.checked(in.Defaults, Position{Key: "--env"}), pl.files(in.EnvFiles, Position{Key: "--env-file"}, ""), pl.checked(in.Environment, Position{Key: "--env"}))
 	pl.in.Facts.Env, pl.in.Facts.Matrix = byName(pl.after), in.Cell.values()
 	pl.inFiles = pl.files(p.EnvFiles, p.envFilesAt, in.Dir)
 	pl.before = slices.Concat(pl.inFiles, pl.variables(p.Environment))

@@ -30,6 +30,7 @@ type Request struct {
 	Workspace   string            // absolute folder that the steps share; "": the folder of File
 	Environment []string          // NAME=value for all steps, over everything in the file
 	EnvFiles    []string          // dotenv files, below Environment
+	Defaults    []string          // NAME=value for all steps, below EnvFiles
 	Secrets     map[string]string // values of secrets by name
 	Facts       FactSource
 
@@ -143,7 +144,7 @@ func (r *Request) workflowJobs(ctx context.Context, from *Source, w *pipeline.Wo
 // inputs is what the request adds to the pipeline file.
 func (r *Request) inputs(ctx context.Context, w *pipeline.Workflow, from *Source) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
-		EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, WithNeeds: r.WithNeeds, From: r.From,
+		Defaults: r.Defaults, EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, WithNeeds: r.WithNeeds, From: r.From,
 		Pull: r.Pull, Platform: r.Platform, Timeout: r.Timeout, LookupEnv: os.LookupEnv, Base: w.Variables,
 		FailFast: r.FailFast, Network: r.Network, Egress: r.Egress, CollectJUnit: r.CollectJUnit,
 	}

@@ -62,7 +62,7 @@ func ParseFile(file string) (*pipeline.Pipeline, error) {
 
 // variables returns the variables of the request's files and then its own, of which the later ones win.
 func (r *Request) variables() ([]string, error) {
-	var all []string
+	all := slices.Clone(r.Defaults)
 	for _, file := range r.EnvFiles {
 		entries, err := pipeline.ReadEnvFile(file, r.given)
 		if err != nil {

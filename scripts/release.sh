@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 version=${1:-$(git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo 0.1.0-dev+"$(git rev-parse --short HEAD)")}
 version=${version#v}
 shift || true
-[ $# -gt 0 ] || set -- amd64 arm64 arm riscv64 ppc64le
+[ $# -gt 0 ] || set -- amd64 arm64 386 arm riscv64 ppc64le
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CGO_ENABLED=0 GOOS=linux GOFLAGS=-trimpath TZ=UTC LC_ALL=C
 out=$PWD/out/release

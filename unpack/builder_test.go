@@ -165,3 +165,6 @@ func zstded(tb testing.TB, data []byte, opts ...zstd.EOption) []byte {
 	}
 	return buf.Bytes()
 }
+
+// wide is a number that an int has on machines of 64 bits only.
+func wide(n int64) int { return int(n) }

@@ -57,6 +57,8 @@ type runOptions struct {
 	artifacts         string
 	collectJUnit      []string
 	debug             debugFlags
+	noProjectFile     bool
+	projectEnv        []string // NAME=VALUE of the project file, below env and envFiles
 	kill              <-chan struct{}
 }
 
@@ -78,6 +80,9 @@ STEPs are as for --only: a first argument that names no file is a STEP.`,
   drone_password=... stepexec run deploy.yml --secret drone_password`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = o.takeSteps(args)
+			if err := o.projectDefaults(cmd.Flags(), firstOf(args)); err != nil {
+				return err
+			}
 			if o.dryRun {
 				return o.showDryRun(cmd.Context(), cmd.OutOrStdout(), args)
 			}
@@ -94,6 +99,7 @@ STEPs are as for --only: a first argument that names no file is a STEP.`,
 	flags.BoolVar(&o.dryRun, dryRunFlag, false, "show what would run, in which order and images, and why not the rest; nothing is pulled or started")
 	flags.StringArrayVar(&o.collectJUnit, "collect-junit", nil, "read test reports in the form of JUnit in the workspace that match `PATTERN` after each step, for steps without reports of their own; may be repeated")
 	flags.StringVar(&o.artifacts, "artifacts", "", "`directory` for the artifacts of the steps, each in a folder of its name (default: the run's record, see stepexec artifacts)")
+	flags.BoolVar(&o.noProjectFile, "no-project-file", false, "do not read the project's default flags in "+projectFile)
 	o.reports.add(flags)
 	o.output.add(cmd)
 	o.debug.add(flags)
@@ -276,7 +282,7 @@ func (o *runOptions) request(ctx context.Context, args []string, preview bool) (
 func (o *runOptions) source(args []string) (*run.Request, error) {
 	r := &run.Request{
 		AsDocker: o.asDocker, PrivilegedPlugins: o.privilegedPlugins,
-		EnvFiles: o.envFiles, Platform: o.platform, Facts: o.facts.source(), Network: o.network,
+		Defaults: o.projectEnv, EnvFiles: o.envFiles, Platform: o.platform, Facts: o.facts.source(), Network: o.network,
 		Machine: run.Machine{Sandbox: o.sandbox(), Say: sayOnStderr},
 	}
 	if len(args) > 0 {

@@ -186,7 +186,7 @@ func snapshot(tb testing.TB, root string) map[string]node {
 			first[st.Ino] = name
 		}
 		n := node{
-			Mode: st.Mode, UID: st.Uid, GID: st.Gid, Mtime: st.Mtim, Rdev: st.Rdev, Nlink: st.Nlink, First: first[st.Ino],
+			Mode: st.Mode, UID: st.Uid, GID: st.Gid, Mtime: st.Mtim, Rdev: st.Rdev, Nlink: uint64(st.Nlink), First: first[st.Ino],
 		}
 		if err := n.read(file, &st, d); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
