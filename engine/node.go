@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -42,7 +43,7 @@ func (r *run) newNode(step *pipeline.PlannedStep, service bool) *node {
 	return &node{
 		step: step, number: r.made.Add(1), service: service, life: newLife(), work: work{attempt: 1},
 		result: event.StepResult{
-			Step: step.Name, Service: service, Detached: step.Detach, File: r.plan.File, Line: step.Line, Image: step.Image, Output: step.Output,
+			Step: step.Name, Service: service, Detached: step.Detach, File: cmp.Or(step.File, r.plan.File), Line: step.Line, Image: step.Image, Output: step.Output,
 			Reason: step.Reason, Status: event.Pending,
 		},
 	}

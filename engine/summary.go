@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -50,7 +51,7 @@ func (r *run) summary(ctx context.Context, took time.Duration) event.Summary {
 func (r *run) leftOut() []event.StepResult {
 	var results []event.StepResult
 	for _, step := range r.plan.LeftOut {
-		results = append(results, event.StepResult{Step: step.Name, File: r.plan.File, Line: step.Line, Image: step.Image, Status: event.Skipped, Reason: step.Reason})
+		results = append(results, event.StepResult{Step: step.Name, File: cmp.Or(step.File, r.plan.File), Line: step.Line, Image: step.Image, Status: event.Skipped, Reason: step.Reason})
 	}
 	return results
 }

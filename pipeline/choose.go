@@ -84,7 +84,7 @@ func (pl *planner) decide(kept []bool) []Decision {
 		if decisions[i].On == (RunOn{}) {
 			kept[i] = false
 			pl.leftOut = append(pl.leftOut, LeftOut{
-				Name: steps[i].Name, Line: steps[i].Line, Image: pl.in.Cell.Image(steps[i].Image), Reason: decisions[i].Reason, Before: planned,
+				Name: steps[i].Name, File: steps[i].File, Line: steps[i].Line, Image: pl.in.Cell.Image(steps[i].Image), Reason: decisions[i].Reason, Before: planned,
 			})
 			continue
 		}

@@ -113,7 +113,7 @@ func (e *Effort) expressionHolds(text string, f Facts) (bool, error) {
 
 // fails is an error of a key of the condition, at the condition's place.
 func (c *Condition) fails(key string, err error) error {
-	return &Error{Line: c.Line, Column: c.Column, Key: c.Key + "." + strings.Replace(key, " ", ".", 1), Message: err.Error()}
+	return &Error{File: c.File, Line: c.Line, Column: c.Column, Key: c.Key + "." + strings.Replace(key, " ", ".", 1), Message: err.Error()}
 }
 
 // part is a condition on a single value.

@@ -192,8 +192,7 @@ func (r *reader) setTwice(s *Step) {
 	}
 	for _, use := range s.Secrets {
 		if by, twice := set[use.Env]; twice && use.Env != "" {
-			r.errs.add(&Error{File: r.file, Line: use.Line, Column: use.Column, Key: use.Key,
-				Message: fmt.Sprintf("the variable %s is already set by %s", use.Env, by), Hint: "remove one of the two"})
+			r.wrongAt(use.Position, fmt.Sprintf("the variable %s is already set by %s", use.Env, by), "remove one of the two")
 		}
 		set[use.Env] = "secrets"
 	}

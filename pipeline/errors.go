@@ -53,7 +53,7 @@ func (e *Error) Error() string {
 // which is not there, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Errors is everything wrong with a pipeline, sorted by position. It holds at
+// Errors is everything wrong with a pipeline, sorted by file and position. It holds at
 // most a hundred.
 type Errors []*Error
 
@@ -92,7 +92,7 @@ func (l Errors) result() error {
 		return nil
 	}
 	slices.SortStableFunc(l, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return l
 }

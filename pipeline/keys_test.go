@@ -16,6 +16,7 @@ import (
 // classes.
 var derived = map[string]pipeline.Class{
 	"Name":             pipeline.Free,
+	"File":             pipeline.Free,
 	"Line":             pipeline.Free,
 	"Reason":           pipeline.Free,
 	"Exports":          pipeline.Free,

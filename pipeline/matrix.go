@@ -228,7 +228,7 @@ func (p *parser) checkAxes(out *Pipeline) {
 	for _, s := range slices.Concat(out.Services, out.Steps) {
 		for _, condition := range s.When {
 			for _, axis := range condition.Matrix {
-				p.checkAxis(Position{condition.Line, condition.Column, condition.Key + ".matrix"}, axis.Axis, names)
+				p.checkAxis(Position{Line: condition.Line, Column: condition.Column, Key: condition.Key + ".matrix", File: condition.File}, axis.Axis, names)
 			}
 		}
 	}

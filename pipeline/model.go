@@ -14,6 +14,7 @@ const DefaultWorkspace = "/workspace"
 type Position struct {
 	Line, Column int    // both count from 1
 	Key          string // path of the key, like steps[0].image
+	File         string // of an included file; "" is the pipeline's own
 }
 
 // Pipeline is a pipeline file.

@@ -19,6 +19,8 @@ type node struct {
 	text         string // of a scalar, exactly as written
 	plain        bool   // a scalar without quotes
 	line, column int
+	file         string  // of an included file; "" in the one that is read
+	at           int     // place in the list of its own file, from 1; 0: that in the list it is in
 	items        []*node // of a list
 	pairs        []pair  // of a map, in the order of the file
 

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"fmt"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,12 +20,21 @@ const maxPorts = 2 * 65535
 // planned step takes some 12 KiB.
 const MaxRunSteps = 20_000
 
-// Parse reads a native pipeline file. The name of the file is used in messages
-// only. The error is an [Errors].
-func Parse(file string, data []byte) (*Pipeline, error) {
+// Parse reads a native pipeline file that includes no others. The name of the file is used in
+// messages only. The error is an [Errors].
+func Parse(file string, data []byte) (*Pipeline, error) { return ParseIncluding(file, data, nil) }
+
+// ParseIncluding reads a native pipeline file and those that it includes, which open reads. The name
+// of the file is used in messages only. The error is an [Errors].
+func ParseIncluding(file string, data []byte, open Includer) (*Pipeline, error) {
 	root, errs := load(file, data)
 	if root == nil || len(errs) > 0 {
 		return nil, errs.result()
+	}
+	in := &includer{reader: reader{file: file}, open: open, taken: map[string]string{filepath.Base(file): file}, cost: root.cost}
+	in.includes(root, "", 0)
+	if err := in.errs.result(); err != nil { // without those steps others would be wrong as well
+		return nil, err
 	}
 	p := &parser{reader: reader{file: file}, names: map[string]value{}, artifactAt: map[string]value{}}
 	pipeline := p.pipeline(value{node: root})
@@ -62,6 +72,7 @@ func (p *parser) topFields(out *Pipeline) fields {
 		"egress":      func(v value) { out.Egress = p.egress(v) },
 		"fail_fast":   func(v value) { out.FailFast = p.boolean(v) },
 
+		"include":            func(value) {}, // what it names is already in place
 		"stop_on_failure":    func(v value) { out.StopOnFailure = p.boolean(v) },
 		"image_pull_secrets": func(v value) { out.PullSecrets = p.pullSecrets(v) },
 		"steps":              func(v value) { out.Steps = p.steps(v) },
@@ -188,7 +199,7 @@ func (p *parser) name(v value, name string, service bool) {
 		complain(v, fmt.Sprintf("%q is not valid as the name of a service", name),
 			"steps reach a service by its name, so it must be a host name: letters, digits and -")
 	case taken:
-		complain(v, fmt.Sprintf("the name %q is already taken by %s at line %d", name, first.path(), first.keyLine), "")
+		complain(v, fmt.Sprintf("the name %q is already taken by %s at %s", name, first.path(), first.place(v)), "")
 	default:
 		p.names[name] = v
 	}

@@ -98,6 +98,7 @@ type Plan struct {
 // LeftOut is a step that takes no part, because none of its conditions holds.
 type LeftOut struct {
 	Name, Image string
+	File        string `json:",omitempty"` // it is included from; "" is the plan's
 	Line        int    // in the file; 0: not known
 	Reason      string // with the values seen
 	Before      int    // how many of the planned steps come before it in the file
@@ -107,6 +108,7 @@ type LeftOut struct {
 // image's own.
 type PlannedStep struct {
 	Name, Image, Platform string
+	File                  string        `json:",omitempty"` // it is included from; "" is the plan's
 	Line                  int           // in the file; 0: not known
 	Pull                  PullPolicy    // "" is PullMissing
 	Script                []byte        // nil when the step has no commands
@@ -258,7 +260,7 @@ type planner struct {
 // fail reports something at a position. Keys with dashes are flags, which have
 // no file.
 func (pl *planner) fail(at Position, message, hint string, cause error) {
-	e := &Error{File: pl.pipeline.File, Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint, cause: cause}
+	e := &Error{File: cmp.Or(at.File, pl.pipeline.File), Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint, cause: cause}
 	if strings.HasPrefix(at.Key, "--") {
 		e.File = ""
 	}
@@ -269,7 +271,7 @@ func (pl *planner) fail(at Position, message, hint string, cause error) {
 func (pl *planner) addError(err error) {
 	var e *Error
 	if errors.As(err, &e) {
-		pl.fail(Position{e.Line, e.Column, e.Key}, e.Message, e.Hint, e.cause)
+		pl.fail(Position{Line: e.Line, Column: e.Column, Key: e.Key, File: e.File}, e.Message, e.Hint, e.cause)
 	}
 }
 
@@ -283,6 +285,7 @@ func (pl *planner) name() string {
 func (pl *planner) step(s *Step) PlannedStep {
 	step := PlannedStep{
 		Name:          s.Name,
+		File:          s.File,
 		Line:          s.Position.Line,
 		Image:         pl.image(s),
 		Platform:      cmp.Or(pl.in.Platform, s.Platform),

@@ -96,8 +96,7 @@ func (p *parser) specPatch(v value) []byte {
 	patch := p.setting(v, true)
 	return []byte(patch.json(func(v Value, at Position) string {
 		if v.FromSecret != "" {
-			p.errs.add(&Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key,
-				Message: "a secret cannot be part of a specification", Hint: "use secrets"})
+			p.wrongAt(at, "a secret cannot be part of a specification", "use secrets")
 		}
 		return v.Text
 	}))

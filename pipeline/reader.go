@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -49,6 +50,9 @@ func (v value) field(p pair) value {
 
 func (v value) item(i int) value {
 	n := v.items[i]
+	if n.at > 0 {
+		i = n.at - 1
+	}
 	return value{n, &v, fmt.Sprintf("[%d]", i), n.line, n.column}
 }
 
@@ -71,12 +75,29 @@ func (v value) path() string {
 
 // position is that of the key, where a reader looks first.
 func (v value) position() Position {
-	return Position{Line: v.keyLine, Column: v.keyColumn, Key: v.path()}
+	at := Position{Line: v.keyLine, Column: v.keyColumn, Key: v.path()}
+	if v.node != nil { // a key that is not given has none
+		at.File = v.file
+	}
+	return at
+}
+
+// place says where a value stands, for somebody who reads about another one.
+func (v value) place(other value) string {
+	if v.file == other.file {
+		return fmt.Sprintf("line %d", v.keyLine)
+	}
+	return fmt.Sprintf("line %d of %s", v.keyLine, cmp.Or(v.file, "the pipeline's own file"))
 }
 
 // wrong reports a value, at the value.
 func (r *reader) wrong(v value, message, hint string) {
-	r.errs.add(&Error{File: r.file, Line: v.line, Column: v.column, Key: v.path(), Message: message, Hint: hint})
+	r.wrongAt(Position{Line: v.line, Column: v.column, Key: v.path(), File: v.file}, message, hint)
+}
+
+// wrongAt reports something at a position.
+func (r *reader) wrongAt(at Position, message, hint string) {
+	r.errs.add(&Error{File: cmp.Or(at.File, r.file), Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint})
 }
 
 // report reports an error that a parser of some text returned, at the text.
@@ -91,7 +112,7 @@ func (r *reader) report(v value, err error) {
 
 // misplaced reports a key, at the key.
 func (r *reader) misplaced(v value, message, hint string) {
-	r.errs.add(&Error{File: r.file, Line: v.keyLine, Column: v.keyColumn, Key: v.path(), Message: message, Hint: hint})
+	r.wrongAt(v.position(), message, hint)
 }
 
 // missing reports a key that a map lacks, at the map.

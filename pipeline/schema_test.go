@@ -100,20 +100,55 @@ func TestReferenceDescribesEveryKey(t *testing.T) {
 	}
 }
 
-func TestExamplesOfTheReferenceAreValid(t *testing.T) {
-	schema := compileSchema(t)
-	blocks := strings.Split(string(read(t, "../docs/pipeline.md")), "```yaml\n")[1:]
-	if len(blocks) < 10 {
-		t.Fatalf("only %d examples found", len(blocks))
+// examples returns the blocks of YAML in a page.
+func examples(t *testing.T, page string) []string {
+	t.Helper()
+	blocks := strings.Split(string(read(t, page)), "```yaml\n")[1:]
+	for i := range blocks {
+		blocks[i], _, _ = strings.Cut(blocks[i], "```")
 	}
-	for _, block := range blocks {
-		example, _, _ := strings.Cut(block, "```")
-		if _, err := pipeline.Parse("example.yml", []byte(example)); err != nil {
-			t.Errorf("%v in\n%s", err, example)
-			continue
+	return blocks
+}
+
+// isNative reports whether an example is a whole pipeline file: those of other CI systems have their
+// name in their first line.
+func isNative(example string) bool {
+	foreign := strings.HasPrefix(example, "# .") || strings.HasPrefix(example, "kind:")
+	return !foreign && (strings.HasPrefix(example, "steps:") || strings.Contains(example, "\nsteps:"))
+}
+
+// TestExamplesOfTheDocumentationAreValid checks the pipelines in all pages, and in the reference every
+// example. Files that they include have the step lint.
+func TestExamplesOfTheDocumentationAreValid(t *testing.T) {
+	schema := compileSchema(t)
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	include := func(name string) ([]byte, error) {
+		step := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+		return []byte("steps: [{name: " + step + ", image: x, commands: make}]"), nil
+	}
+	checked := map[string]int{}
+	for _, page := range append(pages, "../README.md") {
+		name := filepath.Base(page)
+		for _, example := range examples(t, page) {
+			if name != "pipeline.md" && (!isNative(example) || strings.Contains(name, "woodpecker") || strings.Contains(name, "drone")) {
+				continue
+			}
+			checked[name]++
+			if _, err := pipeline.ParseIncluding(name, []byte(example), include); err != nil {
+				t.Errorf("%v in\n%s", err, example)
+				continue
+			}
+			if document, _ := pipeline.JSONValue([]byte(example)); schema.Validate(document) != nil {
+				t.Errorf("%s: the schema refuses\n%s", name, example)
+			}
 		}
-		if document, _ := pipeline.JSONValue([]byte(example)); schema.Validate(document) != nil {
-			t.Errorf("the schema refuses\n%s", example)
+	}
+	for page, least := range map[string]int{"pipeline.md": 10, "README.md": 1} {
+		if checked[page] < least {
+			t.Errorf("%s: found %d examples, want %d at least", page, checked[page], least)
 		}
 	}
 }

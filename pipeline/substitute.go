@@ -91,25 +91,23 @@ func (p *parser) checkSubstitutions(out *Pipeline, axes map[string]bool) {
 			case kind == "matrix":
 				p.checkAxis(at, name, axes)
 			case !envSubstitution().MatchString(strings.TrimSuffix(strings.TrimPrefix(found, "${env."), "}")):
-				p.errs.add(&Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key,
-					Message: fmt.Sprintf("%s is not a variable", found), Hint: "write ${env.NAME} or ${env.NAME:-DEFAULT}"})
+				p.wrongAt(at, fmt.Sprintf("%s is not a variable", found), "write ${env.NAME} or ${env.NAME:-DEFAULT}")
 			}
 		}
 	}
 	for _, v := range out.Environment {
-		check(Position{v.Line, v.Column, "environment"}, v.Name, []string{v.Value.Text})
+		check(Position{Line: v.Line, Column: v.Column, Key: "environment"}, v.Name, []string{v.Value.Text})
 	}
 	for _, s := range slices.Concat(out.Services, out.Steps) {
 		texts := s.substituted()
 		for _, key := range slices.Sorted(maps.Keys(texts)) {
-			check(Position{cmp.Or(s.Line, 1), s.Column, s.Key}, key, texts[key])
+			check(Position{Line: cmp.Or(s.Line, 1), Column: s.Column, Key: s.Key, File: s.File}, key, texts[key])
 		}
 	}
 }
 
 func (p *parser) checkAxis(at Position, name string, axes map[string]bool) {
 	if !axes[name] {
-		p.errs.add(&Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key,
-			Message: fmt.Sprintf("the matrix has no axis %q", name), Hint: didYouMean(name, slices.Sorted(maps.Keys(axes)))})
+		p.wrongAt(at, fmt.Sprintf("the matrix has no axis %q", name), didYouMean(name, slices.Sorted(maps.Keys(axes))))
 	}
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ type referenceCheck struct {
 // report adds an error at a key of the step, or at the step where the key's place is not known.
 func (c *referenceCheck) report(key, message, hint string) *pipeline.Error {
 	at := c.step.PositionOf(key)
-	return &pipeline.Error{File: c.pipeline.File, Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint}
+	return &pipeline.Error{File: cmp.Or(at.File, c.pipeline.File), Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint}
 }
 
 func (c *referenceCheck) fail(key, message, hint string) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
@@ -51,13 +52,22 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 	return s, err
 }
 
-// ParseFile reads a native pipeline file.
+// maxIncludedFile bounds the size of an included file in bytes.
+const maxIncludedFile = 1 << 20
+
+// ParseFile reads a native pipeline file, and those that it includes beneath its folder.
 func ParseFile(file string) (*pipeline.Pipeline, error) {
 	data, err := pipeline.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}
-	return pipeline.Parse(file, data)
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	return pipeline.ParseIncluding(file, data, func(name string) ([]byte, error) {
+		return beneath.At(filepath.Join(dir, name), dir).ReadFile(maxIncludedFile)
+	})
 }
 
 // variables returns the variables of the request's files and then its own, of which the later ones win.

@@ -161,7 +161,7 @@ func metadataSamples() []sample {
 		image("attributes gone", layer(dir("d", xattr("user.k", "v")), file("f", "1", xattr("user.k", "v"))), layer(dir("d"), file("f", "1"))),
 		image("devices", layer(char("null", 1, 3, mode(0o666)), block("disk", 259, 70000), fifo("p", mode(0o622)))),
 		image("modes", layer(file("suid", "s", mode(0o6755), owner(1000, 100)), dir("sgid", mode(0o2775), owner(0, 50)), file("sgid/f", "", mode(0)), dir("sticky", mode(0o1777)), dir("closed", mode(0)))),
-		image("owners", layer(file("f", "1", owner(1<<31+5, 1<<31+6)), symlink("l", "f", owner(7, 8)), fifo("p", owner(7, 8)), dir("d", owner(9, 10)))),
+		image("owners", layer(file("f", "1", owner(wide(1<<31+5), wide(1<<31+6))), symlink("l", "f", owner(7, 8)), fifo("p", owner(7, 8)), dir("d", owner(9, 10)))),
 		image("extended attributes", layer(file("f", "1", xattr("user.mime", "a\xff="), xattr("security.capability", capNetRaw)), dir("d", xattr("user.k", "v")), file("t", "1", xattr("trusted.k", "v")))).
 			differs(umoci, "trusted attributes are for the programs of the machine, not of the image", `"t" xattrs [trusted.k="v"], not []`),
 		image("SELinux attribute", layer(file("f", "1", xattr("security.selinux", "system_u:object_r:bin_t:s0\x00")))).

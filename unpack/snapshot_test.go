@@ -68,7 +68,7 @@ func readNode(path string) (node, error) {
 		return node{}, fmt.Errorf("lstat %s: %w", path, err)
 	}
 	n := node{
-		Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Nlink: st.Nlink,
+		Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid, Nlink: uint64(st.Nlink),
 		Mtime: fmt.Sprintf("%d.%09d", st.Mtim.Sec, st.Mtim.Nsec),
 	}
 	var err error

@@ -34,7 +34,7 @@ func TestMountIsDetached(t *testing.T) {
 	if err := unix.Fstatfs(root, &fs); err != nil {
 		t.Fatal(err)
 	}
-	if want := int64(unix.ST_RDONLY | unix.ST_NODEV | unix.ST_NOSUID); fs.Flags&want != want {
+	if want := int64(unix.ST_RDONLY | unix.ST_NODEV | unix.ST_NOSUID); int64(fs.Flags)&want != want {
 		t.Errorf("flags %#x", fs.Flags)
 	}
 	if flags, err := unix.FcntlInt(uintptr(root), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {

@@ -111,8 +111,8 @@ func (m *treeMaker) content() *erofs.Inode {
 // dress gives an inode metadata.
 func (m *treeMaker) dress(n *erofs.Inode) *erofs.Inode {
 	n.Mode = n.Mode&unix.S_IFMT | uint32(m.n(1<<12))
-	n.UID, n.GID = uint32(m.n(1<<32-1)), uint32(m.n(1<<16))
-	n.Mtime = unix.Timespec{Sec: int64(m.n(1<<40)) - 1<<39, Nsec: int64(m.n(1e9))}
+	n.UID, n.GID = uint32(m.n(1<<30)), uint32(m.n(1<<16))
+	n.Mtime = unix.NsecToTimespec(int64(m.n(1<<30)-1<<29)<<33 + int64(m.n(1e9)))
 	if m.n(4) != 0 {
 		return n
 	}
