@@ -36,9 +36,9 @@ func TestEveryTypeOfFileKeepsItsMetadata(t *testing.T) {
 		"largest":    {Mode: unix.S_IFBLK | 0o660, Rdev: unix.Mkdev(1<<12-1, 1<<20-1)},
 		"minor":      {Mode: unix.S_IFCHR | 0o660, Rdev: unix.Mkdev(259, 256)},
 		"whiteout":   {Mode: unix.S_IFCHR},
-		"before":     {Mode: unix.S_IFREG, Mtime: unix.Timespec{Sec: -1e10, Nsec: 1}},
-		"earliest":   {Mode: unix.S_IFREG, Mtime: unix.Timespec{Sec: math.MinInt64}},
-		"latest":     {Mode: unix.S_IFREG, Mtime: unix.Timespec{Sec: math.MaxInt64, Nsec: 999_999_999}},
+		"before":     {Mode: unix.S_IFREG, Mtime: seconds(-1e10, 1)},
+		"earliest":   {Mode: unix.S_IFREG, Mtime: seconds(math.MinInt64, 0)},
+		"latest":     {Mode: unix.S_IFREG, Mtime: seconds(math.MaxInt64, 999_999_999)},
 		"\n\x1b\xff": {Mode: unix.S_IFREG},
 		"!before .":  {Mode: unix.S_IFREG},
 		"...":        {Mode: unix.S_IFREG},
@@ -266,3 +266,13 @@ func TestFinishWantsTheLastFileEnded(t *testing.T) {
 	m.EndFile()
 	m.compare(directory(nil))
 }
+
+// seconds is a time in the width that this machine's system calls have.
+func seconds(whole, nanoseconds int64) unix.Timespec {
+	var t unix.Timespec
+	assign(&t.Sec, whole)
+	assign(&t.Nsec, nanoseconds)
+	return t
+}
+
+func assign[T int32 | int64](to *T, value int64) { *to = T(value) }
