@@ -14,6 +14,7 @@ import (
 
 	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/beneath"
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/logs"
@@ -261,6 +262,8 @@ func (r *run) runAll(ctx context.Context) {
 	r.images = r.newImages(r.life.always)
 	defer r.images.Close()
 	r.images.Prefetch(ctx, prefetched(r.nodes))
+	network := r.makeNetwork(ctx)
+	defer func() { r.keepErr(network.Wait()) }()
 	r.order.Start() // a plan has no cycles, so that every step has its turn
 	var steps sync.WaitGroup
 	var beside []companion
@@ -279,6 +282,17 @@ func (r *run) runAll(ctx context.Context) {
 	stopBeside(beside)
 	r.saves.all.Wait()
 	r.removals.Wait()
+}
+
+// makeNetwork begins to make the network of private steps while images are looked up. The group's
+// error is a panic.
+func (r *run) makeNetwork(ctx context.Context) *crash.Group {
+	ahead := &crash.Group{}
+	isPrivate := func(n *node) bool { return n.done == nil && n.step.Network == sandbox.NetworkPrivate }
+	if slices.ContainsFunc(r.nodes, isPrivate) {
+		ahead.Go(func() { _ = r.o.Host.MakeNetwork(ctx) }) // the steps say why there is none
+	}
+	return ahead
 }
 
 // keepErr keeps an error that is stepexec's own and no step's. Several steps can report the

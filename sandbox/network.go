@@ -81,6 +81,15 @@ func sweepNetworks(runDir string) (left bool, err error) {
 	return false, errors.Join(err, network.Sweep(run))
 }
 
+// MakeNetwork makes the network of private steps before the first one needs it. It need not be
+// called, and its error need not be shown: every step that cannot have the network reports it.
+func (h *Host) MakeNetwork(ctx context.Context) error {
+	if h.networks.bridged == nil {
+		return nil
+	}
+	return h.networks.bridged.Up(ctx)
+}
+
 // joinNetwork gives a step its place on the run's network, which the first call creates, and
 // publishes its ports there until release is called. Steps on other networks have nothing to join.
 func (h *Host) joinNetwork(ctx context.Context, step *Step) (_ *network.Endpoint, release func() error, err error) {
