@@ -8,9 +8,20 @@ type candidate struct {
 	source *source
 	form   form
 	start  int    // where it begins in the text
+	inside int    // as in a match
 	next   int    // where in the text the comparison goes on
 	want   []byte // what the form goes on with
 	from   int    // where in the source the form goes on after want
+}
+
+// waits reports whether the form is whole, and only the byte is missing that an open one needs to tell what it is completed by.
+func (c *candidate) waits(text []byte) bool {
+	return c.source.isOpen && c.from == len(c.source.text) && len(c.want) == 0 && c.next == len(text)
+}
+
+// match is what has been compared.
+func (c *candidate) match() match {
+	return match{source: c.source, start: c.start, end: c.next, inside: c.inside}
 }
 
 type verdict int
@@ -32,7 +43,10 @@ func (c *candidate) compare(text []byte) verdict {
 		switch {
 		case len(c.want) > 0:
 			return goesOn
-		case c.from == len(c.source.text):
+		case c.from < len(c.source.text):
+		case c.waits(text):
+			return goesOn
+		default:
 			return isWhole
 		}
 		var encoded []byte

@@ -59,3 +59,21 @@ func DropUnescaped(visible string, n int) (text string, from []int) {
 	}
 	return string(u.text), from
 }
+
+// Masked says which bytes of a text are masked that is searched as a whole.
+func (m *Mask) Masked(text string) []bool {
+	w := m.Writer(nil)
+	w.renew()
+	masked := make([]bool, len(text))
+	if w.indexes == nil {
+		return masked
+	}
+	w.buf = []byte(text)
+	w.search(true)
+	for _, s := range w.spans {
+		for i := s.start; i < s.end; i++ {
+			masked[i] = true
+		}
+	}
+	return masked
+}

@@ -79,6 +79,7 @@ func (m *MaskWriter) giveUp(hold int) error {
 // writer below holds back, if it is one that does.
 func (m *MaskWriter) Flush() error {
 	if m.indexes != nil && len(m.buf) > 0 {
+		m.quoted.settle(m.bare.text, m.coverBare(&m.seen, &m.bare, 0))
 		if err := m.release(m.held(true)); err != nil {
 			return err
 		}
@@ -123,7 +124,12 @@ func (m *MaskWriter) search(last bool) {
 	m.seen.read(m.buf, last)
 	m.bare.read(m.seen.text, last)
 	m.asIs.search(m.seen.text, m.coverVisible(&m.seen, 0))
-	m.quoted.search(m.bare.text, m.coverBare(&m.seen, &m.bare, 0))
+	coverBare := m.coverBare(&m.seen, &m.bare, 0)
+	m.quoted.search(m.bare.text, coverBare)
+	m.quoted.searchDetours(&m.bare, m.seen.text, last, coverBare)
+	if last {
+		m.quoted.settle(m.bare.text, coverBare)
+	}
 	for _, inside := range m.seen.hidden {
 		m.searchHidden(inside)
 	}
@@ -137,23 +143,26 @@ func (m *MaskWriter) searchHidden(inside span) {
 	u.read(v.text, true)
 	asIs, quoted := scan{index: m.indexes.visible}, scan{index: m.indexes.unescaped}
 	asIs.search(v.text, m.coverVisible(&v, inside.start))
-	quoted.search(u.text, m.coverBare(&v, &u, inside.start))
+	coverBare := m.coverBare(&v, &u, inside.start)
+	quoted.search(u.text, coverBare)
+	quoted.searchDetours(&u, v.text, true, coverBare)
+	quoted.settle(u.text, coverBare)
 }
 
 // coverVisible notes what was found in a visible text, which buf[offset:] is read as.
 func (m *MaskWriter) coverVisible(v *visible, offset int) found {
-	return func(_ *source, start, end int) {
-		in := v.span(start, end)
+	return func(f match) {
+		in := v.span(f.start, f.end)
 		m.cover(offset+in.start, offset+in.end)
 	}
 }
 
 // coverBare notes what was found in an unescaped text.
 func (m *MaskWriter) coverBare(v *visible, u *unescaped, offset int) found {
-	return func(s *source, start, end int) {
-		in := u.span(v.text, start, end)
+	return func(f match) {
+		in, ok := u.spanOf(v.text, f)
 		raw := v.span(in.start, in.end)
-		if s.admits(v.text[in.start:in.end], raw.end-raw.start) {
+		if ok && f.source.admits(v.text[in.start:in.end], raw.end-raw.start) {
 			m.cover(offset+raw.start, offset+raw.end)
 		}
 	}
@@ -177,9 +186,11 @@ func (m *MaskWriter) heldBare(idle bool) int {
 	}
 	hold := m.quoted.held(text, m.bare.place(m.seen.text, m.seen.line), pending, idle)
 	if hold == len(text) && (idle || !m.bare.mayBegin(m.seen.text, m.quoted.index)) {
-		return len(m.seen.text)
+		hold = len(m.seen.text)
+	} else {
+		hold = m.bare.begin(m.seen.text, hold)
 	}
-	return m.bare.begin(m.seen.text, hold)
+	return m.quoted.heldDetour(&m.bare, m.seen.text, hold, m.seen.line, idle)
 }
 
 // cover notes a part of buf as masked.
@@ -228,12 +239,12 @@ func (m *MaskWriter) release(n int) error {
 
 // forget drops the text that no candidate needs, after the first n bytes of buf have gone.
 func (m *MaskWriter) forget(n int) {
-	bare := m.quoted.keep(m.bare.text)
+	bare, seen := m.quoted.keptFor(&m.bare, m.quoted.keep(m.bare.text), m.asIs.keep(m.seen.text))
 	from := m.bare.begin(m.seen.text, bare)
-	seen := min(m.asIs.keep(m.seen.text), from)
-	m.quoted.drop(bare)
+	seen = min(seen, from)
+	m.quoted.drop(bare, seen)
 	m.bare.drop(bare, from, seen)
-	m.asIs.drop(seen)
+	m.asIs.drop(seen, 0)
 	m.seen.drop(seen, n)
 }
 

@@ -8,12 +8,24 @@ type scan struct {
 	seen  int         // how much of the text has been searched: what ends there has been found before
 }
 
-// found is a match: text[start:end] is a form of the source.
-type found func(source *source, start, end int)
+// match is a form of a source that stands in a text.
+type match struct {
+	source     *source
+	start, end int // the form is text[start:end]; with inside, what of it is not inside of an escape
+	inside     int // 1 + the place in the visible text where it begins, if that is inside of an escape; 0 otherwise
+	stop       int // the place in the visible text where it ends, if that is inside of the same escape; 0 otherwise
+}
+
+// found takes a match.
+type found func(match)
 
 // search looks at what is new in a text, at four parts of it at once. The measured reason: how far each may jump is
 // read from memory, and the processor waits for all four at the same time.
 func (s *scan) search(text []byte, found found) {
+	if len(s.index.anchors) == 0 {
+		s.next, s.seen = len(text), len(text)
+		return
+	}
 	s.resume(text, found)
 	t := &s.index.skip
 	end := len(text) - t.window + 1 // from there on too little is left to tell
@@ -67,27 +79,41 @@ func (s *scan) look(text []byte, i int, found found) int {
 func (s *scan) anchored(a anchor, b *beginning, i int, text []byte, found found) {
 	source := &s.index.sources[a.secret()]
 	if b.n < maxAnchor { // it is the whole form
-		if end := i + int(b.n); end > s.seen {
-			found(source, i, end)
+		end := i + int(b.n)
+		switch {
+		case end <= s.seen: // it has been looked at
+		case source.isOpen:
+			s.begin(candidate{source: source, form: a.form(), start: i, next: end, from: len(source.text)}, text, found)
+		default:
+			found(match{source: source, start: i, end: end})
 		}
 		return
 	}
-	forms := formSet(1) << a.form()
-	if a&isShared != 0 {
-		forms = source.forms & a.form().alike()
+	for f := range s.formsOf(a, b).all {
+		s.begin(candidate{source: source, form: f, start: i, next: i}, text, found)
 	}
-	for f := range forms.all {
+}
+
+// formsOf returns the forms of an anchor's source that begin as b does.
+func (s *scan) formsOf(a anchor, b *beginning) formSet {
+	if a&isShared == 0 {
+		return 1 << a.form()
+	}
+	source, forms := &s.index.sources[a.secret()], formSet(0)
+	for f := range (source.forms & a.form().alike()).all {
 		if f == a.form() || f.beginning(source.text) == *b {
-			s.begin(candidate{source: source, form: f, start: i, next: i}, text, found)
+			forms |= 1 << f
 		}
 	}
+	return forms
 }
 
 // begin compares a candidate as far as the text goes, and keeps it if it goes on.
 func (s *scan) begin(c candidate, text []byte, found found) {
 	if len(s.open) == maxOpen {
 		if end := min(len(text), c.start+brief); c.compare(text[:end]) != differs {
-			found(c.source, c.start, end)
+			c.next = end
+			found(c.match())
 		}
 		return
 	}
@@ -95,7 +121,16 @@ func (s *scan) begin(c candidate, text []byte, found found) {
 	case goesOn:
 		s.open = append(s.open, c)
 	case isWhole:
-		found(c.source, c.start, c.next)
+		found(c.match())
+	}
+}
+
+// settle reports the candidates that only wait for what follows them.
+func (s *scan) settle(text []byte, found found) {
+	for _, c := range s.open {
+		if c.waits(text) {
+			found(c.match())
+		}
 	}
 }
 
@@ -107,7 +142,7 @@ func (s *scan) resume(text []byte, found found) {
 		case goesOn:
 			still = append(still, c)
 		case isWhole:
-			found(c.source, c.start, c.next)
+			found(c.match())
 		}
 	}
 	s.open = still
@@ -143,12 +178,15 @@ func (s *scan) keep(text []byte) int {
 	return keep
 }
 
-// drop moves the search along when text[:n] is dropped.
-func (s *scan) drop(n int) {
+// drop moves the search along when text[:n] is dropped, and with it what comes before a place in the visible text.
+func (s *scan) drop(n, gone int) {
 	s.next -= n
 	s.seen -= n
 	for i := range s.open {
 		s.open[i].start -= n
 		s.open[i].next -= n
+		if s.open[i].inside > 0 {
+			s.open[i].inside -= gone
+		}
 	}
 }

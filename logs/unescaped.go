@@ -23,6 +23,8 @@ type unescaped struct {
 	marks []mark // in order; between one and the next, every byte of the visible text is kept or left out
 	next  int    // where in the visible text reading goes on
 	run   int    // where in the visible text a run outside of ASCII begins that may go on at next; -1 for none
+
+	detours []detour // escapes inside of which no search has looked, in order
 }
 
 // mark says that text goes on at a place with what stands at a place in the visible text.
@@ -46,7 +48,7 @@ var classes = func() (all [256]class) {
 		switch {
 		case b >= utf8.RuneSelf:
 			all[b] = notASCII
-		case strings.IndexByte(`\%&`, byte(b)) >= 0:
+		case strings.IndexByte(escapes, byte(b)) >= 0:
 			all[b] = begins
 		case b > ' ' && b < 0x7f && strings.IndexByte("'\"`$+", byte(b)) < 0:
 			all[b] = kept
@@ -54,13 +56,6 @@ var classes = func() (all [256]class) {
 	}
 	return all
 }()
-
-// unescape is a whole visible text, unescaped.
-func unescape(visible []byte) []byte {
-	u := unescaped{run: -1}
-	u.read(visible, true)
-	return u.text
-}
 
 // read reads on in a visible text until its end or the beginning of an escape that is not whole. With last,
 // nothing comes behind it.
@@ -76,6 +71,7 @@ func (u *unescaped) read(visible []byte, last bool) {
 		if n == 0 {
 			return
 		}
+		escape := n
 		for c == other && u.next+n < len(visible) && visible[u.next+n] >= utf8.RuneSelf {
 			n++
 		}
@@ -85,6 +81,9 @@ func (u *unescaped) read(visible []byte, last bool) {
 		case k == kept || k == begins && c != '\\':
 			u.endRun()
 			u.add(c, u.next)
+		}
+		if escape > 1 {
+			u.addDetour(visible, u.next+escape)
 		}
 		u.next += n
 	}
@@ -172,6 +171,46 @@ func (u *unescaped) span(visible []byte, start, end int) span {
 	return span{u.behind(m, visible, start), stop}
 }
 
+// spanOf returns where in the visible text a match stands. ok is false if the source is open and no escape follows.
+func (u *unescaped) spanOf(visible []byte, f match) (in span, ok bool) {
+	ok = true
+	switch {
+	case f.stop > 0:
+		in.end = f.stop
+	default:
+		in = u.span(visible, f.start, f.end)
+	}
+	if f.inside > 0 {
+		in.start = f.inside - 1
+	}
+	if f.source.isOpen {
+		n := completed(visible[in.end:])
+		in.end += n
+		ok = n > 0 || u.text[f.end-1] == other // the escape may be the end of the run outside of ASCII
+	}
+	return in, ok
+}
+
+// completed returns where the escape ends that a visible text begins with, after what is left out, or the beginning of
+// one; 0 if there is none. What is left out may be an escape itself, and may be that one.
+func completed(visible []byte) (end int) {
+	for at := 0; at < len(visible); {
+		c, n := unit(visible[at:], false)
+		if n == 0 {
+			return len(visible)
+		}
+		isEscape := n > 1 && visible[at+n-1] != '\\'
+		at += n
+		if isEscape {
+			end = at
+		}
+		if c != '\\' && classes[c] != left {
+			break
+		}
+	}
+	return end
+}
+
 // place returns the first place in text that stands at or behind a place in the visible text.
 func (u *unescaped) place(visible []byte, at int) int {
 	m := sort.Search(len(u.marks), func(m int) bool { return int(u.marks[m].visible) >= at })
@@ -226,6 +265,10 @@ func (u *unescaped) drop(n, from, gone int) {
 	u.next -= gone
 	if u.run >= 0 {
 		u.run -= gone
+	}
+	for i := range u.detours {
+		d := &u.detours[i]
+		d.from, d.to, d.text = d.from-gone, d.to-gone, d.text-n
 	}
 }
 
@@ -330,6 +373,20 @@ func characterOf(number uint64) byte {
 	return byte(number)
 }
 
+// beginsEntity reports whether a text may be the beginning of what follows the "&" of an entity.
+func beginsEntity(text string) bool {
+	for _, name := range []string{"lt;", "gt;", "quot;", "apos;", "nbsp;", "amp;"} {
+		if strings.HasPrefix(name, text) {
+			return true
+		}
+	}
+	number := strings.TrimPrefix(strings.ToLower(text), "#")
+	if hex, ok := strings.CutPrefix(number, "x"); ok {
+		return allDigits([]byte(hex), 16)
+	}
+	return number != strings.ToLower(text) && allDigits([]byte(number), 10)
+}
+
 // entity is unit for a reference to a character in HTML or XML whose name stands at text[n:].
 func entity(text []byte, n int, last bool) (byte, int) {
 	rest := text[n:]
@@ -338,7 +395,7 @@ func entity(text []byte, n int, last bool) (byte, int) {
 		end++
 	}
 	switch {
-	case end == len(rest) && end < 10 && !last:
+	case end == len(rest) && end < 10 && !last && beginsEntity(string(rest)):
 		return 0, 0
 	case end == len(rest) || rest[end] != ';':
 		return '&', n

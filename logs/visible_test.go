@@ -298,9 +298,17 @@ func FuzzMask(f *testing.F) {
 		cut := func(i int) int { return int(uint(i) % uint(len(in)+1)) }
 		lo, hi := min(cut(i), cut(j)), max(cut(i), cut(j))
 		var out bytes.Buffer
-		w := logs.NewMask([]string{a, b}).Writer(&out)
+		mask := logs.NewMask([]string{a, b})
+		w := mask.Writer(&out)
 		r := newReference(in, a, b)
-		want := renderMasked(in, r.masked)
+		masked := mask.Masked(in)
+		mayBeMore := strings.ContainsAny(in, `\%&`) // of what begins inside of an escape the reference knows nothing
+		for i := range masked {
+			if r.masked[i] && !masked[i] || masked[i] && !r.masked[i] && !mayBeMore {
+				t.Fatalf("got  %q\nwant %q", renderMasked(in, masked), renderMasked(in, r.masked))
+			}
+		}
+		want := renderMasked(in, masked)
 		for _, part := range [][2]int{{0, lo}, {lo, hi}, {hi, len(in)}} {
 			if _, err := io.WriteString(w, in[part[0]:part[1]]); err != nil {
 				t.Fatal(err)
@@ -418,7 +426,7 @@ func newReference(in string, secrets ...string) *reference {
 			letters := strings.NewReplacer("\b", "b", "\f", "f", "\n", "n", "\r", "r", "\t", "t").Replace(s)
 			quoted = append(quoted, barePattern(s, true))
 			if letters != s {
-				quoted = append(quoted, barePattern(letters, false))
+				quoted = append(quoted, barePattern(letters, true))
 			}
 		}
 		if strings.Contains(trimmed, "\n") {
