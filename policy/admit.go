@@ -55,6 +55,9 @@ type Joined struct{ service string }
 // are opened beneath the folders that the policy allows, steps that name no network get one that
 // it allows, and setuid programs work by default only where it allows them. The error is that of [pipeline.Pipeline.Plan], or Denials.
 func (p *Policy) Plan(pl *pipeline.Pipeline, in pipeline.Inputs, o Origin) (*Plan, error) {
+	if err := p.unchosen(); err != nil {
+		return nil, err
+	}
 	if !p.all {
 		in.Open = func(path string) (*os.File, error) {
 			file, err := p.open(in.Workspace, path)
@@ -77,6 +80,9 @@ func (p *Policy) Plan(pl *pipeline.Pipeline, in pipeline.Inputs, o Origin) (*Pla
 
 // Admit admits a plan: each of its steps and services. The error is Denials.
 func (p *Policy) Admit(plan *pipeline.Plan, o Origin) (*Plan, error) {
+	if err := p.unchosen(); err != nil {
+		return nil, err
+	}
 	roots, err := p.roots()
 	if err != nil {
 		return nil, err
@@ -99,6 +105,9 @@ func (p *Policy) Admit(plan *pipeline.Plan, o Origin) (*Plan, error) {
 // AdmitStep admits a step by itself, which has no workspace of its own: one that a shell is
 // opened in. The error is Denials.
 func (p *Policy) AdmitStep(step pipeline.PlannedStep, o Origin) (*Step, error) {
+	if err := p.unchosen(); err != nil {
+		return nil, err
+	}
 	if denials := p.check(&step, &pipeline.Plan{}, o); len(denials) > 0 {
 		return nil, denials
 	}
@@ -138,6 +147,9 @@ func (p *Plan) Join(service string) (*Joined, error) {
 
 // Join admits programs in the container of a step that runs. The error is Denials.
 func (p *Policy) Join(step pipeline.PlannedStep) (*Joined, error) {
+	if err := p.unchosen(); err != nil {
+		return nil, err
+	}
 	if denials := p.checkJoin(&step); len(denials) > 0 {
 		return nil, denials
 	}

@@ -3,6 +3,7 @@
 // Woodpecker, their servers, or the container hook of GitHub Actions.
 //
 //	rules := policy.Untrusted()                  // or Trusted, Actions, FromServer, Parse
+//	rules, err := rules.For(source)              // of a file with rules by repository, the right ones
 //	plan, err := rules.Plan(p, inputs, origin)   // plans a pipeline under the rules and admits it
 //	plan, err := rules.Admit(planned, origin)    // admits a plan that was made otherwise
 //	summary, err := engine.Run(ctx, plan, options)

@@ -46,6 +46,7 @@ type rules struct {
 	noMknod            bool            // no_mknod: steps cannot make device nodes
 	nosuid             bool            // nosuid: set-user-ID files in the workspace have no effect
 	limits             ceilings        // limits; 0 is no ceiling
+	repositories       []repository    // repositories: other rules for the pipelines of some
 	ofRunner           []string        // sources of mounts that the runner itself gives to every step
 	passed             []string        // NAME=value of the runner's own that privileged images get, too
 	volumes            string          // beginning of the names of caches that are always allowed; "": none

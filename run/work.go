@@ -21,6 +21,7 @@ type Work struct {
 	Inputs   pipeline.Inputs
 	Build    event.Build                                  // what is built, for people; zero: not known
 	Default  *policy.Policy                               // what it may ask for where the runner's administrator says nothing; nil: policy.Untrusted
+	Source   policy.Source                                // what the server itself says of the pipeline, for rules by repository
 	Proxies  []string                                     // NAME=value of the runner's own proxies, which privileged images get, too
 	Own      Folders                                      // of the runner that the work comes from
 	Logins   map[string]pull.Login                        // at registries, by their hosts
@@ -54,8 +55,11 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	if err != nil {
 		return err
 	}
-	rules := cmp.Or(b.Rules, work.Default, policy.Untrusted()).Allowing(work.Own.Write, work.Own.Read).Passing(work.Proxies)
-	admitted, err := rules.Plan(work.Pipeline, work.Inputs, origin)
+	rules, err := cmp.Or(b.Rules, work.Default, policy.Untrusted()).For(work.Source)
+	if err != nil {
+		return err
+	}
+	admitted, err := rules.Allowing(work.Own.Write, work.Own.Read).Passing(work.Proxies).Plan(work.Pipeline, work.Inputs, origin)
 	if err != nil {
 		return err
 	}

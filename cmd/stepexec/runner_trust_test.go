@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,6 +86,37 @@ func TestRunnerWoodpeckerGoesByTheServersTrust(t *testing.T) {
 			if want == "" && (end.GetError() != "" || end.GetExitCode() != 0) || want != "" && !strings.Contains(end.GetError(), want) {
 				t.Errorf("policy %q: %s: %v; want %q", policy, what, end, want)
 			}
+		}
+	}
+}
+
+// Rules by repository go by the labels that only the server sets.
+func TestRunnerWoodpeckerHasRulesByRepository(t *testing.T) {
+	w := newWoodpeckerRunner(t)
+	file := filepath.Join(w.dir, "policy.yml")
+	rules := "networks: [none]\nrepositories: [{repos: ['octocat/*'], events: [push], branches: [main], rules: {networks: [none], mounts: [/etc]}}]\n"
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.start("--policy", file)
+	labels := func(repo, event string) map[string]string {
+		return map[string]string{workflows.LabelRepo: repo, workflows.LabelEvent: event, workflows.LabelCommitBranch: "main"}
+	}
+	for what, c := range map[string]struct {
+		labels map[string]string
+		want   string // of the error; "": none
+	}{
+		"its repository":        {labels("octocat/app", "push"), ""},
+		"another one":           {labels("evil/app", "push"), "mounts"},
+		"a pull request":        {labels("octocat/app", "pull_request"), "mounts"},
+		"a server without them": {nil, "the server does not say the repository of the pipeline"},
+	} {
+		s := w.step("a", "test -e /m/passwd")
+		s.Volumes, s.WorkflowLabels = append(s.Volumes, "/etc:/m:ro"), c.labels
+		s.Environment["CI_REPO"], s.Environment["CI_PIPELINE_EVENT"], s.Environment["CI_COMMIT_BRANCH"] = "octocat/app", "push", "main"
+		end := w.server.Ended(w.push(s)).Step("a").End
+		if c.want == "" && (end.GetError() != "" || end.GetExitCode() != 0) || c.want != "" && !strings.Contains(end.GetError(), c.want) {
+			t.Errorf("%s: %v; want %q", what, end, c.want)
 		}
 	}
 }

@@ -26,6 +26,7 @@ var fieldsOfServer = map[string]string{
 	"UUID":           "how the server tells steps apart",
 	"Type":           "what the server takes the step for",
 	"AuthConfig":     "a login at the registry of the image, which the repository has",
+	"WorkflowLabels": "what the server says of the workflow, by which a policy chooses its rules",
 	"BackendOptions": "each option has a level of its own: see OptionTrust",
 }
 

@@ -61,6 +61,7 @@ type Step struct {
 	AuthConfig     Auth              `json:"auth_config"`
 	NetworkMode    string            `json:"network_mode"`
 	BackendOptions map[string]any    `json:"backend_options"`
+	WorkflowLabels map[string]string `json:"workflow_labels"` // of the workflow, the same for each step; see Config.Told
 }
 
 // HostAlias is a name for an address.
@@ -115,4 +116,26 @@ func (c *Config) Steps() []*Step {
 		all = append(all, stage.Steps...)
 	}
 	return all
+}
+
+// Names of labels that only the server sets: a workflow file cannot, because the server drops all
+// names below woodpecker-ci.org from it. Servers before 3.5 do not send labels to agents, and those
+// before 3.17 have no LabelEvent and LabelCommitBranch.
+const (
+	LabelRepo         = "woodpecker-ci.org/repo-full-name"
+	LabelEvent        = "woodpecker-ci.org/event"
+	LabelCommitBranch = "woodpecker-ci.org/commit-branch"
+)
+
+// Told is what the server itself says of the workflow in a label, and "" if it says nothing.
+// Variables such as CI_REPO do not tell it: a workflow file can set them.
+func (c *Config) Told(label string) string {
+	steps := c.Steps()
+	value := steps[0].WorkflowLabels[label]
+	for _, s := range steps {
+		if s.WorkflowLabels[label] != value {
+			return ""
+		}
+	}
+	return value
 }

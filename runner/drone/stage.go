@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stepexec/stepexec/pipeline"
@@ -117,7 +118,7 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 	for _, log := range r.order {
 		entries = append(entries, log.kept)
 	}
-	work := run.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Build: run.AboutBuild(new(buildOf(d))), Default: job.rules, Proxies: w.o.Proxies, Events: r.event, Kill: kill}
+	work := run.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Build: run.AboutBuild(new(buildOf(d))), Default: job.rules, Source: source(d), Proxies: w.o.Proxies, Events: r.event, Kill: kill}
 	err = b.Protect(func() error {
 		return w.o.Execute(b.Context, work)
 	})
@@ -223,6 +224,16 @@ func (w *worker) rules(d *details, privileged []string) (*policy.Policy, error) 
 		return nil, fmt.Errorf("images that are privileged (see DRONE_RUNNER_PRIVILEGED_IMAGES): %w", err)
 	}
 	return rules, nil
+}
+
+// source is what the server says about where a build comes from. The ref tells whether the sources
+// are of a branch: a pull request has the branch that it is meant for.
+func source(d *details) policy.Source {
+	s := policy.Source{Repo: d.Repo.Slug, Event: d.Build.Event}
+	if branch, found := strings.CutPrefix(d.Build.Ref, "refs/heads/"); found && d.Build.Event != "pull_request" {
+		s.Branch = branch
+	}
+	return s
 }
 
 // told lists the steps that the server shows.

@@ -40,3 +40,13 @@ func isWorkspace(c *workflows.Config, volume string) bool {
 	source, _, found := strings.Cut(volume, ":")
 	return found && source == c.Volume && source != ""
 }
+
+// source is what the server itself says about where a workflow comes from.
+func source(c *workflows.Config) policy.Source {
+	s := policy.Source{Repo: c.Told(workflows.LabelRepo), Event: c.Told(workflows.LabelEvent)}
+	switch s.Event { // of others, such as pull_request, the branch is one that they are meant for
+	case "push", "cron", "manual":
+		s.Branch = c.Told(workflows.LabelCommitBranch)
+	}
+	return s
+}

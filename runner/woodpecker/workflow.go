@@ -142,6 +142,7 @@ func (a *agent) execute(b *runner.Build, w *wire.Workflow, config *workflows.Con
 		return a.o.Execute(b.Context, run.Work{
 			Pipeline: t.Pipeline,
 			Default:  allowed,
+			Source:   source(config),
 			Inputs: pipeline.Inputs{
 				OwnFolder: true, Mode: pipeline.ForSteps, Base: t.Base, Timeout: runner.Timeout(w.GetTimeout()), Secrets: secrets(config),
 			},
@@ -167,12 +168,12 @@ func nameOf(config *workflows.Config, id string) string {
 	return cmp.Or(name, "workflow "+id)
 }
 
-// buildOf is what a workflow builds, as the variables of its steps tell.
+// buildOf is what a workflow builds, for people: as the server or the variables of its steps tell.
 func buildOf(config *workflows.Config) event.Build {
-	env := config.Steps()[0].Environment
+	env, told := config.Steps()[0].Environment, source(config)
 	number, _ := strconv.ParseInt(env["CI_COMMIT_PULL_REQUEST"], 10, 64) // 0: it is of none
 	return event.Build{
-		Repo: env["CI_REPO"], Event: env["CI_PIPELINE_EVENT"], Branch: env["CI_COMMIT_BRANCH"], Tag: env["CI_COMMIT_TAG"], Ref: env["CI_COMMIT_REF"],
+		Repo: cmp.Or(told.Repo, env["CI_REPO"]), Event: cmp.Or(told.Event, env["CI_PIPELINE_EVENT"]), Branch: env["CI_COMMIT_BRANCH"], Tag: env["CI_COMMIT_TAG"], Ref: env["CI_COMMIT_REF"],
 		Commit: env["CI_COMMIT_SHA"], Message: env["CI_COMMIT_MESSAGE"], Author: env["CI_COMMIT_AUTHOR"], PullRequest: number,
 	}
 }
