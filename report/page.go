@@ -266,6 +266,9 @@ func words(s *StepReport) string {
 	return text
 }
 
+// StatusClass is the CSS class of a run's status.
+func StatusClass(s event.Status) string { return class(s, false) }
+
 // class is the CSS class of a status.
 func class(s event.Status, ignored bool) string {
 	switch s {
@@ -283,6 +286,9 @@ func class(s event.Status, ignored bool) string {
 	}
 	return "off"
 }
+
+// Moment is a time as pages have it, for their scripts to show in the reader's own zone.
+func Moment(t time.Time) string { return moment(t) }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 

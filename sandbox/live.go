@@ -72,27 +72,22 @@ func (l Live) PID() (int, error) {
 	return outermost(holder)
 }
 
-// Stop sends signals to the run's process and waits until it has ended, or until ctx ends.
-func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
-	pid, err := l.PID()
+// Signal sends signals to the run's process.
+func (l Live) Signal(signals ...unix.Signal) error {
+	pidfd, err := l.send(signals)
 	if err != nil {
 		return err
 	}
-	pidfd, err := unix.PidfdOpen(pid, 0)
+	return unix.Close(pidfd)
+}
+
+// Stop sends signals to the run's process and waits until it has ended, or until ctx ends.
+func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
+	pidfd, err := l.send(signals)
 	if err != nil {
-		return fmt.Errorf("hold process %d: %w", pid, err)
+		return err
 	}
 	defer unix.Close(pidfd)
-	// Now the descriptor holds a process. If it still is the run's, its pid was not reused in
-	// between.
-	if again, err := l.PID(); err != nil || again != pid {
-		return errors.Join(ErrNoProcess, err)
-	}
-	for _, sig := range signals {
-		if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
-		}
-	}
 	polled := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for ctx.Err() == nil {
 		if n, _ := unix.Poll(polled, 100); n > 0 { // readable: it has ended (pidfd_open(2))
@@ -100,6 +95,33 @@ func (l Live) Stop(ctx context.Context, signals ...unix.Signal) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// send sends signals to the run's process, and returns a descriptor of it.
+func (l Live) send(signals []unix.Signal) (pidfd int, err error) {
+	pid, err := l.PID()
+	if err != nil {
+		return 0, err
+	}
+	if pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		return 0, fmt.Errorf("hold process %d: %w", pid, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unix.Close(pidfd))
+		}
+	}()
+	// Now the descriptor holds a process. If it still is the run's, its pid was not reused in
+	// between.
+	if again, err := l.PID(); err != nil || again != pid {
+		return 0, errors.Join(ErrNoProcess, err)
+	}
+	for _, sig := range signals {
+		if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return 0, fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
+		}
+	}
+	return pidfd, nil
 }
 
 // holder finds the process that holds the lock of the run's directory, through /proc/locks

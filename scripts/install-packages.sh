@@ -29,6 +29,7 @@ need passt /usr/bin/pasta
 need slirp4netns /usr/bin/slirp4netns
 need protobuf-compiler /usr/bin/protoc # go generate
 need git /usr/bin/git
+need curl /usr/bin/curl # a client of stepexec ui
 need tmux /usr/bin/tmux # a terminal, for the live view
 need gcc /usr/bin/gcc # the race detector
 need libc6-dev /usr/include/stdlib.h

@@ -62,6 +62,30 @@ func (s *Store) Usage() ([]ImageUsage, error) {
 	return all, nil
 }
 
+// LayerBytes returns the space that the layers of all images take up together.
+func (s *Store) LayerBytes() (int64, error) {
+	images, err := s.storedImages()
+	if err != nil {
+		return 0, fmt.Errorf("list images: %w", err)
+	}
+	var total int64
+	seen := map[string]bool{}
+	for _, image := range images {
+		for _, d := range s.imageDirectories(image.ImageRecord) {
+			if seen[d.key] {
+				continue
+			}
+			seen[d.key] = true
+			bytes, err := s.diskUsage(d)
+			if err != nil {
+				return 0, fmt.Errorf("measure image %s: %w", image.Reference, err)
+			}
+			total += bytes
+		}
+	}
+	return total, nil
+}
+
 func (s *Store) imageInUse(r ImageRecord) (bool, error) {
 	unlock, free, err := s.tryLock(imageLock(r.Reference, r.Platform))
 	if errors.Is(err, fs.ErrNotExist) {

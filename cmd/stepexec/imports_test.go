@@ -58,10 +58,11 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"report/live":            {"crash", "event", "logs", "report"},
 		"report/github":          {"event", "logs", "report"},
 		"record":                 {"crash", "event"},
+		"ui":                     {"beneath", "crash", "event", "logs", "record", "report", "run", "sandbox", "settings", "unpack"},
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"artifact", "beneath", "cache", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "trace", "unpack"},
-		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github"},
+		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github", "ui"},
 		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}

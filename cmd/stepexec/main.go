@@ -12,6 +12,7 @@
 //	file_     pipeline files: validate, explain, spec, lock, convert, schema
 //	live_     live runs and kept steps: ps, stop, shell, kept
 //	past_     runs that are over: history, logs, report
+//	ui        stepexec ui, pages for a browser
 //	image_    the store: pull, load, images, save, verify, rmi, prune
 //	machine_  this machine: doctor, gc
 //	runner_   the runners of CI servers

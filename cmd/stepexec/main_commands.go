@@ -38,6 +38,7 @@ func subcommands(kill <-chan struct{}) []subcommand {
 		{"logs", newLogs},
 		{"report", newReport},
 		{"artifacts", newArtifacts},
+		{"ui", newUI},
 		{"actions-run", rooted(stoppable(newActionsRun))},
 		{"actions-job", rooted(newActionsJob)},
 		{"run", rooted(stoppable(newRun))},
