@@ -5,6 +5,8 @@ import (
 	"context"
 	"path/filepath"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
@@ -79,6 +81,18 @@ func prefetched(nodes []*node) []fetch.Wanted {
 		}
 	}
 	return images
+}
+
+// imageConfig returns the configuration of a step's image, if it can before the image is there.
+func (r *run) imageConfig(ctx context.Context, n *node) (*ocispec.Image, error) {
+	if n.extra == nil || n.extra.Keychain == nil {
+		return r.images.Config(ctx, wanted(n.step))
+	}
+	image, err := r.image(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return &image.Config, nil
 }
 
 // image returns a step's image. A step with credentials of its own fetches with them.

@@ -5,25 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
-	"sync"
+	"slices"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/beneath"
 	"github.com/stepexec/stepexec/cache"
 	"github.com/stepexec/stepexec/event"
-	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 )
 
 // KeyedCaches is where keyed caches are stored, and whose the run may read and write.
 type KeyedCaches struct {
-	Store  *cache.Store
+	Open   func(store string) (CacheStore, error) // called from several goroutines; "" is this machine's
 	Scopes cache.Scopes
 }
 
-func (k *KeyedCaches) item(use *keyedUse) cache.Item {
-	return cache.Item{Scope: k.Scopes.Write, Share: k.Scopes.Share, Name: use.cache.Name, Key: use.key, MaxAge: use.cache.MaxAge}
+// CacheStore is a store of keyed caches, as [cache.Store] and [cache.Remote] are.
+type CacheStore interface {
+	Restore(ctx context.Context, q cache.Query, into string, l cache.Limits) (got cache.Restored, found bool, err error)
+	Save(ctx context.Context, item cache.Item, from string, l cache.Limits) error
 }
 
 // keyedUse is a keyed cache as an attempt at a step has it.
@@ -34,65 +36,103 @@ type keyedUse struct {
 	exact  bool // the whole key was found
 }
 
-// saves are the caches of a run that are being saved. A step that has a cache of a name waits until
-// those of that name are saved, because it may be after the step that leaves it.
-type saves struct {
-	mu     sync.Mutex
-	byName map[string]*sync.RWMutex // read-locked while one is saved
-	all    sync.WaitGroup
+// restoration restores the keyed caches of an attempt at a step while its image is pulled. A cache
+// only saves work: whatever is wrong with it is a warning, and the step begins with an empty folder.
+type restoration struct {
+	caches []*restoring
+	cancel context.CancelFunc
 }
 
-func (s *saves) of(name string) *sync.RWMutex {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byName == nil {
-		s.byName = map[string]*sync.RWMutex{}
-	}
-	if s.byName[name] == nil {
-		s.byName[name] = &sync.RWMutex{}
-	}
-	return s.byName[name]
+// restoring is one of them.
+type restoring struct {
+	use  keyedUse
+	got  *event.CacheUse // nil: nothing was asked for, or the store failed
+	err  error           // why there is no folder
+	done chan struct{}   // closed once the others are final
 }
 
-// await waits until the caches of a name are saved that steps before have left.
-func (s *saves) await(name string) {
-	saving := s.of(name)
-	saving.Lock()
-	defer saving.Unlock()
+// restoreCaches begins to restore the keyed caches of a step. The caller must call end.
+func (r *run) restoreCaches(ctx context.Context, n *node) *restoration {
+	ctx, cancel := context.WithCancel(ctx)
+	all := &restoration{cancel: cancel}
+	for i := range n.step.Caches {
+		c := &restoring{use: keyedUse{cache: &n.step.Caches[i]}, done: make(chan struct{})}
+		all.caches = append(all.caches, c)
+		go func() {
+			defer close(c.done)
+			if crashed := r.protect(func() { c.err = r.restoreCache(ctx, n, c, fmt.Sprintf(".cache-%s-%d", n.sandboxID(), i)) }); crashed != nil {
+				c.err = crashed
+			}
+		}()
+	}
+	return all
 }
 
-// keyedFolder makes the folder of a keyed cache, with what was saved under its key. A cache only
-// saves work: whatever is wrong with it is a warning, and the step begins with an empty folder.
-func (r *run) keyedFolder(ctx context.Context, n *node, c *pipeline.KeyedCache, image *fetch.Image) (folder string, err error) {
-	name := fmt.Sprintf(".cache-%s-%d", n.sandboxID(), len(n.work.keyed))
-	if folder, err = r.o.Host.Volume(name); err != nil {
-		return "", err
+// end stops what still goes on, and waits for it.
+func (a *restoration) end() {
+	a.cancel()
+	for _, c := range a.caches {
+		<-c.done
 	}
-	use := keyedUse{cache: c, folder: folder}
-	defer func() { n.work.keyed = append(n.work.keyed, use) }()
-	if r.o.Keyed == nil {
-		return folder, nil
+}
+
+// folder waits for the folder of the cache at a path of the step, and notes its use.
+func (a *restoration) folder(n *node, path string) (string, error) {
+	i := slices.IndexFunc(a.caches, func(c *restoring) bool { return c.use.cache.Path == path })
+	if i < 0 {
+		return "", errors.New("the step has no such cache") // the planner puts each at its path
 	}
-	if use.key, err = r.cacheKey(ctx, n, c, image); err != nil {
-		r.warnCache(n, c, err)
-		return folder, nil
+	c := a.caches[i]
+	<-c.done
+	if c.err != nil {
+		return "", c.err
 	}
-	if c.Mode == pipeline.CacheWrite {
-		return folder, nil
+	n.work.keyed = append(n.work.keyed, c.use)
+	if c.got != nil {
+		n.result.Caches = append(n.result.Caches, *c.got)
 	}
-	r.saves.await(c.Name)
-	query := cache.Query{Scopes: r.o.Keyed.Scopes, Name: c.Name, Key: use.key, Fallback: c.Fallback, MaxAge: c.MaxAge}
-	got, found, err := r.o.Keyed.Store.Restore(ctx, query, folder, cache.Limits{Bytes: c.MaxSize})
+	return c.use.folder, nil
+}
+
+// restoreCache makes the folder of a cache, with what was saved under its key.
+func (r *run) restoreCache(ctx context.Context, n *node, c *restoring, folder string) (err error) {
+	if c.use.folder, err = r.o.Host.Volume(folder); err != nil || r.o.Keyed == nil {
+		return err
+	}
+	config, err := r.imageConfig(ctx, n)
 	if err != nil {
-		r.warnCache(n, c, fmt.Errorf("not restored: %w", err))
-		if err := beneath.RemoveAll(folder); err != nil {
-			return "", err
-		}
-		return r.o.Host.Volume(name)
+		return err // also of the step's image
 	}
-	use.exact = found && got.Exact
-	n.result.Caches = append(n.result.Caches, cacheResult(c, got, found))
-	return folder, nil
+	asked := c.use.cache
+	if c.use.key, err = r.cacheKey(ctx, n, asked, config); err != nil {
+		r.warnCache(n, asked, err)
+		return nil
+	}
+	if asked.Mode == pipeline.CacheWrite {
+		return nil
+	}
+	r.saves.await(ctx, asked.Name)
+	query := cache.Query{Scopes: r.o.Keyed.Scopes, Name: asked.Name, Key: c.use.key, Fallback: asked.Fallback, MaxAge: asked.MaxAge}
+	store, err := r.o.Keyed.Open(asked.Store)
+	var got cache.Restored
+	var found bool
+	if err == nil {
+		got, found, err = store.Restore(ctx, query, c.use.folder, cache.Limits{Bytes: asked.MaxSize})
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			r.warnCache(n, asked, fmt.Errorf("not restored: %w", err))
+		}
+		if err := beneath.RemoveAll(c.use.folder); err != nil {
+			return err
+		}
+		_, err = r.o.Host.Volume(folder)
+		return err
+	}
+	c.use.exact = found && got.Exact
+	use := cacheResult(asked, got, found)
+	c.got = &use
+	return nil
 }
 
 func cacheResult(c *pipeline.KeyedCache, got cache.Restored, found bool) event.CacheUse {
@@ -107,7 +147,7 @@ func cacheResult(c *pipeline.KeyedCache, got cache.Restored, found bool) event.C
 }
 
 // cacheKey makes the key of a cache at the turn of its step.
-func (r *run) cacheKey(ctx context.Context, n *node, c *pipeline.KeyedCache, image *fetch.Image) (cache.Key, error) {
+func (r *run) cacheKey(ctx context.Context, n *node, c *pipeline.KeyedCache, config *ocispec.Image) (cache.Key, error) {
 	var key cache.Key
 	for i := range c.Key {
 		part, value := &c.Key[i], ""
@@ -118,11 +158,11 @@ func (r *run) cacheKey(ctx context.Context, n *node, c *pipeline.KeyedCache, ima
 				return nil, fmt.Errorf("%v: %w", part, err)
 			}
 		case part.Env != "":
-			value = variable(part.Env, n.step.Env, n.work.inherited, image.Config.Config.Env)
+			value = variable(part.Env, n.step.Env, n.work.inherited, config.Config.Env)
 		case part.Platform == "os":
-			value = image.Config.OS
+			value = config.OS
 		case part.Platform == "arch":
-			value = path.Join(image.Config.Architecture, image.Config.Variant)
+			value = path.Join(config.Architecture, config.Variant)
 		default:
 			value = part.Text
 		}
@@ -146,36 +186,4 @@ func (r *run) checksum(ctx context.Context, n *node, texts []string) (string, er
 		err = errors.New("no file matches")
 	}
 	return sum, err
-}
-
-// saveCaches saves the keyed caches of a step that has succeeded, while the next steps run. Its
-// processes are dead, and no other step has its folders.
-func (r *run) saveCaches(n *node, end outcome) {
-	if end.status != event.Succeeded || r.o.Keyed == nil || r.o.Keyed.Scopes.Write == "" {
-		return
-	}
-	for _, use := range n.work.keyed {
-		if use.key == nil || use.exact || use.cache.Mode == pipeline.CacheRead {
-			continue
-		}
-		saving := r.saves.of(use.cache.Name)
-		saving.RLock()
-		r.saves.all.Go(func() {
-			defer saving.RUnlock()
-			var err error
-			if crashed := r.protect(func() {
-				err = r.o.Keyed.Store.Save(r.life.always, r.o.Keyed.item(&use), use.folder, cache.Limits{Bytes: use.cache.MaxSize})
-			}); crashed != nil {
-				err = crashed
-			}
-			if err != nil {
-				r.warnCache(n, use.cache, fmt.Errorf("not saved: %w", err))
-			}
-		})
-	}
-}
-
-func (r *run) warnCache(n *node, c *pipeline.KeyedCache, err error) {
-	text := strings.TrimSpace(err.Error())
-	r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: r.mask.String(fmt.Sprintf("cache %s: %s", c.Name, text))})
 }

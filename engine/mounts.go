@@ -1,18 +1,16 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
-	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
 // mounts returns the mounts of a step, with the folder of each volume and cache in place of
 // its name.
-func (r *run) mounts(ctx context.Context, n *node, image *fetch.Image) ([]sandbox.Mount, error) {
+func (r *run) mounts(n *node, caches *restoration) ([]sandbox.Mount, error) {
 	var mounts []sandbox.Mount
 	n.work.keyed, n.result.Caches = nil, nil
 	for _, m := range n.step.Mounts {
@@ -27,7 +25,7 @@ func (r *run) mounts(ctx context.Context, n *node, image *fetch.Image) ([]sandbo
 		case pipeline.MountCache:
 			m.Source, err = r.cache(m.Source)
 		case pipeline.MountKeyed:
-			m.Source, err = r.keyedFolder(ctx, n, pipeline.KeyedCacheAt(n.step.Caches, &m), image)
+			m.Source, err = caches.folder(n, m.Destination)
 		default:
 			mounts = append(mounts, m)
 			continue

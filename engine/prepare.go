@@ -34,6 +34,8 @@ const maxRemovals = 4
 func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	began := time.Now()
 	n.result.Prepared = began
+	caches := r.restoreCaches(ctx, n)
+	defer caches.end()
 	image, err := r.image(ctx, n)
 	if err != nil {
 		return nil, err
@@ -44,7 +46,7 @@ func (r *run) prepare(ctx context.Context, n *node) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := r.mounts(ctx, n, image)
+	mounts, err := r.mounts(n, caches)
 	if err != nil {
 		return nil, err
 	}

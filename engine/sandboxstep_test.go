@@ -77,7 +77,7 @@ func sandboxStepOf(t *testing.T, step pipeline.PlannedStep) *sandbox.Step {
 		t.Fatal(err)
 	}
 	r := newRun(admitted, admitted.Plan(), Options{})
-	mounts, err := r.mounts(t.Context(), r.nodes[0], &fetch.Image{})
+	mounts, err := r.mounts(r.nodes[0], &restoration{})
 	if err != nil {
 		t.Fatal(err)
 	}

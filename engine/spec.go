@@ -30,7 +30,9 @@ func Spec(ctx context.Context, admitted *policy.Plan, step string, o Options) (_
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, o.Fetcher.Store.Settle()) }()
-	mounts, err := r.mounts(ctx, n, image)
+	caches := r.restoreCaches(ctx, n)
+	defer caches.end()
+	mounts, err := r.mounts(n, caches)
 	if err != nil {
 		return nil, err
 	}

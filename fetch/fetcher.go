@@ -57,6 +57,8 @@ type Fetcher struct {
 	// Locked returns the digest that the lock file has for an image, as named by
 	// LockName, or "" when it has none. A nil Locked means that there is no lock file.
 	Locked func(image, platform string) digest.Digest
+
+	known func(*ocispec.Image) // called with the configuration, before layers are fetched; may be nil
 }
 
 // For returns a fetcher for the platform; "" is the platform of f.
@@ -283,6 +285,9 @@ func (f *Fetcher) keep(ctx context.Context, source *pull.Image, name string, evi
 		record.Layers = append(record.Layers, unpack.RecordLayer{
 			DiffID: layer.DiffID, Digest: layer.Digest, Size: layer.Size,
 		})
+	}
+	if f.known != nil {
+		f.known(&source.Config)
 	}
 	lowerdirs, err := f.unpack(ctx, name, layers)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/crash"
 )
@@ -37,6 +39,17 @@ type pending struct {
 	done  chan struct{} // closed once image and err are final
 	image *Image
 	err   error
+
+	known  chan struct{}  // closed once config is final
+	config *ocispec.Image // nil: the fetch failed before it was known
+	once   sync.Once      // for known
+}
+
+func (p *pending) know(config *ocispec.Image) {
+	p.once.Do(func() {
+		p.config = config
+		close(p.known)
+	})
 }
 
 // NewImages returns Images whose fetches end with ctx. Each image's warning,
@@ -87,25 +100,47 @@ func (im *Images) Get(ctx context.Context, w Wanted) (*Image, error) {
 	}
 }
 
+// Config returns the configuration of an image, which is known before its layers are there. It
+// begins to fetch the image unless that has begun, and waits until the configuration is known or ctx
+// ends.
+func (im *Images) Config(ctx context.Context, w Wanted) (*ocispec.Image, error) {
+	p := im.start(w)
+	select {
+	case <-p.known:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if p.config != nil {
+		return p.config, nil
+	}
+	<-p.done // at once: the fetch has failed
+	return nil, p.err
+}
+
 // start begins to fetch an image unless that has begun.
 func (im *Images) start(w Wanted) *pending {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	p, ok := im.fetches[w]
 	if !ok {
-		p = &pending{done: make(chan struct{})}
+		p = &pending{done: make(chan struct{}), known: make(chan struct{})}
 		im.fetches[w] = p
 		im.all.Go(func() {
 			defer close(p.done)
+			defer p.know(nil)
 			defer crash.Recover(&p.err)
-			p.image, p.err = im.fetch(w)
+			if p.image, p.err = im.fetch(w, p.know); p.err == nil {
+				p.know(&p.image.Config)
+			}
 		})
 	}
 	return p
 }
 
-func (im *Images) fetch(w Wanted) (*Image, error) {
-	image, err := im.fetcher.For(w.Platform).Fetch(im.ctx, w.Reference, w.Policy)
+func (im *Images) fetch(w Wanted, know func(*ocispec.Image)) (*Image, error) {
+	fetcher := im.fetcher.For(w.Platform)
+	fetcher.known = know
+	image, err := fetcher.Fetch(im.ctx, w.Reference, w.Policy)
 	if err == nil && image.Warning != "" {
 		im.warn(image.Warning)
 	}

@@ -63,6 +63,10 @@ var invalid = []struct {
 	{"cache-key-mode", structure, `4:50: steps[0].cache[0].mode: must be "read", "write" or "read-write", not "none"
 4:66: steps[0].cache[0].fallback: must be a whole number from 0 to 19, not 20`},
 	{"cache-key-name", structure, `4:20: steps[0].cache[0].name: "../a" is not valid (letters, digits and any of _ . -, at most 100, with a letter or digit first)`},
+	{"cache-key-store", structure, `4:49: steps[0].cache[0].store: "https://registry.example.com/ci" is not a store of caches (write local, a repository of a registry such as registry.example.com/ci/cache, or s3://BUCKET/PREFIX)
+7:49: steps[1].cache[0].store: "registry.example.com/ci:latest" is not a store of caches (write local, a repository of a registry such as registry.example.com/ci/cache, or s3://BUCKET/PREFIX)
+10:49: steps[2].cache[0].store: "s3://bucket/../other" is not a store of caches (write local, a repository of a registry such as registry.example.com/ci/cache, or s3://BUCKET/PREFIX)
+13:49: steps[3].cache[0].store: "busybox" is not a store of caches (write local, a repository of a registry such as registry.example.com/ci/cache, or s3://BUCKET/PREFIX)`},
 	{"cache-key-part", structure, `4:39: steps[0].cache[0].key[0]: "osx" is no part of a key (write os, arch, or a map such as {checksum: go.sum}, {env: GOVERSION} or {text: v2})
 4:44: steps[0].cache[0].key[1]: must be a map, or os or arch, not a number
 4:47: steps[0].cache[0].key[2]: must have one of checksum, env and text (write an item of the list for each)

@@ -3,8 +3,10 @@ package pipeline
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -19,6 +21,7 @@ type KeyedCache struct {
 	Path     string // absolute, clean path in the container
 	Key      []KeyPart
 	Fallback int           // parts that may be dropped from the end of Key
+	Store    string        // a repository of a registry, or s3://BUCKET/PREFIX; "" is this machine's
 	Mode     CacheMode     // "" is CacheReadWrite
 	MaxAge   time.Duration // since it was saved; 0: any
 	MaxSize  int64         // bytes of all files; 0: the default
@@ -48,7 +51,7 @@ const maxKeyParts = 20
 // anyCache reads a cache, with or without a key.
 func (p *parser) anyCache(s *Step, v value) (Mount, error) {
 	if v.kind == mapKind {
-		for _, key := range []string{"key", "fallback", "mode", "max_age", "max_size"} {
+		for _, key := range []string{"key", "fallback", "store", "mode", "max_age", "max_size"} {
 			if _, given := v.get(key); given {
 				return p.keyedCache(s, v)
 			}
@@ -64,6 +67,7 @@ func (p *parser) keyedCache(s *Step, v value) (Mount, error) {
 		"path":     func(v value) { c.Path = p.word(v) },
 		"key":      func(v value) { c.Key = p.cacheKey(v) },
 		"fallback": func(v value) { c.Fallback = int(p.whole(v, 0, maxKeyParts-1)) },
+		"store":    func(v value) { c.Store = p.cacheStore(v) },
 		"mode": func(v value) {
 			c.Mode = CacheMode(p.oneOf(v, string(CacheRead), string(CacheWrite), string(CacheReadWrite)))
 		},
@@ -137,6 +141,38 @@ func (p *parser) keyPart(v value) KeyPart {
 	return part
 }
 
+// LocalStore is how a file names the store of this machine.
+const LocalStore = "local"
+
+var storeForms = sync.OnceValue(func() []*regexp.Regexp {
+	return []*regexp.Regexp{
+		regexp.MustCompile(`^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._-]*)*$`),
+		// A host has a dot or a port, or is localhost, as in references of images.
+		regexp.MustCompile(`^(localhost(:[0-9]+)?|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?|[A-Za-z0-9-]+:[0-9]+|\[[0-9a-fA-F:]+\](:[0-9]+)?)(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$`),
+	}
+})
+
+// CacheStores says how to write the name of a store of caches.
+const CacheStores = "write local, a repository of a registry such as registry.example.com/ci/cache, or s3://BUCKET/PREFIX"
+
+// IsCacheStore reports whether a text names a store that machines share.
+func IsCacheStore(text string) bool {
+	return slices.ContainsFunc(storeForms(), func(form *regexp.Regexp) bool { return form.MatchString(text) })
+}
+
+// cacheStore reads where a cache is stored; "" is this machine.
+func (p *parser) cacheStore(v value) string {
+	text := p.line(v)
+	if text == LocalStore {
+		return ""
+	}
+	if text != "" && !IsCacheStore(text) {
+		p.wrong(v, fmt.Sprintf("%q is not a store of caches", text), CacheStores)
+		return ""
+	}
+	return text
+}
+
 // keyedCache returns the keyed cache of a mount, nil for another mount.
 func (s *Step) keyedCache(m *Mount) *KeyedCache { return KeyedCacheAt(s.Caches, m) }
 
@@ -175,6 +211,7 @@ func (c *KeyedCache) node() *yaml.Node {
 		return n.Node
 	}))
 	m.number("fallback", int64(c.Fallback))
+	m.text("store", c.Store)
 	m.text("mode", string(c.Mode))
 	m.duration("max_age", c.MaxAge)
 	m.number("max_size", c.MaxSize)

@@ -181,6 +181,9 @@ func (c *check) caches() {
 		if m.Type == pipeline.MountKeyed && !c.rules.keyedCaches {
 			c.deny("cache", m.Source, "what it saves stays on the machine", "keyed_caches")
 		}
+		if keyed := pipeline.KeyedCacheAt(c.step.Caches, &m); keyed != nil && keyed.Store != "" && !c.rules.hasStore(keyed.Store) {
+			c.deny("cache", keyed.Store, "others share the store, and stepexec uses it with its own credentials", "cache_stores")
+		}
 		if m.Type != pipeline.MountCache {
 			continue
 		}

@@ -70,6 +70,7 @@ func (r *reader) keys() map[string]func(key string, n *yaml.Node) {
 		"namespaces":           r.flag(&rules.namespaces),
 		"keep":                 r.flag(&rules.keep),
 		"keyed_caches":         r.flag(&rules.keyedCaches),
+		"cache_stores":         list(r, &rules.cacheStores, cacheStore),
 		"repositories":         r.repositories,
 	}
 }

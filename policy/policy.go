@@ -41,6 +41,7 @@ type rules struct {
 	spec               bool            // spec: a raw OCI spec, or a patch of the generated one
 	keep               bool            // keep: root file systems that stay after the run
 	keyedCaches        bool            // keyed_caches: saved and restored within the scopes of the run
+	cacheStores        []string        // cache_stores: patterns of stores beyond this machine
 	namespaces         bool            // namespaces: joining those of other processes
 	stdin              bool            // stdin: the standard input of stepexec itself
 	noMknod            bool            // no_mknod: steps cannot make device nodes

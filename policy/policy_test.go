@@ -340,7 +340,7 @@ func TestParseSaysWhereAFileIsWrong(t *testing.T) {
 		"limits: {cpuset_cpus: 3-1}\n":               `p.yml:1:23: cpuset_cpus: must be a list of numbers such as "0-3,8"`,
 		"limits: {ulimits: {nofile: -2}}\n":          "p.yml:1:28: nofile: must be a number, or unlimited",
 		"limits: {ulimits: {nofiles: 2}}\n":          `p.yml:1:20: unknown key "nofiles" (the keys are as, core, cpu,`,
-		"mount: [/x]\n":                              `p.yml:1:1: unknown key "mount" (the keys are allow_new_privileges, apparmor, capabilities,`,
+		"mount: [/x]\n":                              `p.yml:1:1: unknown key "mount" (the keys are allow_new_privileges, apparmor, cache_stores, capabilities,`,
 		"spec: true\nspec: false\n":                  "p.yml:2:1: spec: given twice",
 		"spec: yes please\n":                         "p.yml:1:7: spec: must be true or false",
 		"networks: host\n":                           "p.yml:1:11: networks: must be a list (write networks: [...])",

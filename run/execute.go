@@ -118,7 +118,9 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	p.Fetcher.Store, p.Fetcher.Progress = store, in.progress
 	o.Host, o.Fetcher, o.Limits.Output = host, p.Fetcher, m.Settings.OutputLimit
 	o.Done = p.Done
-	o.Keyed = &engine.KeyedCaches{Store: KeyedStore(on.Root, m.Settings), Scopes: p.Scopes}
+	stores := &keyedStores{root: on.Root, settings: m.Settings}
+	defer stores.close()
+	o.Keyed = &engine.KeyedCaches{Open: stores.open, Scopes: p.Scopes}
 	err = use(o)
 	in.end(ctx)
 	return err

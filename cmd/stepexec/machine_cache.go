@@ -15,25 +15,62 @@ import (
 
 	"github.com/stepexec/stepexec/cache"
 	"github.com/stepexec/stepexec/logs"
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/settings"
 )
 
 func newCache() *cobra.Command {
-	var root string
+	var o cacheOptions
 	cmd := &cobra.Command{
 		Use:   "cache",
-		Short: "List, check and remove the keyed caches of this machine",
-		Long: `List, check and remove what steps with keyed caches have saved on this machine. Caches
-without a key are in folders of their names; stepexec prune --caches removes both kinds.`,
+		Short: "List, check and remove keyed caches",
+		Long: `List, check and remove what steps with keyed caches have saved on this machine or, with
+--store, in a store that machines share. Caches without a key are in folders of their names;
+stepexec prune --caches removes both kinds from this machine.`,
 		Example: `  stepexec cache ls
-  stepexec cache rm --older-than 168h`,
+  stepexec cache rm --older-than 168h
+  stepexec cache ls --store registry.example.com/ci/cache`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	addRoot(cmd.PersistentFlags(), &root)
-	cmd.AddCommand(asRoot(newCacheList(&root)), asRoot(newCacheRemove(&root)), asRoot(newCacheVerify(&root)))
+	addRoot(cmd.PersistentFlags(), &o.root)
+	cmd.PersistentFlags().StringVar(&o.store, "store", pipeline.LocalStore, "`store` of the caches: local, a repository of a registry, or s3://BUCKET/PREFIX")
+	o.settings.add(cmd.PersistentFlags())
+	cmd.AddCommand(asRoot(newCacheList(&o)), asRoot(newCacheRemove(&o)), asRoot(newCacheVerify(&o)))
 	return cmd
+}
+
+// cacheOptions say which store is meant.
+type cacheOptions struct {
+	root, store string
+	settings    settingsFlags
+}
+
+// keyedStore is a store of keyed caches that a person looks at.
+type keyedStore interface {
+	List(ctx context.Context) ([]cache.Entry, error)
+	Remove(ctx context.Context, choose cache.Choice) (removed []cache.Entry, err error)
+	Verify(ctx context.Context) (checked int, damaged []cache.Damaged, err error)
+}
+
+// open opens the store. The caller must call close.
+func (o *cacheOptions) open() (store keyedStore, close func(), err error) {
+	if o.store == pipeline.LocalStore {
+		return run.KeyedStore(o.root, settings.Settings{}), func() {}, nil
+	}
+	if !pipeline.IsCacheStore(o.store) {
+		return nil, nil, fmt.Errorf("--store %s: not a store of caches (%s)", o.store, pipeline.CacheStores)
+	}
+	s, err := o.settings.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	remote, err := run.RemoteStore(o.store, o.root, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	return remote, remote.Close, nil
 }
 
 // listedCache is an entry as `stepexec cache ls --json` shows it.
@@ -42,17 +79,23 @@ type listedCache struct {
 	cache.Entry
 }
 
-func newCacheList(root *string) *cobra.Command {
+func newCacheList(o *cacheOptions) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the keyed caches, the last used first",
-		Long: `List the keyed caches of this machine, the last used first, with their sizes as files and
-as packed. The scope is the repository and the branch, tag or event that saved a cache.`,
+		Long: `List the keyed caches, the last used first, with their sizes as files and as packed. The
+scope is the repository and the branch, tag or event that saved a cache. A shared store does not
+know when a cache was used: it has the time when it was saved.`,
 		Example: "  stepexec cache ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := run.KeyedStore(*root, settings.Settings{}).List(cmd.Context())
+			store, close, err := o.open()
+			if err != nil {
+				return err
+			}
+			defer close()
+			all, err := store.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -80,14 +123,14 @@ func printCaches(w io.Writer, all []cache.Entry) error {
 	return table.Flush()
 }
 
-func newCacheRemove(root *string) *cobra.Command {
+func newCacheRemove(o *cacheOptions) *cobra.Command {
 	var all bool
 	var unused time.Duration
 	cmd := &cobra.Command{
 		Use:   "rm [ID|NAME...]",
 		Short: "Remove keyed caches",
 		Long: `Remove keyed caches: those of the given ids, or beginnings of ids, and all of the given
-names. It waits until no run is reading or saving one.`,
+names. It waits until no run of this machine is reading or saving one.`,
 		Example: `  stepexec cache rm go-mod
   stepexec cache rm --older-than 168h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,7 +138,12 @@ names. It waits until no run is reading or saving one.`,
 			if err != nil {
 				return err
 			}
-			removed, err := run.KeyedStore(*root, settings.Settings{}).Remove(cmd.Context(), choose)
+			store, close, err := o.open()
+			if err != nil {
+				return err
+			}
+			defer close()
+			removed, err := store.Remove(cmd.Context(), choose)
 			for _, e := range removed {
 				fmt.Fprintf(cmd.OutOrStdout(), "removed %s (%s)\n", e.ID(), logs.Quote(e.Name))
 			}
@@ -140,7 +188,7 @@ func chosenCaches(args []string, all bool, unused time.Duration) (cache.Choice, 
 	}, nil
 }
 
-func newCacheVerify(root *string) *cobra.Command {
+func newCacheVerify(o *cacheOptions) *cobra.Command {
 	return &cobra.Command{
 		Use:     "verify",
 		Short:   "Check the data of all keyed caches",
@@ -148,12 +196,17 @@ func newCacheVerify(root *string) *cobra.Command {
 		Example: "  stepexec cache verify || stepexec cache rm --all",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return verifyCaches(cmd.Context(), cmd.OutOrStdout(), run.KeyedStore(*root, settings.Settings{}))
+			store, close, err := o.open()
+			if err != nil {
+				return err
+			}
+			defer close()
+			return verifyCaches(cmd.Context(), cmd.OutOrStdout(), store)
 		},
 	}
 }
 
-func verifyCaches(ctx context.Context, w io.Writer, store *cache.Store) error {
+func verifyCaches(ctx context.Context, w io.Writer, store keyedStore) error {
 	checked, damaged, err := store.Verify(ctx)
 	if err != nil {
 		return err
