@@ -21,7 +21,7 @@ mkdir "$dir/ws"
 
 # Copies of records under other names, and the CPU time and memory of a call.
 cat >"$dir/growth.py" <<'PY'
-import hashlib, json, os, subprocess, sys
+import datetime, hashlib, json, os, subprocess, sys
 
 last = {}
 
@@ -59,9 +59,13 @@ def records(root, n):
     for i in range(len(os.listdir(folder)), n):
         run = f'copy{i:06d}'
         record['run'] = record['summary']['run'] = run
+        began = 1577836800 + 60 * i # one a minute since the beginning of 2020
+        record['started'] = datetime.datetime.fromtimestamp(began, datetime.timezone.utc).isoformat()
         os.mkdir(os.path.join(folder, run))
-        with open(os.path.join(folder, run, 'record.json'), 'w') as f:
+        path = os.path.join(folder, run, 'record.json')
+        with open(path, 'w') as f:
             json.dump(record, f)
+        os.utime(path, (began, began))
         open(os.path.join(folder, run, 'log.ndjson'), 'w').close()
 
 def steps(file, n, rest):
@@ -104,6 +108,7 @@ def main(part, dir, most):
                 measure('run, records of runs', n, *run, '--settings', settings)
                 measure('history -n 10', n, stepexec, 'history', '--root', root, '-n', '10')
                 measure('history', n, stepexec, 'history', '--root', root)
+                measure('logs latest', n, stepexec, 'logs', '--root', root, 'latest')
                 measure('logs of one', n, stepexec, 'logs', '--root', root, os.listdir(root + '/history')[0])
     elif part == 'steps':
         for name, rest in (('chain', ''), ('at once', 'depends_on: [], ')):

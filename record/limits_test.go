@@ -74,7 +74,7 @@ func TestTrimLeavesRunsThatLive(t *testing.T) {
 func TestTrimGoesOnWhereAKilledOneStopped(t *testing.T) {
 	root := history(t)
 	must(t, os.Rename(filepath.Join(root, "history", "hour"), filepath.Join(root, "history", ".removed-hour")))
-	all, err := record.List(root)
+	all, err := listAll(root)
 	must(t, err)
 	if len(all) != 2 {
 		t.Errorf("list %+v", all)

@@ -19,7 +19,7 @@ func TestNoLinkLeadsOutOfTheRecords(t *testing.T) {
 	outside := t.TempDir()
 	must(t, os.CopyFS(outside, os.DirFS(record.Folder(root, "abc"))))
 	lists := func(run string) bool {
-		all, err := record.List(root)
+		all, err := listAll(root)
 		for _, r := range all {
 			if r.Run == run {
 				return true

@@ -39,7 +39,7 @@ func Entries(root string) ([]Entry, error) {
 	var all []Entry
 	for _, dir := range dirs {
 		path := filepath.Join(folder(root), dir.Name())
-		if info, err := os.Lstat(filepath.Join(path, recordFile)); err == nil && info.Mode().IsRegular() && !isRest(dir.Name()) {
+		if info, err := os.Lstat(filepath.Join(path, recordFile)); err == nil && !isRest(dir.Name()) {
 			all = append(all, Entry{dir.Name(), info.ModTime(), info.Size(), path})
 		}
 	}

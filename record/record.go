@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -73,36 +72,6 @@ func folder(root string) string { return filepath.Join(root, "history") }
 
 // Folder is the folder of the record of a run, below a state root.
 func Folder(root, run string) string { return filepath.Join(folder(root), run) }
-
-// List reads all records below a state root, the newest first. The error describes the
-// records that cannot be read; the others are returned.
-func List(root string) ([]Record, error) {
-	entries, err := os.ReadDir(folder(root))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var all []Record
-	var failed []error
-	for _, entry := range entries {
-		if isRest(entry.Name()) {
-			continue
-		}
-		r, err := read(filepath.Join(folder(root), entry.Name()))
-		if errors.Is(err, os.ErrNotExist) {
-			continue // being created or removed at this moment
-		}
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		all = append(all, r)
-	}
-	slices.SortFunc(all, func(a, b Record) int { return b.Started.Compare(a.Started) })
-	return all, errors.Join(failed...)
-}
 
 // Find reads the record of the run whose ID begins with prefix. The error can be
 // ErrNotFound, or wrap ErrAmbiguous.

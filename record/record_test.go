@@ -138,7 +138,7 @@ func TestFindTakesTheBeginningOfOneID(t *testing.T) {
 	}
 }
 
-func TestListHasTheNewestFirstAndSaysWhatIsDamaged(t *testing.T) {
+func TestNewestFirstSaysWhatIsDamaged(t *testing.T) {
 	root := t.TempDir()
 	for i, run := range []string{"old", "new"} {
 		w, err := record.Create(root, record.Record{Run: run, Started: time.Unix(int64(i), 0)}, 0)
@@ -147,7 +147,7 @@ func TestListHasTheNewestFirstAndSaysWhatIsDamaged(t *testing.T) {
 	}
 	must(t, begin(t, root, "damaged").Close())
 	must(t, os.WriteFile(filepath.Join(root, "history", "damaged", "record.json"), []byte("{"), 0o600))
-	all, err := record.List(root)
+	all, err := listAll(root)
 	if err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("error %v", err)
 	}

@@ -77,10 +77,14 @@ func (r *Request) rerun(ctx context.Context, jobs []*Job) error {
 
 // lastRun returns the newest finished run of the same pipeline file in the same workspace.
 func lastRun(p *Planned, root string) (record.Record, error) {
-	all, damaged := record.List(root)
 	now := recordOf(p)
 	gone := ""
-	for _, r := range all {
+	var damaged error
+	for r, err := range record.NewestFirst(root) {
+		if err != nil {
+			damaged = errors.Join(damaged, err)
+			continue
+		}
 		if r.File != now.File || r.Name != now.Name || !r.Finished || r.Summary == nil {
 			continue
 		}

@@ -54,9 +54,8 @@ func stopRun(ctx context.Context, run sandbox.Live, now bool) error {
 
 // newest returns the run that began last, according to the records, or latest when there are none.
 func newest(root string, ids []string) string {
-	all, _ := record.List(root) // errors about other records do not matter
-	for _, r := range all {
-		if slices.Contains(ids, r.Run) {
+	for r, err := range record.NewestFirst(root) {
+		if err == nil && slices.Contains(ids, r.Run) { // errors about other records do not matter
 			return r.Run
 		}
 	}

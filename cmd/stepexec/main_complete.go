@@ -40,10 +40,11 @@ func completeRuns(cmd *cobra.Command, args []string, _ string) ([]cobra.Completi
 		}
 		return completed(stepNames(r))
 	}
-	records, _ := record.List(root) // all that can be read
 	var names []string
-	for _, r := range records {
-		names = append(names, r.Run+"\t"+r.Name)
+	for r, err := range record.NewestFirst(root) {
+		if err == nil {
+			names = append(names, r.Run+"\t"+r.Name)
+		}
 	}
 	return completed(names)
 }

@@ -40,10 +40,7 @@ for how long, is in the settings file.`,
 			if most < 0 {
 				return fmt.Errorf("-n %d: must not be negative", most)
 			}
-			runs, damaged := pastRuns(root)
-			if most > 0 && len(runs) > most {
-				runs = runs[:most]
-			}
+			runs, damaged := pastRuns(root, most)
 			printer := printHistory
 			if asJSON {
 				printer = func(w io.Writer, runs []pastRun) error { return printJSON(w, runs) }
@@ -57,15 +54,19 @@ for how long, is in the settings file.`,
 	return cmd
 }
 
-// pastRuns reads all records. The error describes those that cannot be read.
-func pastRuns(root string) ([]pastRun, error) {
-	records, damaged := record.List(root)
-	runs := []pastRun{}
+// pastRuns reads the records of the newest runs, at most so many; 0 means all. The error describes
+// records that cannot be read.
+func pastRuns(root string, most int) (runs []pastRun, damaged error) {
+	runs = []pastRun{}
 	isLive, err := liveNow(root)
 	if err != nil {
-		return nil, errors.Join(damaged, err)
+		return nil, err
 	}
-	for _, r := range records {
+	for r, err := range record.NewestFirst(root) {
+		if err != nil {
+			damaged = errors.Join(damaged, err)
+			continue
+		}
 		status := died
 		switch {
 		case r.Summary != nil:
@@ -73,7 +74,9 @@ func pastRuns(root string) ([]pastRun, error) {
 		case isLive(r.Run):
 			status = event.Running
 		}
-		runs = append(runs, pastRun{r, status})
+		if runs = append(runs, pastRun{r, status}); len(runs) == most {
+			break
+		}
 	}
 	return runs, damaged
 }

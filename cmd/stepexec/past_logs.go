@@ -93,14 +93,17 @@ const latest = "latest"
 // the prefix latest.
 func findRecord(root, prefix string) (record.Record, error) {
 	if prefix == latest {
-		all, err := record.List(root)
-		if len(all) > 0 {
-			return all[0], nil // errors about the others do not matter
+		var failed error
+		for r, err := range record.NewestFirst(root) {
+			if err == nil {
+				return r, nil // errors about the others do not matter
+			}
+			failed = errors.Join(failed, err)
 		}
-		if err == nil {
-			err = fmt.Errorf("there is %w of a run yet", record.ErrNotFound)
+		if failed == nil {
+			failed = fmt.Errorf("there is %w of a run yet", record.ErrNotFound)
 		}
-		return record.Record{}, err
+		return record.Record{}, failed
 	}
 	r, err := record.Find(root, prefix)
 	if errors.Is(err, record.ErrNotFound) {
