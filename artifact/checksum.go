@@ -25,6 +25,19 @@ func Checksum(ctx context.Context, workspace *os.File, p Patterns, l Limits) (di
 	return hex.EncodeToString(all.Sum(nil)), len(c.sums), nil
 }
 
+// copySummed copies a file and notes the digest of what was copied, where digests are wanted.
+func (c *collection) copySummed(to, from *os.File, name string) error {
+	if c.sums == nil {
+		return c.copy(to, from, name)
+	}
+	h := sha256.New()
+	if err := c.copy(io.MultiWriter(to, h), from, name); err != nil {
+		return err
+	}
+	c.sums[name] = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
 // sum notes the digest of a file.
 func (c *collection) sum(from io.Reader, name string) error {
 	h := sha256.New()

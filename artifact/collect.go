@@ -163,7 +163,7 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 		return err
 	}
 	defer from.Close()
-	if c.sums != nil {
+	if c.into == nil && c.sums != nil {
 		return c.sum(from, name)
 	}
 	if c.read != nil {
@@ -178,7 +178,7 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 		return err
 	}
 	c.files++
-	return errors.Join(c.copy(to, from, name), to.Close())
+	return errors.Join(c.copySummed(to, from, name), to.Close())
 }
 
 // piece is how many bytes are copied before the context is looked at.

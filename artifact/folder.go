@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,8 +21,9 @@ type Folder struct {
 	most int64 // bytes of all artifacts together; 0: no limit
 	root *os.Root
 
-	mu   sync.Mutex // guards the rest
-	used int64      // bytes
+	mu   sync.Mutex        // guards the rest
+	used int64             // bytes
+	sums map[string]string // SHA-256 of the files by ARTIFACT/PATH; nil: not asked for
 }
 
 // Open opens a folder, made when missing, for the artifacts of a run. From then on, nobody can
@@ -51,7 +53,26 @@ func (f *Folder) Sub(name string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Folder{path: filepath.Join(f.path, name), most: f.most, root: root}, nil
+	sub := &Folder{path: filepath.Join(f.path, name), most: f.most, root: root}
+	if f.summing() {
+		sub.Sum()
+	}
+	return sub, nil
+}
+
+// Sum has the folder make digests of the files that it takes from now on.
+func (f *Folder) Sum() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sums = map[string]string{}
+}
+
+// Sums returns the SHA-256 of each file, in hexadecimal, by ARTIFACT/PATH: of what was copied,
+// whatever has become of the copy.
+func (f *Folder) Sums() map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.sums)
 }
 
 // Close releases the folder, which stays on the disk.
@@ -96,6 +117,9 @@ func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p
 		}
 	}()
 	c := &collection{ctx: ctx, workspace: workspace, into: into, patterns: p, limits: l.orDefault(), seen: map[string]bool{}}
+	if f.summing() {
+		c.sums = map[string]string{}
+	}
 	if left, bounded := f.left(); bounded && left < c.limits.Bytes {
 		c.limits.Bytes, c.ofRun = left, f.most
 	}
@@ -111,7 +135,26 @@ func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p
 	if taken, err := f.Has(name); err != nil || taken {
 		return Collected{}, errors.Join(err, fmt.Errorf("%s is already in %s", name, f.path))
 	}
-	return c.Collected(), f.root.Rename(part, name)
+	if err := f.root.Rename(part, name); err != nil {
+		return c.Collected(), err
+	}
+	f.keepSums(name, c.sums)
+	return c.Collected(), nil
+}
+
+func (f *Folder) summing() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sums != nil
+}
+
+// keepSums notes the digests of an artifact's files.
+func (f *Folder) keepSums(name string, sums map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file, sum := range sums {
+		f.sums[name+"/"+file] = sum
+	}
 }
 
 // begin makes a folder for an artifact that is not whole yet, and locks it. It replaces one that a

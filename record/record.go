@@ -23,6 +23,10 @@ const (
 	sizeFile   = "artifacts.size" // bytes of the artifacts, as text
 )
 
+// ProvenanceFile is the name of the file with the provenance of a run's artifacts, in the folder of
+// its record.
+const ProvenanceFile = "provenance.json"
+
 // ArtifactsDir is the name of the folder with a run's artifacts, in the folder of its record.
 const ArtifactsDir = "artifacts"
 

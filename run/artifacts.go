@@ -3,12 +3,10 @@ package run
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/engine"
-	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/record"
 )
 
@@ -17,8 +15,7 @@ import (
 // be taken for this run's.
 func withArtifacts(m Machine, p *Planned, o engine.Options) (_ engine.Options, closeFolder func() error, err error) {
 	closeFolder = func() error { return nil }
-	has := func(s pipeline.PlannedStep) bool { return len(s.Artifacts) > 0 }
-	if !slices.ContainsFunc(p.Plan.Steps, has) {
+	if !leavesArtifacts(p.Plan) {
 		return o, closeFolder, nil
 	}
 	if o.Artifacts == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/stepexec/stepexec/crash"
@@ -57,12 +58,18 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 			return err
 		}
 		defer closeArtifacts()
+		o = p.attested(o)
 		o = m.traced(o)
 		o.Build = p.Build
 		summary, err := engine.Run(ctx, p.Admitted, o)
 		code = summary.ExitCode
 		return err
 	})
+	if err == nil && p.attestation != nil {
+		if err = p.attestation.end(m.Sandbox.Root); err != nil {
+			code, err = event.CodeError, fmt.Errorf("provenance: %w", err)
+		}
+	}
 	if _, trimErr := TrimHistory(m.Sandbox.Root, m.Settings); trimErr != nil {
 		m.say("warning: " + trimErr.Error())
 	}

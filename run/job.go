@@ -29,9 +29,11 @@ type Job struct {
 	build    event.Build
 	in       pipeline.Inputs
 	file     string
-	failFast bool     // of the plan
-	values   []string // of all secrets, for masking
-	planned  *Planned // the only job's, which need not be planned twice; nil otherwise
+	files    map[string]string // SHA-256 of the pipeline's files; nil: nobody asks for provenance
+	leaves   bool              // its steps leave artifacts
+	failFast bool              // of the plan
+	values   []string          // of all secrets, for masking
+	planned  *Planned          // the only job's, which need not be planned twice; nil otherwise
 }
 
 // Planned is a job with everything resolved.
@@ -42,6 +44,8 @@ type Planned struct {
 	Done     map[string]event.StepResult // steps that do not run again, by name
 	Scopes   cache.Scopes                // of keyed caches; zero: none are restored or saved
 	Build    event.Build                 // what is built, for people; zero: not known
+
+	attestation *attestation // nil: nobody asks for provenance
 }
 
 // Plan plans the job under the request's policy. A job that is planned twice reads its files
@@ -93,7 +97,11 @@ func (j *Job) plan() (*Planned, error) {
 		Options:   pull.Options{Registries: r.Machine.Settings.Registries, Keychain: keychain},
 	}
 	scopes := cacheScopes(j.Facts, j.in.Dir, r.Facts.eventIsKnown())
-	return &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: scopes, Build: j.build}, useLock(fetcher, plan, j.file, r.Locked)
+	p := &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: scopes, Build: j.build}
+	if r.Provenance != nil {
+		p.attestation = &attestation{request: r, planned: p, files: j.files}
+	}
+	return p, useLock(fetcher, plan, j.file, r.Locked)
 }
 
 // CheckOnly returns an error for steps that somebody asked for by name when conditions leave all of
@@ -121,6 +129,7 @@ func checkJobs(ctx context.Context, jobs []*Job) error {
 		if err != nil {
 			return err
 		}
+		j.leaves = leavesArtifacts(p.Plan)
 		j.Cell, j.failFast, j.values = p.Plan.Cell, p.Plan.FailFast, p.Plan.Secrets
 		if len(jobs) == 1 {
 			j.planned = p

@@ -52,6 +52,8 @@ type Request struct {
 
 	PrivilegedPlugins []string // images of plugins of Drone and Woodpecker that are privileged by themselves, beside the usual ones
 
+	Provenance *Provenance // nil: no one asks how the artifacts were made
+
 	Rules   *policy.Policy // nil: policy.Trusted
 	Machine Machine
 }
@@ -65,6 +67,9 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 	}
 	if err := r.checkRerun(); err != nil {
 		return nil, err
+	}
+	if r.Provenance != nil && (r.Failed || len(r.From) > 0) {
+		return nil, errors.New("--provenance: steps that ran in an earlier run have none (leave out --from and --failed)")
 	}
 	from, err := r.Load(ctx)
 	if err != nil {
@@ -85,6 +90,12 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 	if !r.Preview {
 		build = r.whatIsBuilt(ctx, from)
 	}
+	var files map[string]string
+	if r.Provenance != nil {
+		if files, err = from.digests(); err != nil {
+			return nil, fmt.Errorf("--provenance: %w", err)
+		}
+	}
 	var jobs []*Job
 	for i := range workflows {
 		more, err := r.workflowJobs(ctx, from, &workflows[i], matrix, len(workflows) > 1)
@@ -92,7 +103,7 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 			return nil, err
 		}
 		for _, j := range more {
-			j.build = build
+			j.build, j.files = build, files
 		}
 		jobs = append(jobs, more...)
 	}
@@ -100,6 +111,9 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 		return nil, fmt.Errorf("--matrix %s: there is no such cell", strings.Join(matrix, ", "))
 	}
 	if err := checkJobs(ctx, jobs); err != nil {
+		return nil, err
+	}
+	if err := r.checkProvenance(jobs); err != nil {
 		return nil, err
 	}
 	return jobs, Masked(r.rerun(ctx, jobs), jobs[0].Secrets)

@@ -53,20 +53,11 @@ func ParseKey(data []byte) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("it is not a public key: %w", err)
 	}
-	switch k := public.(type) {
-	case *ecdsa.PublicKey, ed25519.PublicKey:
-	case *rsa.PublicKey:
-		if k.Size() < 256 {
-			return Key{}, fmt.Errorf("an RSA key of %d bits is too short (want 2048)", 8*k.Size())
-		}
-	default:
-		return Key{}, fmt.Errorf("keys of type %T are not supported", public)
-	}
-	return Key{public: public}, nil
+	return newKey(public)
 }
 
-// verifies reports whether the key has made the signature.
-func (k Key) verifies(e Evidence) bool {
+// Verifies reports whether the key has made the signature.
+func (k Key) Verifies(e Evidence) bool {
 	message := e.signed()
 	sum := sha256.Sum256(message)
 	switch public := k.public.(type) {

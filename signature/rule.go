@@ -47,7 +47,7 @@ func (r *Rule) Verify(image string, evidence []Evidence, digests ...digest.Diges
 	}
 	for _, e := range evidence {
 		for _, key := range r.Keys {
-			if !key.verifies(e) {
+			if !key.Verifies(e) {
 				if e.Kind == "" {
 					reason = "none of its signatures is of a key of the rule"
 				}

@@ -119,6 +119,46 @@ func TestKeysThatAreNone(t *testing.T) {
 	}
 }
 
+func TestPrivateKeysThatAreNone(t *testing.T) {
+	block := func(kind, text string) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte(text)}) }
+	scrypt := func(params string) []byte {
+		return block("ENCRYPTED SIGSTORE PRIVATE KEY", `{"kdf":{"name":"scrypt","params":`+params+`,"salt":"YQ=="},"cipher":{"name":"nacl/secretbox","nonce":"YQ=="},"ciphertext":"YQ=="}`)
+	}
+	short, err := x509.MarshalPKCS8PrivateKey(smallRSA(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"another file":      {[]byte("ssh-ed25519 AAAA"), "it is not a PEM file"},
+		"a public key":      {block("PUBLIC KEY", "x"), "it is a public key"},
+		"an OpenSSH key":    {block("OPENSSH PRIVATE KEY", "x"), `a "OPENSSH PRIVATE KEY" cannot be used`},
+		"a damaged key":     {block("PRIVATE KEY", "x"), "asn1"},
+		"a damaged box":     {block("ENCRYPTED COSIGN PRIVATE KEY", "x"), "its encrypted part is not JSON"},
+		"too much memory":   {scrypt(`{"N":1073741824,"r":8,"p":1}`), "out of bounds"},
+		"an overflow":       {scrypt(`{"N":1024,"r":9223372036854775807,"p":1}`), "out of bounds"},
+		"a negative number": {scrypt(`{"N":1024,"r":-8,"p":1}`), "out of bounds"},
+		"too much work":     {scrypt(`{"N":1024,"r":8,"p":1000000}`), "out of bounds"},
+		"other parameters":  {scrypt(`{"N":1024,"r":8,"p":1}`), "it cannot be decrypted"},
+		"a short RSA key":   {block("PRIVATE KEY", string(short)), "too short"},
+	} {
+		if _, err := signature.ParsePrivateKey(c.data, "password"); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func smallRSA(t *testing.T) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("application/vnd.dev.sigstore.bundle.v0.3+json", "", []byte(`{"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"YQ=="}]}}`))
 	f.Add(signature.SimpleSigning, "YQ==", []byte(`{"critical":{}}`))

@@ -30,6 +30,7 @@ func subcommands(kill <-chan struct{}) []subcommand {
 		{"convert", newConvert},
 		{"lock", newLock},
 		{"verify-image", newVerifyImage},
+		{"verify-provenance", newVerifyProvenance},
 		{"doctor", newDoctor},
 		{"version", newVersion},
 		{"ps", newPs},

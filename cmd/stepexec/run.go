@@ -14,6 +14,7 @@ import (
 
 	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/engine"
+	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
@@ -55,6 +56,8 @@ type runOptions struct {
 	parallel          int
 	failFast          bool
 	artifacts         string
+	provenance        provenanceFlags
+	attested          *provenances
 	collectJUnit      []string
 	debug             debugFlags
 	noProjectFile     bool
@@ -100,6 +103,7 @@ STEPs are as for --only: a first argument that names no file is a STEP.`,
 	flags.StringArrayVar(&o.collectJUnit, "collect-junit", nil, "read test reports in the form of JUnit in the workspace that match `PATTERN` after each step, for steps without reports of their own; may be repeated")
 	flags.StringVar(&o.artifacts, "artifacts", "", "`directory` for the artifacts of the steps, each in a folder of its name (default: the run's record, see stepexec artifacts)")
 	flags.BoolVar(&o.noProjectFile, "no-project-file", false, "do not read the project's default flags in "+projectFile)
+	o.provenance.add(flags)
 	o.reports.add(flags)
 	o.output.add(cmd)
 	o.debug.add(flags)
@@ -146,6 +150,9 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return err
 	}
+	if o.attested, err = o.provenance.open(); err != nil {
+		return errors.Join(err, reports.close())
+	}
 	o.output.report, o.output.shared, o.output.root = reports.path(), o.debug.shell, o.root
 	o.output.again = "run --failed"
 	if len(args) > 0 {
@@ -153,9 +160,9 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	}
 	shown, err := o.output.open(stdout)
 	if err != nil {
-		return errors.Join(err, reports.close())
+		return errors.Join(err, reports.close(), o.attested.end(event.CodeError))
 	}
-	display := reported{shown, reports, o.root}
+	display := reported{shown, reports, o.attested, o.root}
 	code, err := o.show(ctx, display, args)
 	if err != nil {
 		code = codeOf(ctx)
@@ -178,6 +185,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	if err != nil {
 		return 0, err
 	}
+	o.attested.ask(request, &o.provenance, o.policy.name)
 	request.Machine.Say = sayOnStderr
 	jobs, err := request.Jobs(ctx)
 	if err != nil {

@@ -74,7 +74,7 @@ func TestScripts(t *testing.T) {
 			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"image": imageCommand, "sign": signCommand, "spoil": spoilCommand, "push": pushCommand,
+			"image": imageCommand, "keypair": keypairCommand, "sign": signCommand, "spoil": spoilCommand, "push": pushCommand,
 			"asnobody": asNobodyCommand, "debian": debianCommand, "debianservices": debianServicesCommand, "fixture": fixtureCommand, "tmpfs": tmpfsCommand, "waitfor": waitforCommand, "waitgone": waitgoneCommand, "waitended": waitendedCommand, "clean": cleanCommand,
 			"collector": collectorCommand, "interact": interactCommand, "validevents": validEventsCommand,
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -100,11 +101,12 @@ func (r *reports) close() error {
 	return errors.Join(failed...)
 }
 
-// reported is a display of a run with reports.
+// reported is a display of a run with reports and provenance.
 type reported struct {
 	display
-	reports *reports
-	root    string // state root
+	reports  *reports
+	attested *provenances
+	root     string // state root
 }
 
 func (r reported) Event(e event.Event) {
@@ -117,6 +119,9 @@ func (r reported) End(code int) error {
 	err := r.reports.write(r.root, code, r.Say)
 	if err != nil {
 		code = event.CodeError
+	}
+	if attestErr := r.attested.end(code); attestErr != nil {
+		err, code = errors.Join(err, attestErr), cmp.Or(code, event.CodeError)
 	}
 	return errors.Join(err, r.display.End(code))
 }
