@@ -13,7 +13,7 @@ const (
 )
 
 // BuildType says what the parameters of a build by stepexec mean: what [Parameters] says.
-const BuildType = "https://github.com/stepexec/stepexec/docs/provenance.md#v1"
+const BuildType = "https://github.com/stepexec/stepexec/blob/main/docs/provenance.md#v1"
 
 // BuilderID is the builder of whoever names none.
 const BuilderID = "https://github.com/stepexec/stepexec"
