@@ -29,6 +29,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"pull":                   {"beneath", "crash", "signature"},
 		"rootless":               {},
 		"signature":              {},
+		"provenance":             {"signature"},
 		"unpack":                 {"beneath", "crash", "rootless", "signature", "unpack/gunzip", "unpack/erofs"},
 		"unpack/gunzip":          {},
 		"unpack/erofs":           {},
@@ -63,8 +64,8 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"ui":                     {"beneath", "crash", "event", "logs", "record", "report", "run", "sandbox", "settings", "unpack"},
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
-		"run":                    {"artifact", "beneath", "cache", "cache/registry", "cache/s3", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "record", "rootless", "sandbox", "schedule", "settings", "trace", "unpack"},
-		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github", "ui"},
+		"run":                    {"artifact", "beneath", "cache", "cache/registry", "cache/s3", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "provenance", "record", "rootless", "sandbox", "schedule", "settings", "trace", "unpack"},
+		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github", "ui", "signature", "provenance"},
 		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
