@@ -33,33 +33,29 @@ type Provenance struct {
 	Attest func(*provenance.Statement) ([]byte, error)
 }
 
-// digests returns the SHA-256 of the files that a source was read from.
+// note keeps the digest of a file that the pipelines were read from.
+func (s *Source) note(name string, data []byte) {
+	sum := sha256.Sum256(data)
+	s.sums[name] = hex.EncodeToString(sum[:])
+}
+
+// digests returns the SHA-256 of the files that the pipelines were read from. Those of other CI
+// systems are read once more, before any step runs.
 func (s *Source) digests() (map[string]string, error) {
-	files := []string{s.File}
-	if info, err := os.Stat(s.File); err != nil {
-		return nil, err
-	} else if info.IsDir() {
-		files = nil
-		err := filepath.WalkDir(s.File, func(path string, d fs.DirEntry, err error) error {
-			if ending := filepath.Ext(path); err == nil && !d.IsDir() && (ending == ".yml" || ending == ".yaml") {
-				files = append(files, path)
-			}
+	if s.Format == "" {
+		return s.sums, nil
+	}
+	return s.sums, filepath.WalkDir(s.File, func(path string, d fs.DirEntry, err error) error {
+		ending := filepath.Ext(path)
+		if err != nil || d.IsDir() || path != s.File && ending != ".yml" && ending != ".yaml" {
 			return err
-		})
-		if err != nil {
-			return nil, err
 		}
-	}
-	all := map[string]string{}
-	for _, file := range files {
-		data, err := pipeline.ReadFile(file)
-		if err != nil {
-			return nil, err
+		data, err := pipeline.ReadFile(path)
+		if err == nil {
+			s.note(path, data)
 		}
-		sum := sha256.Sum256(data)
-		all[file] = hex.EncodeToString(sum[:])
-	}
-	return all, nil
+		return err
+	})
 }
 
 // checkProvenance returns an error for jobs that leave nothing which could have a provenance.
@@ -162,7 +158,7 @@ func (a *attestation) parameters(mask func(string) string) provenance.Parameters
 		File: mask(plan.File), Pipeline: mask(plan.Name), Cell: mask(plan.Cell),
 		Only: masked(a.request.Only, mask), Skip: masked(a.request.Skip, mask),
 	}
-	for _, entry := range a.request.Environment {
+	for _, entry := range slices.Concat(a.request.Defaults, a.request.Environment) {
 		name, _, _ := strings.Cut(entry, "=")
 		p.Environment = append(p.Environment, mask(name))
 	}

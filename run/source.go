@@ -19,6 +19,7 @@ type Source struct {
 	Dir    string // folder where relative paths and the workspace start
 	Set    *pipeline.Set
 
+	sums  map[string]string // SHA-256 of what was read of the files of a native pipeline, by their names
 	build *pipeline.Build // nil for a native file: its facts are looked up only if it has conditions
 }
 
@@ -33,9 +34,9 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{File: file, Dir: filepath.Dir(file)}
+	s := &Source{File: file, Dir: filepath.Dir(file), sums: map[string]string{}}
 	if f == nil {
-		p, err := ParseFile(file)
+		p, err := parseFile(file, s.note)
 		s.Set = &pipeline.Set{Workflows: []pipeline.Workflow{{Pipeline: p}}}
 		return s, err
 	}
@@ -57,16 +58,26 @@ const maxIncludedFile = 1 << 20
 
 // ParseFile reads a native pipeline file, and those that it includes beneath its folder.
 func ParseFile(file string) (*pipeline.Pipeline, error) {
+	return parseFile(file, func(string, []byte) {})
+}
+
+// parseFile is ParseFile that has every file noted which it reads.
+func parseFile(file string, note func(name string, data []byte)) (*pipeline.Pipeline, error) {
 	data, err := pipeline.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}
+	note(file, data)
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline file: %w", err)
 	}
 	return pipeline.ParseIncluding(file, data, func(name string) ([]byte, error) {
-		return beneath.At(filepath.Join(dir, name), dir).ReadFile(maxIncludedFile)
+		data, err := beneath.At(filepath.Join(dir, name), dir).ReadFile(maxIncludedFile)
+		if err == nil {
+			note(filepath.Join(filepath.Dir(file), name), data)
+		}
+		return data, err
 	})
 }
 

@@ -160,8 +160,9 @@ func printProvenance(w io.Writer, all []*provenance.Statement) error {
 	for _, s := range all {
 		d, source := s.Predicate.Definition, s.Predicate.Definition.External.Source
 		fmt.Fprintf(&text, "run %s of %s by %s\n", logs.Quote(s.Predicate.Details.Metadata.Invocation), logs.Quote(d.External.File), logs.Quote(s.Predicate.Details.Builder.ID))
-		if source != nil {
-			fmt.Fprintf(&text, "  source %s\n", logs.Quote(strings.Join(slices.DeleteFunc([]string{source.Repository, source.Ref, source.Commit}, func(s string) bool { return s == "" }), " ")))
+		if source != nil && (source.Repository+source.Ref+source.Commit) != "" {
+			known := slices.DeleteFunc([]string{source.Repository, source.Ref, source.Commit}, func(s string) bool { return s == "" })
+			fmt.Fprintf(&text, "  source %s\n", logs.Quote(strings.Join(known, " ")))
 		}
 		for _, subject := range s.Subject {
 			fmt.Fprintf(&text, "  %s  %s\n", logs.Quote(subject.Digest["sha256"]), logs.Quote(subject.Name))
