@@ -20,7 +20,7 @@ type Source struct {
 	Set    *pipeline.Set
 
 	sums  map[string]string // SHA-256 of what was read of the files of a native pipeline, by their names
-	build *pipeline.Build // nil for a native file: its facts are looked up only if it has conditions
+	build *pipeline.Build   // nil for a native file: its facts are looked up only if it has conditions
 }
 
 // Load reads the request's pipeline file. A format of another CI system can depend on facts
