@@ -45,19 +45,22 @@ const maxVisited = 20
 type collection struct {
 	ctx       context.Context
 	workspace *os.File
-	into      *os.Root                                   // nil: nothing is copied
-	sums      map[string]string                          // digests of files by path; nil: none are made
-	read      func(name string, content io.Reader) error // takes files instead of into
+	into      *os.Root          // nil: nothing is copied
+	sums      map[string]string // digests of files by path; nil: none are made
+	read      Read              // takes files instead of into
 	patterns  Patterns
 	limits    Limits
 	ofRun     int64 // bytes of all artifacts of the run, where less than limits.Bytes were left of them; 0: otherwise
 
 	seen    map[string]bool // paths of files and folders that are collected
+	matched bool            // whether the current pattern has matched a file
 	visited int             // names that were looked at
 	files   int
 	bytes   int64
 	links   int
 	leftOut []string
+
+	unmatched []string // patterns that match no file
 }
 
 // Collected says what there is so far.
@@ -67,8 +70,12 @@ func (c *collection) Collected() Collected {
 
 func (c *collection) all() error {
 	for _, pattern := range c.patterns.include {
+		c.matched = false
 		if err := c.pattern(pattern); err != nil {
 			return err
+		}
+		if !c.matched {
+			c.unmatched = append(c.unmatched, pattern)
 		}
 	}
 	return nil
@@ -143,6 +150,7 @@ func (c *collection) leaveOut(name string) {
 
 // file copies a file that is open as a place.
 func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
+	c.matched = true
 	if c.seen[name] {
 		return nil
 	}
@@ -168,7 +176,7 @@ func (c *collection) file(place *os.File, info os.FileInfo, name string) error {
 	}
 	if c.read != nil {
 		c.files++
-		return c.read(name, from)
+		return c.read(name, info, from)
 	}
 	if err := c.folder(path.Dir(name)); err != nil {
 		return err

@@ -222,12 +222,14 @@ func (f *Folder) take(bytes int64) error {
 	return nil
 }
 
-// Each hands the content of every regular file that the patterns match to read, which must not keep it and must
-// bound what it takes of it. It returns how many files there were. Links out of the workspace are left out, as in
-// Collect. An error of read ends it.
-func Each(ctx context.Context, workspace *os.File, p Patterns, l Limits, read func(name string, content io.Reader) error) (int, error) {
+// Read takes a regular file that Each has found. It must not keep the content and must bound what it takes of it.
+type Read func(name string, info fs.FileInfo, content io.Reader) error
+
+// Each hands every regular file that the patterns match to read, once. It returns the patterns that match none.
+// Links out of the workspace are left out, as in Collect. An error of read ends it.
+func Each(ctx context.Context, workspace *os.File, p Patterns, l Limits, read Read) (unmatched []string, err error) {
 	l = l.orDefault()
 	c := &collection{ctx: ctx, workspace: workspace, patterns: p, limits: l, seen: map[string]bool{}, read: read}
-	err := c.all()
-	return c.files, err
+	err = c.all()
+	return c.unmatched, err
 }

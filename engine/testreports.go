@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/stepexec/stepexec/artifact"
 	"github.com/stepexec/stepexec/event"
@@ -20,7 +23,8 @@ const (
 )
 
 // readTests reads the test reports of a step that has ended. What they say changes nothing, unless the step has
-// fail: then failed tests, and reports that are missing or cannot be read, fail a step that succeeded.
+// fail: then failed tests fail a step that succeeded, and so does whatever leaves it open how the tests ended: a
+// pattern without a file, a report that cannot be read or is older than the step, reports without any test.
 func (r *run) readTests(n *node, end outcome) outcome {
 	reports := n.step.Reports
 	if reports == nil || n.result.Started.IsZero() {
@@ -29,9 +33,6 @@ func (r *run) readTests(n *node, end outcome) outcome {
 	tests, err := r.testsOf(n, reports)
 	if tests.Files > 0 || len(tests.Problems) > 0 {
 		n.result.Tests = &tests
-	}
-	if err == nil && tests.Files == 0 && len(tests.Problems) == 0 {
-		err = fmt.Errorf("no file matches %s", strings.Join(reports.JUnit, ", "))
 	}
 	if err == nil && len(tests.Problems) > 0 {
 		err = errors.New(tests.Problems[0])
@@ -42,14 +43,20 @@ func (r *run) readTests(n *node, end outcome) outcome {
 	case err != nil && !reports.Optional:
 		r.warnArtifact(n, fmt.Sprintf("test reports: %v", err))
 	}
-	if tests.Failed > 0 && reports.Fail && end.status == event.Succeeded {
+	if !reports.Fail || end.status != event.Succeeded {
+		return end
+	}
+	switch {
+	case tests.Failed > 0:
 		return outcome{event.Failed, 1, fmt.Errorf("%d of %d tests failed (reports: fail)", tests.Failed, tests.Total)}
+	case tests.Total == 0:
+		return outcome{event.Failed, 1, errors.New("the test reports have no test in them (reports: fail)")}
 	}
 	return end
 }
 
 // testsOf reads the reports that the patterns match in the step's workspace. The error says why that could not be
-// done at all, or was given up.
+// done at all, or was given up, or that a pattern matches nothing.
 func (r *run) testsOf(n *node, reports *pipeline.TestReports) (event.Tests, error) {
 	patterns, err := artifact.ParsePatterns(reports.JUnit)
 	if err != nil {
@@ -60,24 +67,57 @@ func (r *run) testsOf(n *node, reports *pipeline.TestReports) (event.Tests, erro
 		return event.Tests{}, fmt.Errorf("open the workspace: %w", err)
 	}
 	defer workspace.Close()
-	collector := testreport.Collector{Workspace: r.plan.WorkspacePath, Mask: r.mask.String}
-	var problems []string
-	files, left := 0, int64(maxTestBytes)
-	_, err = artifact.Each(r.life.always, workspace, patterns, artifact.Limits{Files: maxTestFiles}, func(name string, content io.Reader) error {
-		if left <= 0 {
-			return fmt.Errorf("there are more than %d MiB of test reports", maxTestBytes>>20)
-		}
-		counted := &io.LimitedReader{R: content, N: left}
-		err := collector.Read(counted)
-		left = counted.N
-		if err == nil {
-			files++
-		} else if len(problems) < maxTestProblems {
-			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
+	reader := testReader{
+		collector: testreport.Collector{Workspace: r.plan.WorkspacePath, Mask: r.mask.String},
+		since:     n.result.Started, skipOld: reports.Optional, left: maxTestBytes,
+	}
+	unmatched, err := artifact.Each(r.life.always, workspace, patterns, artifact.Limits{Files: maxTestFiles}, reader.read)
+	tests := reader.collector.Tests()
+	tests.Files, tests.Problems = reader.files, reader.problems
+	if err == nil && len(unmatched) > 0 {
+		err = fmt.Errorf("no file matches %s", strings.Join(unmatched, ", "))
+	}
+	return tests, err
+}
+
+// testReader reads the reports of a step one after the other.
+type testReader struct {
+	collector testreport.Collector
+	since     time.Time // start of the step
+	skipOld   bool      // reports of other steps are nothing to speak of
+	left      int64     // bytes that may still be read
+	files     int
+	problems  []string
+}
+
+// tick is how much earlier than the clock the kernel's time of a change may be: it is that of the last timer interrupt.
+const tick = 20 * time.Millisecond
+
+func (t *testReader) read(name string, info fs.FileInfo, content io.Reader) error {
+	if t.left <= 0 {
+		return fmt.Errorf("there are more than %d MiB of test reports", maxTestBytes>>20)
+	}
+	// The time of modification can be that of a copied file. The time of the last change is the kernel's own.
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if ok && time.Unix(stat.Ctim.Unix()).Before(t.since.Add(-tick)) {
+		if !t.skipOld {
+			t.problem(name, "it is older than the step, so it says nothing about it (have the step remove and write it)")
 		}
 		return nil
-	})
-	tests := collector.Tests()
-	tests.Files, tests.Problems = files, problems
-	return tests, err
+	}
+	counted := &io.LimitedReader{R: content, N: t.left}
+	err := t.collector.Read(counted)
+	t.left = counted.N
+	if err != nil {
+		t.problem(name, err.Error())
+		return nil
+	}
+	t.files++
+	return nil
+}
+
+func (t *testReader) problem(name, what string) {
+	if len(t.problems) < maxTestProblems {
+		t.problems = append(t.problems, name+": "+what)
+	}
 }

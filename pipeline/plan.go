@@ -180,6 +180,11 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	pl.inFiles = pl.files(p.EnvFiles, p.envFilesAt, in.Dir)
 	pl.before = slices.Concat(pl.inFiles, pl.variables(p.Environment))
 	selected := pl.choose()
+	for _, pattern := range in.CollectJUnit {
+		if what, hint := unaffordable(pattern); what != "" {
+			pl.fail(Position{Key: "--collect-junit"}, what, hint, nil)
+		}
+	}
 
 	plan := &Plan{
 		Name:            pl.name(),

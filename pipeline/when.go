@@ -150,18 +150,25 @@ func (p *reader) pattern(v value) string {
 	return ""
 }
 
-// affordable reports whether a pattern can be matched in a reasonable time, and reports it otherwise: each
-// brace can double the time.
+// affordable reports whether a pattern can be matched in a reasonable time, and reports it otherwise.
 func (p *reader) affordable(v value, pattern string) bool {
+	what, hint := unaffordable(pattern)
+	if what != "" {
+		p.wrong(v, what, hint)
+	}
+	return what == ""
+}
+
+// unaffordable says why a pattern cannot be matched in a reasonable time, and what helps: each brace can double the
+// time. "": it can.
+func unaffordable(pattern string) (what, hint string) {
 	switch {
 	case len(pattern) > maxPattern:
-		p.wrong(v, fmt.Sprintf("the pattern has %d characters, more than the %d allowed", len(pattern), maxPattern), "")
+		return fmt.Sprintf("the pattern has %d characters, more than the %d allowed", len(pattern), maxPattern), ""
 	case alternatives(pattern) > maxAlternatives:
-		p.wrong(v, fmt.Sprintf("the braces of the pattern stand for more than the %d patterns allowed", maxAlternatives), "write a list of patterns")
-	default:
-		return true
+		return fmt.Sprintf("the braces of the pattern stand for more than the %d patterns allowed", maxAlternatives), "write a list of patterns"
 	}
-	return false
+	return "", ""
 }
 
 // status reads after what the step runs.

@@ -121,6 +121,7 @@ func junitRun(run *Run) (junitSuite, error) {
 			return suite, err
 		}
 		suite.add(test)
+		suite.addTests(run, s)
 	}
 	for _, s := range run.Steps {
 		if s.Kept != "" {
@@ -154,6 +155,31 @@ func (s *junitSuite) add(c junitCase) {
 		s.Errors++
 	case c.Skipped != nil:
 		s.Skipped++
+	}
+}
+
+// addTests adds the failed tests of a step's test reports. If they have not failed the step they are skipped, as
+// everything that must not turn a build red.
+func (s *junitSuite) addTests(run *Run, step *StepReport) {
+	if step.Tests == nil {
+		return
+	}
+	for i := range step.Tests.Failures {
+		f := &step.Tests.Failures[i]
+		message, text := plain(f.Message), ""
+		if place := testPlace(f); place != "" {
+			text = plain(place) + "\n"
+		}
+		for _, line := range testText(f, junitTail) {
+			text += plain(line) + "\n"
+		}
+		c := junitCase{Name: plain(f.Title()), Class: plain(run.Name + "." + step.Step), Time: seconds(f.Duration)}
+		if IsFailure(&step.StepResult) {
+			c.Failure = &junitResult{Message: message, Type: "test", Text: text}
+		} else {
+			c.Skipped = &junitResult{Message: "failed, and did not fail the step: " + message, Text: text}
+		}
+		s.add(c)
 	}
 }
 

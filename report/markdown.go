@@ -126,8 +126,9 @@ func (m *markdown) tests(r *Run) {
 			if place := testPlace(f); place != "" {
 				m.print(" (", escape(place), ")")
 			}
-			first, _, _ := strings.Cut(text, "\n")
+			first, rest, _ := strings.Cut(text, "\n")
 			m.print(": ", escape(cut(first, markdownLineBytes)), "\n")
+			m.moreOfTest(rest)
 		})
 		if more := s.Tests.Failed - min(len(s.Tests.Failures), summaryTests); more > 0 {
 			m.print(fmt.Sprintf("- and %d more\n", more))
@@ -140,6 +141,19 @@ func (m *markdown) tests(r *Run) {
 		}
 		m.print("\n")
 	}
+}
+
+// moreOfTest shows what follows the first line of a failed test's text, within its item of the list.
+func (m *markdown) moreOfTest(text string) {
+	if text == "" {
+		return
+	}
+	var lines strings.Builder
+	for line := range strings.SplitSeq(text, "\n") {
+		lines.WriteString("  " + cut(plain(line), markdownLineBytes) + "\n")
+	}
+	fence := fenceOf(lines.String())
+	m.print("\n  ", fence, "text\n", lines.String(), "  ", fence, "\n")
 }
 
 // artifacts lists what was collected.
@@ -236,7 +250,7 @@ func (m *markdown) failure(s *StepReport) {
 	for _, line := range lines {
 		text.WriteString(cut(line.String(), markdownLineBytes) + "\n")
 	}
-	fence := strings.Repeat("`", max(3, longestRun(text.String(), '`')+1))
+	fence := fenceOf(text.String())
 	m.print("<details><summary>its last ", plural(len(lines), "line"), " of ", strconv.Itoa(s.Log.Lines), "</summary>\n\n")
 	m.print(fence, "text\n", text.String(), fence, "\n\n</details>\n\n")
 }
@@ -255,6 +269,9 @@ func plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// fenceOf is what stands around a text that Markdown must show as it is.
+func fenceOf(text string) string { return strings.Repeat("`", max(3, longestRun(text, '`')+1)) }
 
 // longestRun is the length of the longest run of a character.
 func longestRun(text string, c byte) (longest int) {

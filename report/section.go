@@ -43,5 +43,10 @@ func SectionMark(line string) (mark Mark, title string) {
 	return NoMark, ""
 }
 
+// IsGitLabMark reports whether a line that SectionMark knows is one of GitLab's.
+func IsGitLabMark(line string) bool {
+	return strings.HasPrefix(strings.TrimPrefix(line, eraseLine), "section_")
+}
+
 // eraseLine is the order of a terminal that erases the rest of a line, which stands in front of GitLab's marks.
 const eraseLine = "\x1b[0K"

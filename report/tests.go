@@ -18,7 +18,7 @@ const (
 func testsLine(t *event.Tests) string {
 	text := fmt.Sprintf("%d of %d tests failed", t.Failed, t.Total)
 	if t.Failed == 0 {
-		text = fmt.Sprintf("%d tests, none failed", t.Total)
+		text = plural(t.Total, "test") + ", none failed"
 	}
 	if t.Skipped > 0 {
 		text += fmt.Sprintf(", %d skipped", t.Skipped)

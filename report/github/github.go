@@ -46,10 +46,13 @@ type Log struct {
 
 // group is the output of one step.
 type group struct {
-	label, title string
-	service      bool
-	streams      map[string]*logs.Sanitizer
-	waiting      spool
+	label, name, title string // such as build, step build, step build (alpine)
+	service            bool
+	streams            map[string]*logs.Sanitizer
+	open               map[string]bool // streams whose last line has not ended yet
+	waiting            spool
+	sections           []section // what waiting is made of
+	closed             bool      // the group is shown, and a section of it has ended: more output needs a group again
 }
 
 // New returns a Log that writes to w.
@@ -143,11 +146,12 @@ func (l *Log) started(e event.Event) {
 	if l.group(e) != nil {
 		return // a further attempt
 	}
-	g := &group{label: report.Label(e), service: e.Service, streams: map[string]*logs.Sanitizer{}}
-	g.title = "step " + g.label + " (" + logs.Quote(e.Image) + ")"
+	g := &group{label: report.Label(e), service: e.Service, streams: map[string]*logs.Sanitizer{}, open: map[string]bool{}}
+	g.name = "step " + g.label
 	if e.Service {
-		g.title = "service " + g.label + " (" + logs.Quote(e.Image) + ")"
+		g.name = "service " + g.label
 	}
+	g.title = g.name + " (" + logs.Quote(e.Image) + ")"
 	l.groups = append(l.groups, g)
 	l.showNext()
 }
@@ -177,6 +181,11 @@ func (l *Log) line(e event.Event) {
 	if g == nil {
 		return
 	}
+	whole := !e.Partial && !g.open[e.Stream]
+	g.open[e.Stream] = e.Partial
+	if whole && l.mark(g, e.Text) {
+		return
+	}
 	clean := g.streams[e.Stream]
 	if clean == nil {
 		clean = &logs.Sanitizer{}
@@ -192,6 +201,7 @@ func (l *Log) in(e event.Event, text string) {
 	case g == nil:
 		l.outside(func() { l.print(report.Label(e) + ": " + text) })
 	case g == l.shown:
+		l.goOn(g)
 		l.print(text)
 	case l.err == nil:
 		_, l.err = g.waiting.Write([]byte(text))
@@ -225,8 +235,8 @@ func (l *Log) closeShown() {
 	if l.shown == nil {
 		return
 	}
-	l.do(command{name: "endgroup"})
 	shown := l.shown
+	l.endGroup(shown)
 	l.shown = nil
 	l.groups = slices.DeleteFunc(l.groups, func(g *group) bool { return g == shown })
 	for _, g := range l.ended {
@@ -243,14 +253,7 @@ func (l *Log) closeShown() {
 func (l *Log) whole(g *group) {
 	l.do(command{name: "group", message: g.title})
 	l.drain(g)
-	l.do(command{name: "endgroup"})
-}
-
-func (l *Log) drain(g *group) {
-	l.disobey()
-	if l.err == nil {
-		l.err = g.waiting.drain(l.w)
-	}
+	l.endGroup(g)
 }
 
 // outside writes what does not belong in a group, as soon as no group is open.

@@ -232,3 +232,75 @@ func TestEveryKindReachesTheLogOfTheJob(t *testing.T) {
 		}
 	}
 }
+
+// What tools mark as a section becomes a group, in the output of the step that is shown and of one that waits. A title
+// cannot command the runner.
+func TestSectionsAreGroups(t *testing.T) {
+	part := line("b", "::group::half")
+	part.Partial = true
+	got := log(t, github.Options{}, nil, 0,
+		started("a"), started("b"),
+		line("a", "before"), line("a", "::group::Compile %0A::error::x"), line("a", "cc"), line("a", "::endgroup::"), line("a", "between"),
+		line("b", "\x1b[0Ksection_start:1700000000:test[collapsed=true]\r\x1b[0KRun the tests"), line("b", "ok"), line("b", "\x1b[0Ksection_end:1700000001:test\r\x1b[0K"),
+		part, line("b", " a line"),
+		line("a", "::group::Link"), line("a", "::endgroup::"),
+		finished(event.StepResult{Step: "a", Status: event.Succeeded}),
+		finished(event.StepResult{Step: "b", Status: event.Succeeded}),
+	)
+	want := `::group::step a (x)
+::stop-commands::TOKEN
+before
+::TOKEN::
+::endgroup::
+::group::step a: Compile %250A::error::x
+::stop-commands::TOKEN
+cc
+::TOKEN::
+::endgroup::
+::group::step a (x), continued
+::stop-commands::TOKEN
+between
+::TOKEN::
+::endgroup::
+::group::step a: Link
+::endgroup::
+::group::step a (x), continued
+::stop-commands::TOKEN
+succeeded
+::TOKEN::
+::endgroup::
+::group::step b (x)
+::endgroup::
+::group::step b: Run the tests
+::stop-commands::TOKEN
+ok
+::TOKEN::
+::endgroup::
+::group::step b (x), continued
+::stop-commands::TOKEN
+::group::half
+ a line
+succeeded
+::TOKEN::
+::endgroup::
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A step with sections without end has only so many groups, and nothing of its output is lost.
+func TestSectionsAreBounded(t *testing.T) {
+	events := []event.Event{started("a"), started("b")}
+	for i := range 5000 {
+		events = append(events, line("b", "::group::g"), line("b", fmt.Sprintf("line %d %s", i, strings.Repeat("x", 300))), line("b", "::endgroup::"))
+	}
+	events = append(events, finished(event.StepResult{Step: "b", Status: event.Succeeded}), finished(event.StepResult{Step: "a", Status: event.Succeeded}))
+	got := log(t, github.Options{}, nil, 0, events...)
+	if n := strings.Count(got, "\nline "); n != 5000 {
+		t.Errorf("%d lines", n)
+	}
+	if n := strings.Count(got, "::group::step b"); n > 1001 {
+		t.Errorf("%d groups", n)
+	}
+}

@@ -14,10 +14,12 @@ const spoolMemory = 1 << 20
 type spool struct {
 	memory []byte
 	file   *os.File
+	size   int64 // of all that waits, in bytes
 }
 
 func (s *spool) Write(data []byte) (int, error) {
 	s.memory = append(s.memory, data...)
+	s.size += int64(len(data))
 	if len(s.memory) < spoolMemory {
 		return len(data), nil
 	}
@@ -50,6 +52,6 @@ func (s *spool) drain(w io.Writer) error {
 		}
 	}
 	_, err := w.Write(s.memory)
-	s.memory = nil
+	s.memory, s.size = nil, 0
 	return err
 }
