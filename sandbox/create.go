@@ -16,7 +16,7 @@ import (
 // create writes config.json, lets the runtime create the container, and deletes config.json again:
 // it holds the environment, and neither start nor delete needs it.
 func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) error {
-	s.process = spec.Process
+	s.process, s.hasOwnPIDs = spec.Process, hasOwnProcesses(spec)
 	s.hasLastHooks = spec.Hooks != nil && len(spec.Hooks.Poststop) > 0
 	data, err := json.Marshal(spec)
 	if err != nil {

@@ -53,13 +53,8 @@ func (s *Sandbox) Exec(ctx context.Context, o ExecOptions) (_ Exit, err error) {
 	if err != nil {
 		return Exit{}, err
 	}
-	dir, err := os.MkdirTemp(s.bundle, "exec-") // in memory: the environment has secrets
-	if err != nil {
-		return Exit{}, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	kills := s.cgroup.oomKills()
-	running, terminal, err := s.startExec(ctx, dir, process, o)
+	running, terminal, err := s.beginExec(ctx, process, o)
 	defer func() { err = errors.Join(err, terminal.close()) }()
 	if err != nil {
 		return Exit{}, err
@@ -136,6 +131,19 @@ func lastOfEach(env []string) []string {
 	}
 	slices.Reverse(kept)
 	return kept
+}
+
+// beginExec starts the process by the fork server or, if there is none that can, by the runtime.
+func (s *Sandbox) beginExec(ctx context.Context, process *specs.Process, o ExecOptions) (_ *os.Process, _ *Terminal, err error) {
+	if running, err := s.fork(process, o); running != nil || err != nil {
+		return running, nil, err
+	}
+	dir, err := os.MkdirTemp(s.bundle, "exec-") // in memory: the environment has secrets
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return s.startExec(ctx, dir, process, o)
 }
 
 // startExec lets the runtime start the process. The runtime exits as soon as the process runs, so

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,6 +29,39 @@ func running(t *testing.T, host *sandbox.Host, step *sandbox.Step, use func(*san
 	must(t, err)
 }
 
+// runningEachWay does the same twice: programs in the step are started by the runtime, and by a fork
+// server.
+func runningEachWay(t *testing.T, step *sandbox.Step, use func(*testing.T, *sandbox.Sandbox)) {
+	t.Run("by the runtime", func(t *testing.T) {
+		running(t, openHost(t), step, func(s *sandbox.Sandbox) { use(t, s) })
+	})
+	t.Run("by a fork server", func(t *testing.T) {
+		step.Lowerdirs = append(step.Lowerdirs, libraries(t))
+		running(t, openHost(t), step, func(s *sandbox.Sandbox) {
+			must(t, s.ServeExecs(t.Context()))
+			use(t, s)
+		})
+	})
+}
+
+// libraries returns a layer with the files that this program, which is the fork server too, needs to
+// be executed: none, unless it is linked dynamically.
+func libraries(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, _ := exec.Command("ldd", os.Args[0]).CombinedOutput() // it fails for a program without libraries
+	for word := range strings.FieldsSeq(string(out)) {
+		if !strings.HasPrefix(word, "/") || strings.HasSuffix(word, ":") {
+			continue
+		}
+		data, err := os.ReadFile(word)
+		must(t, err)
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, word)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, word), data, 0o755))
+	}
+	return dir
+}
+
 // execute runs a program in the sandbox and returns what it wrote.
 func execute(t *testing.T, s *sandbox.Sandbox, o sandbox.ExecOptions) (string, sandbox.Exit, error) {
 	t.Helper()
@@ -42,11 +76,10 @@ func execute(t *testing.T, s *sandbox.Sandbox, o sandbox.ExecOptions) (string, s
 }
 
 func TestExecRunsAsTheStepDoesUnlessTold(t *testing.T) {
-	host := openHost(t)
 	step := script(t, "sleep 1000")
 	step.Env, step.User, step.Directory = []string{"OF_STEP=1", "BOTH=step"}, "builder", "/tmp"
 	const show = `id -u; pwd; echo $OF_STEP $BOTH $HOME; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status`
-	running(t, host, step, func(s *sandbox.Sandbox) {
+	runningEachWay(t, step, func(t *testing.T, s *sandbox.Sandbox) {
 		confined := "CapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n"
 		for _, test := range []struct {
 			name string
@@ -68,7 +101,7 @@ func TestExecRunsAsTheStepDoesUnlessTold(t *testing.T) {
 func TestAnotherUserOfExecHasTheGroupsThatTheStepAsksFor(t *testing.T) {
 	step := script(t, "sleep 1000")
 	step.User, step.Security.Groups = "1234:1500", []string{"1600", "1700"}
-	running(t, openHost(t), step, func(s *sandbox.Sandbox) {
+	runningEachWay(t, step, func(t *testing.T, s *sandbox.Sandbox) {
 		for user, want := range map[string]string{"": "1500 1600 1700", "2345:2500": "2500 1600 1700", "builder": "1000 1500 1600 1700"} {
 			got, exit, err := execute(t, s, sandbox.ExecOptions{Args: []string{"id", "-G"}, User: user})
 			if err != nil || exit.Code != 0 || strings.TrimSpace(got) != want {
@@ -79,7 +112,7 @@ func TestAnotherUserOfExecHasTheGroupsThatTheStepAsksFor(t *testing.T) {
 }
 
 func TestExecSaysHowTheProgramEnded(t *testing.T) {
-	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
+	runningEachWay(t, script(t, "sleep 1000"), func(t *testing.T, s *sandbox.Sandbox) {
 		for command, want := range map[string]int{"exit 7": 7, "kill -9 $$": 137, "cat": 0} {
 			if _, exit, err := execute(t, s, sandbox.ExecOptions{Args: []string{"sh", "-c", command}}); err != nil || exit.Code != want {
 				t.Errorf("%s: got %+v, %v", command, exit, err)
@@ -100,7 +133,7 @@ func TestExecSaysHowTheProgramEnded(t *testing.T) {
 }
 
 func TestExecIsKilledWithItsGroupWhenTheContextEnds(t *testing.T) {
-	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
+	runningEachWay(t, script(t, "sleep 1000"), func(t *testing.T, s *sandbox.Sandbox) {
 		ours, theirs, err := os.Pipe()
 		must(t, err)
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -129,7 +162,7 @@ func TestProgramsOfAnExecAreAskedToEndOnce(t *testing.T) {
 sh -c 'trap "echo child asked" TERM; echo begun; while :; do sleep 1000 & wait; done' &
 setsid sh -c 'trap "echo other asked" TERM; echo begun; while :; do sleep 1000 & wait; done' &
 while :; do wait; done`
-	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
+	runningEachWay(t, script(t, "sleep 1000"), func(t *testing.T, s *sandbox.Sandbox) {
 		ours, theirs, err := os.Pipe()
 		must(t, err)
 		defer ours.Close()
@@ -157,7 +190,7 @@ while :; do wait; done`
 }
 
 func TestExecHasATerminalWhenAsked(t *testing.T) {
-	running(t, openHost(t), script(t, "sleep 1000"), func(s *sandbox.Sandbox) {
+	runningEachWay(t, script(t, "sleep 1000"), func(t *testing.T, s *sandbox.Sandbox) {
 		typed, theirs, err := os.Pipe()
 		must(t, err)
 		defer typed.Close()

@@ -39,9 +39,9 @@ type Options struct {
 	// be able to escape.
 	NoPivot bool
 
-	// RuntimeCalls makes the runtime itself start and delete every container. Otherwise stepexec
-	// does both where it knows how the runtime stores its state, which saves two processes per
-	// step.
+	// RuntimeCalls makes the runtime itself start and delete every container, and start every
+	// program in one. Otherwise stepexec does so where it knows how the runtime stores its state,
+	// which saves two processes per step; see also ServeExecs.
 	RuntimeCalls bool
 
 	CDIDirs []string // folders of CDI specifications; nil: /etc/cdi and /var/run/cdi

@@ -52,6 +52,8 @@ type Sandbox struct {
 	host     *Host
 	endpoint *network.Endpoint // its place on the run's network; nil if there is none
 
+	hasOwnPIDs   bool       // whether it has a process namespace of its own
+	forks        forks      // see ServeExecs
 	hasLastHooks bool       // whether the spec has poststop hooks, which may need the root file system and the network
 	deleted      chan error // result of the runtime's delete, once begun
 }
@@ -326,6 +328,9 @@ func (s *Sandbox) Remove() error {
 // If the init process is still alive, it is killed first and reaped here, as a child of this
 // process.
 func (s *Sandbox) deleteContainer() error {
+	if err := s.forks.end(); err != nil {
+		return fmt.Errorf("end the process that starts programs in the container: %w", err)
+	}
 	if s.init != nil && !s.reaped {
 		if err := s.kill(); err != nil {
 			return fmt.Errorf("kill the step's process: %w", err)

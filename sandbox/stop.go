@@ -31,6 +31,9 @@ type Stopping struct {
 // signal, and when they have ended the command is killed. A script's processes get the signal in
 // any case, as with a terminal's Ctrl-C.
 func (s *Sandbox) stop() (over <-chan error, err error) {
+	if err := s.forks.end(); err != nil { // nobody needs to wait for it
+		return nil, err
+	}
 	sig := stopSignal(cmp.Or(s.step.Advanced.StopSignal, s.step.Config.StopSignal))
 	deaf, err := isDeaf(s.init.Pid, sig)
 	if err != nil || !deaf && s.step.Script == nil {

@@ -24,6 +24,7 @@ import (
 type children struct {
 	mu      sync.Mutex
 	calls   map[string]bool // pid files of calls that may still start a process
+	forks   int             // programs that fork servers are starting
 	adopted map[int]bool
 	isLeft  bool // a stray may be left of calls that have failed
 }
@@ -47,11 +48,85 @@ func (c *children) adopt(pidFile string) (*os.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the pid of the program: %w", err)
 	}
+	process, err := c.hold(pid)
+	if err == nil {
+		delete(c.calls, pidFile)
+	}
+	return process, err
+}
+
+// What a fork server did not say, so that it is not known whether it has started the program.
+var (
+	errRefused = errors.New("the program cannot be executed") // it has not
+	errSilent  = errors.New("no answer")                      // it has ended, or hangs
+)
+
+// fork returns the program that a fork server starts in start, whoever waits for which must call
+// forget. It returns nil if nothing was started. After any failure but errRefused it ends the server
+// by end. Then a child that nobody knows may be the program. If the server has only been killed, as
+// the program itself can do before the server says that it runs, that child is taken for it, since
+// nothing else can have left one. In all other cases it is an error.
+func (c *children) fork(start func() (pid int, err error), end func() error) (*os.Process, error) {
+	wasClear := c.beginFork()
+	pid, err := start()
+	var running *os.Process
+	if err == nil {
+		running, err = c.adoptFork(pid)
+	}
+	var endErr error
+	if err != nil && !errors.Is(err, errRefused) {
+		endErr = end()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forks--
+	switch {
+	case err == nil:
+		return running, nil
+	case errors.Is(err, errSilent) && endErr == nil && wasClear && c.isClear():
+		if all, strayErr := c.strays(); strayErr == nil && len(all) == 1 {
+			return c.hold(all[0])
+		}
+	}
+	left, strayErr := c.collectStrays() // a refused program leaves the process that could not execute it
+	if errors.Is(err, errRefused) || left == 0 && endErr == nil {
+		return nil, strayErr
+	}
+	return nil, errors.Join(err, endErr, strayErr)
+}
+
+// beginFork reports whether nothing but the fork that begins can leave a stray.
+func (c *children) beginFork() (isClear bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	isClear = c.isClear()
+	c.forks++
+	return isClear
+}
+
+func (c *children) isClear() bool { return !c.isLeft && c.forks == 0 && len(c.calls) == 0 }
+
+// adoptFork makes sure that a process is a child in a process namespace of its own container, for
+// which nobody waits yet.
+func (c *children) adoptFork(pid int) (*os.Process, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	parent, numbers, err := lineage(strconv.Itoa(pid))
+	if err != nil {
+		return nil, err
+	}
+	if parent != os.Getpid() || len(numbers) < 2 || c.adopted[pid] {
+		return nil, fmt.Errorf("process %d is not what was started", pid)
+	}
+	return c.hold(pid)
+}
+
+// hold adopts a child. The caller holds the lock.
+func (c *children) hold(pid int) (*os.Process, error) {
 	process, err := os.FindProcess(pid)
 	if err != nil {
 		return nil, fmt.Errorf("hold the program's process: %w", err)
 	}
-	delete(c.calls, pidFile)
 	c.adopted[pid] = true
 	return process, nil
 }
@@ -68,8 +143,8 @@ func (c *children) fail(pidFile string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.calls, pidFile)
-	c.isLeft = true // until nothing is found: it may be slow to die, or have children
-	return c.collectStrays()
+	_, err := c.collectStrays()
+	return err
 }
 
 // collectUntil returns once a step has ended, which it reports, or once or is closed; nil: never.
@@ -92,24 +167,33 @@ func (c *children) collectLeft(always bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.isLeft || always {
-		_ = c.collectStrays() // it is tried again
+		_, _ = c.collectStrays() // it is tried again
 	}
 }
 
-// collectStrays kills and collects strays. The caller holds the lock.
-func (c *children) collectStrays() error {
+// collectStrays kills and collects strays, and returns how many it has found. As long as a fork
+// server starts a program, which is not known yet, no child can be told from a stray: then it finds
+// unknown. The caller holds the lock.
+func (c *children) collectStrays() (found int, err error) {
+	c.isLeft = true // until nothing is found: a stray may be slow to die, or have children
+	if c.forks > 0 {
+		return unknown, nil
+	}
 	strays, err := c.strays()
 	if err != nil {
-		return fmt.Errorf("find processes that the runtime has left: %w", err)
+		return unknown, fmt.Errorf("find processes that the runtime has left: %w", err)
 	}
 	c.isLeft = len(strays) > 0
 	for _, pid := range strays {
 		if err := killStray(pid); err != nil {
-			return fmt.Errorf("end process %d, which the runtime has left: %w", pid, err)
+			return len(strays), fmt.Errorf("end process %d, which the runtime has left: %w", pid, err)
 		}
 	}
-	return nil
+	return len(strays), nil
 }
+
+// unknown is a number of strays that cannot be told.
+const unknown = -1
 
 // strays returns the children that are in a process namespace below this one and that nobody waits
 // for. It leaves out the first process of a namespace: it keeps nothing from ending, and programs

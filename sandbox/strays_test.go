@@ -11,23 +11,31 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// The step ends while the runtime starts programs in it, at any moment of their start, by itself or by being stopped.
+// The step ends while programs are started in it, by the runtime or by a fork server, at any moment of their start, by itself or by being stopped.
 func TestStepEndsWhileProgramsAreStartedInIt(t *testing.T) {
-	host := openHost(t)
+	host, layer := openHost(t), libraries(t)
 	for _, test := range []struct {
 		name, script string
 		stopped      bool
+		forks        bool
 	}{
-		{"by itself", "sleep 0.0%d", false},
-		{"stopped", "sleep 1000; : %d", true},
+		{"by itself", "sleep 0.0%d", false, false},
+		{"stopped", "sleep 1000; : %d", true, false},
+		{"by itself, with a fork server", "sleep 0.1; sleep 0.0%d", false, true},
+		{"stopped, with a fork server", "sleep 1000; : %d", true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for range 20 {
 				moment := 1 + rand.IntN(8)
-				_, err := runStep(t, host, script(t, fmt.Sprintf(test.script, moment)), func(s *sandbox.Sandbox) {
+				step := script(t, fmt.Sprintf(test.script, moment))
+				step.Lowerdirs = append(step.Lowerdirs, layer)
+				_, err := runStep(t, host, step, func(s *sandbox.Sandbox) {
 					ctx, stop := context.WithCancel(t.Context())
 					defer stop()
 					must(t, s.Start(ctx))
+					if test.forks {
+						_ = s.ServeExecs(ctx) // the step may have ended
+					}
 					var programs sync.WaitGroup
 					for range 3 {
 						programs.Go(func() { // its error depends on the moment

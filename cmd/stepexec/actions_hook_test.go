@@ -40,6 +40,9 @@ func hookImages(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if files := libraries(t); len(files) > 0 { // so that this program can be the fork server of a job
+		image.Layers = append(image.Layers, fixtures.Tar(files...))
+	}
 	plain, err := image.Build()
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +113,16 @@ func (r *hookRunner) command(t testing.TB, request map[string]any) *exec.Cmd {
 	cmd.Stdin = bytes.NewReader(append(data, '\n'))
 	cmd.Dir = filepath.Join(r.dir, "work")
 	cmd.Env = append(os.Environ(), "RUNNER_NAME="+r.name, "RUNNER_TEMP="+filepath.Join(r.dir, "work/_temp"), "GITHUB_WORKSPACE="+filepath.Join(r.dir, "work/repo/repo"),
-		"STEPEXEC_SETTINGS=/dev/null", "STEPEXEC_HOOK_FLAGS="+r.flags+" --root "+r.root)
+		"STEPEXEC_SETTINGS=/dev/null", "STEPEXEC_HOOK_FLAGS="+r.flags+byCalls()+" --root "+r.root)
 	return cmd
+}
+
+// byCalls is the flag by which the runtime starts everything, if the tests are to be run in that way.
+func byCalls() string {
+	if os.Getenv("STEPEXEC_TEST_RUNTIME_CALLS") == "" {
+		return ""
+	}
+	return " --runtime-calls"
 }
 
 // callLimit is far more than a call takes on a busy machine.
@@ -236,12 +247,12 @@ func BenchmarkHook(b *testing.B) {
 	r := newHookRunner(b, hookImages(b))
 	r.flags = os.Getenv("STEPEXEC_HOOK_FLAGS")
 	took := map[string][]float64{}
-	call := func(command string, args map[string]any) {
+	call := func(unit, command string, args map[string]any) {
 		began := time.Now()
 		if got := r.call(b, command, args); got.code != 0 {
 			b.Fatalf("%s ended with %d: %s", command, got.code, got.out)
 		}
-		took[command] = append(took[command], float64(time.Since(began).Microseconds())/1000)
+		took[unit] = append(took[unit], float64(time.Since(began).Microseconds())/1000)
 	}
 	args := r.example(b, "prepare_job")
 	delete(args, "services")
@@ -250,10 +261,13 @@ func BenchmarkHook(b *testing.B) {
 	container["entryPointArgs"] = []string{"-c", "true"}
 	script := r.scriptArgs(b, "true")
 	for b.Loop() {
-		call("prepare_job", args)
-		call("run_script_step", script)
-		call("run_container_step", container)
-		call("cleanup_job", nil)
+		call("prepare_job", "prepare_job", args)
+		call("first_script_step", "run_script_step", script) // at once, although a runner needs a moment
+		for range 4 {
+			call("run_script_step", "run_script_step", script)
+		}
+		call("run_container_step", "run_container_step", container)
+		call("cleanup_job", "cleanup_job", nil)
 	}
 	for command, all := range took {
 		slices.Sort(all)
@@ -426,6 +440,40 @@ func TestHookRunsScripts(t *testing.T) {
 			}
 			if got.code != test.code || !strings.Contains(got.out, test.want) {
 				t.Errorf("code %d, %q; want %d and %q", got.code, got.out, test.code, test.want)
+			}
+		})
+	}
+}
+
+// Scripts are started by the fork server, also if one of them has ended it, and with --runtime-calls by
+// the runtime. Their exit codes are their own in each case.
+func TestHookStartsScriptsWithAndWithoutAForkServer(t *testing.T) {
+	host := hookImages(t)
+	for _, flags := range []string{"", " --runtime-calls"} {
+		t.Run("flags"+flags, func(t *testing.T) {
+			r := newHookRunner(t, host)
+			r.flags += flags
+			r.prepare(t, nil)
+			const look = "grep -l [s]tepexec-fork-server /proc/[0-9]*/cmdline > /dev/null && echo forked; "
+			forked := ""
+			if flags+byCalls() == "" {
+				forked = "forked\n"
+			}
+			for _, test := range []struct {
+				code string
+				exit int
+				want string
+			}{
+				{look + "exit 0", 0, forked},
+				{look + "exit 7", 7, forked},
+				{"kill -9 -1 2>/dev/null || true; exit 3", 3, ""},
+				{look + "exit 0", 0, ""},
+				{look + "exit 9", 9, ""},
+			} {
+				got := r.script(t, test.code)
+				if out, _, _ := strings.Cut(got.out, "The step's own"); got.code != test.exit || out != test.want {
+					t.Errorf("%s: code %d, %q; want %d and %q", test.code, got.code, got.out, test.exit, test.want)
+				}
 			}
 		})
 	}

@@ -7,24 +7,12 @@ import (
 	"testing"
 
 	"github.com/stepexec/stepexec/fixtures"
-	"github.com/stepexec/stepexec/fixtures/registry"
 )
 
 // TestHookContainersWithAnInitProcess has --init in the options of the job's container, of a service
 // and of a container action. Process 1 collects the orphans of all steps.
 func TestHookContainersWithAnInitProcess(t *testing.T) {
-	image, err := fixtures.BusyboxImage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	image.Layers = append(image.Layers, fixtures.Tar(libraries(t)...))
-	built, err := image.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	images := registry.Start(t, registry.Options{})
-	images.Push(t, "busybox:latest", built)
-	r := newHookRunner(t, images.Host)
+	r := newHookRunner(t, hookImages(t))
 	args := r.withServices(t, r.serviceOf("cat /proc/1/comm > /noted/service; exec sleep 1000", "--init"))
 	args["container"].(map[string]any)["createOptions"] = "--init"
 	if got := r.call(t, "prepare_job", args); got.code != 0 {
@@ -53,7 +41,7 @@ func TestHookContainersWithAnInitProcess(t *testing.T) {
 
 // libraries are the files that this program, which is stepexec, too, needs in an image: none, unless
 // it is linked dynamically.
-func libraries(t *testing.T) (files []fixtures.Entry) {
+func libraries(t testing.TB) (files []fixtures.Entry) {
 	t.Helper()
 	out, _ := exec.Command("ldd", os.Args[0]).CombinedOutput() // it fails for a program without libraries
 	for _, word := range strings.Fields(string(out)) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/beneath"
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/pipeline"
@@ -164,6 +165,10 @@ func (s *server) checkAlive(ctx context.Context, serving *engine.Serving) error 
 // containers any more.
 func (s *server) serve(ctx context.Context, serving *engine.Serving) error {
 	s.setServing(serving) // before the hook hears of it
+	var beside crash.Group
+	if s.job.response.Context.Container != nil {
+		beside.Go(func() { _ = serving.ServeExecs(ctx, jobName) }) // without it scripts run too, only more slowly
+	}
 	err := s.checkAlive(ctx, serving)
 	if err == nil {
 		err = s.respond(serving)
@@ -176,7 +181,7 @@ func (s *server) serve(ctx context.Context, serving *engine.Serving) error {
 	}
 	s.setServing(nil)
 	s.calls.Wait()
-	return err
+	return errors.Join(err, beside.Wait())
 }
 
 func (s *server) setServing(serving *engine.Serving) {
