@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stepexec/stepexec/event"
+	"github.com/stepexec/stepexec/fixtures/chromium"
 	"github.com/stepexec/stepexec/report"
 )
 
@@ -51,148 +52,148 @@ func TestEveryPageIsOneFileWithoutForeignMarkup(t *testing.T) {
 
 func TestPageInABrowser(t *testing.T) {
 	page := writePage(t, story())
-	b := openBrowser(t)
-	b.open(page)
-	b.expect(`return document.documentElement.dataset.ready`, "yes")
-	b.expect(`return document.querySelector("h1").textContent`, "ci")
-	b.expect(`return document.querySelectorAll(".row").length`, "10")
-	b.expect(`return document.querySelectorAll("#log-3 .l").length`, "4")
-	b.expect(`return scrollY`, "0")
-	b.screenshot("light")
-	b.run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
-	b.screenshot("timeline")
-	b.run(`document.querySelector(".steps").scrollIntoView({ block: "center", behavior: "instant" })`)
-	b.screenshot("steps")
+	b := chromium.Open(t)
+	b.Go("file://" + page)
+	b.Expect(`return document.documentElement.dataset.ready`, "yes")
+	b.Expect(`return document.querySelector("h1").textContent`, "ci")
+	b.Expect(`return document.querySelectorAll(".row").length`, "10")
+	b.Expect(`return document.querySelectorAll("#log-3 .l").length`, "4")
+	b.Expect(`return scrollY`, "0")
+	b.Screenshot("light")
+	b.Run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
+	b.Screenshot("timeline")
+	b.Run(`document.querySelector(".steps").scrollIntoView({ block: "center", behavior: "instant" })`)
+	b.Screenshot("steps")
 
 	t.Run("the page leads to what failed", func(t *testing.T) {
-		b.t = t
-		b.expect(`return document.querySelector(".problems .tail").textContent.split("\n").slice(0, 2).join("|")`, "=== RUN TestAll|a very long line")
-		b.expect(`return document.querySelector(".problems .where").textContent`, "ci/pipeline.yml:17")
-		b.expect(`return [...document.querySelectorAll("details.log[open]")].map((e) => e.id).join()`, "log-3")
-		b.expect(`return [...document.querySelectorAll(".facts dd")].map((e) => e.textContent)[2]`,
+		b.T = t
+		b.Expect(`return document.querySelector(".problems .tail").textContent.split("\n").slice(0, 2).join("|")`, "=== RUN TestAll|a very long line")
+		b.Expect(`return document.querySelector(".problems .where").textContent`, "ci/pipeline.yml:17")
+		b.Expect(`return [...document.querySelectorAll("details.log[open]")].map((e) => e.id).join()`, "log-3")
+		b.Expect(`return [...document.querySelectorAll(".facts dd")].map((e) => e.textContent)[2]`,
 			"1 succeeded, 1 succeeded (flaky), 2 failed, 1 failed (ignored), 1 timed out, 2 cancelled, 1 skipped; 1 service")
-		b.run(`document.documentElement.style.scrollBehavior = "auto"; document.querySelector(".problems a").click()`)
-		b.expect(`const top = document.querySelector("#log-3").getBoundingClientRect().top; return top > 0 && top < 300`, "true")
-		b.run(`document.documentElement.style.scrollBehavior = ""; scrollTo({ top: 0, behavior: "instant" })`)
+		b.Run(`document.documentElement.style.scrollBehavior = "auto"; document.querySelector(".problems a").click()`)
+		b.Expect(`const top = document.querySelector("#log-3").getBoundingClientRect().top; return top > 0 && top < 300`, "true")
+		b.Run(`document.documentElement.style.scrollBehavior = ""; scrollTo({ top: 0, behavior: "instant" })`)
 	})
 	t.Run("artifacts, caches and signatures are listed", func(t *testing.T) {
-		b.t = t
+		b.T = t
 		const cells = `return [...document.querySelectorAll("[aria-label='Table of %s'] tbody tr")].map((r) => [...r.children].map((c) => c.textContent.slice(0, 30)).join("|")).join("\n")`
-		b.expect(fmt.Sprintf(cells, "artifacts"), "binaries <script>alert(1)</scr|build|1|12.35MB|/var/lib/stepexec/history/4qpj\ndocs|build|40|9kB|/out/docs")
-		b.expect(fmt.Sprintf(cells, "keyed caches"), "modules|build|restored by the part of the ke\n<script>alert(1)</script>|*x*_|build|nothing was saved under its ke")
-		b.expect(fmt.Sprintf(cells, "signed images"), "golang:1.26|sha256:5f1a2b3c4d5e6f708192a3b|release.pub <script>alert(1)</")
+		b.Expect(fmt.Sprintf(cells, "artifacts"), "binaries <script>alert(1)</scr|build|1|12.35MB|/var/lib/stepexec/history/4qpj\ndocs|build|40|9kB|/out/docs")
+		b.Expect(fmt.Sprintf(cells, "keyed caches"), "modules|build|restored by the part of the ke\n<script>alert(1)</script>|*x*_|build|nothing was saved under its ke")
+		b.Expect(fmt.Sprintf(cells, "signed images"), "golang:1.26|sha256:5f1a2b3c4d5e6f708192a3b|release.pub <script>alert(1)</")
 	})
 	t.Run("the last runs are a chart, and what differs is said", func(t *testing.T) {
-		b.t = t
-		b.expect(`return document.querySelectorAll(".past rect").length + " " + document.querySelectorAll(".past g.now").length`, "31 1")
-		b.expect(`return document.querySelector(".past svg").getAttribute("aria-label")`, "15 of the last 31 runs succeeded; the longest took 14.8s")
-		b.expect(`return document.querySelector(".past g.now title").textContent`, "4qpjm4ppoc: failed after 9.5s, 2026-11-23 12:00:00Z")
-		b.expect(`return [...document.querySelectorAll(".past li")].map((e) => e.textContent.slice(0, 45)).join("|")`, "newly failing test, <script>alert(1)</script>|fixed flaky")
-		b.run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
-		b.screenshot("past")
+		b.T = t
+		b.Expect(`return document.querySelectorAll(".past rect").length + " " + document.querySelectorAll(".past g.now").length`, "31 1")
+		b.Expect(`return document.querySelector(".past svg").getAttribute("aria-label")`, "15 of the last 31 runs succeeded; the longest took 14.8s")
+		b.Expect(`return document.querySelector(".past g.now title").textContent`, "4qpjm4ppoc: failed after 9.5s, 2026-11-23 12:00:00Z")
+		b.Expect(`return [...document.querySelectorAll(".past li")].map((e) => e.textContent.slice(0, 45)).join("|")`, "newly failing test, <script>alert(1)</script>|fixed flaky")
+		b.Run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.Screenshot("past")
 	})
 	t.Run("no badge is cut off", func(t *testing.T) {
-		b.t = t
+		b.T = t
 		for _, width := range []int{1280, 390} {
-			b.resize(width, 844)
-			b.expect(`return [...document.querySelectorAll(".badge")].filter((e) => e.scrollWidth > e.clientWidth || e.parentElement.clientWidth < e.offsetWidth).map((e) => e.textContent).join()`, "")
+			b.Resize(width, 844)
+			b.Expect(`return [...document.querySelectorAll(".badge")].filter((e) => e.scrollWidth > e.clientWidth || e.parentElement.clientWidth < e.offsetWidth).map((e) => e.textContent).join()`, "")
 		}
-		b.resize(1280, 900)
+		b.Resize(1280, 900)
 	})
-	b.run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
-	b.screenshot("files")
+	b.Run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
+	b.Screenshot("files")
 	t.Run("hostile names are text", func(t *testing.T) {
-		b.t = t
-		b.expect(`return [...document.querySelectorAll(".log .name")].filter((e) => e.textContent.startsWith("<script>alert(1)</script>|*x*")).length`, "1")
-		b.expect(`return document.querySelectorAll("main script, svg script, main [onclick], main img, main iframe").length`, "0")
+		b.T = t
+		b.Expect(`return [...document.querySelectorAll(".log .name")].filter((e) => e.textContent.startsWith("<script>alert(1)</script>|*x*")).length`, "1")
+		b.Expect(`return document.querySelectorAll("main script, svg script, main [onclick], main img, main iframe").length`, "0")
 	})
 	t.Run("logs unfold with colours and line numbers", func(t *testing.T) {
-		b.t = t
-		b.run(`document.querySelector("#log-1 > summary").click()`)
-		b.expect(`return [...document.querySelectorAll("#log-1 .l")].map((e) => e.dataset.n + e.textContent).join("|")`, "1ok  package one|2warning: red and blue|3100%")
-		b.expect(`return document.querySelector("#log-1 .bold.f2").textContent`, "ok")
-		b.expect(`return getComputedStyle(document.querySelector("#log-1 .l span:nth-of-type(2)")).color`, "rgb(255, 135, 0)")
-		b.expect(`return document.querySelector("#log-1 .b4.f15").textContent`, "blue")
-		b.expect(`return document.querySelectorAll("#log-1 .l.e").length`, "1")
-		b.expect(`return document.querySelectorAll("#log-3 .l")[2].textContent`, "<script>alert(1)</script>|*x*_y_ `z` [l](http://e) @all </details>\ufffd\\u202e&amp;]]>")
-		b.run(`document.querySelector("#log-0 > summary").click()`)
-		b.expect(`return document.querySelector("#log-0 .note").textContent`, "It printed nothing, or nothing that was kept.")
-		b.run(`document.querySelector("#log-1").scrollIntoView({ block: "center", behavior: "instant" })`)
-		b.screenshot("logs")
+		b.T = t
+		b.Run(`document.querySelector("#log-1 > summary").click()`)
+		b.Expect(`return [...document.querySelectorAll("#log-1 .l")].map((e) => e.dataset.n + e.textContent).join("|")`, "1ok  package one|2warning: red and blue|3100%")
+		b.Expect(`return document.querySelector("#log-1 .bold.f2").textContent`, "ok")
+		b.Expect(`return getComputedStyle(document.querySelector("#log-1 .l span:nth-of-type(2)")).color`, "rgb(255, 135, 0)")
+		b.Expect(`return document.querySelector("#log-1 .b4.f15").textContent`, "blue")
+		b.Expect(`return document.querySelectorAll("#log-1 .l.e").length`, "1")
+		b.Expect(`return document.querySelectorAll("#log-3 .l")[2].textContent`, "<script>alert(1)</script>|*x*_y_ `z` [l](http://e) @all </details>\ufffd\\u202e&amp;]]>")
+		b.Run(`document.querySelector("#log-0 > summary").click()`)
+		b.Expect(`return document.querySelector("#log-0 .note").textContent`, "It printed nothing, or nothing that was kept.")
+		b.Run(`document.querySelector("#log-1").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.Screenshot("logs")
 	})
 	t.Run("search by keyboard", func(t *testing.T) {
-		b.t = t
-		b.press("/")
-		b.expect(`return document.activeElement.id`, "query")
-		b.press("R", "E", "D")
-		b.expect(`return document.querySelector("#found").textContent`, "1 line")
-		b.press(keyEnter)
-		b.expect(`return document.querySelector(".l.current").textContent`, "warning: red and blue")
-		b.expect(`return document.querySelector("#log-1 .hits").textContent`, "1 match")
-		b.screenshot("search")
-		b.press(keyEsc)
-		b.expect(`return document.querySelector("#found").textContent + document.querySelectorAll(".hit").length`, "0")
+		b.T = t
+		b.Press("/")
+		b.Expect(`return document.activeElement.id`, "query")
+		b.Press("R", "E", "D")
+		b.Expect(`return document.querySelector("#found").textContent`, "1 line")
+		b.Press(chromium.KeyEnter)
+		b.Expect(`return document.querySelector(".l.current").textContent`, "warning: red and blue")
+		b.Expect(`return document.querySelector("#log-1 .hits").textContent`, "1 match")
+		b.Screenshot("search")
+		b.Press(chromium.KeyEsc)
+		b.Expect(`return document.querySelector("#found").textContent + document.querySelectorAll(".hit").length`, "0")
 	})
 	t.Run("timeline by keyboard", func(t *testing.T) {
-		b.t = t
-		b.run(`document.querySelector(".row").focus()`)
-		b.press(keyDown, keyDown, keyDown)
-		b.expect(`return document.activeElement.querySelector(".name").textContent`, "test")
-		b.expect(`return document.querySelector(".hint").textContent.includes("waited for build")`, "true")
-		b.expect(`return [...document.querySelectorAll(".row.critical .name")].map((e) => e.textContent).join()`, "db,build,test")
-		b.run(`document.querySelector("#log-3").open = false`)
-		b.press(keyEnter)
-		b.expect(`return document.querySelector("#log-3").open`, "true")
-		b.press(keyTab)
-		b.expect(`return document.activeElement.matches(".row")`, "false") // one stop in the order of focus
+		b.T = t
+		b.Run(`document.querySelector(".row").focus()`)
+		b.Press(chromium.KeyDown, chromium.KeyDown, chromium.KeyDown)
+		b.Expect(`return document.activeElement.querySelector(".name").textContent`, "test")
+		b.Expect(`return document.querySelector(".hint").textContent.includes("waited for build")`, "true")
+		b.Expect(`return [...document.querySelectorAll(".row.critical .name")].map((e) => e.textContent).join()`, "db,build,test")
+		b.Run(`document.querySelector("#log-3").open = false`)
+		b.Press(chromium.KeyEnter)
+		b.Expect(`return document.querySelector("#log-3").open`, "true")
+		b.Press(chromium.KeyTab)
+		b.Expect(`return document.activeElement.matches(".row")`, "false") // one stop in the order of focus
 	})
 	t.Run("everything to use has a name and ids are unique", func(t *testing.T) {
-		b.t = t
-		b.expect(`return [...document.querySelectorAll("button, a, [role=region], [role=list]")].filter((e) => !(e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML).join()`, "")
-		b.expect(`const ids = [...document.querySelectorAll("[id]")].map((e) => e.id); return ids.length - new Set(ids).size`, "0")
-		b.expect(`return ["header", "main", "footer", "[role=search]"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
+		b.T = t
+		b.Expect(`return [...document.querySelectorAll("button, a, [role=region], [role=list]")].filter((e) => !(e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML).join()`, "")
+		b.Expect(`const ids = [...document.querySelectorAll("[id]")].map((e) => e.id); return ids.length - new Set(ids).size`, "0")
+		b.Expect(`return ["header", "main", "footer", "[role=search]"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
 	})
 	t.Run("themes", func(t *testing.T) {
-		b.t = t
+		b.T = t
 		const paper = `return getComputedStyle(document.body).backgroundColor`
-		b.expect(paper, "rgb(246, 245, 242)")
-		b.theme("dark")
-		b.expect(paper, "rgb(16, 18, 22)")
-		b.run(`scrollTo({ top: 0, behavior: "instant" })`)
-		b.screenshot("dark")
-		b.run(`document.querySelector("#theme").click()`)
-		b.expect(paper, "rgb(246, 245, 242)")
-		b.run(`document.querySelector("#theme").click()`)
-		b.screenshot("darkchosen")
-		b.theme("light")
-		b.expect(paper, "rgb(16, 18, 22)")
-		b.run(`document.querySelector("#theme").click()`)
-		b.expect(paper, "rgb(246, 245, 242)")
+		b.Expect(paper, "rgb(246, 245, 242)")
+		b.Theme("dark")
+		b.Expect(paper, "rgb(16, 18, 22)")
+		b.Run(`scrollTo({ top: 0, behavior: "instant" })`)
+		b.Screenshot("dark")
+		b.Run(`document.querySelector("#theme").click()`)
+		b.Expect(paper, "rgb(246, 245, 242)")
+		b.Run(`document.querySelector("#theme").click()`)
+		b.Screenshot("darkchosen")
+		b.Theme("light")
+		b.Expect(paper, "rgb(16, 18, 22)")
+		b.Run(`document.querySelector("#theme").click()`)
+		b.Expect(paper, "rgb(246, 245, 242)")
 	})
 	t.Run("print", func(t *testing.T) {
-		b.t = t
-		b.devtools("Emulation.setEmulatedMedia", map[string]any{"media": "print"}, nil)
-		b.expect(`return [".top", ".logs"].map((s) => getComputedStyle(document.querySelector(s)).display).join() + getComputedStyle(document.querySelector(".problems .tail")).color`, "none,nonergb(0, 0, 0)")
-		b.screenshot("print")
-		b.devtools("Emulation.setEmulatedMedia", map[string]any{"media": ""}, nil)
+		b.T = t
+		b.DevTools("Emulation.setEmulatedMedia", map[string]any{"media": "print"}, nil)
+		b.Expect(`return [".top", ".logs"].map((s) => getComputedStyle(document.querySelector(s)).display).join() + getComputedStyle(document.querySelector(".problems .tail")).color`, "none,nonergb(0, 0, 0)")
+		b.Screenshot("print")
+		b.DevTools("Emulation.setEmulatedMedia", map[string]any{"media": ""}, nil)
 	})
 	t.Run("narrow", func(t *testing.T) {
-		b.t = t
-		b.resize(390, 844)
-		b.expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
-		b.screenshot("narrow")
-		b.run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
-		b.screenshot("narrowtimeline")
-		b.run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
-		b.screenshot("narrowfiles")
-		b.run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
-		b.screenshot("narrowpast")
-		b.theme("dark")
-		b.screenshot("narrowpastdark")
-		b.theme("light")
+		b.T = t
+		b.Resize(390, 844)
+		b.Expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
+		b.Screenshot("narrow")
+		b.Run(`document.querySelector(".timeline").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.Screenshot("narrowtimeline")
+		b.Run(`document.querySelector("[aria-label='Table of artifacts']").scrollIntoView({ block: "start", behavior: "instant" })`)
+		b.Screenshot("narrowfiles")
+		b.Run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
+		b.Screenshot("narrowpast")
+		b.Theme("dark")
+		b.Screenshot("narrowpastdark")
+		b.Theme("light")
 	})
-	b.t = t
-	b.checkQuiet(page)
+	b.T = t
+	b.CheckQuiet("file://" + page)
 }
 
 func TestSectionsOfALogFold(t *testing.T) {
@@ -202,16 +203,16 @@ func TestSectionsOfALogFold(t *testing.T) {
 		c.Event(event.Event{Kind: event.Line, Time: start, Step: "a", Stream: event.Stdout, Text: text})
 	}
 	c.Event(event.Event{Kind: event.RunFinished, Time: start, Summary: &event.Summary{Run: "r", Name: "ci", Status: event.Succeeded, Steps: []event.StepResult{{Step: "a", Status: event.Succeeded, Started: start}}}})
-	b := openBrowser(t)
-	b.open(writePage(t, c.Report()))
-	b.run(`document.querySelector("#log-0 > summary").click()`)
-	b.expect(`return [...document.querySelectorAll("#log-0 .section > summary")].map((e) => e.textContent).join("|")`, "first <b>|The second")
+	b := chromium.Open(t)
+	b.Go("file://" + writePage(t, c.Report()))
+	b.Run(`document.querySelector("#log-0 > summary").click()`)
+	b.Expect(`return [...document.querySelectorAll("#log-0 .section > summary")].map((e) => e.textContent).join("|")`, "first <b>|The second")
 	const seen = `return [...document.querySelectorAll("#log-0 .l")].filter((e) => e.checkVisibility()).map((e) => e.dataset.n + e.textContent).join("|")`
-	b.expect(seen, "1before|5between|9after")
-	b.run(`const q = document.querySelector("#query"); q.value = "needle"; q.dispatchEvent(new Event("input")); q.focus()`)
-	b.expect(`return document.querySelector("#found").textContent`, "1 line")
-	b.press(keyEnter)
-	b.expect(`return document.querySelector(".l.current").checkVisibility()`, "true")
+	b.Expect(seen, "1before|5between|9after")
+	b.Run(`const q = document.querySelector("#query"); q.value = "needle"; q.dispatchEvent(new Event("input")); q.focus()`)
+	b.Expect(`return document.querySelector("#found").textContent`, "1 line")
+	b.Press(chromium.KeyEnter)
+	b.Expect(`return document.querySelector(".l.current").checkVisibility()`, "true")
 }
 
 func TestPageOfOneThousandStepsAndOneHundredMegabytes(t *testing.T) {
@@ -220,26 +221,26 @@ func TestPageOfOneThousandStepsAndOneHundredMegabytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := openBrowser(t)
-	b.open(page)
-	b.expect(`return document.documentElement.dataset.ready`, "yes")
-	b.expect(`return document.querySelectorAll(".row").length`, "1001")
-	b.screenshot("large")
-	b.run(`document.querySelector("#log-1000 > summary").click()`)
-	b.expect(`return document.querySelector("#log-1000 .l").textContent.slice(0, 8)`, "line 0 c")
-	b.run(`document.querySelector("#log-1000 .viewer").scrollTop = 1e9`)
-	b.expect(`return [...document.querySelectorAll("#log-1000 .l")].pop().textContent.slice(0, 11)`, "line 899999")
-	b.expect(`return document.querySelectorAll("#log-1000 .l").length < 5000`, "true") // only what is near
-	b.run(`const q = document.querySelector("#query"); q.value = "LINE 765432 "; q.dispatchEvent(new Event("input")); q.focus()`)
-	b.expect(`return document.querySelector("#found").textContent`, "1 line")
-	b.press(keyEnter)
-	b.expect(`return document.querySelector(".l.current").dataset.n`, "765433")
-	b.expect(`const r = document.querySelector(".l.current").getBoundingClientRect(); return r.top > 0 && r.bottom < innerHeight`, "true")
-	b.screenshot("largelog")
+	b := chromium.Open(t)
+	b.Go("file://" + page)
+	b.Expect(`return document.documentElement.dataset.ready`, "yes")
+	b.Expect(`return document.querySelectorAll(".row").length`, "1001")
+	b.Screenshot("large")
+	b.Run(`document.querySelector("#log-1000 > summary").click()`)
+	b.Expect(`return document.querySelector("#log-1000 .l").textContent.slice(0, 8)`, "line 0 c")
+	b.Run(`document.querySelector("#log-1000 .viewer").scrollTop = 1e9`)
+	b.Expect(`return [...document.querySelectorAll("#log-1000 .l")].pop().textContent.slice(0, 11)`, "line 899999")
+	b.Expect(`return document.querySelectorAll("#log-1000 .l").length < 5000`, "true") // only what is near
+	b.Run(`const q = document.querySelector("#query"); q.value = "LINE 765432 "; q.dispatchEvent(new Event("input")); q.focus()`)
+	b.Expect(`return document.querySelector("#found").textContent`, "1 line")
+	b.Press(chromium.KeyEnter)
+	b.Expect(`return document.querySelector(".l.current").dataset.n`, "765433")
+	b.Expect(`const r = document.querySelector(".l.current").getBoundingClientRect(); return r.top > 0 && r.bottom < innerHeight`, "true")
+	b.Screenshot("largelog")
 	t.Logf("%d MB; first paint and ready: %s; JavaScript heap: %s MB", info.Size()>>20,
-		b.run(`return [performance.getEntriesByName("first-contentful-paint")[0]?.startTime, performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd].map(Math.round).join(" ms, ") + " ms"`),
-		b.run(`return Math.round(performance.memory.usedJSHeapSize / 1e6)`))
-	b.checkQuiet(page)
+		b.Run(`return [performance.getEntriesByName("first-contentful-paint")[0]?.startTime, performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd].map(Math.round).join(" ms, ") + " ms"`),
+		b.Run(`return Math.round(performance.memory.usedJSHeapSize / 1e6)`))
+	b.CheckQuiet("file://" + page)
 }
 
 // large is a run of 1000 steps of ten lines each, and of one that printed 900000 lines,

@@ -11,7 +11,7 @@ import (
 const cookieName = "stepexec-ui"
 
 // policy allows a page what it needs: its own style sheet and scripts, and requests to where it came from.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // Handler answers requests that come from a page of this server, in a browser that has shown the token.
 func (s *Server) Handler() http.Handler {

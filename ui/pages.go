@@ -55,6 +55,7 @@ func newPages() (*pages, error) {
 		}
 		p.templates[name] = t
 	}
+	p.add("icon.svg", "image/svg+xml", text("icon.svg"))
 	p.add("style.css", "text/css", report.StyleSheet(), text("ui.css"))
 	p.add("list.js", "text/javascript", report.Script(), text("live.js", "list.js"))
 	p.add("run.js", "text/javascript", report.RunScript(text("served.js")), text("live.js", "follow.js"))

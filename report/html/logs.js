@@ -19,8 +19,10 @@ const viewerOf = (index) => {
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       entry.target.near = entry.isIntersecting;
-      if (entry.isIntersecting) fill(entry.target);
-      else empty(entry.target);
+      if (entry.isIntersecting) {
+        entry.target.kept = false;
+        fill(entry.target);
+      } else empty(entry.target);
     }
   }, { root: box, rootMargin: "1500px 0px" });
   const fill = (element) => {
@@ -107,9 +109,8 @@ const viewerOf = (index) => {
     if (i < 0) return null;
     if (i < from || i >= from + atOnce) layOut(Math.floor(i / atOnce) * atOnce);
     const element = elements()[i - from];
-    element.kept = true;
+    element.kept = true; // until it has come into view
     await fill(element);
-    element.kept = false;
     const line = element.querySelector(`[data-n="${n}"]`);
     const section = line && line.closest(".section");
     if (section) section.open = true;
