@@ -54,7 +54,7 @@ type Options struct {
 	// Cache makes a named cache ready; nil: there are no caches.
 	Cache func(name string) (folder string, err error)
 
-	// TraceParent is the value of TRACEPARENT for a step, by its name; nil: steps have none from here.
+	// TraceParent is the value of TRACEPARENT for a step, by its name; nil or "": steps have none from here.
 	TraceParent func(step string) string
 
 	Keyed *KeyedCaches // nil: keyed caches begin empty, and are not saved

@@ -23,7 +23,9 @@ func (r *run) sandboxStep(n *node, image *fetch.Image, mounts []sandbox.Mount) *
 		Names: containerNames(step), Limits: step.Limits, Security: step.Security, Advanced: step.Advanced,
 	}
 	if r.o.TraceParent != nil && variable("TRACEPARENT", s.Env) == "" {
-		s.Env = append(s.Env, "TRACEPARENT="+r.o.TraceParent(step.Name))
+		if parent := r.o.TraceParent(step.Name); parent != "" {
+			s.Env = append(s.Env, "TRACEPARENT="+parent)
+		}
 	}
 	if step.Owner != nil {
 		s.WorkspaceOwner = &sandbox.Owner{UID: step.Owner.UID, GID: step.Owner.GID}

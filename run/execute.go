@@ -23,7 +23,7 @@ import (
 type Machine struct {
 	Sandbox  sandbox.Options // Warn is set here
 	Settings settings.Settings
-	Trace    *trace.Tracer     // sends a trace of every run; nil: nobody wants one
+	Trace    *trace.Tracer     // sends a trace and metrics of every run; nil: nobody wants them
 	Say      func(line string) // shows a line for people; nil: the lines are dropped
 }
 
@@ -76,19 +76,19 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 	return code, err
 }
 
-// traced has the tracer of the machine told of the run's events, and steps told of their spans.
+// traced tells the tracer of the machine the run's events, and steps their spans.
 func (m *Machine) traced(o engine.Options) engine.Options {
 	if m.Trace == nil {
 		return o
 	}
-	shown, run := o.Events, o.Host.ID()
+	shown, traced := o.Events, m.Trace.Run(o.Host.ID())
 	o.Events = func(e event.Event) {
-		m.Trace.Event(e)
+		traced.Event(e)
 		if shown != nil {
 			shown(e)
 		}
 	}
-	o.TraceParent = func(step string) string { return m.Trace.Parent(run, step) }
+	o.TraceParent = traced.Parent
 	return o
 }
 

@@ -1,15 +1,12 @@
 package trace
 
 import (
-	"bytes"
-	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"sync"
 	"time"
 
 	"github.com/stepexec/stepexec/event"
@@ -18,12 +15,25 @@ import (
 // maxSpans bounds a trace: the steps of a run have some five spans each.
 const maxSpans = 10_000
 
-// recorded is what is known of a run that goes on.
-type recorded struct {
-	id, name, cell string
-	started        time.Time
-	pulls          map[string]time.Time // when the pulls of images began
-	spans          []span
+// Run notes what happens in one run, and sends it at the run's end. A nil Run does nothing.
+type Run struct {
+	tracer *Tracer
+	id     string
+
+	mu      sync.Mutex // guards the rest
+	cell    string
+	started time.Time
+	pulls   map[string]time.Time // when the pulls of images began
+	spans   []span
+	pulled  []pulled
+}
+
+// Run returns what is told of the events of a run.
+func (t *Tracer) Run(id string) *Run {
+	if t == nil {
+		return nil
+	}
+	return &Run{tracer: t, id: id, pulls: map[string]time.Time{}}
 }
 
 func id(bytes int, parts ...string) string {
@@ -34,66 +44,82 @@ func id(bytes int, parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:bytes])
 }
 
-func (t *Tracer) traceOf(run string) string {
-	if t.parent.trace != "" {
-		return t.parent.trace
+func (r *Run) traceID() string {
+	if r.tracer.parent.trace != "" {
+		return r.tracer.parent.trace
 	}
-	return id(16, string(t.seed), run)
+	return id(16, string(r.tracer.seed), r.id)
 }
 
-func (t *Tracer) runSpan(run string) string { return id(8, string(t.seed), run) }
+func (r *Run) spanID(of ...string) string {
+	return id(8, append([]string{string(r.tracer.seed), r.id}, of...)...)
+}
 
-func (t *Tracer) stepSpan(run, step string) string { return id(8, string(t.seed), run, step) }
-
-// Parent is the traceparent for a step of a run: whatever the step does belongs to its span.
-func (t *Tracer) Parent(run, step string) string {
-	if t == nil {
+// Parent is the traceparent for a step of the run: whatever the step does belongs to its span. It is
+// "" when no traces are sent.
+func (r *Run) Parent(step string) string {
+	if r == nil || r.tracer.traces == nil {
 		return ""
 	}
 	flags := "01" // sampled
-	if t.parent.trace != "" {
-		flags = t.parent.flags
+	if r.tracer.parent.trace != "" {
+		flags = r.tracer.parent.flags
 	}
-	return "00-" + t.traceOf(run) + "-" + t.stepSpan(run, step) + "-" + flags
+	return "00-" + r.traceID() + "-" + r.spanID(step) + "-" + flags
 }
 
-// Event notes an event of a run. With the last one of a run, its trace is sent in the background.
-func (t *Tracer) Event(e event.Event) {
-	if t == nil || e.Kind == event.Line || e.Kind == event.PullProgress {
+// Event notes an event of the run. With the last one, the trace and the metrics are sent in the
+// background.
+func (r *Run) Event(e event.Event) {
+	if r == nil || e.Kind == event.Line || e.Kind == event.PullProgress {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e.Kind == event.RunStarted {
-		t.runs[e.Cell] = &recorded{id: e.Run, name: e.Name, cell: e.Cell, started: e.Time, pulls: map[string]time.Time{}}
-		return
-	}
-	r := t.runs[e.Cell]
-	if r == nil {
-		return
-	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch e.Kind {
+	case event.RunStarted:
+		r.cell, r.started = e.Cell, e.Time
 	case event.PullStarted:
 		r.pulls[e.Image] = e.Time
 	case event.PullFinished:
 		if began, ok := r.pulls[e.Image]; ok {
-			r.add(t.pull(r, &e, began))
+			r.add(r.pull(&e, began))
+			r.pulled = append(r.pulled, pulled{e.Image, e.Error != "", e.Time.Sub(began)})
 		}
 	case event.RunFinished:
-		delete(t.runs, e.Cell)
-		t.finish(r, &e)
+		if e.Summary != nil && !r.started.IsZero() {
+			r.tracer.post(r.tracer.traces, r.traceOf(&e))
+			r.tracer.post(r.tracer.metrics, r.metricsOf(&e))
+		}
 	}
 }
 
-func (r *recorded) add(s span) {
+// post sends a message in the background; nil: there is nothing to send.
+func (t *Tracer) post(to *signal, message any) {
+	if to == nil || message == nil {
+		return
+	}
+	body, err := json.Marshal(message)
+	if err != nil {
+		t.warn(fmt.Sprintf("warning: the %s were not sent: %v", to.name, err))
+		return
+	}
+	t.sent.Go(func() {
+		if err := to.send(body); err != nil && !errors.Is(err, errUnwanted) {
+			t.warn(fmt.Sprintf("warning: the %s were not sent: %v", to.name, err))
+		}
+	})
+}
+
+func (r *Run) add(s span) {
 	if len(r.spans) < maxSpans {
 		r.spans = append(r.spans, s)
 	}
 }
 
-func (t *Tracer) pull(r *recorded, e *event.Event, began time.Time) span {
+func (r *Run) pull(e *event.Event, began time.Time) span {
 	return span{
-		TraceID: t.traceOf(r.id), SpanID: id(8, string(t.seed), r.id, "", e.Image), Parent: t.runSpan(r.id),
+		TraceID: r.traceID(), SpanID: r.spanID("", e.Image), Parent: r.spanID(),
 		Name: "pull " + e.Image, Kind: kindInternal, Start: nanos(began), End: nanos(e.Time), Status: failed(e.Error != "", e.Error),
 		Attributes: []attribute{textOf("container.image.name", e.Image), textOf("oci.manifest.digest", e.Digest)},
 	}
@@ -121,14 +147,15 @@ func resultOf(s event.Status) string {
 	return "failure"
 }
 
-// finish makes the spans of the run and its steps, and sends them.
-func (t *Tracer) finish(r *recorded, e *event.Event) {
-	if e.Summary == nil || t.parent.trace != "" && t.parent.flags[1]&1 == 0 { // '0' and even digits: not sampled
-		return
+// traceOf makes the spans of the run and its steps; nil: the run is not sampled.
+func (r *Run) traceOf(e *event.Event) any {
+	parent := r.tracer.parent
+	if parent.trace != "" && parent.flags[1]&1 == 0 { // '0' and even digits
+		return nil
 	}
 	s := e.Summary
 	root := span{
-		TraceID: t.traceOf(r.id), SpanID: t.runSpan(r.id), Parent: t.parent.span, Name: "run " + s.Name, Kind: kindInternal,
+		TraceID: r.traceID(), SpanID: r.spanID(), Parent: parent.span, Name: "run " + s.Name, Kind: kindInternal,
 		Start: nanos(r.started), End: nanos(e.Time), Status: failed(s.Status != event.Succeeded, s.Error),
 		Attributes: []attribute{
 			textOf("cicd.pipeline.name", s.Name), textOf("cicd.pipeline.run.id", s.Run), textOf("cicd.pipeline.result", resultOf(s.Status)),
@@ -140,27 +167,18 @@ func (t *Tracer) finish(r *recorded, e *event.Event) {
 	}
 	spans := append([]span{root}, r.spans...)
 	for i := range s.Steps {
-		for _, child := range t.step(r, &s.Steps[i]) {
+		for _, child := range r.step(&s.Steps[i]) {
 			if len(spans) < maxSpans {
 				spans = append(spans, child)
 			}
 		}
 	}
-	body, err := json.Marshal(request{[]resourceSpans{{resourceOf{t.resource}, []scopeSpans{{scope{"stepexec"}, spans}}}}})
-	if err != nil {
-		t.warn(fmt.Sprintf("warning: the trace was not sent: %v", err))
-		return
-	}
-	t.sent.Go(func() {
-		if err := t.send(body); err != nil {
-			t.warn(fmt.Sprintf("warning: the trace was not sent: %v", err))
-		}
-	})
+	return request{[]resourceSpans{{resourceOf{r.tracer.resource}, []scopeSpans{{scope{"stepexec"}, spans}}}}}
 }
 
 // step makes the spans of a step: its own, and those of its phases. A step that never began to be
 // prepared has none.
-func (t *Tracer) step(r *recorded, s *event.StepResult) []span {
+func (r *Run) step(s *event.StepResult) []span {
 	begin := s.Prepared
 	if begin.IsZero() {
 		return nil
@@ -171,9 +189,9 @@ func (t *Tracer) step(r *recorded, s *event.StepResult) []span {
 		end = s.Started.Add(time.Duration(s.Duration))
 	}
 	own := span{
-		TraceID: t.traceOf(r.id), SpanID: t.stepSpan(r.id, s.Step), Parent: t.runSpan(r.id), Name: "step " + s.Step, Kind: kindInternal,
+		TraceID: r.traceID(), SpanID: r.spanID(s.Step), Parent: r.spanID(), Name: "step " + s.Step, Kind: kindInternal,
 		Start: nanos(begin), End: nanos(end), Status: failed(s.FailsRun() || s.Status == event.Failed || s.Status == event.TimedOut, s.Error),
-		Attributes: stepAttributes(r, s),
+		Attributes: stepAttributes(r.id, s),
 	}
 	phase := func(name string, from, to time.Time) span {
 		return span{
@@ -190,9 +208,9 @@ func (t *Tracer) step(r *recorded, s *event.StepResult) []span {
 	return append(spans, phase("start", s.Started, running), phase("wait", running, end))
 }
 
-func stepAttributes(r *recorded, s *event.StepResult) []attribute {
+func stepAttributes(run string, s *event.StepResult) []attribute {
 	all := []attribute{
-		textOf("cicd.pipeline.task.name", s.Step), textOf("cicd.pipeline.task.run.id", r.id+"/"+s.Step),
+		textOf("cicd.pipeline.task.name", s.Step), textOf("cicd.pipeline.task.run.id", run+"/"+s.Step),
 		textOf("cicd.pipeline.task.run.result", resultOf(s.Status)),
 		textOf("container.image.name", s.Image), number("process.exit.code", int64(s.ExitCode)),
 	}
@@ -215,45 +233,15 @@ func stepAttributes(r *recorded, s *event.StepResult) []attribute {
 	return all
 }
 
-// send posts a trace to the collector.
-func (t *Tracer) send(body []byte) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), t.timeout, fmt.Errorf("the collector took longer than %v", t.timeout))
-	defer cancel()
-	headers := t.headers.Clone()
-	headers.Set("Content-Type", "application/json")
-	if t.gzip {
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		_, _ = w.Write(body) // to memory
-		_ = w.Close()
-		body = b.Bytes()
-		headers.Set("Content-Encoding", "gzip")
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.endpoint, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header = headers
-	answer, err := t.client.Do(r)
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20)) // so that the connection can be used again
-	if answer.StatusCode/100 != 2 {
-		return fmt.Errorf("the collector answered %s", answer.Status)
-	}
-	return nil
-}
-
-// Close waits until all traces are sent or dropped.
+// Close waits until everything is sent or dropped.
 func (t *Tracer) Close() {
 	if t == nil {
 		return
 	}
 	t.sent.Wait()
-	t.client.CloseIdleConnections()
+	for _, s := range []*signal{t.traces, t.metrics} {
+		if s != nil {
+			s.client.CloseIdleConnections()
+		}
+	}
 }

@@ -47,6 +47,7 @@ type collector struct {
 	*httptest.Server
 	mu      sync.Mutex
 	got     []sent
+	metrics []sentMetrics
 	headers []http.Header
 }
 
@@ -61,6 +62,17 @@ func newCollector(t *testing.T, status int) *collector {
 				return
 			}
 			body = unzipped
+		}
+		if r.URL.Path == "/v1/metrics" {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			var one sentMetrics
+			if err := json.NewDecoder(body).Decode(&one); err != nil {
+				t.Errorf("the body of %s: %v", r.URL, err)
+			}
+			c.metrics = append(c.metrics, one)
+			w.WriteHeader(status)
+			return
 		}
 		var one sent
 		if err := json.NewDecoder(body).Decode(&one); err != nil {
@@ -85,12 +97,13 @@ func environment(of map[string]string) func(string) string {
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // tell tells a tracer of a run with a step that succeeds and one that fails.
-func tell(t *trace.Tracer) {
+func tell(tracer *trace.Tracer) {
+	t := tracer.Run("r1")
 	ms := func(n int) event.Millis { return event.Millis(time.Duration(n) * time.Millisecond) }
 	steps := []event.StepResult{
 		{Step: "build", Image: "golang", Digest: "sha256:ab", Status: event.Succeeded, Prepared: start.Add(time.Second), Pull: ms(100), Create: ms(50),
-			Started: start.Add(2 * time.Second), Start: ms(10), Duration: ms(500), Usage: &event.Usage{User: ms(7), PeakMemory: 1 << 40}},
-		{Step: "test", Image: "golang", Status: event.Failed, ExitCode: 3, Error: "no luck", Prepared: start.Add(3 * time.Second), Started: start.Add(4 * time.Second), Duration: ms(5)},
+			Started: start.Add(2 * time.Second), Start: ms(10), Duration: ms(500), Caches: []event.CacheUse{{Name: "go", Restored: "whole key"}, {Name: "npm", Restored: "nothing"}}, Usage: &event.Usage{User: ms(7), PeakMemory: 1 << 40}},
+		{Step: "test", Image: "golang", Status: event.Failed, ExitCode: 3, Error: "no luck", Prepared: start.Add(3 * time.Second), Started: start.Add(4 * time.Second), Duration: ms(5), Caches: []event.CacheUse{{Name: "go", Restored: "whole key"}}},
 		{Step: "deploy", Status: event.Skipped},
 	}
 	t.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "r1", Name: "ci"})
@@ -123,7 +136,7 @@ func TestARunIsATrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parentOfBuild := tracer.Parent("r1", "build")
+	parentOfBuild := tracer.Run("r1").Parent("build")
 	tell(tracer)
 	tracer.Close()
 	all := spans(t, c)
@@ -192,7 +205,7 @@ func TestARunBelongsToItsParent(t *testing.T) {
 
 func TestNothingHappensWithoutACollector(t *testing.T) {
 	for _, env := range []map[string]string{
-		{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "true"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none"},
+		{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "true"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"},
 	} {
 		tracer, err := trace.FromEnvironment(environment(env), nil)
 		if tracer != nil || err != nil {
@@ -200,7 +213,7 @@ func TestNothingHappensWithoutACollector(t *testing.T) {
 		}
 		tell(tracer)
 		tracer.Close()
-		if tracer.Parent("r1", "build") != "" {
+		if tracer.Run("r1").Parent("build") != "" {
 			t.Error("a step gets a parent")
 		}
 	}
@@ -247,8 +260,13 @@ func TestATraceThatCannotBeSentIsAWarning(t *testing.T) {
 		}
 		tell(tracer)
 		tracer.Close()
-		if len(warnings) != 1 || !strings.Contains(warnings[0], want) && !strings.Contains(warnings[0], "took longer") {
-			t.Errorf("%s: warnings %v, want %s", want, warnings, want)
+		if len(warnings) != 2 { // of the trace and of the metrics
+			t.Errorf("%s: warnings %v", want, warnings)
+		}
+		for _, warning := range warnings {
+			if !strings.Contains(warning, want) && !strings.Contains(warning, "took longer") {
+				t.Errorf("warning %s, want %s", warning, want)
+			}
 		}
 	}
 	if len(elsewhere.got) > 0 {

@@ -18,7 +18,6 @@ import (
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
-	"github.com/stepexec/stepexec/trace"
 )
 
 // runOptions are the flags of `stepexec run`.
@@ -192,9 +191,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 		return 0, err
 	}
 	request.Machine.Say = display.Say
-	if request.Machine.Trace, err = trace.FromEnvironment(os.Getenv, display.Say); err != nil {
-		display.Say("warning: no traces are sent: " + err.Error())
-	}
+	request.Machine.Trace = newTracer(display.Say)
 	defer request.Machine.Trace.Close()
 	display.Hide(run.Secrets(jobs))
 	defer announce(ctx, o.grace, display.Say)()

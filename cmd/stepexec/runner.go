@@ -18,6 +18,7 @@ import (
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/sandbox"
+	"github.com/stepexec/stepexec/trace"
 )
 
 // newRunner returns the parent of the runner commands for CI servers.
@@ -46,6 +47,7 @@ type workbench struct {
 	grace                      time.Duration
 	outage                     time.Duration // time for which refusals of a server that has answered before count as an outage
 	slots                      chan struct{} // has room for as many elements as steps of all pipelines may run at once; nil: no limit
+	tracer                     *trace.Tracer // of all runs; nil: none
 	say                        func(line string)
 }
 
@@ -114,7 +116,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	bench := run.Bench{
 		Machine: run.Machine{
 			Sandbox: sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot, Guard: guardCommand()},
-			Say:     w.say,
+			Say:     w.say, Trace: w.tracer,
 		},
 		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way, Pull: pipeline.PullPolicy(w.pull),
 	}

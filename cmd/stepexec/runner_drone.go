@@ -54,6 +54,8 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 		return err
 	}
 	e.warnUnused(bench.say, "DRONE_", "docs/runner-drone.md")
+	bench.tracer = newTracer(bench.say)
+	defer bench.tracer.Close()
 	if options.Execute, err = bench.open(ctx, policy.Drone); err != nil {
 		return err
 	}

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -72,7 +77,8 @@ func (d *droneRunner) push(config string, change func(*servertest.Stage)) int64 
 // Two pipelines at once have a service on the same port each, and do not meet.
 func TestRunnerDroneKeepsPipelinesApart(t *testing.T) {
 	d := newDroneRunner(t)
-	cmd := d.start(nil, "DRONE_RUNNER_SECRETS=static:of the runner")
+	traces := startCollector(t)
+	cmd := d.start(nil, "DRONE_RUNNER_SECRETS=static:of the runner", "OTEL_EXPORTER_OTLP_ENDPOINT="+traces.URL, "OTEL_EXPORTER_OTLP_TIMEOUT=60000")
 	config := func(name string) string {
 		return `
 kind: pipeline
@@ -109,6 +115,40 @@ steps:
 	if err := cmd.Wait(); err != nil || !strings.Contains(d.out.String(), "takes no more work") {
 		t.Errorf("drained: %v", err)
 	}
+	if ids := traces.ids(); len(ids) != 2 {
+		t.Errorf("the collector has the traces %v, want one of each pipeline", ids)
+	}
+}
+
+// collector keeps what is posted to it.
+type collector struct {
+	*httptest.Server
+	mu  sync.Mutex
+	got bytes.Buffer
+}
+
+func startCollector(t *testing.T) *collector {
+	c := &collector{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if _, err := c.got.ReadFrom(r.Body); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+// ids are those of all traces.
+func (c *collector) ids() map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := map[string]bool{}
+	for _, id := range regexp.MustCompile(`"traceId":"[0-9a-f]{32}"`).FindAllString(c.got.String(), -1) {
+		ids[id] = true
+	}
+	return ids
 }
 
 func TestRunnerDronePullsWithCredentialsAndUnderAPolicy(t *testing.T) {

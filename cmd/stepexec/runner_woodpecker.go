@@ -50,6 +50,8 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 		return err
 	}
 	e.warnUnused(bench.say, "WOODPECKER_", "docs/runner-woodpecker.md")
+	bench.tracer = newTracer(bench.say)
+	defer bench.tracer.Close()
 	if options.Execute, err = bench.open(ctx, policy.Woodpecker); err != nil {
 		return err
 	}

@@ -309,6 +309,8 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 		Sandbox:  sandbox.Options{Root: o.root, Runtime: runtime, RuntimeRoot: o.runtimeRoot, NoPivot: o.noPivot, SystemdCgroup: o.systemd, Guard: guardCommand()},
 		Settings: s, Say: func(line string) { pulls.say(line) },
 	}
+	machine.Trace = newTracer(machine.Say)
+	defer machine.Trace.Close()
 	fetcher := &fetch.Fetcher{
 		Dir: dir, Platform: o.platform, AccessDir: machine.AccessDir(settings.SharedCredentials),
 		Options: pull.Options{Registries: s.Registries},
