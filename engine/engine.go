@@ -66,6 +66,7 @@ type Options struct {
 	Stop      Stop
 	Streams   Streams
 	OnFailure OnFailure
+	Shell     *Shell // opens shells in steps; nil: none
 
 	// Done makes the run a rerun: it has the results that an earlier run had of steps which
 	// are not to run again, by name. In the Summary these are Skipped, with the Reason and
@@ -113,8 +114,7 @@ type Streams struct {
 
 // OnFailure is what is done with a step that fails.
 type OnFailure struct {
-	Keep  bool   // keep the step, as if the plan said so
-	Shell *Shell // open a shell in the step; nil: none
+	Keep bool // keep the step, as if the plan said so
 }
 
 // Run runs an admitted plan to its end and returns how it ended. When ctx ends first,

@@ -17,8 +17,12 @@ import (
 	"github.com/stepexec/stepexec/sandbox"
 )
 
-// Shell is the terminal on which a shell is opened in a step that failed.
+// Shell is the terminal on which shells are opened in steps, and in which of them. Services and
+// detached steps have none.
 type Shell struct {
+	OnFailure     bool     // in each step that fails, when it has ended
+	Before, After []string // names of steps: before it begins, and when it has ended
+
 	Terminal *os.File  // the user's
 	Out      io.Writer // shows what the shell prints, masked
 
@@ -29,64 +33,100 @@ type Shell struct {
 
 // wantsShell reports whether a shell is wanted in a step with this outcome.
 func (r *run) wantsShell(n *node, end outcome) bool {
-	return r.o.OnFailure.Shell != nil && !n.isBeside() && (end.status == event.Failed || end.status == event.TimedOut)
+	s := r.o.Shell
+	if s == nil || n.isBeside() {
+		return false
+	}
+	failed := end.status == event.Failed || end.status == event.TimedOut
+	return s.OnFailure && failed || slices.Contains(s.After, n.step.Name) && (failed || end.status == event.Succeeded)
 }
 
-// openShell opens a shell in what a failed step has left. It does not change how the step
+// shellBefore opens a shell in a container like the one that the step is about to run in, which it
+// returns. Whatever the shell writes outside the step's mounts is not there when the step begins.
+// Where the step cannot be prepared, there is no shell, and the step's first attempt says why.
+func (r *run) shellBefore(ctx context.Context, n *node, foreseen *prepared) *prepared {
+	if r.o.Shell == nil || !slices.Contains(r.o.Shell.Before, n.step.Name) || r.interrupt.Err() != nil {
+		return foreseen
+	}
+	if foreseen == nil {
+		var err error
+		if foreseen, err = r.prepare(ctx, n); err != nil {
+			return nil
+		}
+	}
+	step := *foreseen.step
+	step.ID += "-before"
+	step.Names.Ports, step.Names.Aliases = nil, nil // they are the step's, whose container is there
+	r.onTerminal(n, func(ctx context.Context) error {
+		return r.shellIn(ctx, n, &step, "it is about to begin", "What you write outside its mounts is gone when you leave with exit or Ctrl-D.\nThe step begins then.\n")
+	})
+	return foreseen
+}
+
+// openShell opens a shell in what a step has left. It does not change how the step
 // ended. The step's container is removed first: the shell gets a new one with its mounts
 // and limits, and none of its processes.
 func (r *run) openShell(n *node, end outcome) {
 	if !r.wantsShell(n, end) || r.interrupt.Err() != nil {
 		return
 	}
-	say := func(text string) {
-		r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "no shell: " + text})
-	}
 	if n.work.left == nil {
-		say("the step's container could not be created")
+		r.noShell(n, "the step's container could not be created")
 		return
 	}
 	<-n.work.left.removed
 	if n.work.left.err != nil {
 		return // the run's error says why
 	}
+	step := *n.work.left.step
+	step.ID += "-shell"
+	step.Upper = n.work.left.upper
+	r.onTerminal(n, func(ctx context.Context) error {
+		return r.shellIn(ctx, n, &step, end.String(), fmt.Sprintf("Leave it with exit or Ctrl-D. The step has %s all the same.\n", end.status))
+	})
+}
+
+// noShell says why no shell is opened in a step.
+func (r *run) noShell(n *node, why string) {
+	r.emit(event.Event{Kind: event.Warning, Step: n.step.Name, Text: "no shell: " + why})
+}
+
+// onTerminal opens a shell once the user's terminal is free.
+func (r *run) onTerminal(n *node, open func(ctx context.Context) error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.interrupt))
 	defer cancel(nil)
 	defer context.AfterFunc(r.interrupt, func() { cancel(context.Cause(r.interrupt)) })()
 	r.feed.settle()
-	giveBack, err := r.o.OnFailure.Shell.Borrow(ctx)
+	giveBack, err := r.o.Shell.Borrow(ctx)
 	if err != nil {
-		say(err.Error())
+		r.noShell(n, err.Error())
 		return
 	}
-	_, err = r.shellIn(ctx, n, end)
+	err = open(ctx)
 	giveBack()
 	if err != nil && ctx.Err() == nil {
-		say(err.Error())
+		r.noShell(n, err.Error())
 	}
 }
 
-// shellIn runs a shell on the user's terminal.
-func (r *run) shellIn(ctx context.Context, n *node, end outcome) (int, error) {
-	step := *n.work.left.step
-	step.ID += "-shell"
-	step.Upper = n.work.left.upper
-	step.Advanced.TTY, step.Advanced.PidFile = true, ""
-	step.WorkspaceOwner = n.work.left.step.WorkspaceOwner
+// shellIn runs a shell in a copy of a step on the user's terminal. The greeting says how the step is,
+// and ends with hint.
+func (r *run) shellIn(ctx context.Context, n *node, step *sandbox.Step, state, hint string) error {
+	step.Advanced.TTY, step.Advanced.PidFile, step.Advanced.IDFile = true, "", ""
 	step.Names.Ports = slices.Clone(step.Names.Ports)
 	step.Mounts = slices.DeleteFunc(slices.Clone(step.Mounts), isChannel)
-	if n.step.Exports { // the step's own file was read and removed
+	if n.step.Exports { // the step's own file is for the step
 		mount, err := exportsMount(r.o.Host, step.ID)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		step.Mounts = append(step.Mounts, mount)
 	}
-	s := &session{host: r.o.Host, mask: r.mask, stdin: r.o.OnFailure.Shell.Terminal, terminal: r.o.OnFailure.Shell.Terminal, stdout: r.o.OnFailure.Shell.Out, grace: r.o.Stop.Grace, kill: r.o.Stop.Kill}
-	s.greeting = fmt.Sprintf("step %s %s\n"+
-		"A shell in what it has left, with its mounts, environment and user%s.\n"+
-		"Leave it with exit or Ctrl-D. The step has failed all the same.\n", n.step.Name, end, scriptHint(&step))
-	return s.shell(ctx, &step)
+	shell := r.o.Shell
+	s := &session{host: r.o.Host, mask: r.mask, stdin: shell.Terminal, terminal: shell.Terminal, stdout: shell.Out, grace: r.o.Stop.Grace, kill: r.o.Stop.Kill}
+	s.greeting = fmt.Sprintf("step %s: %s\nA shell with its files, mounts, environment and user%s.\n%s", n.step.Name, state, scriptHint(step), hint)
+	_, err := s.shell(ctx, step)
+	return err
 }
 
 func scriptHint(step *sandbox.Step) string {

@@ -37,7 +37,7 @@ func (r *run) runStep(ctx, serving context.Context, n *node) {
 		r.finish(n, r.notRun(ctx, n))
 		return
 	}
-	foreseen = r.asForeseen(n, foreseen)
+	foreseen = r.asForeseen(n, r.shellBefore(ctx, n, foreseen))
 	if n.step.Detach {
 		r.finish(n, r.serve(ctx, serving, n, foreseen))
 		return

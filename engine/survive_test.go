@@ -50,7 +50,7 @@ steps:
 			o.Streams.Stdout, o.Streams.Stderr = panics{}, panics{}
 		}, "stopped failed failed skipped skipped", false},
 		{"in the shell of a failed step", func(o *engine.Options) {
-			o.OnFailure.Shell = &engine.Shell{Borrow: func(context.Context) (func(), error) { panic("a bug") }}
+			o.Shell = &engine.Shell{OnFailure: true, Borrow: func(context.Context) (func(), error) { panic("a bug") }}
 		}, "stopped succeeded succeeded succeeded failed", true},
 		{"in who uses the services", func(o *engine.Options) {
 			o.Serve = func(context.Context, *engine.Serving) error { panic("a bug") }

@@ -19,6 +19,7 @@ func (pl *planner) choose() []choice {
 	pl.checkNames("--only", pl.in.Only)
 	pl.checkNames("--skip", pl.in.Skip)
 	pl.checkNames("--from", pl.in.From)
+	pl.checkNames("--shell-before, --shell-after", pl.in.Breakpoints)
 	graph := pl.dependencies()
 	kept := pl.asked(graph)
 	for i := range steps {

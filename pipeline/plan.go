@@ -42,6 +42,7 @@ type Inputs struct {
 	Only, Skip  []string          // names of steps; an empty Only means all steps
 	WithNeeds   bool              // the steps that those of Only depend on run as well, unless Skip has them
 	From        []string          // names of steps that a rerun begins with; they are only checked here
+	Breakpoints []string          // names of steps at which somebody looks into the run; they are only checked here
 	Pull        PullPolicy        // overrides that of the file unless ""
 	Platform    string            // overrides that of the file unless "", like linux/arm64
 	Timeout     time.Duration     // overrides that of the file if more than 0

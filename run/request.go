@@ -36,6 +36,7 @@ type Request struct {
 
 	Only, Skip   []string            // names of steps to run, or to leave out
 	WithNeeds    bool                // with Only: run the steps that these depend on, too
+	Breakpoints  []string            // names of steps that must exist, because shells are to open in them
 	From         []string            // names of steps to begin at: what they depend on counts as done in the last run
 	Failed       bool                // run what failed in the last run, and what comes after it
 	KeepSteps    bool                // keep the root file systems of all steps after the run
@@ -158,7 +159,7 @@ func (r *Request) workflowJobs(ctx context.Context, from *Source, w *pipeline.Wo
 // inputs is what the request adds to the pipeline file.
 func (r *Request) inputs(ctx context.Context, w *pipeline.Workflow, from *Source) (pipeline.Inputs, error) {
 	in := pipeline.Inputs{
-		Defaults: r.Defaults, EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, WithNeeds: r.WithNeeds, From: r.From,
+		Defaults: r.Defaults, EnvFiles: r.EnvFiles, Environment: r.Environment, Only: r.Only, Skip: r.Skip, WithNeeds: r.WithNeeds, From: r.From, Breakpoints: r.Breakpoints,
 		Pull: r.Pull, Platform: r.Platform, Timeout: r.Timeout, LookupEnv: os.LookupEnv, Base: w.Variables,
 		FailFast: r.FailFast, Network: r.Network, Egress: r.Egress, CollectJUnit: r.CollectJUnit,
 	}

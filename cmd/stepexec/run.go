@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -152,7 +153,7 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if o.attested, err = o.provenance.open(); err != nil {
 		return errors.Join(err, reports.close())
 	}
-	o.output.report, o.output.shared, o.output.root = reports.path(), o.debug.shell, o.root
+	o.output.report, o.output.shared, o.output.root = reports.path(), o.debug.wantsShell(), o.root
 	o.output.again = "run --failed"
 	if len(args) > 0 {
 		o.output.again += " " + shellWord(args[0])
@@ -237,6 +238,10 @@ func (o *runOptions) request(ctx context.Context, args []string, preview bool) (
 	r.Pull, r.Locked, r.Timeout, r.FailFast = pipeline.PullPolicy(o.pull), o.locked, o.timeout, o.failFast
 	if r.Egress, err = readEgress(o.egress); err != nil {
 		return nil, err
+	}
+	r.Breakpoints = slices.Concat(o.debug.before, o.debug.after)
+	if len(r.Breakpoints) > 0 && !preview && (!isTerminal(os.Stdin) || !isTerminal(os.Stdout)) {
+		return nil, errors.New("--shell-before, --shell-after: standard input and output are not a terminal (without one, keep the step: --keep)")
 	}
 	if r.KeepSteps, err = o.debug.keepAll(); err != nil {
 		return nil, err

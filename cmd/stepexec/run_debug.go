@@ -15,14 +15,21 @@ import (
 // debugFlags are the flags that help to find out why a step fails.
 type debugFlags struct {
 	keep  string // "", all or failed
-	shell bool   // --shell: a shell in steps that fail
+	shell bool   // --shell-on-failure: a shell in steps that fail
+
+	before, after []string // --shell-before, --shell-after: names of steps that a shell is opened in
 }
 
 func (f *debugFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.keep, "keep", "", "keep root file systems of steps after the run, for stepexec shell: `WHICH` is all or failed; alone it is all")
 	flags.Lookup("keep").NoOptDefVal = "all"
 	f.addShell(flags)
+	flags.StringArrayVar(&f.before, "shell-before", nil, "open a shell before this `STEP` begins, in a container like its own (may be repeated)")
+	flags.StringArrayVar(&f.after, "shell-after", nil, "open a shell in this `STEP` when it has ended, whether it failed or not (may be repeated)")
 }
+
+// wantsShell reports whether any step may get a shell, for which the terminal is needed.
+func (f *debugFlags) wantsShell() bool { return f.shell || len(f.before)+len(f.after) > 0 }
 
 func (f *debugFlags) addShell(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.shell, "shell-on-failure", false, "open a shell in a step that fails; the exit code stays that of the step")
@@ -41,7 +48,7 @@ func (f *debugFlags) keepAll() (bool, error) {
 // events: they wait while a shell has the terminal.
 func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.Event) {
 	o.OnFailure.Keep = f.keep == "failed"
-	if !f.shell {
+	if !f.wantsShell() {
 		return show
 	}
 	if !isTerminal(os.Stdin) || !isTerminal(os.Stdout) {
@@ -49,7 +56,7 @@ func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.
 		return show
 	}
 	lease := &terminalLease{show: show, free: make(chan struct{}, 1)}
-	o.OnFailure.Shell = &engine.Shell{Terminal: os.Stdin, Out: os.Stdout, Borrow: lease.borrow}
+	o.Shell = &engine.Shell{OnFailure: f.shell, Before: f.before, After: f.after, Terminal: os.Stdin, Out: os.Stdout, Borrow: lease.borrow}
 	return lease.event
 }
 

@@ -49,11 +49,11 @@ func TestEveryTypeOfFileKeepsItsMetadata(t *testing.T) {
 func TestNanosecondsAreClamped(t *testing.T) {
 	m := newImage(t)
 	dir := m.mount(directory(names{
-		"low":  {Mode: unix.S_IFREG, Mtime: unix.Timespec{Sec: 5, Nsec: -1}},
-		"high": {Mode: unix.S_IFREG, Mtime: unix.Timespec{Sec: 5, Nsec: 1e9}},
+		"low":  {Mode: unix.S_IFREG, Mtime: seconds(5, -1)},
+		"high": {Mode: unix.S_IFREG, Mtime: seconds(5, 1e9)},
 	}))
 	for name, want := range map[string]int64{"low": 0, "high": 999_999_999} {
-		if got := snapshot(t, dir)[name].Mtime; got != (unix.Timespec{Sec: 5, Nsec: want}) {
+		if got := snapshot(t, dir)[name].Mtime; got != seconds(5, want) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
