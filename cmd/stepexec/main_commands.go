@@ -43,6 +43,7 @@ func subcommands(kill <-chan struct{}) []subcommand {
 		{"actions-run", rooted(stoppable(newActionsRun))},
 		{"actions-job", rooted(newActionsJob)},
 		{"run", rooted(stoppable(newRun))},
+		{"demo", rooted(stoppable(newDemo))},
 		{"shell", rooted(stoppable(newShell))},
 		{"kept", rooted(newKept)},
 		{"spec", rooted(newSpec)},

@@ -44,7 +44,7 @@ func secretsFromCommands(ctx context.Context, list []string, preview bool) ([]st
 // none of the command's output, which may hold the secret, and not the command either.
 func secretCommand(ctx context.Context, command string) (string, error) {
 	if strings.TrimSpace(command) == "" {
-		return "", errors.New("there is no command behind cmd:")
+		return "", errors.New("the command behind cmd: is missing")
 	}
 	ctx, cancel := context.WithTimeout(ctx, secretCommandTime)
 	defer cancel()
