@@ -15,6 +15,11 @@ go run ./cmd/stepexec step --root "$work/root" --network none \
 	packages -i /old.deb
 	[ "$(dpkg --verify stepexec)" = "" ]
 	stepexec version
+	[ -e /usr/lib/sysusers.d/stepexec.conf ] && [ -e /usr/lib/tmpfiles.d/stepexec.conf ]
+	if command -v systemd-sysusers >/dev/null; then
+		getent passwd stepexec | grep -q nologin
+		[ "$(stat -c %a:%U /var/lib/stepexec /var/lib/stepexec-user | tr "\n" " ")" = "700:root 700:stepexec " ]
+	fi
 	echo "# mine" >>/etc/stepexec/settings.yml
 	mkdir -p /var/lib/stepexec/store
 
@@ -31,6 +36,7 @@ go run ./cmd/stepexec step --root "$work/root" --network none \
 	packages -P stepexec
 	[ ! -e /etc/stepexec ]
 	[ ! -e /var/lib/stepexec ]
+	[ ! -e /usr/lib/tmpfiles.d/stepexec.conf ]
 	! dpkg -s stepexec 2>/dev/null
 	echo installed, upgraded, removed, purged
 '
