@@ -67,8 +67,8 @@ func tryNetwork(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	n := network.New(network.Options{Run: fmt.Sprintf("doc%s", strings.ToLower(rand.Text()[:7])), Dir: filepath.Join(dir, "network")})
-	if err := errors.Join(n.Up(ctx), n.Down()); err != nil {
-		return err
+	if err = n.Up(ctx); err == nil {
+		err = n.CheckForwarding(ctx)
 	}
-	return network.LegacyFirewall()
+	return errors.Join(err, n.Down(), n.Wait())
 }

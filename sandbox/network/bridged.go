@@ -43,6 +43,7 @@ type Bridged struct {
 	resolver *resolver
 	reporter *reporter
 	watch    *firewallWatch // nil: without root
+	check    *check         // nil: nobody would be warned
 	closing  crash.Group    // those who close the sockets of a network that was taken away
 
 	serial  int
@@ -113,11 +114,7 @@ func (n *Bridged) up(ctx context.Context) error {
 	if n.reporter, err = startReporter(n.router.namespace, n.receive); err != nil || n.uplink == nil {
 		return err
 	}
-	if closed := LegacyFirewall(); closed != nil && n.o.Warn != nil {
-		var it *ClosedError
-		errors.As(closed, &it)
-		n.o.Warn(fmt.Sprintf("%v: they reach no address outside the run (%s)", it, it.Remedy()))
-	}
+	n.check = n.beginCheck()
 	n.watch, err = startFirewallWatch(tablePrefix+n.o.Run, n.uplink.mark(), n.restore)
 	return err
 }
@@ -251,7 +248,7 @@ func (n *Bridged) takeAway() error {
 	// Those who answer need mu: they end without it. Nobody takes the network for one that is up
 	// meanwhile, as change is still held.
 	n.mu.Unlock()
-	failed = append(failed, n.watch.close(), n.resolver.close())
+	failed = append(failed, n.watch.close(), n.check.end(), n.resolver.close())
 	n.mu.Lock()
 	if n.leave != nil {
 		failed = append(failed, n.leave())
@@ -263,7 +260,7 @@ func (n *Bridged) takeAway() error {
 		n.closeRouter()
 	}
 	failed = append(failed, os.RemoveAll(n.o.Dir))
-	n.watch, n.resolver, n.reporter, n.router, n.uplink = nil, nil, nil, nil, nil
+	n.watch, n.check, n.resolver, n.reporter, n.router, n.uplink = nil, nil, nil, nil, nil, nil
 	return errors.Join(failed...)
 }
 

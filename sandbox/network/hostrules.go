@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
+
+// postrouting is the chain in the run's table that packets to the world go through last.
+const postrouting = "postrouting"
 
 // addTable sets up the run's table on the host in one transaction: what leaves
 // gets the host's address, and what comes out of the run reaches neither the
@@ -38,7 +42,8 @@ func (u *uplink) addTable() (*nftables.Set, *nftables.Set, error) {
 	add(input, in(u.name()), refuse())
 	forward := base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	add(forward, in(u.name()), outPrefix(linkPrefix), drop())
-	post := base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	post := base(postrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	u.addProbe(post)
 	add(post, within(u.subnet.v4, false), outOther(u.name()), masquerade())
 	if u.masked6 {
 		add(post, within(u.subnet.v6, false), outOther(u.name()), masquerade())
@@ -52,13 +57,21 @@ func (u *uplink) addTable() (*nftables.Set, *nftables.Set, error) {
 // addHoles has the firewalls of the host carry the run's packets where they
 // drop whatever they do not know, as docker's does. The rules come last in a
 // chain: they stand in for its policy and override no rule of an
-// administrator.
+// administrator. Tables that only their owner may change, as firewalld's from
+// version 2 on, stay as they are: CheckForwarding names them.
 func (u *uplink) addHoles() error {
 	chains, err := u.foreignForwarding()
+	if err != nil || len(chains) == 0 {
+		return err
+	}
+	owned, err := u.isOwned()
 	if err != nil {
 		return err
 	}
 	for _, chain := range chains {
+		if owned(chain.Table) {
+			continue
+		}
 		rules, err := u.nft.GetRules(chain.Table, chain)
 		if err != nil {
 			return fmt.Errorf("list rules of chain %s: %w", chain.Name, err)
@@ -87,6 +100,22 @@ func (u *uplink) addHoles() error {
 	return nil
 }
 
+// isOwned recognises tables that only the program that made them may change.
+func (u *uplink) isOwned() (func(*nftables.Table) bool, error) {
+	// NFT_TABLE_F_OWNER of linux/netfilter/nf_tables.h. The library leaves the bytes of the flags as
+	// they come, which is in network order.
+	owner := binary.NativeEndian.Uint32([]byte{3: 0x2})
+	tables, err := u.nft.ListTables()
+	if err != nil {
+		return nil, fmt.Errorf("list the tables of nftables: %w", err)
+	}
+	return func(of *nftables.Table) bool {
+		return slices.ContainsFunc(tables, func(t *nftables.Table) bool {
+			return t.Family == of.Family && t.Name == of.Name && t.Flags&owner != 0
+		})
+	}, nil
+}
+
 // mark is the comment by which a run's rules in chains of others are found,
 // in the form that nft(8) shows.
 func (u *uplink) mark() []byte {
@@ -98,7 +127,7 @@ func (u *uplink) isOwn(rule *nftables.Rule) bool { return bytes.Equal(rule.UserD
 
 // hasTable reports whether the run's table is there.
 func (u *uplink) hasTable() bool {
-	_, err := u.nft.ListChain(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + u.run}, "postrouting")
+	_, err := u.nft.ListChain(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + u.run}, postrouting)
 	return err == nil
 }
 

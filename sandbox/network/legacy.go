@@ -3,7 +3,6 @@ package network
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -12,30 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ClosedError says that tables of iptables-legacy drop what runs send to the world. They are not
-// part of nftables, so a run cannot add an exception for itself.
-type ClosedError struct {
-	programs []string // that change the tables: iptables-legacy, ip6tables-legacy
-}
-
-// Error names the program whose tables drop packets.
-func (e *ClosedError) Error() string {
-	return fmt.Sprintf("the FORWARD chain of %s drops the packets of private networks", strings.Join(e.programs, " and "))
-}
-
-// Remedy is the commands that let private networks reach the world.
-func (e *ClosedError) Remedy() string {
-	var commands []string
-	for _, program := range e.programs {
-		commands = append(commands, program+" -I FORWARD -i "+linkPrefix+"+ -j ACCEPT",
-			program+" -I FORWARD -o "+linkPrefix+"+ -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
-	}
-	return strings.Join(commands, "; ")
-}
-
-// LegacyFirewall returns a *ClosedError if tables of iptables-legacy drop the packets of private
-// networks, and nil if they do not or cannot be read.
-func LegacyFirewall() error {
+// legacyFirewall returns a *ClosedError if tables of iptables-legacy drop the packets of private
+// networks, and nil if they do not or cannot be read. They are not part of nftables.
+func legacyFirewall() *ClosedError {
 	var programs []string
 	for i := range legacyTables {
 		if table := legacyTables[i].read(); table != nil && table.isClosed() {
@@ -45,7 +23,12 @@ func LegacyFirewall() error {
 	if programs == nil {
 		return nil
 	}
-	return &ClosedError{programs}
+	closed := &ClosedError{firewall: "the FORWARD chain of " + strings.Join(programs, " and ")}
+	for _, program := range programs {
+		closed.commands = append(closed.commands, program+" -I FORWARD -i "+linkPrefix+"+ -j ACCEPT",
+			program+" -I FORWARD -o "+linkPrefix+"+ -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
+	}
+	return closed
 }
 
 // legacyKind is how the kernel lays out the tables of one version of IP. An entry is a match on

@@ -55,7 +55,7 @@ func TestTablesOfLegacyThatDropPacketsOfRunsAreTold(t *testing.T) {
 			if out, err := exec.Command("sh", "-ec", strings.TrimSuffix(remedy, ")")).CombinedOutput(); err != nil {
 				t.Fatalf("%s: %v: %s", remedy, err, out)
 			}
-			if err := network.LegacyFirewall(); err != nil {
+			if err := n.CheckForwarding(t.Context()); err != nil {
 				t.Errorf("after the remedy: %v", err)
 			}
 			again := join(t, n, network.Member{})

@@ -116,7 +116,8 @@ type hostFacts struct {
 	routes    []netip.Prefix // of all tables
 	addresses []netip.Addr   // of the host itself
 	mtu       int            // bytes, of the default route's link; 0: there is none
-	route6    bool           // there is a default route for IPv6
+	route4    bool           // there is a default route for IPv4
+	route6    bool           // there is one for IPv6
 	learned6  bool           // and a router advertisement brought it
 }
 
@@ -152,6 +153,7 @@ func tryHostFacts(link *netlink.Handle) (hostFacts, error) {
 		if r.Type != unix.RTN_UNICAST {
 			continue
 		}
+		f.route4 = f.route4 || r.Family == unix.AF_INET
 		if r.Family == unix.AF_INET6 {
 			f.route6, f.learned6 = true, f.learned6 || r.Protocol == unix.RTPROT_RA
 		}

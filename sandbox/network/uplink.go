@@ -21,7 +21,8 @@ const linkPrefix = "step-"
 type uplink struct {
 	run     string
 	subnet  subnet
-	masked6 bool // IPv6 leads out as well
+	routed4 bool // IPv4 leads out
+	masked6 bool // IPv6 does
 	link    *netlink.Handle
 	nft     *nftables.Conn
 }
@@ -109,6 +110,7 @@ func (u *uplink) forward(facts *hostFacts) error {
 	if err := setOnce("net/ipv4/ip_forward", "1"); err != nil {
 		return err
 	}
+	u.routed4 = facts.route4
 	if !facts.route6 {
 		return nil
 	}
