@@ -3,6 +3,7 @@ package servertest
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -34,21 +35,26 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	var found *Stage
 	s.wait(r, func() bool {
-		for _, id := range s.order {
-			st := s.stages[id]
+		for i, st := range s.queue {
 			fits := st.OS == wanted.OS && st.Arch == wanted.Arch && sameLabels(st.Wanted, wanted.Labels)
 			if st.Status == "pending" && st.Machine == "" && !st.offered && fits {
-				found = st
+				found, s.queue = st, slices.Delete(s.queue, i, i+1)
 				return true
 			}
 		}
 		return false
 	})
 	if found == nil || r.Context().Err() != nil {
+		if found != nil {
+			s.queue = append(s.queue, found)
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	found.offered = true
+	if s.offersAgain > 0 {
+		time.AfterFunc(s.offersAgain, func() { s.offerAgain(found) })
+	}
 	answer(w, found.wire())
 }
 
@@ -254,8 +260,8 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	if size := len(text(lines)); size > MaxLog {
 		s.wrong("uploads %d bytes", size)
 	}
-	if step.final {
-		s.wrong("uploads the log of step %s after its end", step.Name)
+	if step.final && !slices.Equal(step.Log, lines) { // the same again comes from a runner that was killed before it had the answer
+		s.wrong("uploads another log of step %s after its end", step.Name)
 	}
 	step.Log, step.uploaded = lines, true
 	s.changed.Broadcast()
@@ -278,8 +284,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	build := id(r)
 	over := s.wait(r, func() bool {
-		for _, st := range s.stages {
-			if st.BuildID == build && (st.cancelled || st.Over) {
+		for _, st := range s.builds[build] {
+			if st.cancelled || st.Over {
 				return true
 			}
 		}

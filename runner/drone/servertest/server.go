@@ -34,14 +34,17 @@ type Server struct {
 	http    *httptest.Server
 	address string
 
-	mu      sync.Mutex
-	changed *sync.Cond
-	stages  map[int64]*Stage
-	steps   map[int64]*Step
-	order   []int64
-	faults  map[string][]fault
-	calls   map[string]int
-	lastID  int64
+	mu          sync.Mutex
+	changed     *sync.Cond
+	stages      map[int64]*Stage
+	steps       map[int64]*Step
+	queue       []*Stage // that no runner was offered
+	builds      map[int64][]*Stage
+	poll        time.Duration // for which a poll waits
+	offersAgain time.Duration // time after which a stage that nobody has accepted is offered again; 0: never
+	faults      map[string][]fault
+	calls       map[string]int
+	lastID      int64
 }
 
 // Stage is what the server knows of one.
@@ -97,7 +100,7 @@ type Line struct {
 // New starts a server.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, stages: map[int64]*Stage{}, steps: map[int64]*Step{}, faults: map[string][]fault{}, calls: map[string]int{}}
+	s := &Server{t: t, stages: map[int64]*Stage{}, steps: map[int64]*Step{}, builds: map[int64][]*Stage{}, poll: pollTime, faults: map[string][]fault{}, calls: map[string]int{}}
 	s.changed = sync.NewCond(&s.mu)
 	s.start("127.0.0.1:0")
 	t.Cleanup(func() { s.http.Close() })
@@ -127,6 +130,53 @@ func (s *Server) Stop() {
 // Restart is after Stop. The server knows what it knew.
 func (s *Server) Restart() { s.start(s.address) }
 
+// Fleet makes the server one for many runners, before they start: polls wait as long as those of
+// the real server, and a stage that a runner was offered and has not accepted is offered again, as
+// the real server does after some time.
+func (s *Server) Fleet() { s.poll, s.offersAgain = 30*time.Second, 2*time.Second }
+
+// NotBegun are the stages that a machine has accepted and not begun.
+func (s *Server) NotBegun(machine string) (ids []int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.stages {
+		if st.Machine == machine && !st.created && !st.Over {
+			ids = append(ids, st.ID)
+		}
+	}
+	return ids
+}
+
+// offerAgain offers a stage again that nobody has accepted.
+func (s *Server) offerAgain(st *Stage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.offered && st.Machine == "" {
+		st.offered = false
+		s.queue = append(s.queue, st)
+		s.changed.Broadcast()
+	}
+}
+
+// Release takes a stage from the machine that has accepted it, as an administrator who starts the
+// build again.
+func (s *Server) Release(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stages[id]
+	st.Machine, st.offered = "", false
+	st.Version++
+	s.queue = append(s.queue, st)
+	s.changed.Broadcast()
+}
+
+// AllCalls is how often each call was made.
+func (s *Server) AllCalls() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
 // Push adds a stage with the config. change may be nil.
 func (s *Server) Push(config string, change func(*Stage)) int64 {
 	s.mu.Lock()
@@ -150,7 +200,7 @@ func (s *Server) Push(config string, change func(*Stage)) int64 {
 		change(st)
 	}
 	s.stages[id] = st
-	s.order = append(s.order, id)
+	s.queue, s.builds[st.BuildID] = append(s.queue, st), append(s.builds[st.BuildID], st)
 	s.changed.Broadcast()
 	return id
 }
@@ -222,6 +272,9 @@ func (s *Server) copied(id int64) *Stage {
 // Peek is Get for the condition of Until.
 func (s *Server) Peek(id int64) *Stage { return s.copied(id) }
 
+// Over reports whether a stage has ended, for the condition of Until.
+func (s *Server) Over(id int64) bool { return s.stages[id].Over }
+
 // Step is that of a name; one without a name when there is none.
 func (st *Stage) Step(name string) *Step {
 	for _, step := range st.Steps {
@@ -256,8 +309,8 @@ func (s *Server) Calls(what string) int {
 func (s *Server) wrong(format string, args ...any) { s.t.Errorf("runner: "+format, args...) }
 
 func (s *Server) wait(r *http.Request, holds func() bool) bool {
-	end := time.Now().Add(pollTime)
-	timer := time.AfterFunc(pollTime, s.wake)
+	end := time.Now().Add(s.poll)
+	timer := time.AfterFunc(s.poll, s.wake)
 	defer timer.Stop()
 	stop := make(chan struct{})
 	defer close(stop)

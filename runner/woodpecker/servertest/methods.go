@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,7 +107,8 @@ func (s *Server) Next(ctx context.Context, r *wire.NextRequest) (*wire.NextRespo
 		return nil, err
 	}
 	s.polls++
-	defer func() { s.polls--; s.changed.Broadcast() }()
+	s.polling[a.ID]++
+	defer func() { s.polls--; s.polling[a.ID]--; s.changed.Broadcast() }()
 	if a.Info == nil {
 		s.violate("agent %d polls and has not registered", a.ID)
 	}
@@ -116,9 +118,9 @@ func (s *Server) Next(ctx context.Context, r *wire.NextRequest) (*wire.NextRespo
 		}
 	}
 	for ctx.Err() == nil {
-		for _, w := range s.workflows {
+		for i, w := range s.queue {
 			if s.agents[a.ID] != nil && w.agent == 0 && w.Done == nil && matches(w.Labels, labels) {
-				w.agent = a.ID
+				w.agent, s.queue = a.ID, slices.Delete(s.queue, i, i+1)
 				return &wire.NextResponse{Workflow: &wire.Workflow{Id: w.ID, Timeout: w.Minutes, Payload: w.payload()}}, nil
 			}
 		}
@@ -275,10 +277,8 @@ func (s *Server) Log(ctx context.Context, r *wire.LogRequest) (*wire.Empty, erro
 }
 
 func (s *Server) stepOf(uuid string) (*Step, *Workflow) {
-	for _, w := range s.workflows {
-		if step := w.Steps[uuid]; step != nil {
-			return step, w
-		}
+	if w := s.steps[uuid]; w != nil {
+		return w.Steps[uuid], w
 	}
 	return nil, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -41,11 +42,14 @@ type Server struct {
 	agents     map[int64]*Agent
 	lastAgent  int64
 	workflows  []*Workflow
-	poison     string // in a line that the server refuses; "": none
-	poisoned   string // error of such a call
+	queue      []*Workflow          // that no agent has
+	steps      map[string]*Workflow // by the uuids of their steps
+	poison     string               // in a line that the server refuses; "": none
+	poisoned   string               // error of such a call
 	faults     map[string][]fault
 	calls      map[string]int
-	polls      int // that wait for work
+	polls      int           // that wait for work
+	polling    map[int64]int // how many of them are of each agent
 	violations []string
 }
 
@@ -85,7 +89,7 @@ type Step struct {
 // an agent has violated the protocol.
 func New(tb testing.TB, config *tls.Config) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, tls: config, tokens: map[string]int64{}, agents: map[int64]*Agent{}, faults: map[string][]fault{}, calls: map[string]int{}}
+	s := &Server{tb: tb, tls: config, tokens: map[string]int64{}, agents: map[int64]*Agent{}, steps: map[string]*Workflow{}, polling: map[int64]int{}, faults: map[string][]fault{}, calls: map[string]int{}}
 	s.changed = sync.NewCond(&s.mu)
 	s.listen("127.0.0.1:0")
 	tb.Cleanup(func() {
@@ -181,7 +185,9 @@ func (s *Server) Shutdown() {
 func (s *Server) GiveOutAgain(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.workflow(id).agent = 0
+	w := s.workflow(id)
+	w.agent = 0
+	s.queue = append(s.queue, w)
 	s.changed.Broadcast()
 }
 
@@ -202,9 +208,9 @@ func (s *Server) Push(config *woodpecker.Config, minutes int64, labels map[strin
 		if step.UUID == "" {
 			step.UUID = rand.Text()
 		}
-		w.Steps[step.UUID] = &Step{Name: step.Name}
+		w.Steps[step.UUID], s.steps[step.UUID] = &Step{Name: step.Name}, w
 	}
-	s.workflows = append(s.workflows, w)
+	s.workflows, s.queue = append(s.workflows, w), append(s.queue, w)
 	s.changed.Broadcast()
 	return w.ID
 }
@@ -282,6 +288,32 @@ func (s *Server) Agents() map[int64]Agent {
 
 // Calls is how often a method was called, refused calls too. For the condition of Until.
 func (s *Server) Calls(method string) int { return s.calls[method] }
+
+// AllCalls is how often each method was called.
+func (s *Server) AllCalls() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+// NoPollsOf waits until an agent does not wait for work.
+func (s *Server) NoPollsOf(agent int64) {
+	s.tb.Helper()
+	s.Until(fmt.Sprintf("the end of all polls of agent %d", agent), func() bool { return s.polling[agent] == 0 })
+}
+
+// NotBegun are the workflows that an agent has got and not begun.
+func (s *Server) NotBegun(agent int64) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for _, w := range s.workflows {
+		if w.agent == agent && !w.begun && w.Done == nil {
+			ids = append(ids, w.ID)
+		}
+	}
+	return ids
+}
 
 // NoPolls waits until nobody waits for work: what is pushed while an agent goes could be given
 // to it still, and would wait for its lease to end.
