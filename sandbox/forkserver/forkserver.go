@@ -179,22 +179,25 @@ func answer(r *Request, streams []int) error {
 }
 
 // find looks a program up in the PATH of its own environment, as runtimes do. It leaves to them
-// what they judge differently: directories that are not absolute.
+// what they judge differently: a program in a directory that is not absolute.
 func find(r *Request) (path string, ok bool) {
-	command := r.Args[0]
+	command, list := r.Args[0], r.variable("PATH")
 	if index(command, '/') >= 0 {
 		return command, true
 	}
-	for list := r.variable("PATH"); len(list) > 0 && list[0] == '/'; {
+	for more := list != ""; more; {
 		dir := list
-		if at := index(list, ':'); at >= 0 {
+		at := index(list, ':')
+		if more = at >= 0; more {
 			dir, list = list[:at], list[at+1:]
-		} else {
-			list = ""
+		}
+		isAbsolute := dir != "" && dir[0] == '/'
+		if !isAbsolute {
+			dir = r.Dir + "/" + dir
 		}
 		path := dir + "/" + command
 		if info, err := os.Stat(path); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
-			return path, true
+			return path, isAbsolute
 		}
 	}
 	return "", false

@@ -53,8 +53,14 @@ func TestWhatARuntimeWouldJudgeIsNoRequest(t *testing.T) {
 
 func TestTheProgramIsFoundInThePathOfItsEnvironment(t *testing.T) {
 	dir := t.TempDir()
-	for name, mode := range map[string]os.FileMode{"plain": 0o644, "program": 0o755} {
-		if err := os.WriteFile(dir+"/"+name, []byte("x"), mode); err != nil {
+	here := t.TempDir()
+	if err := os.Mkdir(here+"/bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{
+		dir + "/plain": 0o644, dir + "/program": 0o755, dir + "/local": 0o755, dir + "/tool": 0o755, here + "/local": 0o755, here + "/bin/tool": 0o755,
+	} {
+		if err := os.WriteFile(name, []byte("x"), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,14 +71,15 @@ func TestTheProgramIsFoundInThePathOfItsEnvironment(t *testing.T) {
 		{dir, "plain", ""},
 		{"/:" + dir[:strings.LastIndex(dir, "/")], dir[strings.LastIndex(dir, "/")+1:], ""}, // a folder
 		{"/none:", "program", ""},
-		{":" + dir, "program", ""}, // the working directory comes first
-		{"bin:" + dir, "program", ""},
+		{":none:" + dir, "program", dir + "/program"},
+		{":" + dir, "local", ""}, // in the working directory
+		{"bin:" + dir, "tool", ""},
 		{"", "program", ""},
 		{"", "./program", "./program"},
 		{"", "/x/y", "/x/y"},
 	} {
-		got, ok := find(&Request{Args: []string{test.command}, Env: []string{"PATHS=/bin", "PATH=" + test.path}})
-		if got != test.want || ok != (test.want != "") {
+		got, ok := find(&Request{Dir: here, Args: []string{test.command}, Env: []string{"PATHS=/bin", "PATH=" + test.path}})
+		if ok != (test.want != "") || ok && got != test.want {
 			t.Errorf("%q in %q: got %q, %v; want %q", test.command, test.path, got, ok, test.want)
 		}
 	}
