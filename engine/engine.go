@@ -134,7 +134,7 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	r.shared, r.interrupt = shared, ctx
 	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut), Build: r.build()})
 	if weak := r.mask.Weak(); weak > 0 {
-		r.emit(event.Event{Kind: event.Warning, Text: fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", weak)})
+		r.emit(event.Event{Kind: event.Warning, Text: weakSecrets(weak)})
 	}
 	r.warnOfWithheld()
 	if plan.Timeout > 0 {
@@ -303,4 +303,12 @@ func (r *run) keepErr(err error) {
 	if err == nil || !errors.Is(r.err, err) {
 		r.err = errors.Join(r.err, err)
 	}
+}
+
+// weakSecrets says that some secrets cannot be masked.
+func weakSecrets(n int) string {
+	if n == 1 {
+		return "one of the secrets is shorter than 4 characters and cannot be masked in the output"
+	}
+	return fmt.Sprintf("%d of the secrets are shorter than 4 characters and cannot be masked in the output", n)
 }

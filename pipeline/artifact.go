@@ -52,6 +52,10 @@ func (p *parser) artifacts(v value) []Artifact {
 
 func (p *parser) artifact(v value) Artifact {
 	var a Artifact
+	if v.kind == textKind { // as other systems write it
+		p.wrong(v, "must be a map, not "+article(v.kind), "write artifacts: {paths: [PATH]}")
+		return a
+	}
 	p.object(v, fields{
 		"name":  func(v value) { a.Name = p.artifactName(v) },
 		"paths": func(v value) { a.Paths = p.artifactPaths(v) },

@@ -48,7 +48,7 @@ var invalid = []struct {
 	{"artifacts-twice", semantics, `4:29: steps[0].artifacts[1]: there is already an artifact named "a" at line 4 (give it another name)`},
 	{"artifacts-when", structure, `4:33: steps[0].artifacts.when: must be "always", "success" or "failure", not "sometimes"
 4:56: steps[0].artifacts.if_missing: must be "warn" or "error", not "ignore"`},
-	{"artifacts-word", structure, `4:16: steps[0].artifacts: must be a map, not a string`},
+	{"artifacts-word", structure, `4:16: steps[0].artifacts: must be a map, not a string (write artifacts: {paths: [PATH]})`},
 	{"cache-item", structure, `4:13: steps[0].cache[0]: "a/b:/c" is not a cache (write it like go-mod:/go/pkg/mod; a name has letters, digits and any of _ . -, at most 100, with a letter or digit first)
 4:23: steps[0].cache[1]: "a" is not a cache (write it like go-mod:/go/pkg/mod; a name has letters, digits and any of _ . -, at most 100, with a letter or digit first)
 4:28: steps[0].cache[2]: must be a string, not a number (put it in quotes)

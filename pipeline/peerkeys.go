@@ -36,6 +36,24 @@ func peerKeys(name string) []string {
 		return []string{"name"}
 	case "mounts", "binds", "volume":
 		return []string{"volumes", "mounts"}
+	case "mem_limit", "memory_limit", "mem":
+		return []string{"memory"}
+	case "cpu_limit", "cpu_count":
+		return []string{"cpus"}
+	case "healthcheck", "health_check", "wait_for":
+		return []string{"ready"}
+	case "with", "inputs", "params", "plugin_settings":
+		return []string{"settings"}
+	case "cap-add", "capabilities":
+		return []string{"cap_add"}
+	case "trigger", "on":
+		return []string{"when"}
+	case "save_cache", "restore_cache", "caches":
+		return []string{"cache"}
+	case "store_artifacts", "artifact":
+		return []string{"artifacts"}
+	case "store_test_results", "junit", "test_reports":
+		return []string{"reports"}
 	}
 	return nil
 }

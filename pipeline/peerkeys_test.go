@@ -18,6 +18,11 @@ func TestKeysOfOtherSystemsNameTheNativeOne(t *testing.T) {
 		"retry: 3":                `steps[0].retry: must be a map, not a number (write retry: {attempts: 3})`,
 		"network: bridge":         `steps[0].network: must be "host", "none" or "private", not "bridge" (docker's bridge is called private here)`,
 		"comands: [echo]":         `steps[0].comands: unknown key (did you mean "commands"?)`,
+		"mem_limit: 1g":           `steps[0].mem_limit: unknown key (the key is called "memory" here)`,
+		"with: {a: b}":            `steps[0].with: unknown key (the key is called "settings" here)`,
+		"reports: out.xml":        `steps[0].reports: must be a map, not a string (write reports: {junit: [PATTERN]})`,
+		"artifacts: [out]":        `steps[0].artifacts[0]: must be a map, not a string (write artifacts: {paths: [PATH]})`,
+		"artifacts: out":          `steps[0].artifacts: must be a map, not a string (write artifacts: {paths: [PATH]})`,
 		"zzz: 1":                  `steps[0].zzz: unknown key`,
 	} {
 		_, err := pipeline.Parse("p.yml", []byte("steps:\n  - name: a\n    image: x\n    "+line+"\n"))

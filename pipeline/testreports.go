@@ -11,6 +11,10 @@ type TestReports struct {
 
 func (p *parser) reports(v value) *TestReports {
 	r := &TestReports{}
+	if v.scalar() && v.kind != nullKind { // as other systems write it
+		p.wrong(v, "must be a map, not "+article(v.kind), "write reports: {junit: [PATTERN]}")
+		return r
+	}
 	p.object(v, fields{
 		"junit": func(v value) { r.JUnit = p.artifactPaths(v) },
 		"fail":  func(v value) { r.Fail = p.boolean(v) },

@@ -28,7 +28,35 @@ func otherSystem(path string, content []byte) string {
 	case base == "azure-pipelines.yml" || base == "azure-pipelines.yaml":
 		return "Azure Pipelines"
 	}
-	return systemOfKeys(topKeys(content))
+	keys := topKeys(content)
+	if system := systemOfName(base); system != "" && !slices.Contains(keys, "steps") {
+		return system
+	}
+	if system := systemOfKeys(keys); system != "" || slices.Contains(keys, "steps") {
+		return system
+	}
+	if jobScript.Match(content) {
+		return "GitLab CI"
+	}
+	return ""
+}
+
+// jobScript matches the key of a job that GitLab's files have and no other.
+var jobScript = regexp.MustCompile(`(?m)^[ \t]+(?:before_|after_)?script[ \t]*:`)
+
+// systemOfName is the system of a file whose name other systems take as well, if only it has no steps.
+func systemOfName(base string) string {
+	switch {
+	case base == "Jenkinsfile":
+		return "Jenkins"
+	case base == ".travis.yml":
+		return "Travis CI"
+	case base == "Dockerfile" || base == "Containerfile":
+		return "docker build"
+	case strings.HasPrefix(base, "docker-compose.") || strings.HasPrefix(base, "compose.y"):
+		return "docker compose"
+	}
+	return ""
 }
 
 func systemOfKeys(keys []string) string {
@@ -46,6 +74,8 @@ func systemOfKeys(keys []string) string {
 		return "CircleCI"
 	case has("pipelines"):
 		return "Bitbucket Pipelines"
+	case has("apiVersion") && has("kind"):
+		return "Kubernetes, such as Tekton"
 	case has("stages", "before_script"):
 		return "GitLab CI"
 	}

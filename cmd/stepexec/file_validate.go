@@ -51,7 +51,7 @@ for editors.`,
 				if len(from.Set.Workflows) > 1 {
 					what += ": " + w.Name
 				}
-				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d steps, %d services\n", what, len(w.Steps), len(w.Services)); err != nil {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %s, %s\n", what, counted(len(w.Steps), "step"), counted(len(w.Services), "service")); err != nil {
 					return err
 				}
 			}

@@ -28,6 +28,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -122,6 +123,9 @@ could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
 		var missing *pflag.ValueRequiredError
 		if errors.As(err, &missing) && missing.GetSpecifiedName() == "h" { // step's -h without a host name
 			return pflag.ErrHelp
+		}
+		if !cmd.HasParent() && len(args) > 0 && !strings.HasPrefix(args[0], "-") { // the flags are those of a command that does not exist
+			return knownCommand(cmd, args[:1])
 		}
 		return fmt.Errorf("%w (%ssee %s --help)", plainFlagError(err), similarFlag(cmd, err), cmd.CommandPath())
 	})

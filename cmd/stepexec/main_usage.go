@@ -36,6 +36,9 @@ func similarFlag(cmd *cobra.Command, err error) string {
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return ""
 	}
+	if !cmd.HasParent() && unknown.GetSpecifiedName() == "version" {
+		return "did you mean stepexec version? "
+	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
@@ -89,6 +92,28 @@ func explainArguments(cmd *cobra.Command) {
 			return err
 		}
 		usage := strings.TrimSuffix(cmd.UseLine(), " [flags]")
-		return fmt.Errorf("%w (usage: %s; see %s --help)", err, usage, cmd.CommandPath())
+		return fmt.Errorf("%w (usage: %s; see %s --help)", plainArgumentsError(err, len(args)), usage, cmd.CommandPath())
 	}
+}
+
+// plainArgumentsError rewords cobra's errors about the number of arguments. Others stay.
+func plainArgumentsError(err error, got int) error {
+	if !strings.Contains(err.Error(), "arg(s)") {
+		return err
+	}
+	if got == 0 {
+		return errors.New("an argument is missing")
+	}
+	if strings.Contains(err.Error(), "at least") {
+		return fmt.Errorf("%s are too few", counted(got, "argument"))
+	}
+	return fmt.Errorf("%s: the number does not fit", counted(got, "argument"))
+}
+
+// counted is a number of things in words.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

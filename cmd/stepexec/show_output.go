@@ -88,7 +88,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	case "json":
 		return buffered{said{report.NewJSON(out)}, out}, nil
 	case "github":
-		log := github.New(out, github.Options{Env: os.Getenv, StepCommands: o.stepCommands, Times: style.Times, Report: o.report, LogDir: func(run string) string { return record.Folder(o.root, run) }})
+		log := github.New(out, github.Options{Env: os.Getenv, StepCommands: o.stepCommands, Times: style.Times, Report: o.report, Past: func(r *report.Report) { addPast(o.root, r) }, LogDir: func(run string) string { return record.Folder(o.root, run) }})
 		return buffered{onGitHub{log}, out}, nil
 	case "quiet":
 		return buffered{silent{report.NewQuiet(out)}, out}, nil

@@ -108,7 +108,11 @@ func (l *Log) writeSummary() error {
 		return nil
 	}
 	var page bytes.Buffer
-	if err := report.WriteMarkdown(&page, l.collector.Report()); err != nil {
+	made := l.collector.Report()
+	if l.o.Past != nil {
+		l.o.Past(made)
+	}
+	if err := report.WriteMarkdown(&page, made); err != nil {
 		return err
 	}
 	return l.addTo("GITHUB_STEP_SUMMARY", bounded(page.Bytes()))

@@ -19,6 +19,9 @@ type Options struct {
 	Times        report.Times
 	Report       string // path of the report, for the output named report
 
+	// Past adds the earlier runs of its pipelines to the report of the summary page; nil: it has none.
+	Past func(*report.Report)
+
 	// LogDir returns the folder of a run's record, for the output log-dir; nil: no record is written.
 	LogDir func(run string) string
 }
