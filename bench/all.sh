@@ -50,6 +50,7 @@ else
 	measure "Cold start" bench/cold.sh 3
 	measure "Output" bench/logs.sh 3
 	measure "Hook of GitHub Actions" bench/hooks.sh 30
+	measure "Keyed caches" bench/cache.sh 5
 	measure "Networks" bench/network.sh 30
 	measure "Growth" bench/growth.sh
 fi
