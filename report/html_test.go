@@ -149,8 +149,7 @@ func TestPageInABrowser(t *testing.T) {
 	})
 	t.Run("everything to use has a name and ids are unique", func(t *testing.T) {
 		b.T = t
-		b.Expect(`return [...document.querySelectorAll("button, a, [role=region], [role=list]")].filter((e) => !(e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML).join()`, "")
-		b.Expect(`const ids = [...document.querySelectorAll("[id]")].map((e) => e.id); return ids.length - new Set(ids).size`, "0")
+		b.CheckNames()
 		b.Expect(`return ["header", "main", "footer", "[role=search]"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
 	})
 	t.Run("themes", func(t *testing.T) {
@@ -194,6 +193,45 @@ func TestPageInABrowser(t *testing.T) {
 	})
 	b.T = t
 	b.CheckQuiet("file://" + page)
+}
+
+func TestEverySectionIsLegible(t *testing.T) {
+	c := report.NewCollector(0)
+	c.Event(event.Event{Kind: event.RunStarted, Time: start, Run: "r", Name: "ci"})
+	result := event.StepResult{
+		Step: "a", Status: event.Failed, ExitCode: 1, Started: start, Duration: ms(10),
+		Tests: &event.Tests{
+			Files: 2, Total: 10, Failed: 3, Skipped: 1, Flaky: 1, Duration: ms(5000), Problems: []string{"TEST-b.xml: it is no XML"},
+			Failures: []event.TestFailure{{Name: "adds", Suite: "sums", File: "sum_test.go", Line: 3, Message: "got 3", Text: "want 2"}},
+			Slowest:  []event.TestTime{{Name: "adds", Suite: "sums", Duration: ms(4000)}},
+		},
+		Egress: []event.Connection{
+			{Name: "example.com", Address: "192.0.2.1", Port: 443, Protocol: "tcp", Sent: 1000, Received: 5000, First: start, Last: at(5)},
+			{Address: "192.0.2.2", Port: 53, Protocol: "udp", First: start, Last: at(5), Refused: true},
+		},
+		Artifacts: []event.Artifact{{Name: "dist", Folder: "/out/dist", Files: 1, Bytes: 10}},
+		Caches:    []event.CacheUse{{Name: "modules", Restored: "nothing"}},
+	}
+	c.Event(event.Event{Kind: event.Line, Time: start, Step: "a", Stream: event.Stderr, Text: "\x1b[31mred\x1b[0m \x1b[2mdim\x1b[0m"})
+	c.Event(event.Event{Kind: event.PullFinished, Time: start, Image: "golang", Digest: "sha256:abc", SignedBy: "release.pub"})
+	c.Event(event.Event{Kind: event.Warning, Time: start, Text: "something is odd"})
+	c.Event(event.Event{Kind: event.RunFinished, Time: at(10), Summary: &event.Summary{Run: "r", Name: "ci", Status: event.Failed, ExitCode: 1, Duration: ms(10), Steps: []event.StepResult{result}}})
+	b := chromium.Open(t)
+	b.Go("file://" + writePage(t, c.Report()))
+	b.Run(`for (const e of document.querySelectorAll("details")) e.open = true`)
+	b.Expect(`return document.querySelectorAll(".l").length`, "1")
+	b.Expect(`return [...document.querySelectorAll("h2")].map((e) => e.textContent).join()`,
+		"What went wrong,Tests of a,Timeline,Usage,Steps,Artifacts,Caches,Image signatures,Egress,Logs")
+	for _, width := range []int{1280, 390} {
+		b.Resize(width, 844)
+		for _, theme := range []string{"light", "dark"} {
+			b.Theme(theme)
+			b.CheckContrast()
+			b.Screenshot(fmt.Sprintf("sections-%d-%s", width, theme))
+		}
+		b.Expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
+	}
+	b.CheckNames()
 }
 
 func TestSectionsOfALogFold(t *testing.T) {

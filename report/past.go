@@ -135,6 +135,7 @@ type pageBar struct {
 	Class, Title       string
 	Now                bool // the run of the report
 	Marked             bool
+	Last               bool // the arrow keys lead from it to the others
 }
 
 // pagePastOf returns nil for a run without a past.
@@ -167,7 +168,7 @@ func ChartOf(runs []PastRun, now string) Chart {
 		height := max(2, int(chartHeight*float64(run.Duration)/float64(longest)))
 		c.Bars = append(c.Bars, pageBar{
 			ID: run.ID, X: i * chartBar, Y: chartHeight - height, Height: height, Mark: i*chartBar + 4,
-			Class: class(run.Status, false), Now: run.ID == now, Marked: run.Status != event.Succeeded,
+			Class: class(run.Status, false), Now: run.ID == now, Marked: run.Status != event.Succeeded, Last: i == len(runs)-1,
 			Title: plain(fmt.Sprintf("%s: %s after %s, %s", run.ID, run.Status, Duration(run.Duration), moment(run.Started))),
 		})
 	}

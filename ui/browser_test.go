@@ -11,35 +11,6 @@ import (
 	"github.com/stepexec/stepexec/ui"
 )
 
-// contrasts lists the texts that are seen and whose contrast with what is behind them is below 4.5 to 1
-// (WCAG 2.2, section 1.4.3).
-const contrasts = `
-	const parse = (c) => { const m = c.match(/[\d.]+/g).map(Number); return [m[0], m[1], m[2], m[3] ?? 1]; };
-	const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a), 1];
-	const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-	const behind = (e) => {
-		const layers = [];
-		for (; e; e = e.parentElement) layers.unshift(parse(getComputedStyle(e).backgroundColor));
-		return layers.reduce((below, layer) => over(layer, below), [255, 255, 255, 1]);
-	};
-	const bad = [];
-	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-	for (let n = walk.nextNode(); n; n = walk.nextNode()) {
-		const e = n.parentElement;
-		if (!n.data.trim() || !e.checkVisibility({ visibilityProperty: true }) || e.closest(":disabled, script, title, .skip, .hidden")) continue;
-		const back = behind(e);
-		const [a, b] = [light(over(parse(getComputedStyle(e).color), back)), light(back)];
-		const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-		if (ratio < 4.5) bad.push(n.data.trim().slice(0, 30) + " " + ratio.toFixed(2));
-	}
-	return bad.join()`
-
-// nameless lists what can be used and has no name, and ids that are there twice.
-const nameless = `
-	const bad = [...document.querySelectorAll("button, a[href], input:not([type=hidden]), select, summary, [role=region]")].filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.querySelector("title"))).map((e) => e.outerHTML);
-	const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
-	return [...bad, ...ids.filter((id, i) => ids.indexOf(id) !== i)].join()`
-
 func TestPagesInABrowser(t *testing.T) {
 	root := t.TempDir()
 	keepMany(t, root, 1000, 20)
@@ -61,12 +32,12 @@ func TestPagesInABrowser(t *testing.T) {
 				b.Resize(width, 844)
 				for _, theme := range []string{"light", "dark"} {
 					b.Theme(theme)
-					b.Expect(contrasts, "")
+					b.CheckContrast()
 					b.Screenshot(fmt.Sprintf("ui-%s-%d-%s", strings.ReplaceAll(page, "/", "-"), width, theme))
 				}
 				b.Expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
 			}
-			b.Expect(nameless, "")
+			b.CheckNames()
 			b.Expect(`return ["header", "main", "h1"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
 		}
 		b.Theme("light")
@@ -133,8 +104,12 @@ func TestPagesInABrowser(t *testing.T) {
 		b.T = t
 		b.Go(s.base + "pipelines")
 		b.Expect(ready, "yes")
-		b.Run(`location.href = document.querySelector(".cards svg a[href$=run0999]").getAttribute("href")`)
+		b.Run(`document.querySelector(".cards svg a[href$=run0999]").focus()`)
+		b.Press(chromium.KeyEnter)
 		b.Expect(`return document.querySelector("h1")?.textContent + document.querySelectorAll(".row").length`, "ci1")
+		b.Run(`document.querySelector('.past svg a[tabindex="0"]').focus()`)
+		b.Press(chromium.KeyLeft, chromium.KeyLeft)
+		b.Expect(`const bars = [...document.querySelectorAll(".past svg a")]; return bars.length - bars.indexOf(document.activeElement) + " " + bars.filter((a) => a.getAttribute("tabindex") === "0").length`, "3 1")
 	})
 	b.T = t
 	b.CheckQuiet("http://" + s.host)

@@ -105,7 +105,7 @@ func TestPipelinesHaveAChartOfTheirLastRuns(t *testing.T) {
 	if got := strings.Count(page, "<rect"); got != 90 {
 		t.Errorf("%d bars, not 3 times 30", got)
 	}
-	if !regexp.MustCompile(`<a href="/\w+/runs/run0119" tabindex="-1">`).MatchString(page) {
+	if !regexp.MustCompile(`<a href="/\w+/runs/run0119" tabindex="0" aria-label="run0119: `).MatchString(page) {
 		t.Error("the bar of a run does not lead to it")
 	}
 }

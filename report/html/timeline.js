@@ -10,9 +10,10 @@ const sayStep = (step) => {
   if (step.critical) parts.push("on the critical path");
   return parts.join(" · ");
 };
-const tickOf = (end) => {
+// tickOf is the time between two ticks, of which there is room for so many.
+const tickOf = (end, room) => {
   const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 15000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000, 7200000, 21600000, 86400000];
-  return steps.find((s) => end / s <= 6) || end;
+  return steps.find((s) => end / s <= room) || end;
 };
 const dense = 100; // more steps than this have lower rows
 const drawTimeline = (box, run) => {
@@ -21,7 +22,8 @@ const drawTimeline = (box, run) => {
   const axis = make("div", "axis");
   axis.setAttribute("aria-hidden", "true");
   const ticks = make("div", "track");
-  for (let t = 0, step = tickOf(end); t < end * 0.97; t += step) {
+  const room = Math.max(2, Math.min(6, Math.floor(box.clientWidth / 120)));
+  for (let t = 0, step = tickOf(end, room); t < end * 0.97; t += step) {
     const tick = make("span", "", t === 0 ? "0" : time(t));
     tick.style.left = percent(t) + "%";
     ticks.append(tick);

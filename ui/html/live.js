@@ -80,3 +80,17 @@ const swap = (old, fresh) => {
 const tick = () => {
   for (const e of document.querySelectorAll("[data-since]")) e.textContent = "for " + time(Math.max(0, Math.round((Date.now() - Number(e.dataset.since)) / 1000) * 1000));
 };
+
+// The bars of a chart lead to their runs. One of them is in the order of focus; arrow keys lead to the others.
+document.addEventListener("keydown", (event) => {
+  const bar = event.target.closest("svg a");
+  if (!bar) return;
+  const bars = [...bar.closest("svg").querySelectorAll("a")];
+  const now = bars.indexOf(bar);
+  const to = bars[{ ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: bars.length - 1 }[event.key]];
+  if (!to) return;
+  event.preventDefault();
+  bar.setAttribute("tabindex", "-1");
+  to.setAttribute("tabindex", "0");
+  to.focus();
+});
