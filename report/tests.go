@@ -62,7 +62,7 @@ func failedTest(b *strings.Builder, f *event.TestFailure) {
 	}
 	b.WriteString("\n")
 	for _, line := range testText(f, summaryTestText) {
-		b.WriteString("    " + logs.Quote(line) + "\n")
+		b.WriteString("    | " + logs.Quote(line) + "\n") // marked as in Clean
 	}
 }
 
