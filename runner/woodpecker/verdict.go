@@ -19,7 +19,7 @@ const (
 
 // lastWords are the errors without a code by which a server says that the same call will never
 // succeed: what it is about is not there, is another agent's, or has ended. They are whole
-// sentences of Woodpecker's server (server/rpc/errors.go and rpc.go of versions 3.0 to 3.17,
+// sentences of Woodpecker's server (server/rpc/errors.go and rpc.go of versions 3.0 to 3.17 and main,
 // queue.ErrNotFound, and the errors of its database and of strconv for IDs). Single words would
 // not do: databases in trouble say "invalid connection", or that one "is already closed".
 var lastWords = sync.OnceValue(func() *regexp.Regexp {
@@ -27,9 +27,11 @@ var lastWords = sync.OnceValue(func() *regexp.Regexp {
 		`sql: no rows in result set$`,
 		`AgentID not found`,
 		`^agent (?:'-?\d+' )?is not allowed to interact with repo`,
+		`^agent is not allowed to interact with workflow where it's id is not already locked`,
+		`^agent reported an impossible workflow state, `,
 		`^workflow has parent pipeline (?:marked as finished|in blocked state)$`,
 		`^workflow (?:was already marked as finished|is currently in blocked state)$`,
-		`^agent can not append logs to a step that is marked not running$`,
+		`^(?:can not alter logs: )?agent can not append logs to a step that is marked not running$`,
 		`^agent returned status with step uuid '[^']*' which does not belong to current pipeline$`,
 		`^expected step UUID \S*, got \S*$`,
 		`^queue: task not found$`,

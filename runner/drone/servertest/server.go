@@ -1,7 +1,3 @@
-// Package servertest is a Drone server for tests: it speaks the runners' protocol over HTTP as
-// drone/drone 2 does, strictly. The real server cannot be had where tests run: it needs a
-// git host, and its licence does not let it be carried along. What a runner does against the
-// rules is an error of the test: a wrong order, a log after its end, steps created twice.
 package servertest
 
 import (

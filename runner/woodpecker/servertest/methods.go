@@ -84,7 +84,7 @@ func (s *Server) ReportHealth(ctx context.Context, r *wire.ReportHealthRequest) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.GetStatus() != "I am alive!" {
-		return nil, errors.New("are you alive?")
+		return nil, errors.New("Are you alive?")
 	}
 	a, err := s.agent(ctx)
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Server) own(ctx context.Context, method, id string) (*Workflow, error) 
 	}
 	if a := ctx.Value(agentKey{}).(int64); w.agent != a && w.agent != 0 {
 		s.violate("%s of workflow %s by agent %d, and agent %d has it", method, id, a, w.agent)
-		return nil, errors.New("agent is not allowed to interact with repo")
+		return nil, fmt.Errorf("agent is not allowed to interact with workflow where it's id is not already locked: agentId=%d workflowAgentId=%d", a, w.agent)
 	}
 	if method != "Init" && !w.begun {
 		s.violate("%s of workflow %s before Init", method, id)
@@ -165,7 +165,7 @@ func (s *Server) Init(ctx context.Context, r *wire.InitRequest) (*wire.Empty, er
 	}
 	if r.GetState().GetStarted() == 0 || r.GetState().GetCanceled() || w.Done != nil {
 		s.violate("Init of workflow %s with %v", w.ID, r.GetState())
-		return nil, errors.New("impossible workflow state")
+		return nil, errors.New("agent reported an impossible workflow state, the agent is probably outdated and speaks an incompatible protocol")
 	}
 	w.begun = true
 	return &wire.Empty{}, nil
