@@ -73,8 +73,8 @@ func (n *Bridged) CheckForwarding(ctx context.Context) error {
 	host := *uplink
 	host.nft = nft
 	for _, v6 := range []bool{false, true} {
-		if v6 && !host.masked6 || !v6 && !host.routed4 {
-			continue
+		if !host.probes[index(v6)] {
+			continue // it leads nowhere, or to the host itself
 		}
 		carried, err := host.carries(ctx, router, v6)
 		if err != nil {

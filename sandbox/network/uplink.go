@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -21,8 +22,8 @@ const linkPrefix = "step-"
 type uplink struct {
 	run     string
 	subnet  subnet
-	routed4 bool // IPv4 leads out
-	masked6 bool // IPv6 does
+	masked6 bool    // IPv6 leads out as well
+	probes  [2]bool // whether CheckForwarding can try IPv4 and IPv6
 	link    *netlink.Handle
 	nft     *nftables.Conn
 }
@@ -110,7 +111,7 @@ func (u *uplink) forward(facts *hostFacts) error {
 	if err := setOnce("net/ipv4/ip_forward", "1"); err != nil {
 		return err
 	}
-	u.routed4 = facts.route4
+	u.probes[index(false)] = facts.route4 && !slices.Contains(facts.addresses, probed(false).Addr())
 	if !facts.route6 {
 		return nil
 	}
@@ -123,6 +124,7 @@ func (u *uplink) forward(facts *hostFacts) error {
 		return nil
 	}
 	u.masked6 = true
+	u.probes[index(true)] = !slices.Contains(facts.addresses, probed(true).Addr())
 	return setOnce(all6, "1")
 }
 
