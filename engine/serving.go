@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/sandbox"
@@ -28,9 +29,14 @@ func (r *run) serveOthers(ctx context.Context) {
 	if r.o.Serve == nil {
 		return
 	}
-	if r.areReady() && ctx.Err() == nil {
-		_ = r.protect(func() { r.keepErr(r.o.Serve(ctx, &Serving{run: r, lasting: ctx})) })
+	if !r.areReady() || ctx.Err() != nil {
+		return
 	}
+	// The end of the run would have to wait for it. It may take seconds after a pull.
+	var settling crash.Group
+	settling.Go(func() { r.keepErr(r.o.Fetcher.Store.Settle()) })
+	_ = r.protect(func() { r.keepErr(r.o.Serve(ctx, &Serving{run: r, lasting: ctx})) })
+	r.keepErr(settling.Wait())
 }
 
 // areReady waits until all services are ready, or one has failed.
