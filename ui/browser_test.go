@@ -90,7 +90,7 @@ func TestPagesInABrowser(t *testing.T) {
 		b.Expect(`return document.querySelector(".l.current").dataset.n`, "778")
 		b.Screenshot("ui-live-search")
 	})
-	t.Run("a page that is not seen has no stream, and a run that ends is not followed any more", func(t *testing.T) {
+	t.Run("a run that ends is not followed any more", func(t *testing.T) {
 		b.T = t
 		r, events := ended("live0005", event.Failed, time.Minute)
 		summary := *r.Summary

@@ -17,8 +17,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 func (s *Server) Handler() http.Handler {
 	inside := http.StripPrefix(strings.TrimSuffix(s.base, "/"), s.routes())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A response that nobody reads ends. Streams prolong this.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a recorder has none
+		prolong(w)
 		secure(w.Header())
 		switch {
 		case !slices.Contains(s.hosts, r.Host):
@@ -37,6 +36,11 @@ func (s *Server) Handler() http.Handler {
 			inside.ServeHTTP(w, r)
 		}
 	})
+}
+
+// prolong gives a response its time from now on. One that nobody reads ends after it.
+func prolong(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // a recorder has none
 }
 
 func secure(h http.Header) {

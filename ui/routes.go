@@ -64,6 +64,18 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request) (one *view, done f
 	return one, done, true
 }
 
+// wait waits until what there was of the record at first has been read, which takes some seconds for a log of
+// 100 MB. It reports whether the request still wants an answer.
+func (v *view) wait(w http.ResponseWriter, r *http.Request) bool {
+	select {
+	case <-v.ready:
+		prolong(w)
+		return true
+	case <-r.Context().Done():
+		return false
+	}
+}
+
 // runPage is the data of the page of a run.
 type runPage struct {
 	report.Page
@@ -79,9 +91,7 @@ func (s *Server) serveRun(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	select { // a run that goes on fast may never be read to its end, but what there was at first is
-	case <-one.ready:
-	case <-r.Context().Done():
+	if !one.wait(w, r) {
 		return
 	}
 	page, pieces, version, err := one.page()
@@ -112,9 +122,7 @@ func (s *Server) servePiece(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	select {
-	case <-one.ready:
-	case <-r.Context().Done():
+	if !one.wait(w, r) {
 		return
 	}
 	step, stepErr := strconv.Atoi(r.FormValue("step"))

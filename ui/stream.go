@@ -43,7 +43,7 @@ func (s *stream) send(value any) error {
 }
 
 func (s *stream) write(text string) error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTime)) // a recorder has none
+	prolong(s.w)
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return err
 	}
