@@ -1,6 +1,6 @@
 #!/bin/bash
 # Keyed caches in a registry on loopback, beside what scripts do: a folder of 500 MB in 20,000 files is
-# restored and saved by a step, and by tar and zstd with the blob fetched by curl. Needs root, Go,
+# restored and saved by a step, and by tar, zstd and curl. Needs root, Go,
 # python3, zstd, curl, docker-registry and 3 GB of disk.
 # usage: bench/cache.sh [ROUNDS]
 set -eu -o pipefail
@@ -55,7 +55,7 @@ steps:
     commands: ["$3"]
 YML
 }
-pipeline fill write 'cp -a /files/. /deps/'
+pipeline fill write 'cp -a /files/. /deps/; echo $KEY > /deps/pkg0/key' # so that no content was saved before
 pipeline restore read 'test -e /deps/pkg0'
 export CI=
 run="$dir/stepexec run --root $dir/root"
@@ -65,7 +65,16 @@ $run "$dir/ws/fill.yml" --env KEY=1 >/dev/null
 stepexec	$run $dir/ws/restore.yml --env KEY=1 >/dev/null
 curl, zstd, tar	curl -fs http://127.0.0.1:$((${registry#*:} + 1))/blob | zstd -q -d | tar -C $dir/into -x	rm -rf $dir/into; mkdir $dir/into
 EOF
+cat >"$dir/save.sh" <<'SH'
+set -eu
+rm -rf "$dir/copy"
+cp -a "$dir/files" "$dir/copy"
+tar -C "$dir/copy" -c . | zstd -q -1 -T0 | tee "$dir/saved" | sha256sum >"$dir/sum"
+to=$(curl -fsX POST -o /dev/null -w '%header{location}' "http://$registry/v2/plain/blobs/uploads/")
+curl -fsT "$dir/saved" "$to&digest=sha256:$(cut -c-64 "$dir/sum")"
+SH
+export dir registry
 "$dir/interleave" -n "$rounds" <<EOF
 stepexec: copied, saved	$run $dir/ws/fill.yml --env KEY=\$RANDOM\$RANDOM >/dev/null
-cp, tar, zstd	rm -rf $dir/copy; cp -a $dir/files $dir/copy; tar -C $dir/copy -c . | zstd -q -1 -T0 >$dir/saved
+cp, tar, zstd, curl	bash $dir/save.sh
 EOF
