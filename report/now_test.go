@@ -37,7 +37,7 @@ func TestTheReportUpToNowDoesNotEndTheCollection(t *testing.T) {
 	if data, compressed := step.Log.Piece(1); !compressed || !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
 		t.Errorf("the first piece: %q, compressed %v", data, compressed)
 	}
-	for _, first := range []int{-1, 0, 2, 500, 503, 1 << 40} {
+	for _, first := range []int{-1, 0, 2, 500, 503, 1 << 30} {
 		if data, _ := step.Log.Piece(first); data != nil {
 			t.Errorf("a piece begins with line %d: %q", first, data)
 		}
