@@ -75,19 +75,40 @@ func (s *scan) searchDetours(u *unescaped, visible []byte, last bool, found foun
 			pending = append(pending, d)
 			most--
 		}
-		for at := d.from; at < d.to; at++ {
+		for at := d.from; at < d.to; {
 			before := d.before(visible, at, room[:0])
 			begin := append(before, u.text[min(len(u.text), d.text):min(len(u.text), d.text+maxAnchor)]...)
-			begin = begin[:min(len(begin), most)]
-			if len(begin) < s.index.skip.window || !s.index.filter.mayBegin(begin) {
-				continue
-			}
-			s.index.matches(begin, func(a anchor, b *beginning) {
-				s.detoured(a, b, &d, at, before, u.text, found)
-			})
+			at += s.searchDetour(&d, at, begin, len(before), most, u.text, found)
 		}
 	}
 	u.detours = pending
+}
+
+// searchDetour looks at the places inside of an escape from one on, up to the next one from which on the text is not what
+// follows in begin: where the escape begins that is itself escaped. The first before bytes of begin are inside of the
+// escape. It returns how many places it has looked at.
+func (s *scan) searchDetour(d *detour, at int, begin []byte, before, most int, text []byte, found found) int {
+	places := d.to - at
+	if before < places { // what escapes the escape itself is left out
+		places = 1
+	}
+	for i := 0; i < places; {
+		part := begin[i:min(len(begin), i+most)]
+		if len(part) < s.index.skip.window {
+			break
+		}
+		if by := s.index.skip.jump(part, 0); by > 0 {
+			i += by
+			continue
+		}
+		if s.index.filter.mayBegin(part) {
+			s.index.matches(part, func(a anchor, b *beginning) {
+				s.detoured(a, b, d, at+i, begin[i:before], text, found)
+			})
+		}
+		i++
+	}
+	return places
 }
 
 // detoured looks at the forms that begin as an anchor does, whose first bytes are inside of an escape.
