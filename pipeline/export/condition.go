@@ -1,6 +1,7 @@
 package export
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -163,12 +164,47 @@ func (e *exporter) droneCondition(conditions []pipeline.Condition, key string) *
 	return o.Filled()
 }
 
-// merged drops conditions of events that Drone does not have. Woodpecker's conditions were split
-// by events, because not all of their parts count for each.
+// merged drops conditions of events that Drone does not have, and makes one of those that differ in
+// their events only. Woodpecker's conditions were split by events, because not all of their parts
+// count for each.
 func (e *exporter) merged(conditions []pipeline.Condition) []pipeline.Condition {
-	return slices.DeleteFunc(slices.Clone(conditions), func(c pipeline.Condition) bool {
-		return isGiven(c.Event) && len(e.held(c.Event)) == 0
-	})
+	var merged []pipeline.Condition
+	for _, c := range conditions {
+		if isGiven(c.Event) {
+			held := e.held(c.Event)
+			if len(held) == 0 {
+				continue
+			}
+			if c.Event = (pipeline.Match{Include: e.words(held)}); len(held) == len(events[Drone]) {
+				c.Event = pipeline.Match{}
+			}
+		}
+		same := slices.IndexFunc(merged, func(other pipeline.Condition) bool { return differInEventsOnly(other, c) })
+		switch {
+		case same < 0:
+			merged = append(merged, c)
+		case !isGiven(c.Event):
+			merged[same].Event = pipeline.Match{}
+		case isGiven(merged[same].Event):
+			merged[same].Event.Include = slices.Concat(merged[same].Event.Include, c.Event.Include)
+		}
+	}
+	return merged
+}
+
+// words are the words of the source for events of the format that is written.
+func (e *exporter) words(written []string) []string {
+	var words []string
+	for _, event := range written {
+		words = append(words, eventIn(e.to, e.from, event))
+	}
+	return words
+}
+
+func differInEventsOnly(a, b pipeline.Condition) bool {
+	a.Event, b.Event = pipeline.Match{}, pipeline.Match{}
+	a.Position, b.Position = pipeline.Position{}, pipeline.Position{}
+	return reflect.DeepEqual(a, b)
 }
 
 // woodpeckerConditions writes when. Some parts of a condition count for some events only: the

@@ -3,8 +3,10 @@ package export
 import (
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -99,6 +101,7 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 		"dns": as("dns"), "dns_search": as("dns_search"), "privileged": as("privileged"), "devices": as("devices"),
 		"entrypoint":  func(*yaml.Node) { o.Put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
 		"environment": func(*yaml.Node) {},
+		"shell":       func(*yaml.Node) { o.Put("entrypoint", e.pipedShell(s.Shell)) },
 		"depends_on": func(value *yaml.Node) {
 			if area == "steps" { // services wait for nothing
 				o.Put("depends_on", value)
@@ -149,6 +152,20 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 		e.loss("backend_options.stepexec of step %s mean something to stepexec's agent alone", s.Name)
 	}
 	return o.Node
+}
+
+// plainFlags are words that a shell reads as its options and that no entrypoint has to quote. With
+// c among them the shell would not read the script.
+var plainFlags = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:-[abd-zA-Z]+(?: pipefail)?(?: |$))*$`) })
+
+// pipedShell is the entrypoint by which Woodpecker's documentation says to choose a shell.
+func (e *exporter) pipedShell(shell []string) *yaml.Node {
+	flags := strings.Join(shell[1:], " ")
+	if strings.ContainsAny(shell[0], " \t\n'\"\\$`&|;<>()*?[]#~") || !plainFlags().MatchString(flags) {
+		e.refuse("shell", strings.Join(shell, " "))
+		return nil
+	}
+	return texts([]string{"/bin/sh", "-c", strings.TrimSpace(`echo "$CI_SCRIPT" | base64 -d | ` + shell[0] + " " + flags)})
 }
 
 // isAnonymous reports whether a volume is one that only its path was given of, in a file of
