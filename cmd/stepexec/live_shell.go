@@ -86,7 +86,7 @@ gets standard input, also without a terminal.`,
 }
 
 func (o *shellOptions) open(ctx context.Context, id, step string, command []string) (int, error) {
-	secrets, err := secretValues(ctx, o.secretFiles, o.secrets, false)
+	secrets, err := secretValues(ctx, secretSources{files: o.secretFiles, list: o.secrets}, false)
 	if err != nil {
 		return 0, err
 	}

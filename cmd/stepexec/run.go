@@ -29,6 +29,7 @@ type runOptions struct {
 	env               []string
 	envFiles          []string
 	secrets           []string
+	literalSecrets    []string
 	secretFiles       []string
 	only, skip        []string
 	withNeeds         bool
@@ -122,6 +123,8 @@ func (o *runOptions) addPlan(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]` for all steps; without a value, from the environment")
 	flags.StringArrayVar(&o.envFiles, "env-file", nil, "dotenv `FILE` of environment variables for all steps")
 	flags.StringArrayVar(&o.secrets, "secret", nil, "secret `NAME[=VALUE]`, or NAME=cmd:COMMAND for what a shell command prints; without a value, from the environment")
+	flags.StringArrayVar(&o.literalSecrets, "literal-secret", nil, "secret as for --secret, whose value is never a command")
+	_ = flags.MarkHidden("literal-secret") // it exists; for actions-run
 	flags.StringArrayVar(&o.secretFiles, "secret-file", nil, "dotenv `FILE` of secrets")
 	flags.StringArrayVar(&o.matrix, "matrix", nil, "only the cells of the matrix with `AXIS=VALUE` (may be repeated)")
 	addPipelines(flags, &o.pipelines)
@@ -278,7 +281,7 @@ func (o *runOptions) request(ctx context.Context, args []string, preview bool) (
 			return nil, err
 		}
 	}
-	if r.Secrets, err = secretValues(ctx, o.secretFiles, o.secrets, preview); err != nil {
+	if r.Secrets, err = secretValues(ctx, secretSources{o.secretFiles, o.secrets, o.literalSecrets}, preview); err != nil {
 		return nil, err
 	}
 	if r.Rules, err = o.policy.load(); err != nil {

@@ -44,23 +44,30 @@ func envFlags(list []string, say func(line string)) ([]string, error) {
 	return variables("--env", set)
 }
 
-// secretValues returns the secrets of --secret-file and --secret; the latter take precedence. The
-// commands of NAME=cmd:COMMAND run unless it is for a preview.
-func secretValues(ctx context.Context, files, list []string, preview bool) (map[string]string, error) {
+// secretSources are where secrets come from. Later ones take precedence.
+type secretSources struct {
+	files    []string // of --secret-file
+	list     []string // NAME[=VALUE] or NAME=cmd:COMMAND
+	literals []string // NAME[=VALUE], whatever VALUE begins with
+}
+
+// secretValues returns the secrets of some sources. The commands among them run unless it is for a
+// preview.
+func secretValues(ctx context.Context, from secretSources, preview bool) (map[string]string, error) {
 	secrets := map[string]string{}
 	var all []string
-	for _, file := range files {
+	for _, file := range from.files {
 		entries, err := pipeline.ReadSecretFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("--secret-file: %w", err)
 		}
 		all = append(all, entries...)
 	}
-	list, err := secretsFromCommands(ctx, list, preview)
+	list, err := secretsFromCommands(ctx, from.list, preview)
 	if err != nil {
 		return nil, err
 	}
-	given, err := variables("--secret", list)
+	given, err := variables("--secret", append(list, from.literals...))
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func RunArguments(input func(name string) string) ([]string, error) {
 	r.each("skip", "EXCLUDE")
 	r.each("pipeline", "PIPELINE")
 	r.variables("env", "env")
-	r.variables("secret", "secrets")
+	r.variables("literal-secret", "secrets") // a value may be anybody's, such as a title: it must not run as a command
 	for _, flag := range []string{"pull", "platform", "network", "timeout", "root"} {
 		if value := strings.TrimSpace(r.value(strings.ToUpper(flag))); value != "" {
 			r.add(flag, value)

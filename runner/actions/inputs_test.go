@@ -23,7 +23,7 @@ func TestInputsBecomeArguments(t *testing.T) {
 		{"variables", map[string]string{"ENV": "A=1\n# a comment\n  B = x=y \nC\r\nD=\n"},
 			[]string{"--env=A=1", "--env=B= x=y ", "--env=C", "--env=D="}},
 		{"secret of several lines", map[string]string{"SECRETS": "KEY<<END\n-- BEGIN\na=b<<c\n  END\nEND\nTOKEN=a<<b\n"},
-			[]string{"--secret=KEY=-- BEGIN\na=b<<c\n  END", "--secret=TOKEN=a<<b"}},
+			[]string{"--literal-secret=KEY=-- BEGIN\na=b<<c\n  END", "--literal-secret=TOKEN=a<<b"}},
 		{"empty value of several lines", map[string]string{"ENV": "A<<E\nE"}, []string{"--env=A="}},
 		{"values", map[string]string{"PULL": "never", "PLATFORM": "linux/arm64", "TIMEOUT": "10m", "ROOT": "/x y"},
 			[]string{"--pull=never", "--platform=linux/arm64", "--timeout=10m", "--root=/x y"}},
