@@ -84,9 +84,9 @@ func (s *scan) searchDetours(u *unescaped, visible []byte, last bool, found foun
 	u.detours = pending
 }
 
-// searchDetour looks at the places inside of an escape from one on, up to the next one from which on the text is not what
-// follows in begin: where the escape begins that is itself escaped. The first before bytes of begin are inside of the
-// escape. It returns how many places it has looked at.
+// searchDetour looks at places inside of an escape, the first of them at, and returns how many. begin is the text from
+// there on, before bytes of which are inside of the escape. If the escape is itself escaped, what escapes it is not in
+// begin, so that begin tells of one place only.
 func (s *scan) searchDetour(d *detour, at int, begin []byte, before, most int, text []byte, found found) int {
 	places := d.to - at
 	if before < places { // what escapes the escape itself is left out

@@ -302,7 +302,7 @@ func FuzzMask(f *testing.F) {
 		w := mask.Writer(&out)
 		r := newReference(in, a, b)
 		masked := mask.Masked(in)
-		mayBeMore := strings.ContainsAny(in, `\%&`) // of what begins inside of an escape the reference knows nothing
+		mayBeMore := strings.ContainsAny(a+b+in, `\%&`) // the reference reads escapes in one way only
 		for i := range masked {
 			if r.masked[i] && !masked[i] || masked[i] && !r.masked[i] && !mayBeMore {
 				t.Fatalf("got  %q\nwant %q", renderMasked(in, masked), renderMasked(in, r.masked))
