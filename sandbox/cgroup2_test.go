@@ -31,6 +31,8 @@ func TestOnCgroup2Alone(t *testing.T) {
 		"TestFrozenStepCanBeRemoved",
 		"TestCancelledStepGetsItsStopSignal",
 		"TestSecondStopKillsAtOnce",
+		"TestExecRunsAsTheStepDoesUnlessTold",
+		"TestProgramsAreStartedWhateverAStepHasDoneToItsForkServer",
 	}
 	// Skips that are no fault. A machine that has v2 alone has its controllers too.
 	skips := regexp.MustCompile(`^TestLimitsWithoutAControllerAreRefusedByName/`)

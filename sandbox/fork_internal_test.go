@@ -73,7 +73,7 @@ func TestNoAnswerOfAForkServerIsTakenForAProgramThatRan(t *testing.T) {
 		"late":                  func(*net.UnixConn) error { return nil },
 		"unknown":               answerWith('x'),
 		"started, but what":     answerWith(forkserver.Started),
-		"more than one":         answerWith(forkserver.Started, os.Getpid(), os.Getppid()),
+		"more than one":         answerWith(forkserver.Started, os.Getpid(), child.Process.Pid),
 		"stepexec itself":       answerWith(forkserver.Started, os.Getpid()),
 		"a process of others":   answerWith(forkserver.Started, 1),
 		"another child":         answerWith(forkserver.Started, child.Process.Pid),

@@ -145,7 +145,7 @@ func checkNamespace(of specs.LinuxNamespaceType, path string) error {
 // the kernel kills them when a namespace's first process ends, and some runtimes rely on that (runc
 // before 1.2). New processes may appear meanwhile, so it repeats until there are none.
 func (s *Sandbox) killJoined() error {
-	if joined(s.step, specs.PIDNamespace) == "" {
+	if joined(s.step, specs.PIDNamespace) == "" || s.init == nil { // nil: it was not created
 		return nil
 	}
 	for {

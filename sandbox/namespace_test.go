@@ -72,6 +72,19 @@ func TestNothingOfAStepStaysInAJoinedProcessNamespace(t *testing.T) {
 	}
 }
 
+func TestAStepThatJoinsProcessesAndCannotBeCreatedIsAnError(t *testing.T) {
+	runtime := filepath.Join(t.TempDir(), "runtime")
+	must(t, os.WriteFile(runtime, []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: runtime})
+	must(t, err)
+	defer func() { must(t, host.Close()) }()
+	step := script(t, "true")
+	step.Advanced.Namespaces = map[string]string{"pid": filepath.Join(holdNamespaces(t), "pid")}
+	if _, err := host.Prepare(t.Context(), step); err == nil || !strings.Contains(err.Error(), "create container") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPrepareRefusesNamespacesThatCannotBeJoined(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	must(t, exec.Command("mkfifo", fifo).Run())

@@ -39,7 +39,8 @@ func needRoot() map[string]string {
 			"TestForkBombEndsWithTheStep", "TestForkBombStaysWithinItsLimit", "TestFrozenStepCanBeStopped", "TestFrozenStepCanBeRemoved",
 			"TestKillingAGroupEndsWhatIsInItAndBelowIt", "TestLimitsAreWhatTheKernelEnforces", "TestUsageOfAStepIsCounted",
 			"TestUsageCountsProcessesThatNobodyWaitedFor", "TestThrottledTimeIsCounted", "TestOutOfMemorySaysWhichLimit",
-			"TestLeastMemoryStartsOrIsRefusedByName", "TestNothingOfAStepStaysInAJoinedProcessNamespace", "TestStepJoinsNamespaces/pid", "TestCrowdOfProcessesEndsWithTheStep",
+			"TestLeastMemoryStartsOrIsRefusedByName", "TestNothingOfAStepStaysInAJoinedProcessNamespace", "TestStepJoinsNamespaces/pid",
+			"TestProgramsOfAForkServerGetWhatTheRuntimeGives/limits", "TestStepsInWhichAForkServerCouldDifferHaveNone/processes_of_another", "TestCrowdOfProcessesEndsWithTheStep",
 		},
 		"users have pasta or slirp4netns, not a bridge with rules": {
 			"TestPrivateNetworkReachesOutsideMasqueraded", "TestPacketsForLoopbackThatAreSentToTheGatewayAreDropped",
