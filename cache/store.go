@@ -248,7 +248,7 @@ func readEntries(dir string) ([]Entry, error) {
 	}
 	var all []Entry
 	for _, file := range files {
-		if !strings.HasSuffix(file.Name(), ".json") {
+		if !strings.HasSuffix(file.Name(), ".json") || !file.Type().IsRegular() { // a FIFO would never end
 			continue
 		}
 		e := Entry{path: filepath.Join(dir, file.Name())}

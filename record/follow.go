@@ -75,12 +75,16 @@ func (l *LogReader) Size() (int64, error) {
 // of the log.
 func (l *LogReader) Read(each func(line []byte) error) (ended bool, err error) {
 	for {
-		data, err := l.reader.ReadBytes('\n')
+		data, err := l.reader.ReadSlice('\n')
 		l.part = append(l.part, data...)
-		if errors.Is(err, io.EOF) {
+		switch {
+		case len(l.part) > maxRecord:
+			return false, fmt.Errorf("read the log: a line of %s: %w", l.file.Name(), errTooLarge)
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF):
 			return false, nil
-		}
-		if err != nil {
+		case err != nil:
 			return false, fmt.Errorf("read the log: %w", err)
 		}
 		if err := each(l.part); err != nil {

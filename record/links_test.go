@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,23 @@ func TestNoLinkLeadsOutOfTheRecords(t *testing.T) {
 	must(t, os.Symlink(filepath.Join(outside, "log.ndjson"), log))
 	if err := r.ReadLog(context.Background(), nil, func([]byte) error { return nil }); err == nil {
 		t.Error("a log outside of the records was read")
+	}
+}
+
+// TestWhatIsTooLargeIsNotRead: a file with a hole takes no room on the disk, and all of it in memory.
+func TestWhatIsTooLargeIsNotRead(t *testing.T) {
+	root := t.TempDir()
+	for run, file := range map[string]string{"record": "record.json", "log": "log.ndjson"} {
+		must(t, begin(t, root, run).Close())
+		must(t, os.Truncate(filepath.Join(record.Folder(root, run), file), 1<<40))
+	}
+	if _, err := record.Find(root, "record"); err == nil || !strings.Contains(err.Error(), "it is too large") {
+		t.Errorf("the record: %v", err)
+	}
+	r, err := record.Find(root, "log")
+	must(t, err)
+	if err := r.ReadLog(context.Background(), nil, func([]byte) error { return nil }); err == nil || !strings.Contains(err.Error(), "it is too large") {
+		t.Errorf("a line of the log: %v", err)
 	}
 }
 

@@ -118,7 +118,7 @@ func Match(runs []string, prefix string) (string, error) {
 	return "", fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(found, ", "))
 }
 
-// maxRecord bounds what is read of a record, in bytes. One of 20,000 steps has 15 MB.
+// maxRecord bounds what is read of a record, and a line of its log, in bytes. One of 20,000 steps has 15 MB.
 const maxRecord = 64 << 20
 
 func read(dir string) (Record, error) {
@@ -128,14 +128,30 @@ func read(dir string) (Record, error) {
 		return Record{}, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
-	if err != nil {
-		return Record{}, err
+	data, err := readBounded(file)
+	if err == nil {
+		err = json.Unmarshal(data, &r)
 	}
-	if err = json.Unmarshal(data, &r); err != nil || len(data) > maxRecord {
-		return Record{}, fmt.Errorf("read %s: %w (the record is damaged: remove its folder)", file.Name(), cmp.Or(err, errTooLarge))
+	if err != nil {
+		return Record{}, fmt.Errorf("read %s: %w (the record is damaged: remove its folder)", file.Name(), err)
 	}
 	return r, nil
+}
+
+// readBounded reads a file of at most maxRecord bytes. One that is larger is not read.
+func readBounded(file *os.File) ([]byte, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxRecord {
+		return nil, errTooLarge
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxRecord+1))
+	if err == nil && len(data) > maxRecord {
+		err = errTooLarge // it grows
+	}
+	return data, err
 }
 
 // open opens a file of the record. A link that leads out of the records, and anything but a file, is not

@@ -192,7 +192,7 @@ func (h *Host) makeDir(ctx context.Context, root string) error {
 // unix.EWOULDBLOCK while another process holds the lock: the lock of a run's directory is held
 // while that run lives.
 func openLocked(dir string, how int) (*os.File, error) {
-	file, err := os.Open(dir)
+	file, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NONBLOCK, 0) // in another user's state root it may be a FIFO
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/ui"
@@ -121,6 +123,21 @@ func TestStorageHasCachesWithTheirSizes(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(root, "layers")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("looking at the storage has made a store")
+	}
+}
+
+// Root may look at another user's state root. Whoever opens a FIFO there waits for a writer that never comes.
+func TestFIFOsInTheStateRootHoldUpNoPage(t *testing.T) {
+	root := t.TempDir()
+	keepMany(t, root, 1, 0)
+	for _, name := range []string{"caches/x", "keyed/entries/a/b/x.json", "runs/x"} {
+		must(t, os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o700))
+		must(t, unix.Mkfifo(filepath.Join(root, name), 0o600))
+	}
+	must(t, os.WriteFile(filepath.Join(root, "keyed", "lock"), nil, 0o600))
+	s := serve(t, ui.Options{Root: root})
+	for _, path := range []string{"", "pipelines", "storage", "runs/run0000"} {
+		s.page(path)
 	}
 }
 

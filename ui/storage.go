@@ -169,7 +169,7 @@ func (s *storage) addFolders(_ context.Context, root string) error {
 // measure adds up the blocks of all files below a directory, until a time; whole says that these are all. A
 // file with several names counts as often. Running steps may change it meanwhile.
 func measure(path string, until time.Time) (bytes int64, whole bool, err error) {
-	dir, err := os.Open(path)
+	dir, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0) // a FIFO would wait for a writer
 	if err != nil {
 		return 0, false, err
 	}
