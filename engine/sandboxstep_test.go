@@ -18,6 +18,7 @@ var engineFields = map[string]string{
 	"Line":          "for messages",
 	"Reason":        "for messages",
 	"SecretEnv":     "for kept steps; Env has the values",
+	"File":          "for messages",
 	"Authored":      "for the policy",
 	"DependsOn":     "order",
 	"Needs":         "order",

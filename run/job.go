@@ -25,15 +25,17 @@ type Job struct {
 	Facts     pipeline.Facts
 	Secrets   map[string]string
 
-	request  *Request
-	build    event.Build
-	in       pipeline.Inputs
-	file     string
-	files    map[string]string // SHA-256 of the pipeline's files; nil: nobody asks for provenance
-	leaves   bool              // its steps leave artifacts
-	failFast bool              // of the plan
-	values   []string          // of all secrets, for masking
-	planned  *Planned          // the only job's, which need not be planned twice; nil otherwise
+	request   *Request
+	build     event.Build
+	in        pipeline.Inputs
+	file      string
+	files     map[string]string // SHA-256 of the pipeline's files; nil: nobody asks for provenance
+	leaves    bool              // its steps leave artifacts
+	runsAsked bool              // a step of Request.Only runs
+	whyNot    []string          // why steps of Request.Only do not
+	failFast  bool              // of the plan
+	values    []string          // of all secrets, for masking
+	planned   *Planned          // the only job's, which need not be planned twice; nil otherwise
 }
 
 // Planned is a job with everything resolved.
@@ -82,11 +84,6 @@ func (j *Job) plan() (*Planned, error) {
 		admitted.KeepSteps()
 	}
 	plan := admitted.Plan()
-	if !r.Preview {
-		if err := j.CheckOnly(plan); err != nil {
-			return nil, err
-		}
-	}
 	keychain, err := pull.ConfigKeychain(plan.RegistryConfigs, nil)
 	if err != nil {
 		return nil, fmt.Errorf("image_pull_secrets: %w", err)
@@ -105,21 +102,47 @@ func (j *Job) plan() (*Planned, error) {
 }
 
 // CheckOnly returns an error for steps that somebody asked for by name when conditions leave all of
-// them out: such a run would do nothing and be green. One of several pipelines, or a cell, may have
-// none. Plan checks it for all but previews.
-func (j *Job) CheckOnly(plan *pipeline.Plan) error {
-	r := j.request
-	runs := slices.ContainsFunc(plan.Steps, func(s pipeline.PlannedStep) bool { return slices.Contains(r.Only, s.Name) })
-	if len(r.Only) == 0 || runs || plan.Cell != "" {
+// them out of all jobs: such a request would do nothing and be green. Jobs checks it for all but
+// previews.
+func CheckOnly(jobs []*Job) error {
+	r := jobs[0].request
+	if len(r.Only) == 0 {
 		return nil
 	}
 	var why []string
-	for _, step := range plan.LeftOut {
-		if slices.Contains(r.Only, step.Name) {
-			why = append(why, fmt.Sprintf("step %s: %s", step.Name, step.Reason))
+	for _, j := range jobs {
+		if j.runsAsked {
+			return nil
+		}
+		why = append(why, j.whyNot...)
+	}
+	err := fmt.Errorf("--only %s: none of these steps would run: %s (change the condition, or give the facts that it asks for, such as --branch)", strings.Join(r.Only, ","), strings.Join(why, "; "))
+	return Masked(err, jobs[0].Secrets)
+}
+
+// noteAsked notes whether steps that somebody asked for by name run, or why not. One that runs only
+// on a failure does so only with others, which can fail.
+func (j *Job) noteAsked(plan *pipeline.Plan) {
+	isAsked := func(name string) bool { return slices.Contains(j.request.Only, name) }
+	canFail := slices.ContainsFunc(plan.Steps, func(s pipeline.PlannedStep) bool { return s.RunOn.Success })
+	of := ""
+	if plan.Cell != "" {
+		of = " (" + plan.Cell + ")"
+	}
+	for i := range plan.Steps {
+		switch name := plan.Steps[i].Name; {
+		case !isAsked(name):
+		case canFail:
+			j.runsAsked = true
+		default:
+			j.whyNot = append(j.whyNot, fmt.Sprintf("step %s%s: it runs only after others, none of which was asked for", name, of))
 		}
 	}
-	return fmt.Errorf("--only %s: none of these steps would run: %s (change the condition, or give the facts that it asks for, such as --branch)", strings.Join(r.Only, ","), strings.Join(why, "; "))
+	for _, step := range plan.LeftOut {
+		if isAsked(step.Name) {
+			j.whyNot = append(j.whyNot, fmt.Sprintf("step %s%s: %s", step.Name, of, step.Reason))
+		}
+	}
 }
 
 // checkJobs plans each job once, and keeps of the plans what is needed before their turn.
@@ -130,6 +153,7 @@ func checkJobs(ctx context.Context, jobs []*Job) error {
 			return err
 		}
 		j.leaves = leavesArtifacts(p.Plan)
+		j.noteAsked(p.Plan)
 		j.Cell, j.failFast, j.values = p.Plan.Cell, p.Plan.FailFast, p.Plan.Secrets
 		if len(jobs) == 1 {
 			j.planned = p

@@ -114,6 +114,11 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 	if err := checkJobs(ctx, jobs); err != nil {
 		return nil, err
 	}
+	if !r.Preview {
+		if err := CheckOnly(jobs); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.checkProvenance(jobs); err != nil {
 		return nil, err
 	}

@@ -116,9 +116,14 @@ func (r *rerun) choose(f *Request) error {
 		}
 		r.collectBefore(&r.plan.Steps[at], before)
 	}
+	canFail := false
 	for i := range r.plan.Steps {
-		name := r.plan.Steps[i].Name
-		r.runs[name] = !before[name] || slices.Contains(f.From, name)
+		step := &r.plan.Steps[i]
+		r.runs[step.Name] = !before[step.Name] || slices.Contains(f.From, step.Name)
+		canFail = canFail || r.runs[step.Name] && step.RunOn.Success
+	}
+	if !canFail {
+		return errors.New("none of the steps would run: they run only when others have failed")
 	}
 	return nil
 }

@@ -63,13 +63,13 @@ func (o *runOptions) showDryRun(ctx context.Context, stdout io.Writer, args []st
 	if err != nil {
 		return err
 	}
+	if err := run.CheckOnly(jobs); err != nil {
+		return err
+	}
 	var runs []dryRun
 	for _, j := range jobs {
 		p, err := j.Plan(ctx)
 		if err != nil {
-			return err
-		}
-		if err := j.CheckOnly(p.Plan); err != nil {
 			return err
 		}
 		r, err := dryRunOf(j, p, o.root)
