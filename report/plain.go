@@ -17,9 +17,11 @@ const plainTail = 20
 
 // Plain writes events as lines that people read: each line of a step's output after the
 // step's name, and in between what stepexec does. At the end it repeats the last
-// lines of steps that failed.
+// lines of steps that failed. The lines of services are left out: only those of services
+// that failed matter.
 type Plain struct {
-	Style Style // to be set before the first event
+	Style    Style // to be set before the first event
+	Services bool  // write the lines of services as well; to be set before the first event
 
 	w      io.Writer
 	err    error // first error of w
@@ -27,9 +29,10 @@ type Plain struct {
 	paint  palette
 	tails  Tails
 	shown  map[streamOf]*shownStream
-	last   *shownStream // stream of the last line
-	open   string       // stream whose last line has not ended yet, in words; "": none
-	buffer []byte       // reused by line
+	folded map[streamOf]bool // services whose lines are left out; without stream
+	last   *shownStream      // stream of the last line
+	open   string            // stream whose last line has not ended yet, in words; "": none
+	buffer []byte            // reused by line
 }
 
 // streamOf is one of the two streams of a step.
@@ -39,12 +42,13 @@ type streamOf struct{ step, cell, stream string }
 type shownStream struct {
 	of    streamOf
 	label string // name of the step in its colour, and a space
+	fold  bool   // the lines are left out
 	clean logs.Sanitizer
 }
 
 // NewPlain returns a Plain that writes to w, without colours or times of its own.
 func NewPlain(w io.Writer) *Plain {
-	return &Plain{w: w, tails: Tails{Max: plainTail}, shown: map[streamOf]*shownStream{}}
+	return &Plain{w: w, tails: Tails{Max: plainTail}, shown: map[streamOf]*shownStream{}, folded: map[streamOf]bool{}}
 }
 
 // Event writes one event. After a failed write it writes nothing more.
@@ -52,8 +56,8 @@ func (p *Plain) Event(e event.Event) {
 	p.stamps.Times, p.paint.on = p.Style.Times, p.Style.Colour
 	e = Quoted(e)
 	p.stamps.Event(e)
-	p.tails.Event(e)
 	event.Visit(plainEvents{p}, e)
+	p.tails.Event(e) // last: it drops the lines of a step that has ended well
 }
 
 // plainEvents is what Plain shows of each kind of event.
@@ -72,10 +76,29 @@ func (p plainEvents) PullFinished(e event.Event) {
 	}
 }
 
-func (p plainEvents) StepStarted(e event.Event)  { p.say(e, "started in "+logs.Quote(e.Image)) }
-func (p plainEvents) StepRetried(e event.Event)  { p.say(e, p.paint.warn(Clean(e.Text))) }
-func (p plainEvents) StepFinished(e event.Event) { p.say(e, p.paint.ended(e.Result)) }
-func (p plainEvents) StepKept(e event.Event)     { p.say(e, Clean(e.Text)) }
+func (p plainEvents) StepRetried(e event.Event) { p.say(e, p.paint.warn(Clean(e.Text))) }
+func (p plainEvents) StepKept(e event.Event)    { p.say(e, Clean(e.Text)) }
+
+func (p plainEvents) StepStarted(e event.Event) {
+	text := "started in " + logs.Quote(e.Image)
+	if e.Service && !p.Services {
+		p.folded[streamOf{step: e.Step, cell: e.Cell}] = true
+		text += "; its output is shown only if it fails"
+	}
+	p.say(e, text)
+}
+
+// StepFinished also writes the last lines of a service whose failure is ignored. Those of other
+// failures are at the end.
+func (p plainEvents) StepFinished(e event.Event) {
+	p.say(e, p.paint.ended(e.Result))
+	if !e.Result.Ignored || !p.folded[streamOf{step: e.Step, cell: e.Cell}] {
+		return
+	}
+	for _, line := range p.tails.Of(e.Cell, e.Step).Lines() {
+		p.say(e, logs.Sanitize(line))
+	}
+}
 
 func (p plainEvents) Warning(e event.Event) {
 	p.printf("%s%s %s%s\n", p.stamps.Of(e), p.paint.warn("warning:"), about(e.Step), Clean(e.Text))
@@ -118,6 +141,9 @@ func (p *Plain) line(e event.Event) {
 		return
 	}
 	stream := p.stream(e)
+	if stream.fold {
+		return
+	}
 	whose := ""
 	if p.open != "" || e.Partial {
 		whose = e.Stream + " of " + Label(e)
@@ -156,7 +182,7 @@ func (p *Plain) stream(e event.Event) *shownStream {
 		return p.last
 	}
 	if p.last = p.shown[of]; p.last == nil {
-		p.last = &shownStream{of: of, label: p.paint.label(Label(e)) + " "}
+		p.last = &shownStream{of: of, label: p.paint.label(Label(e)) + " ", fold: p.folded[streamOf{step: e.Step, cell: e.Cell}]}
 		p.shown[of] = p.last
 	}
 	return p.last

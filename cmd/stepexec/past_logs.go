@@ -28,11 +28,12 @@ func newLogs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs RUN [STEP]",
 		Short: "Show what a run printed",
-		Long: `Show what a run printed, as it was shown when it ran; with STEP what that step
-printed, and nothing else. RUN is the run's id, or the beginning of it, or latest.
+		Long: `Show what a run printed, as run --output plain does, with the output of services.
+With STEP, show what that step or service printed and nothing else. RUN is the run's
+id, or the beginning of it, or latest.
 
-Of stepexec step there is no output in the record: it belongs to whoever called it, unless
-it ran with --detach.`,
+The record of a run of stepexec step has its output only if it ran with --detach:
+otherwise the output belongs to whoever called it.`,
 		Example: `  stepexec logs 4qpj
   stepexec logs 4qpj build -f`,
 		Args: cobra.RangeArgs(1, 2),
@@ -119,6 +120,7 @@ func findRecord(root, prefix string) (record.Record, error) {
 // as text.
 func (o *logsOptions) printer(w io.Writer, step string) func(line []byte) error {
 	plain, sanitizers := report.NewPlain(w), map[string]*logs.Sanitizer{event.Stdout: {}, event.Stderr: {}}
+	plain.Services = true
 	return func(line []byte) error {
 		if o.json && step == "" {
 			_, err := w.Write(line)

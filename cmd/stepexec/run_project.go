@@ -29,7 +29,7 @@ const maxProjectFile = 64 << 10
 func projectFlags() []string {
 	return []string{
 		"as-docker", "collect-junit", "env", "env-file", "fail-fast", "locked", "output",
-		"parallel", "platform", "pull", "timeout", "timestamps",
+		"parallel", "platform", "pull", "show-services", "timeout", "timestamps",
 	}
 }
 

@@ -22,7 +22,7 @@ type liveView struct {
 	next       *nextCommands // nil if none are shown
 }
 
-func newLiveView(file *os.File, terminal console.Console, style report.Style) *liveView {
+func newLiveView(file *os.File, terminal console.Console, style report.Style, services bool) *liveView {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH)
 	size := func() (columns, rows int) {
@@ -33,7 +33,7 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style) *l
 		return int(size.Width), int(size.Height)
 	}
 	view := live.New(file, live.Options{
-		Size: size, Resized: resized, Style: style, Plain: !isUTF8(os.Getenv), Reflows: reflows(os.Getenv),
+		Size: size, Resized: resized, Style: style, Plain: !isUTF8(os.Getenv), Reflows: reflows(os.Getenv), Services: services,
 	})
 	return &liveView{view: view, errors: terminalOf(os.Stderr), stopResize: func() { signal.Stop(resized) }}
 }

@@ -46,6 +46,7 @@ type display interface {
 type outputFlags struct {
 	format       string
 	times        string
+	services     bool   // show the output of services that do not fail, too
 	stepCommands bool   // workflow commands for GitHub's runner
 	report       string // path of a report, for GitHub's outputs
 	shared       bool   // whether shells open on the terminal, over which nothing may be drawn
@@ -59,6 +60,7 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.format, "output", "", "how to show the run: `FORMAT` "+inWords(outputFormats())+" (default: tty on a terminal, else plain)")
 	o.addTimes(flags)
+	flags.BoolVar(&o.services, "show-services", false, "with --output plain or tty, show what services print although they do not fail")
 	flags.BoolVar(&o.stepCommands, "github-step-commands", false, "with --output github, let what steps print command the job's runner (::error, ::set-output, ...)")
 	complete(cmd, "output", outputFormats()...)
 	complete(cmd, "timestamps", "wall", "elapsed")
@@ -82,7 +84,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	switch o.formatFor(style, os.Getenv) {
 	case "tty":
 		file := w.(*os.File) // only a file can be a terminal
-		view := newLiveView(file, terminalOf(file), style)
+		view := newLiveView(file, terminalOf(file), style, o.services)
 		view.next = &nextCommands{again: o.again, root: o.root}
 		return view, nil
 	case "json":
@@ -94,7 +96,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 		return buffered{silent{report.NewQuiet(out)}, out}, nil
 	}
 	plain := report.NewPlain(out)
-	plain.Style = style
+	plain.Style, plain.Services = style, o.services
 	return buffered{said{plain}, out}, nil
 }
 

@@ -27,7 +27,7 @@ func newPullView() *pullView {
 		return &pullView{}
 	}
 	style := report.Style{Terminal: true, Colour: colours(true, os.Getenv)}
-	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, style)}
+	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, style, false)}
 }
 
 // event is the callback for fetch.Fetcher.

@@ -81,7 +81,11 @@ func (s *state) entries(now time.Time, columns int) []entry {
 		name := "  " + s.paint(aec.Bold, t.label)
 		elapsed := report.Duration(event.Millis(now.Sub(t.began).Truncate(100 * time.Millisecond)))
 		if t.service {
-			services = append(services, entry{line: aligned(name+s.paint(aec.Faint, "  service, "+t.image), elapsed, edge)})
+			service := entry{line: aligned(name+s.paint(aec.Faint, "  service, "+t.image), elapsed, edge)}
+			if s.o.Services {
+				service.tail = s.shown.Of(t.cell, t.step).Lines()
+			}
+			services = append(services, service)
 			continue
 		}
 		line := aligned(name+s.paint(aec.Faint, "  "+t.image), elapsed, edge)

@@ -10,6 +10,34 @@ import (
 	"github.com/stepexec/stepexec/event"
 )
 
+func TestTheOutputOfServicesStaysIfTheyFailOrIfAsked(t *testing.T) {
+	for _, test := range []struct {
+		asked  bool
+		result event.StepResult
+		want   string
+	}{
+		{false, event.StepResult{Status: event.Stopped}, "- db stopped after 0s\n"},
+		{true, event.StepResult{Status: event.Stopped}, "- db stopped after 0s\n    listening\n"},
+		{false, event.StepResult{Status: event.Succeeded}, "+ db 0s\n"},
+		{true, event.StepResult{Status: event.Succeeded}, "+ db 0s\n    listening\n"},
+		{false, event.StepResult{Status: event.Failed, ExitCode: 3, Ignored: true}, "! db failed with exit code 3 after 0s, ignored\n    listening\n"},
+		{false, event.StepResult{Status: event.Failed, ExitCode: 3}, "x db failed with exit code 3 after 0s\n"}, // the end has the lines
+	} {
+		s := seen()
+		s.o.Services = test.asked
+		s.event(event.Event{Kind: event.StepStarted, Time: start, Step: "db", Service: true})
+		s.event(event.Event{Kind: event.Line, Time: start, Step: "db", Stream: event.Stdout, Text: "listening"})
+		if block := strings.Join(s.block(after(1), 80, 24), "\n"); strings.Contains(block, "listening") != test.asked {
+			t.Errorf("asked for: %t; while it runs:\n%s", test.asked, block)
+		}
+		test.result.Step, test.result.Service, test.result.Started = "db", true, start
+		s.event(event.Event{Kind: event.StepFinished, Time: after(1), Step: "db", Result: &test.result})
+		if diff := cmp.Diff(test.want, strings.Join(s.printed, "")); diff != "" {
+			t.Errorf("asked for: %t; %s: -want +got:\n%s", test.asked, test.result.Status, diff)
+		}
+	}
+}
+
 func TestWhatAStepPrintedStaysWhenItEnds(t *testing.T) {
 	s := seen()
 	finished := func(r event.StepResult) {

@@ -18,11 +18,12 @@ const interval = 100 * time.Millisecond
 
 // Options are the settings of a View.
 type Options struct {
-	Size    func() (columns, rows int) // of the terminal
-	Resized <-chan os.Signal           // may be nil
-	Style   report.Style
-	Plain   bool // the View itself writes only ASCII
-	Reflows bool // the terminal wraps lines again when it becomes narrower
+	Size     func() (columns, rows int) // of the terminal
+	Resized  <-chan os.Signal           // may be nil
+	Style    report.Style
+	Plain    bool // the View itself writes only ASCII
+	Reflows  bool // the terminal wraps lines again when it becomes narrower
+	Services bool // show the lines of services that do not fail, too
 }
 
 // View shows a run. Its methods may be called from several goroutines; Event and Print

@@ -148,13 +148,18 @@ func (s *state) StepFinished(e event.Event) {
 		s.keep(e)
 	default:
 		s.say(e, "-", s.paint(aec.Faint, text))
+		if r.Service {
+			s.keep(e)
+		}
 	}
 }
 
 // keep prints the last lines of a step that has ended, which otherwise nobody would have seen: those of a
-// short step are all that it printed. Services print what matters only when they fail.
+// short step are all that it printed. What services print matters only when they fail, unless it is asked
+// for.
 func (s *state) keep(e event.Event) {
-	if e.Result.Service {
+	if e.Result.Service && !e.Result.Ignored && !s.o.Services {
+		s.shown.Forget(e.Cell, e.Step)
 		return
 	}
 	columns, rows := 80, 24
