@@ -76,6 +76,7 @@ func charset(name string, in io.Reader) (io.Reader, error) {
 type reader struct {
 	collector *Collector
 	open      []string // names of the elements around
+	begun     bool     // there was an element
 	suites    []suite  // the suites around
 	test      *test    // the one around; nil: none
 	alone     *test    // the failure around of a suite itself, which is no test's; nil: none
@@ -120,7 +121,7 @@ func (r *reader) start(e xml.StartElement) error {
 	case len(r.open) == maxDepth:
 		return fmt.Errorf("its elements are more than %d deep", maxDepth)
 	}
-	r.open = append(r.open, name)
+	r.open, r.begun = append(r.open, name), true
 	value := func(key string) string {
 		for _, a := range e.Attr {
 			if a.Name.Local == key {
@@ -225,6 +226,9 @@ func (r *reader) endSuite() {
 func (r *reader) end() error {
 	if len(r.open) > 0 {
 		return fmt.Errorf("it is cut off: <%.40s> has no end", r.open[len(r.open)-1])
+	}
+	if !r.begun { // as of a test program that ended before it wrote
+		return errors.New("it is empty")
 	}
 	return nil
 }

@@ -97,6 +97,8 @@ func TestHostileReportsAreRefused(t *testing.T) {
 		"large":           {`<testsuite><testcase name="` + strings.Repeat("a", testreport.MaxBytes), "16 MiB"},
 		"large comment":   {`<testsuite><!--` + strings.Repeat("a", testreport.MaxBytes), "16 MiB"},
 		"cut off":         {`<testsuite><testcase name="a"/>`, "no end"},
+		"empty":           {"", "empty"},
+		"nothing in it":   {`<?xml version="1.0"?><!-- -->`, "empty"},
 		"crossed":         {`<testsuite><testcase name="a"></testsuite></testcase>`, "ends nothing"},
 		"another one":     {`<html><body/></html>`, "no report of tests"},
 		"no XML":          {"\x00\x01 <", ""},
