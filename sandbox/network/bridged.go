@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -78,6 +79,9 @@ const Uplink = uplinkName
 func New(o Options) *Bridged {
 	return &Bridged{o: o, next: firstContainer, pinned: map[string]int{}, members: map[int]*Endpoint{}, byName: map[string][]*Endpoint{}}
 }
+
+// pin is where the router's namespace has a name, without root.
+func (n *Bridged) pin() string { return filepath.Join(n.o.Dir, "router") }
 
 // Up makes the network, unless that has been done. An error leaves nothing
 // behind.
@@ -223,7 +227,11 @@ func (n *Bridged) upWithoutRoot() error {
 	if n.tables, err = n.router.addRules(n.o.Run, facts.addresses, true); err != nil {
 		return err
 	}
-	n.leave, err = n.o.Connect(n.router.path())
+	// A program with fewer rights than ours may not look into our /proc.
+	if err := pinOpen(n.router.namespace, n.pin()); err != nil {
+		return err
+	}
+	n.leave, err = n.o.Connect(n.pin())
 	return err
 }
 
@@ -257,6 +265,7 @@ func (n *Bridged) takeAway() error {
 	if n.uplink != nil {
 		failed = append(failed, n.leaveHost())
 	} else {
+		failed = append(failed, unpinNamespace(n.pin()))
 		n.closeRouter()
 	}
 	failed = append(failed, os.RemoveAll(n.o.Dir))

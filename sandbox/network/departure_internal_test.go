@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,7 +27,7 @@ func TestLinkLeavesTheHostWhileSomebodyHoldsTheRoutersNamespace(t *testing.T) {
 				t.Fatal(err)
 			}
 			if isHeld {
-				holder, err := os.Open(n.router.path())
+				holder, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", n.router.namespace.Fd()))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -36,8 +36,8 @@ type router struct {
 	mtu       int // bytes; 0: the kernel's default
 }
 
-// openRouter makes the namespace with its bridge. The namespace has no name in any file system: it
-// ends with whoever holds it open, however that happens. An error leaves nothing behind.
+// openRouter makes the namespace with its bridge. It ends with whoever holds it open, however that
+// happens. An error leaves nothing behind.
 func openRouter(s subnet, mtu int) (*router, error) {
 	r := &router{subnet: s, mtu: mtu}
 	err := OnOwnThread(func() error {
@@ -53,11 +53,6 @@ func openRouter(s subnet, mtu int) (*router, error) {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
-}
-
-// path leads to the router's namespace for as long as it is open.
-func (r *router) path() string {
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.namespace.Fd())
 }
 
 // open opens the namespace of the calling thread, and the sockets by which the router is set up.

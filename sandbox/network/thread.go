@@ -66,7 +66,18 @@ func pinNamespace(path string, prepare func() error) error {
 	return nil
 }
 
-// unpinNamespace undoes pinNamespace. It is no error when that has been done.
+// pinOpen pins a namespace that is open at path, a file.
+func pinOpen(namespace *os.File, path string) error {
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", namespace.Fd()), path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("pin the network namespace at %s: %w", path, err)
+	}
+	return nil
+}
+
+// unpinNamespace undoes pinNamespace and pinOpen. It is no error when that has been done.
 func unpinNamespace(path string) error {
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
