@@ -2,6 +2,8 @@ package network_test
 
 import (
 	"errors"
+	"fmt"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -25,5 +27,25 @@ func TestANetworkThatCannotBeMadeIsUpForNobody(t *testing.T) {
 		}
 		all.Wait()
 		must(t, errors.Join(n.Down(), n.Wait()))
+	}
+}
+
+// pasta gives its rights up before it opens the namespace.
+func TestAProgramWithoutRightsOpensTheNamespaceThatItConnects(t *testing.T) {
+	needRoot(t)
+	opened := errors.New("nobody opened it")
+	n := network.New(network.Options{Run: "aaaaaaaaan", Dir: filepath.Join(t.TempDir(), "network"), Connect: func(path string) (func() error, error) {
+		out, err := exec.Command("setpriv", "--inh-caps=-all", "--bounding-set=-all", "sh", "-c", `exec 3< "$0"`, path).CombinedOutput()
+		opened = err
+		if err != nil {
+			opened = fmt.Errorf("open %s: %w: %s", path, err, out)
+		}
+		return func() error { return nil }, nil
+	}})
+	if err := errors.Join(n.Up(t.Context()), n.Down(), n.Wait()); err != nil {
+		t.Error(err)
+	}
+	if opened != nil {
+		t.Error(opened)
 	}
 }
