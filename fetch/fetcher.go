@@ -89,6 +89,7 @@ func (f *Fetcher) report(image string, fetch func(*Fetcher) (*Image, error)) (*I
 	metered := *f
 	metered.Progress = meter.tee(f.Progress)
 	got, err := fetch(&metered)
+	err = errors.Join(err, meter.end())
 	end := event.Event{Kind: event.PullFinished, Time: time.Now(), Image: image, Duration: event.Millis(time.Since(began))}
 	if err != nil {
 		end.Error = err.Error()

@@ -1,10 +1,12 @@
 package fetch
 
 import (
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/unpack"
 )
@@ -14,13 +16,17 @@ const (
 	meterWindow = 3 * time.Second        // period over which the rate is measured
 )
 
-// meter sums up the progress of an image's layers. Package unpack never calls it
-// from two goroutines at once.
+// meter sums up the progress of an image's layers. Progress that comes too soon after a report is
+// reported when the pause is over: no more may come for a long time, as when a server stalls.
 type meter struct {
-	report  func(event.Progress)
-	now     func() time.Time
+	report func(event.Progress)
+
+	mu      sync.Mutex                        // guards what follows, and calls of report
 	layers  map[digest.Digest]unpack.Progress // layers that were missing
 	samples []sample                          // samples within the window and the last one before it, oldest first
+	later   *time.Timer                       // reports when the pause is over; nil: nothing is held back
+	ended   bool                              // nothing more is reported
+	crashed error                             // panic of a report that was held back
 }
 
 type sample struct {
@@ -29,7 +35,7 @@ type sample struct {
 }
 
 func newMeter(report func(event.Progress)) *meter {
-	return &meter{report: report, now: time.Now, layers: map[digest.Digest]unpack.Progress{}}
+	return &meter{report: report, layers: map[digest.Digest]unpack.Progress{}}
 }
 
 // tee returns a listener that passes progress on to m and to other, which may be nil.
@@ -42,18 +48,53 @@ func (m *meter) tee(other func(string, unpack.Progress)) func(string, unpack.Pro
 	}
 }
 
+// end ends the reports. Its error is a panic of one of them.
+func (m *meter) end() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	if m.later != nil {
+		m.later.Stop()
+	}
+	return m.crashed
+}
+
 func (m *meter) add(p unpack.Progress) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if p.State == unpack.Present { // it was there, or another process has unpacked it
 		delete(m.layers, p.Layer)
 	} else {
 		m.layers[p.Layer] = p
 	}
 	sum := m.sum()
-	now := m.now()
-	isLast := sum.LayersDone == sum.Layers
-	if n := len(m.samples); n > 0 && now.Sub(m.samples[n-1].at) < meterPause && !isLast {
+	if n := len(m.samples); n > 0 && sum.LayersDone < sum.Layers {
+		if left := meterPause - time.Since(m.samples[n-1].at); left > 0 {
+			m.hold(left)
+			return
+		}
+	}
+	m.show(sum)
+}
+
+// hold reports the progress after a time.
+func (m *meter) hold(left time.Duration) {
+	if m.later != nil {
 		return
 	}
+	m.later = time.AfterFunc(left, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.later = nil
+		if !m.ended {
+			m.crashed = crash.Catch(func() { m.show(m.sum()) })
+		}
+	})
+}
+
+// show reports the progress with its rate.
+func (m *meter) show(sum event.Progress) {
+	now := time.Now()
 	m.samples = append(m.samples, sample{now, sum.Bytes})
 	for len(m.samples) > 1 && now.Sub(m.samples[1].at) >= meterWindow {
 		m.samples = m.samples[1:]
