@@ -76,6 +76,10 @@ func (k *keyedStores) close() {
 	}
 }
 
+// FactScopes are the scopes of the keyed caches of a pipeline whose facts a CI server says, such as
+// Drone's. Without an event it is taken for a pull request of an unknown ref.
+func FactScopes(f pipeline.Facts) cache.Scopes { return cacheScopes(f, "", f.Event != "") }
+
 // cacheScopes are the scopes of the keyed caches of a run. A run in CI of which nobody knows the
 // event could be that of a pull request, and is taken for one.
 func cacheScopes(f pipeline.Facts, dir string, eventKnown bool) cache.Scopes {

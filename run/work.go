@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/stepexec/stepexec/cache"
 	"github.com/stepexec/stepexec/engine"
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
@@ -22,6 +23,7 @@ type Work struct {
 	Build    event.Build                                  // what is built, for people; zero: not known
 	Default  *policy.Policy                               // what it may ask for where the runner's administrator says nothing; nil: policy.Untrusted
 	Source   policy.Source                                // what the server itself says of the pipeline, for rules by repository
+	Scopes   cache.Scopes                                 // of keyed caches; zero: none are restored or saved
 	Proxies  []string                                     // NAME=value of the runner's own proxies, which privileged images get, too
 	Own      Folders                                      // of the runner that the work comes from
 	Logins   map[string]pull.Login                        // at registries, by their hosts
@@ -75,7 +77,7 @@ func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 		Dir: work.Inputs.Dir, Unsaid: b.Pull, AccessDir: m.AccessDir(settings.VerifyCredentials),
 		Options: pull.Options{Registries: m.Settings.Registries, Keychain: keychain},
 	}
-	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: cacheScopes(work.Inputs.Facts, "", work.Inputs.Facts.Event != ""), Build: work.Build}, m, engine.Options{
+	_, err = Execute(ctx, &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: work.Scopes, Build: work.Build}, m, engine.Options{
 		Events: work.Events, Serve: work.Serve,
 		Stop: engine.Stop{Kill: work.Kill, Grace: b.Grace}, Limits: engine.Limits{Slots: b.Slots},
 	})

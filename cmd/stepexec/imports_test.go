@@ -68,7 +68,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"artifact", "beneath", "cache", "cache/registry", "cache/s3", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "provenance", "record", "rootless", "sandbox", "schedule", "settings", "trace", "unpack"},
 		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "demo", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github", "ui", "signature", "provenance"},
-		"runner/woodpecker":      {"crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
+		"runner/woodpecker":      {"cache", "crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")

@@ -120,3 +120,78 @@ func TestRunnerWoodpeckerHasRulesByRepository(t *testing.T) {
 		}
 	}
 }
+
+// The scope of a keyed cache is what the server says in labels: no workflow with forged variables
+// or labels, and no pull request, can put anything where a branch reads it.
+func TestRunnerWoodpeckerKeepsKeyedCachesByTheServersLabels(t *testing.T) {
+	w := newWoodpeckerRunner(t)
+	file := filepath.Join(w.dir, "policy.yml")
+	if err := os.WriteFile(file, []byte("networks: [none]\nkeyed_caches: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.start("--policy", file)
+	labels := func(repo, event, branch string) map[string]string {
+		return map[string]string{workflows.LabelRepo: repo, workflows.LabelEvent: event, workflows.LabelCommitBranch: branch}
+	}
+	run := func(key, writes string, labels map[string]string) string {
+		s := w.step("a", "cat /cache/f || echo nothing", "echo "+writes+" > /cache/f")
+		s.WorkflowLabels = labels
+		s.BackendOptions = map[string]any{"stepexec": map[string]any{"cache": []any{map[string]any{"name": "c", "path": "/cache", "key": []any{map[string]any{"env": "KEY"}, map[string]any{"checksum": "lock"}}}}}}
+		for name, value := range map[string]string{"KEY": key, "CI_REPO": "octocat/app", "CI_PIPELINE_EVENT": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_REF": "refs/heads/main"} {
+			s.Environment[name] = value
+		}
+		checkout := w.step("checkout", "echo "+key+" > lock")
+		checkout.WorkflowLabels = labels
+		ended := w.server.Ended(w.push(checkout, s)).Step("a")
+		if ended.End.GetError() != "" || ended.End.GetExitCode() != 0 {
+			t.Fatalf("%v: %v %q", labels, ended.End, ended.Lines)
+		}
+		if text := strings.Join(ended.Lines, "\n"); strings.Contains(text, "stepexec:") {
+			t.Errorf("%v: %s", labels, text)
+		}
+		for _, line := range ended.Lines {
+			if line == "nothing" || strings.HasPrefix(line, "of ") {
+				return line
+			}
+		}
+		return strings.Join(ended.Lines, "\n")
+	}
+	main := labels("octocat/app", "push", "main")
+	for what, c := range map[string]struct {
+		labels     map[string]string
+		reads      bool // what a push to main saved
+		saves      bool // what it reads itself later
+		savesAtAll bool // what a push to main reads later
+	}{
+		"the same branch":        {main, true, true, true},
+		"cron of the branch":     {labels("octocat/app", "cron", "main"), true, true, true},
+		"another branch":         {labels("octocat/app", "push", "feature"), false, true, false},
+		"another repository":     {labels("evil/app", "push", "main"), false, true, false},
+		"a pull request for it":  {labels("octocat/app", "pull_request", "main"), true, false, false},
+		"another pull request":   {labels("octocat/app", "pull_request", "feature"), false, false, false},
+		"a tag":                  {labels("octocat/app", "tag", "main"), true, false, false},
+		"an unknown event":       {labels("octocat/app", "new", "main"), true, false, false},
+		"a push without branch":  {labels("octocat/app", "push", ""), false, false, false},
+		"a server before 3.17":   {labels("octocat/app", "", ""), false, false, false},
+		"a server before 3.5":    {nil, false, false, false},
+		"labels of the workflow": {map[string]string{"repo": "octocat/app", "event": "push", "branch": "main"}, false, false, false},
+	} {
+		want := func(does bool, text string) string {
+			if does {
+				return text
+			}
+			return "nothing"
+		}
+		run("read "+what, "of main", main)
+		if got := run("read "+what, "of other", c.labels); got != want(c.reads, "of main") {
+			t.Errorf("%s: reads %q after a push to main", what, got)
+		}
+		run("write "+what, "of other", c.labels)
+		if got := run("write "+what, "of other", c.labels); got != want(c.saves, "of other") {
+			t.Errorf("%s: reads %q after itself", what, got)
+		}
+		if got := run("write "+what, "of main", main); got != want(c.savesAtAll, "of other") {
+			t.Errorf("%s: a push to main reads %q after it", what, got)
+		}
+	}
+}

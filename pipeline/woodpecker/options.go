@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/pipeline"
 )
@@ -31,10 +33,36 @@ func (t *translator) options(s *Step, step *pipeline.Step) {
 			t.fail(s, err)
 			return
 		}
+		checksumSources(s, extra.Caches)
 		merge(step, extra)
 	}
 	merge(step, &pipeline.Step{Limits: t.defaults.Limits})
 }
+
+// checksumSources makes the patterns of checksums relative to the sources. The workspace of a
+// compiled workflow is the folder above: /woodpecker for sources in /woodpecker/src/HOST/OWNER/NAME.
+func checksumSources(s *Step, caches []pipeline.KeyedCache) {
+	sources, found := strings.CutPrefix(path.Clean(cmp.Or(s.Environment["CI_WORKSPACE"], s.WorkingDir)), path.Clean(s.WorkspaceBase)+"/")
+	if !found {
+		return
+	}
+	for _, c := range caches {
+		for _, part := range c.Key {
+			for i, pattern := range part.Checksum {
+				rest, excluded := strings.CutPrefix(pattern, "!")
+				part.Checksum[i] = path.Join(literal().Replace(sources), rest)
+				if excluded {
+					part.Checksum[i] = "!" + part.Checksum[i]
+				}
+			}
+		}
+	}
+}
+
+// literal replaces what a pattern would take for a wildcard.
+var literal = sync.OnceValue(func() *strings.Replacer {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "{", `\{`)
+})
 
 // nativeOptions reads a map as the keys of a native step. The error is a pipeline.Errors.
 func (t *translator) nativeOptions(given any) (*pipeline.Step, error) {
@@ -76,7 +104,7 @@ func merge(step, extra *pipeline.Step) {
 	step.Timeout = cmp.Or(step.Timeout, extra.Timeout)
 	step.Platform = cmp.Or(step.Platform, extra.Platform)
 	step.Names.Hostname = cmp.Or(step.Names.Hostname, extra.Names.Hostname)
-	step.Mounts = append(step.Mounts, extra.Mounts...)
+	step.Mounts, step.Caches = append(step.Mounts, extra.Mounts...), append(step.Caches, extra.Caches...)
 	if extra.Ready != nil {
 		step.Ready = extra.Ready
 	}

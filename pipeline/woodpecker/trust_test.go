@@ -3,6 +3,7 @@ package woodpecker_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -72,6 +73,68 @@ func translations(t *testing.T, key, value string, trust woodpecker.Trust) map[s
 	return map[string]error{"compiled": compiled, "in a file": file}
 }
 
+// No option is read and then forgotten.
+func TestEveryOptionChangesTheStep(t *testing.T) {
+	translate := func(options string) pipeline.Step {
+		document := `{"pipeline":[{"steps":[{"name":"a","uuid":"1","type":"commands","image":"x","commands":["y"],"on_success":true,"backend_options":{"stepexec":` + options + `}}]}]}`
+		config, err := woodpecker.ParseConfig([]byte(document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := config.Pipeline(woodpecker.Defaults{Trust: woodpecker.Trust{Volumes: true, Security: true}})
+		if err != nil {
+			t.Fatalf("%s: %v", options, err)
+		}
+		return out.Pipeline.Steps[0]
+	}
+	plain := translate(`{}`)
+	for key, value := range optionValues {
+		options := fmt.Sprintf("{%q: %s}", key, value)
+		switch key {
+		case "memory_swap":
+			options = `{"memory": "1g", "memory_swap": "2g"}`
+			plain := translate(`{"memory": "1g"}`)
+			if reflect.DeepEqual(plain, translate(options)) {
+				t.Errorf("%s changes nothing", key)
+			}
+			continue
+		case "allow_new_privileges": // which every step has
+			options = `{"allow_new_privileges": false}`
+		}
+		if reflect.DeepEqual(plain, translate(options)) {
+			t.Errorf("%s changes nothing", key)
+		}
+	}
+	if keyed := translate(`{"cache": [{"name": "c", "path": "/c", "key": "os"}]}`); len(keyed.Caches) != 1 {
+		t.Errorf("a keyed cache: %+v", keyed.Caches)
+	}
+}
+
+// The sources are what checksums of a key are about, wherever the workspace begins.
+func TestChecksumsOfKeysAreOfTheSources(t *testing.T) {
+	for _, c := range []struct{ base, directory, workspace, want string }{
+		{"/woodpecker", "/woodpecker/src/example.com/octocat/app", "", "src/example.com/octocat/app/go.sum"},
+		{"/woodpecker", "/woodpecker/src/app/sub", "/woodpecker/src/app", "src/app/go.sum"},
+		{"/go", "/go/src/app", "", "src/app/go.sum"},
+		{"/go", "/go/src/[app]", "", `src/\[app]/go.sum`},
+		{"/woodpecker", "/woodpecker", "", "go.sum"},
+		{"/woodpecker", "/elsewhere", "", "go.sum"},
+	} {
+		s := &woodpecker.Step{
+			Name: "a", UUID: "1", Type: "commands", Image: "x", Commands: []string{"y"}, OnSuccess: true, WorkspaceBase: c.base, WorkingDir: c.directory,
+			Environment:    map[string]string{"CI_WORKSPACE": c.workspace},
+			BackendOptions: map[string]any{"stepexec": map[string]any{"cache": []any{map[string]any{"name": "c", "path": "/c", "key": map[string]any{"checksum": []any{"go.sum", "!vendor"}}}}}},
+		}
+		out, err := (&woodpecker.Config{Stages: []woodpecker.Stage{{Steps: []*woodpecker.Step{s}}}}).Pipeline(woodpecker.Defaults{Trust: woodpecker.Trust{Volumes: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := out.Pipeline.Steps[0].Caches[0].Key[0].Checksum; got[0] != c.want || !strings.HasPrefix(got[1], "!") || !strings.HasSuffix(got[1], "vendor") {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
 // A privileged plugin of a repository that is not trusted runs as it is.
 func TestPrivilegedPluginRunsAsItIs(t *testing.T) {
 	for what, keys := range map[string]string{
@@ -80,6 +143,7 @@ func TestPrivilegedPluginRunsAsItIs(t *testing.T) {
 		"a user":            `"backend_options":{"stepexec":{"user":"0"}}`,
 		"a user of docker":  `"backend_options":{"docker":{"user":"0"}}`,
 		"a program as test": `"backend_options":{"stepexec":{"ready":{"exec":["sh","-c","id"]}}}`,
+		"a keyed cache":     `"backend_options":{"stepexec":{"cache":[{"name":"c","path":"/usr/local/bin","key":"os","mode":"read"}]}}`,
 		"a cache":           `"backend_options":{"stepexec":{"cache":["c:/usr/local/bin"]}}`,
 	} {
 		for _, trusted := range []bool{false, true} {

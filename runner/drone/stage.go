@@ -118,7 +118,10 @@ func (w *worker) execute(b *runner.Build, kill chan struct{}, s *stage, d *detai
 	for _, log := range r.order {
 		entries = append(entries, log.kept)
 	}
-	work := run.Work{Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Build: run.AboutBuild(new(buildOf(d))), Default: job.rules, Source: source(d), Proxies: w.o.Proxies, Events: r.event, Kill: kill}
+	work := run.Work{
+		Pipeline: job.workflow.Pipeline, Inputs: job.inputs, Build: run.AboutBuild(new(buildOf(d))), Default: job.rules, Source: source(d),
+		Scopes: run.FactScopes(job.inputs.Facts), Proxies: w.o.Proxies, Events: r.event, Kill: kill,
+	}
 	err = b.Protect(func() error {
 		return w.o.Execute(b.Context, work)
 	})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stepexec/stepexec/cache"
 	workflows "github.com/stepexec/stepexec/pipeline/woodpecker"
 	"github.com/stepexec/stepexec/policy"
 )
@@ -49,4 +50,21 @@ func source(c *workflows.Config) policy.Source {
 		s.Branch = c.Told(workflows.LabelCommitBranch)
 	}
 	return s
+}
+
+// cacheScopes are the scopes of a workflow's keyed caches, of which the labels of the server say
+// less than variables do, but which no author of a workflow can set. A source that is of a branch
+// reads and writes the caches of that branch. Any other, such as a pull request, reads those of the
+// branch that it is meant for: whose it would write is not told. Repositories of other servers with
+// the same name have other caches.
+func cacheScopes(server string, c *workflows.Config) cache.Scopes {
+	s := source(c)
+	if s.Repo == "" || s.Event == "" {
+		return cache.Scopes{}
+	}
+	o := cache.Origin{Repository: server + "/" + s.Repo, Event: s.Event, Branch: s.Branch}
+	if s.Branch == "" {
+		o.Event, o.Branch = "unknown", c.Told(workflows.LabelCommitBranch)
+	}
+	return cache.ScopesOf(o)
 }

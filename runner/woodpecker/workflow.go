@@ -143,6 +143,7 @@ func (a *agent) execute(b *runner.Build, w *wire.Workflow, config *workflows.Con
 			Pipeline: t.Pipeline,
 			Default:  allowed,
 			Source:   source(config),
+			Scopes:   cacheScopes(a.o.Server, config),
 			Inputs: pipeline.Inputs{
 				OwnFolder: true, Mode: pipeline.ForSteps, Base: t.Base, Timeout: runner.Timeout(w.GetTimeout()), Secrets: secrets(config),
 			},
