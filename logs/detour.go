@@ -64,8 +64,8 @@ func appendLiterally(dst, escape []byte) []byte {
 	return append(dst, bytes.TrimLeft(escape, `\`)...)
 }
 
-// searchDetours searches what may begin inside of escapes. Where too little follows yet, it finds only what is whole
-// and looks again later. With last, nothing more follows.
+// searchDetours searches what may begin inside of escapes. Where too little follows yet, it looks again later. With
+// last, nothing more follows.
 func (s *scan) searchDetours(u *unescaped, visible []byte, last bool, found found) {
 	var room [maxDetour + 1 + maxAnchor]byte
 	pending := u.detours[:0]
@@ -73,6 +73,8 @@ func (s *scan) searchDetours(u *unescaped, visible []byte, last bool, found foun
 		most := maxAnchor
 		if !last && len(u.text) < d.text+maxAnchor {
 			pending = append(pending, d)
+		}
+		if len(u.text) < d.text { // a run goes on: of what begins in front of it, only what is whole is known
 			most--
 		}
 		for at := d.from; at < d.to; {
@@ -119,8 +121,8 @@ func (s *scan) detoured(a anchor, b *beginning, d *detour, at int, before, text 
 		if source.isOpen {
 			c := candidate{source: source, form: a.form(), inside: inside, start: d.text, from: len(source.text)}
 			c.next = d.text + int(b.n) - size
-			if c.next > c.start && !slices.ContainsFunc(s.open, c.isSame) {
-				s.begin(c, text, found)
+			if c.next > c.start {
+				s.beginOnce(c, text, found)
 			}
 			return
 		}
@@ -132,10 +134,17 @@ func (s *scan) detoured(a anchor, b *beginning, d *detour, at int, before, text 
 		switch c.compare(before) {
 		case goesOn:
 			c.start, c.next = d.text, d.text
-			s.begin(c, text, found)
+			s.beginOnce(c, text, found)
 		case isWhole:
 			found(ending(source, inside, d, size, c.next))
 		}
+	}
+}
+
+// beginOnce begins a candidate unless it is open already: the same place may be looked at several times.
+func (s *scan) beginOnce(c candidate, text []byte, found found) {
+	if !slices.ContainsFunc(s.open, c.isSame) {
+		s.begin(c, text, found)
 	}
 }
 
@@ -179,6 +188,12 @@ func (s *scan) heldDetour(u *unescaped, visible []byte, limit, line int, idle bo
 			if s.index.begins(begin[:min(len(begin), maxAnchor-1)]) {
 				limit = at
 			}
+		}
+	}
+	for at := max(u.next, line); at < min(len(visible), limit); at++ { // what may become an escape
+		begin := appendLiterally(room[:0], visible[at:])
+		if len(begin) > 0 && s.index.begins(begin[:min(len(begin), maxAnchor-1)]) {
+			limit = at
 		}
 	}
 	return limit

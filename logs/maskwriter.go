@@ -79,12 +79,29 @@ func (m *MaskWriter) giveUp(hold int) error {
 // writer below holds back, if it is one that does.
 func (m *MaskWriter) Flush() error {
 	if m.indexes != nil && len(m.buf) > 0 {
-		m.quoted.settle(m.bare.text, m.coverBare(&m.seen, &m.bare, 0))
+		m.settle()
 		if err := m.release(m.held(true)); err != nil {
 			return err
 		}
 	}
 	return flush(m.w)
+}
+
+// settle notes what is a secret as far as the stream goes, because what may go on is passed on: a match that only
+// waits for what follows it, and one that ends with the run outside of ASCII at the end of the text.
+func (m *MaskWriter) settle() {
+	u, found := &m.bare, m.coverBare(&m.seen, &m.bare, 0)
+	m.quoted.settle(u.text, found)
+	if u.run < 0 {
+		return
+	}
+	ended := scan{index: m.quoted.index, next: m.quoted.next, open: slices.Clone(m.quoted.open), seen: m.quoted.seen}
+	text, marks, detours := len(u.text), len(u.marks), slices.Clone(u.detours)
+	u.add(other, u.run)
+	ended.search(u.text, found)
+	ended.searchDetours(u, m.seen.text, false, found)
+	ended.settle(u.text, found)
+	u.text, u.marks, u.detours = u.text[:text], u.marks[:marks], detours // the run may go on all the same
 }
 
 // Close passes on what is held back. It does not close the writer below.
@@ -184,7 +201,7 @@ func (m *MaskWriter) heldBare(idle bool) int {
 	if m.bare.run >= 0 {
 		pending = 1
 	}
-	hold := m.quoted.held(text, m.bare.place(m.seen.text, m.seen.line), pending, idle)
+	hold := m.quoted.held(text, m.bare.lineOf(m.seen.text, m.seen.line), pending, idle)
 	if hold == len(text) && (idle || !m.bare.mayBegin(m.seen.text, m.quoted.index)) {
 		hold = len(m.seen.text)
 	} else {

@@ -230,6 +230,16 @@ func (u *unescaped) place(visible []byte, at int) int {
 	return i
 }
 
+// lineOf returns the first place in text that a line of the visible text has a part of. An escape can begin in the
+// line before: a backslash at its end is one with those that the line begins with.
+func (u *unescaped) lineOf(visible []byte, line int) int {
+	i := u.place(visible, line)
+	if i > 0 && u.span(visible, i-1, i).end > line {
+		i--
+	}
+	return i
+}
+
 // mayBegin reports whether a match may begin with what is not decided yet: an escape, or a run outside of ASCII.
 func (u *unescaped) mayBegin(visible []byte, x *index) bool {
 	return u.next < len(visible) || u.run >= 0 && x.begins([]byte{other})
