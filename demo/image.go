@@ -21,7 +21,7 @@ import (
 const shellPath = "/bin/sh"
 
 // writeImage writes an OCI image layout with an image of one layer, which holds a program.
-func writeImage(dir, program string) error {
+func writeImage(root *os.Root, program string) error {
 	layer, dynamic, err := layerOf(program)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func writeImage(dir, program string) error {
 	if dynamic {
 		config.Config.Env = append(config.Config.Env, "LD_LIBRARY_PATH=/lib")
 	}
-	w := layoutWriter{dir: dir}
+	w := layoutWriter{root: root}
 	manifest := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		Config: w.json(ocispec.MediaTypeImageConfig, config),
@@ -137,7 +137,7 @@ func findLibrary(name, loader string) (string, error) {
 
 // layoutWriter writes the files of an OCI image layout (image-spec, image-layout.md).
 type layoutWriter struct {
-	dir  string
+	root *os.Root
 	errs []error
 }
 
@@ -160,6 +160,6 @@ func (w *layoutWriter) file(name string, document any) {
 }
 
 func (w *layoutWriter) write(name string, content []byte) {
-	file := filepath.Join(w.dir, name)
-	w.errs = append(w.errs, os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, content, 0o644))
+	file := filepath.Join(imageName, name)
+	w.errs = append(w.errs, w.root.MkdirAll(filepath.Dir(file), 0o755), w.root.WriteFile(file, content, 0o644))
 }

@@ -114,3 +114,22 @@ func TestAChangedPipelineIsNotOverwritten(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestLinksInTheFolderAreNotFollowedOutOfIt(t *testing.T) {
+	outside := t.TempDir()
+	for _, name := range []string{PipelineName, imageName, imageName + "/index.json"} {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Write(dir, "/proc/self/exe"); err == nil {
+			t.Errorf("%s is a link, and no error", name)
+		}
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("outside of the folder are %v, %v", left, err)
+	}
+}
