@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes a release in out/release: for each machine a stripped program, built twice and compared,
-# its archive and packages; man pages, completions, the list of components, and SHA256SUMS.
+# Makes a release in out/release: for each machine a stripped program, built twice and compared, the
+# list of its components, its archive with man pages and completions, its packages; and SHA256SUMS.
 # All times in it are that of the commit, so that the same commit gives the same bytes.
 # usage: scripts/release.sh [VERSION [MACHINE...]]; VERSION is that of `git describe` otherwise
 set -eu -o pipefail
@@ -22,6 +22,12 @@ build() { GOARCH=$1 GOARM=7 go build -ldflags "-s -w -X main.version=$version" -
 archive() { # archive NAME FOLDER: a .tar.gz of a folder, the same each time
 	tar -C "$2" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
 		--transform "s,^\.,$1," -cf - . | gzip -n -9 >"$out/$1.tar.gz"
+}
+
+components() { # components PROGRAM FILE: the modules in a program, which are all in the module cache by then
+	GOPROXY=off host "$work/cyclonedx-gomod" bin -json -std -licenses -noserial -version "v$version" \
+		-output "$2" "$1" 2>"$work/said" || { cat "$work/said" >&2; return 1; }
+	sed -i "s/\"timestamp\": \".*\"/\"timestamp\": \"$(date -u -d "@$SOURCE_DATE_EPOCH" +%FT%TZ)\"/" "$2"
 }
 
 tool nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
@@ -46,12 +52,12 @@ for machine; do
 	GOCACHE=$work/cache build "$machine" "$work/again"
 	cmp "$folder/stepexec" "$work/again" || { echo "two builds for $machine differ" >&2; exit 1; }
 	archive "stepexec-$version-linux-$machine" "$folder"
+	components "$folder/stepexec" "$out/stepexec-$version-linux-$machine.cdx.json"
 	for kind in deb rpm apk; do
-		ARCH=${machine/#arm/arm} VERSION=$version BUILD=$folder "$work/nfpm" package -f packaging/nfpm.yaml -p "$kind" -t "$out/" >/dev/null
+		ARCH=${machine/%arm/arm7} VERSION=$version BUILD=$folder "$work/nfpm" package -f packaging/nfpm.yaml -p "$kind" -t "$out/" >/dev/null
 	done
 	echo "$machine: $(stat -c %s "$folder/stepexec") bytes"
 done
-host "$work/cyclonedx-gomod" app -json -licenses -noserial -main cmd/stepexec -output "$out/stepexec-$version.cdx.json" . 2>/dev/null
 rm -rf "$work"
 (cd "$out" && sha256sum -- * >SHA256SUMS)
 ls -l "$out"
