@@ -85,15 +85,15 @@ func (r *Record) isPastOf(of *Record) bool {
 	return r.Finished && r.Summary != nil && r.File == of.File && r.Name == of.Name && r.Cell == of.Cell && r.Started.Before(of.Started)
 }
 
-// Past returns the ends and starts of the runs of a run's pipeline that ended before it began, the newest
-// first and at most so many, from the records that Recent has read.
-func Past(root string, recent []Record, run string, most int) (ends []event.Summary, starts []time.Time) {
+// Past returns the runs of a run's pipeline that began before it, the newest first and at most so many, from the
+// records that Recent has read.
+func Past(root string, recent []Record, run string, most int) (past []event.Earlier) {
 	of, err := Find(root, run)
 	if err != nil || of.Run != run {
-		return nil, nil // such as one whose record could not be kept
+		return nil // such as one whose record could not be kept
 	}
 	for _, r := range PastOf(&of, recent, most) {
-		ends, starts = append(ends, *r.Summary), append(starts, r.Started)
+		past = append(past, event.Earlier{Summary: *r.Summary, Started: r.Started, Commit: r.Build.TestedCommit()})
 	}
-	return ends, starts
+	return past
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/event/eventtest"
@@ -84,12 +83,18 @@ func forgeries(text string) []event.Event {
 	return all
 }
 
-// forgedPast is two earlier runs with the text in all their fields, in one of which what fails now has succeeded.
-func forgedPast() []event.Summary {
-	all := make([]event.Summary, 2)
+// forgedPast is two earlier runs with the text in all their fields, in one of which what fails now has succeeded, tests
+// too.
+func forgedPast() []event.Earlier {
+	all := make([]event.Earlier, 2)
 	for i, status := range []event.Status{event.Succeeded, event.Failed} {
 		fill(reflect.ValueOf(&all[i]).Elem(), forged)
 		all[i].Status, all[i].Steps[0].Status = status, status
+		tests := all[i].Steps[0].Tests
+		tests.Problems, tests.Failed = nil, len(tests.Failures)
+		if status == event.Succeeded {
+			tests.Failures, tests.Failed = nil, 0
+		}
 	}
 	return all
 }
@@ -139,7 +144,7 @@ func TestNoTextOfAnEventForgesALine(t *testing.T) {
 				}
 				made := c.Report()
 				for _, run := range made.Runs {
-					run.AddPast(forgedPast(), []time.Time{start, start})
+					run.AddPast(forgedPast())
 				}
 				if err := report.Write(w, report.Kind(kind), made); err != nil {
 					t.Error(err)

@@ -93,16 +93,15 @@ func story() *report.Report {
 }
 
 // pastRuns are earlier runs of the story's pipeline, more than a report has room for.
-func pastRuns() (runs []event.Summary, started []time.Time) {
+func pastRuns() (runs []event.Earlier) {
 	status := []event.Status{event.Succeeded, event.Succeeded, event.Failed, event.Succeeded, event.TimedOut, event.Cancelled}
 	for i := range 40 {
-		runs = append(runs, event.Summary{Run: fmt.Sprint("run", i, hostile), Status: status[i%len(status)], Duration: ms(4000 + i*i%37*300), Steps: []event.StepResult{
+		runs = append(runs, event.Earlier{Started: start.Add(-time.Duration(i+1) * time.Hour), Summary: event.Summary{Run: fmt.Sprint("run", i, hostile), Status: status[i%len(status)], Duration: ms(4000 + i*i%37*300), Steps: []event.StepResult{
 			{Step: "build", Status: event.Succeeded, Duration: ms(1000)}, {Step: "test", Status: event.Succeeded}, {Step: "push", Status: event.Succeeded},
 			{Step: "flaky", Status: event.Failed, ExitCode: 1}, {Step: hostile, Status: event.Succeeded},
-		}})
-		started = append(started, start.Add(-time.Duration(i+1)*time.Hour))
+		}}})
 	}
-	return runs, started
+	return runs
 }
 
 // TestReportsOfARunInWhichEverythingHappens compares the small formats with files that

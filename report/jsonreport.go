@@ -44,6 +44,7 @@ type jsonRun struct {
 	Duration event.Millis `json:"duration_ms"`
 	Past     []PastRun    `json:"past,omitempty"`
 	Compared *Comparison  `json:"compared,omitempty"`
+	Flaky    []FlakyTest  `json:"flaky_tests,omitempty"`
 	Warnings []string     `json:"warnings,omitempty"`
 	Images   []Image      `json:"images,omitempty"`
 	Steps    []jsonStep   `json:"steps"`
@@ -78,7 +79,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 	for _, run := range r.Runs {
 		j := jsonRun{
 			Run: run.ID, Name: run.Name, Build: run.Build, Status: run.Status, ExitCode: run.ExitCode, Error: run.Error, Finished: run.Finished,
-			Started: run.Started, Duration: run.Duration, Past: run.Past, Compared: run.Compared, Warnings: run.Warnings, Images: run.Images, Steps: []jsonStep{},
+			Started: run.Started, Duration: run.Duration, Past: run.Past, Compared: run.Compared, Flaky: run.Flaky, Warnings: run.Warnings, Images: run.Images, Steps: []jsonStep{},
 		}
 		for _, s := range run.Steps {
 			step, err := jsonOf(s)

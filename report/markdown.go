@@ -136,6 +136,9 @@ func (m *markdown) tests(r *Run) {
 		if slowest := slowestTests(s.Tests); slowest != "" {
 			m.print("- slowest: ", escape(slowest), "\n")
 		}
+		for _, flaky := range flakyLines(r.Flaky, s.Step) {
+			m.print("- flaky over the last runs: ", escape(cut(flaky, markdownLineBytes)), "\n")
+		}
 		for _, problem := range s.Tests.Problems {
 			m.print("- not read: ", escape(cut(problem, markdownLineBytes)), "\n")
 		}

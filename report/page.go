@@ -56,7 +56,7 @@ type pageTests struct {
 	Failed                bool
 	Failures              []pageTest
 	More                  int // failed tests that are not listed
-	Problems              []string
+	Flaky, Problems       []string
 }
 
 type pageTest struct{ Title, Place, Text string }
@@ -128,7 +128,7 @@ func PageOf(r *Report) Page {
 				}
 			}
 			if s.Tests != nil {
-				pr.Tests = append(pr.Tests, pageTestsOf(index, s))
+				pr.Tests = append(pr.Tests, pageTestsOf(index, s, run.Flaky))
 			}
 			data.add(run, s, ps, r.Made)
 			index++
@@ -153,12 +153,15 @@ func tailOf(s *StepReport) string {
 }
 
 // pageTestsOf is what the test reports of a step say.
-func pageTestsOf(index int, s *StepReport) pageTests {
+func pageTestsOf(index int, s *StepReport, flaky []FlakyTest) pageTests {
 	t := pageTests{Index: index, Step: plain(s.Step), Counts: testsLine(s.Tests), Slowest: plain(slowestTests(s.Tests)), Failed: s.Tests.Failed > 0}
 	TestFailures(&s.StepResult, func(f *event.TestFailure, text string) {
 		t.Failures = append(t.Failures, pageTest{Title: plain(f.Title()), Place: plain(testPlace(f)), Text: plainLines(text)})
 	})
 	t.More = s.Tests.Failed - len(t.Failures)
+	for _, line := range flakyLines(flaky, s.Step) {
+		t.Flaky = append(t.Flaky, plain(line))
+	}
 	for _, problem := range s.Tests.Problems {
 		t.Problems = append(t.Problems, plain(problem))
 	}

@@ -42,15 +42,21 @@ type Slower struct {
 }
 
 // AddPast adds the earlier runs of the run's pipeline, the newest first, to the report.
-func (r *Run) AddPast(summaries []event.Summary, started []time.Time) {
-	for i := range summaries[:min(len(summaries), MostPast)] {
-		s := Quoted(event.Event{Summary: &summaries[i]}).Summary
+func (r *Run) AddPast(earlier []event.Earlier) {
+	earlier = earlier[:min(len(earlier), MostPast)]
+	for i := range earlier {
+		s := Quoted(event.Event{Summary: &earlier[i].Summary}).Summary
 		if i == 0 {
 			r.Compared = r.compare(s)
 		}
-		r.Past = append(r.Past, PastRun{ID: s.Run, Status: s.Status, Started: started[i], Duration: s.Duration})
+		r.Past = append(r.Past, PastRun{ID: s.Run, Status: s.Status, Started: earlier[i].Started, Duration: s.Duration})
 	}
 	slices.Reverse(r.Past)
+	var steps []event.StepResult
+	for _, s := range r.Steps {
+		steps = append(steps, s.StepResult)
+	}
+	r.Flaky = FlakyTests(steps, r.Build.TestedCommit(), earlier)
 }
 
 // compare compares the steps that ended in both runs by their own. A step that was left out, or cancelled

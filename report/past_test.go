@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,13 +23,13 @@ func TestComparisonWithTheLastRun(t *testing.T) {
 		step("slow", event.Succeeded, 15_000), step("a bit slower", event.Succeeded, 14_000), step("short", event.Succeeded, 5000), step("cancelled", event.Cancelled, 1), ignored, service,
 	}}})
 	run := c.Report().Runs[0]
-	run.AddPast([]event.Summary{
-		{Run: "last", Status: event.Failed, Duration: ms(5), Steps: []event.StepResult{
+	run.AddPast([]event.Earlier{
+		{Started: at(-1), Summary: event.Summary{Run: "last", Status: event.Failed, Duration: ms(5), Steps: []event.StepResult{
 			step("fails", event.Succeeded, 1), step("times out", event.Succeeded, 1), step("still fails", event.TimedOut, 1), step("fixed", event.Failed, 1), step("gone", event.Failed, 1),
 			step("slow", event.Succeeded, 10_000), step("a bit slower", event.Succeeded, 10_000), step("short", event.Succeeded, 1000), step("cancelled", event.Succeeded, 1), step("ignored", event.Succeeded, 1), step("service", event.Succeeded, 1),
-		}},
-		{Run: "before", Status: event.Succeeded, Duration: ms(6)},
-	}, []time.Time{at(-1), at(-2)})
+		}}},
+		{Started: at(-2), Summary: event.Summary{Run: "before", Status: event.Succeeded, Duration: ms(6)}},
+	})
 	want := &report.Comparison{
 		Run: "last", NewlyFailing: []string{"fails", "times out"}, Fixed: []string{"fixed"},
 		Slower: []report.Slower{{Step: "slow", Before: ms(10_000), Now: ms(15_000)}},
@@ -48,7 +47,7 @@ func TestARunWithoutAPastIsNotCompared(t *testing.T) {
 	c := report.NewCollector(0)
 	c.Event(event.Event{Kind: event.RunFinished, Time: start, Summary: &event.Summary{Run: "this", Status: event.Succeeded}})
 	made := c.Report()
-	made.Runs[0].AddPast(nil, nil)
+	made.Runs[0].AddPast(nil)
 	for _, kind := range report.Kinds() {
 		var out bytes.Buffer
 		if err := report.Write(&out, report.Kind(kind), made); err != nil {

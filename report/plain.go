@@ -23,6 +23,9 @@ type Plain struct {
 	Style    Style // to be set before the first event
 	Services bool  // write the lines of services as well; to be set before the first event
 
+	// Flaky returns the flaky tests of a run that has ended. nil: they are not looked up.
+	Flaky func(*event.Summary) []FlakyTest
+
 	w      io.Writer
 	err    error // first error of w
 	stamps Stamps
@@ -112,7 +115,11 @@ func (p plainEvents) RunFinished(e event.Event) {
 		p.err = p.tails.WriteFailures(p.w, e.Cell, e.Summary, p.paint.red)
 	}
 	if p.err == nil {
-		p.err = Summary(p.w, e.Summary)
+		var flaky []FlakyTest
+		if p.Flaky != nil {
+			flaky = p.Flaky(e.Summary)
+		}
+		p.err = SummaryWithin(p.w, e.Summary, flaky, terminalWidth(p.w))
 	}
 }
 

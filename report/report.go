@@ -31,6 +31,7 @@ type Run struct {
 	Warnings []string
 	Past     []PastRun   // earlier runs of its pipeline, the newest last
 	Compared *Comparison // with the last of them; nil: there is none
+	Flaky    []FlakyTest // by them and this one
 }
 
 // Image is how a run got an image.

@@ -20,17 +20,17 @@ import (
 // Summary writes how a run and each of its steps ended: a table, and one line for the whole
 // run. On a terminal the table is no wider than the terminal.
 func Summary(w io.Writer, s *event.Summary) error {
-	return SummaryWithin(w, s, terminalWidth(w))
+	return SummaryWithin(w, s, nil, terminalWidth(w))
 }
 
-// SummaryWithin is Summary for a width in characters. It leaves out columns to fit, but never
-// the steps and how they ended; width 0 leaves out nothing.
-func SummaryWithin(w io.Writer, s *event.Summary, width int) error {
+// SummaryWithin is Summary with the flaky tests of the run, for a width in characters. It leaves
+// out columns to fit, but never the steps and how they ended; width 0 leaves out nothing.
+func SummaryWithin(w io.Writer, s *event.Summary, flaky []FlakyTest, width int) error {
 	text := table(columns, s.Steps, width) + "\n"
 	if reached := egressTable(s); reached != "" {
 		text += reached + "\n"
 	}
-	if list := testList(s.Steps); list != "" {
+	if list := testList(s.Steps, flaky); list != "" {
 		text += list + "\n"
 	}
 	if list := cacheList(s.Steps) + artifactList(s.Steps); list != "" {

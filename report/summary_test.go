@@ -56,7 +56,7 @@ ci: failed with exit code 137 after 1m 15s
 `,
 	} {
 		var out bytes.Buffer
-		if err := report.SummaryWithin(&out, s, width); err != nil {
+		if err := report.SummaryWithin(&out, s, nil, width); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, out.String()); diff != "" {

@@ -29,9 +29,9 @@ func testsLine(t *event.Tests) string {
 	return text + ", in " + Duration(t.Duration)
 }
 
-// testList says how the tests of a run have ended: those that failed, with the beginning of their texts, and the
-// slowest ones. "": there are no tests.
-func testList(steps []event.StepResult) string {
+// testList says how the tests of a run have ended: those that failed, with the beginning of their texts, the
+// slowest ones and the flaky ones. "": there are no tests.
+func testList(steps []event.StepResult, flaky []FlakyTest) string {
 	var b strings.Builder
 	for i := range steps {
 		t := steps[i].Tests
@@ -47,6 +47,9 @@ func testList(steps []event.StepResult) string {
 		}
 		if slowest := slowestTests(t); slowest != "" {
 			b.WriteString("  slowest: " + slowest + "\n")
+		}
+		for _, line := range flakyLines(flaky, steps[i].Step) {
+			b.WriteString("  flaky over the last runs: " + line + "\n")
 		}
 		for _, problem := range t.Problems {
 			b.WriteString("  not read: " + logs.Quote(problem) + "\n")

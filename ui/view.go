@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -45,12 +44,11 @@ type view struct {
 
 	mu        sync.Mutex // guards the rest, and the logs of reports that collector has made
 	collector *report.Collector
-	ends      []event.Summary // earlier runs of the pipeline
-	starts    []time.Time
-	version   int           // grows with everything but lines
-	over      bool          // nothing more comes
-	err       error         // why the record could not be read to its end
-	changed   chan struct{} // closed when something has come
+	earlier   []event.Earlier // runs of the pipeline
+	version   int             // grows with everything but lines
+	over      bool            // nothing more comes
+	err       error           // why the record could not be read to its end
+	changed   chan struct{}   // closed when something has come
 }
 
 // use opens the run of a record, unless it is open already. Call done when it is not used any more.
@@ -133,9 +131,9 @@ func (v *views) drop(id string) {
 // read reads the record and follows it. size is the size of the log at first.
 func (v *view) read(ctx context.Context, root string, size int64) {
 	recent := record.Recent(root)
-	ends, starts := record.Past(root, recent, v.record.Run, report.MostPast)
+	earlier := record.Past(root, recent, v.record.Run, report.MostPast)
 	v.mu.Lock()
-	v.ends, v.starts = ends, starts
+	v.earlier = earlier
 	v.mu.Unlock()
 	live := func() bool {
 		now, err := liveRuns(root)
@@ -249,7 +247,7 @@ func (v *view) page() (p report.Page, pieces [][]int, version int, err error) {
 		made.MarkDied(func(string) bool { return false })
 	}
 	for _, r := range made.Runs {
-		r.AddPast(slices.Clone(v.ends), v.starts)
+		r.AddPast(v.earlier)
 	}
 	return report.PageOf(made), v.pieces(), v.version, v.err
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
-	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/report/live"
 )
 
@@ -22,7 +21,7 @@ type liveView struct {
 	next       *nextCommands // nil if none are shown
 }
 
-func newLiveView(file *os.File, terminal console.Console, style report.Style, services bool) *liveView {
+func newLiveView(file *os.File, terminal console.Console, o live.Options) *liveView {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, unix.SIGWINCH)
 	size := func() (columns, rows int) {
@@ -32,9 +31,8 @@ func newLiveView(file *os.File, terminal console.Console, style report.Style, se
 		}
 		return int(size.Width), int(size.Height)
 	}
-	view := live.New(file, live.Options{
-		Size: size, Resized: resized, Style: style, Plain: !isUTF8(os.Getenv), Reflows: reflows(os.Getenv), Services: services,
-	})
+	o.Size, o.Resized, o.Plain, o.Reflows = size, resized, !isUTF8(os.Getenv), reflows(os.Getenv)
+	view := live.New(file, o)
 	return &liveView{view: view, errors: terminalOf(os.Stderr), stopResize: func() { signal.Stop(resized) }}
 }
 

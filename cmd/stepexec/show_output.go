@@ -20,6 +20,7 @@ import (
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
 	"github.com/stepexec/stepexec/report/github"
+	"github.com/stepexec/stepexec/report/live"
 )
 
 // display shows a run.
@@ -84,7 +85,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 	switch o.formatFor(style, os.Getenv) {
 	case "tty":
 		file := w.(*os.File) // only a file can be a terminal
-		view := newLiveView(file, terminalOf(file), style, o.services)
+		view := newLiveView(file, terminalOf(file), live.Options{Style: style, Services: o.services, Flaky: flakyTests(o.root)})
 		view.next = &nextCommands{again: o.again, root: o.root}
 		return view, nil
 	case "json":
@@ -96,7 +97,7 @@ func (o *outputFlags) open(w io.Writer) (display, error) {
 		return buffered{silent{report.NewQuiet(out)}, out}, nil
 	}
 	plain := report.NewPlain(out)
-	plain.Style, plain.Services = style, o.services
+	plain.Style, plain.Services, plain.Flaky = style, o.services, flakyTests(o.root)
 	return buffered{said{plain}, out}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/fetch"
 	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/report/live"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
@@ -27,7 +28,7 @@ func newPullView() *pullView {
 		return &pullView{}
 	}
 	style := report.Style{Terminal: true, Colour: colours(true, os.Getenv)}
-	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, style, false)}
+	return &pullView{shows: true, view: newLiveView(os.Stderr, terminal, live.Options{Style: style})}
 }
 
 // event is the callback for fetch.Fetcher.

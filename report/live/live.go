@@ -18,11 +18,14 @@ const interval = 100 * time.Millisecond
 
 // Options are the settings of a View.
 type Options struct {
-	Size     func() (columns, rows int) // of the terminal
-	Resized  <-chan os.Signal           // may be nil
-	Style    report.Style
-	Plain    bool // the View itself writes only ASCII
-	Reflows  bool // the terminal wraps lines again when it becomes narrower
+	Size    func() (columns, rows int) // of the terminal
+	Resized <-chan os.Signal           // may be nil
+	Style   report.Style
+	Plain   bool // the View itself writes only ASCII
+	Reflows bool // the terminal wraps lines again when it becomes narrower
+	// Flaky returns the flaky tests of a run that has ended. nil: they are not looked up.
+	Flaky func(*event.Summary) []report.FlakyTest
+
 	Services bool // show the lines of services that do not fail, too
 }
 

@@ -187,7 +187,11 @@ func (s *state) RunFinished(e event.Event) {
 	if s.o.Size != nil {
 		columns, _ = s.o.Size()
 	}
-	_ = report.SummaryWithin(&text, e.Summary, columns)
+	var flaky []report.FlakyTest
+	if s.o.Flaky != nil {
+		flaky = s.o.Flaky(e.Summary)
+	}
+	_ = report.SummaryWithin(&text, e.Summary, flaky, columns)
 	s.print(strings.TrimSuffix(text.String(), "\n"))
 }
 
