@@ -2,6 +2,7 @@ package trace
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"net/url"
@@ -23,6 +24,8 @@ type Tracer struct {
 	parent          parent // of the spans of runs; zero: none
 	warn            func(text string)
 	sent            sync.WaitGroup
+	sending         context.Context // of all that is sent
+	giveUp          context.CancelCauseFunc
 }
 
 // parent is the span that runs belong to, as W3C Trace Context has it.
@@ -51,6 +54,7 @@ func FromEnvironment(env func(name string) string, warn func(text string)) (*Tra
 		return nil, err
 	}
 	t.parent = parseParent(env("TRACEPARENT"))
+	t.sending, t.giveUp = context.WithCancelCause(context.Background())
 	return t, nil
 }
 

@@ -81,7 +81,7 @@ func TestARunHasMetrics(t *testing.T) {
 			t.Errorf("%v: a step has the parent %q", env, parent)
 		}
 		tell(tracer)
-		tracer.Close()
+		tracer.Close(nil)
 		if len(c.metrics) != 1 || (len(c.got) > 0) == (env["OTEL_TRACES_EXPORTER"] == "none") {
 			t.Fatalf("%v: %d traces, %d messages of metrics", env, len(c.got), len(c.metrics))
 		}
@@ -116,7 +116,7 @@ func TestACollectorOfTracesAloneIsNoWarning(t *testing.T) {
 			t.Fatal(err)
 		}
 		tell(tracer)
-		tracer.Close()
+		tracer.Close(nil)
 		if len(warnings) != test.warnings {
 			t.Errorf("%v: warnings %q", test.env, warnings)
 		}
@@ -137,7 +137,7 @@ func TestRunsAtOnceAreTracesOfTheirOwn(t *testing.T) {
 	for name, r := range map[string]*trace.Run{"one": one, "two": two} {
 		r.Event(event.Event{Kind: event.RunFinished, Time: start.Add(time.Second), Summary: &event.Summary{Name: name, Status: event.Succeeded}})
 	}
-	tracer.Close()
+	tracer.Close(nil)
 	ids := map[string]string{}
 	for _, got := range c.got {
 		root := got.ResourceSpans[0].ScopeSpans[0].Spans[0]

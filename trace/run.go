@@ -105,7 +105,7 @@ func (t *Tracer) post(to *signal, message any) {
 		return
 	}
 	t.sent.Go(func() {
-		if err := to.send(body); err != nil && !errors.Is(err, errUnwanted) {
+		if err := to.send(t.sending, body); err != nil && !errors.Is(err, errUnwanted) {
 			t.warn(fmt.Sprintf("warning: the %s were not sent: %v", to.name, err))
 		}
 	})
@@ -233,12 +233,29 @@ func stepAttributes(run string, s *event.StepResult) []attribute {
 	return all
 }
 
-// Close waits until everything is sent or dropped.
-func (t *Tracer) Close() {
+// Close waits until everything is sent or dropped. Once kill is closed, a collector has no more than
+// DefaultTimeout, whatever the environment allows it. kill may be nil.
+func (t *Tracer) Close(kill <-chan struct{}) {
 	if t == nil {
 		return
 	}
+	sent, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-kill:
+			late := time.AfterFunc(DefaultTimeout, func() {
+				t.giveUp(fmt.Errorf("interrupted again, and the collector took longer than %v", DefaultTimeout))
+			})
+			defer late.Stop()
+			<-sent
+		case <-sent:
+		}
+	}()
 	t.sent.Wait()
+	close(sent)
+	<-watched
+	t.giveUp(nil)
 	for _, s := range []*signal{t.traces, t.metrics} {
 		if s != nil {
 			s.client.CloseIdleConnections()

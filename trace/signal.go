@@ -104,8 +104,8 @@ func client(certificate string) (*http.Client, error) {
 var errUnwanted = errors.New("the collector does not take it")
 
 // send posts a message to the collector, once: what a slow collector does not take is dropped.
-func (s *signal) send(body []byte) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), s.timeout, fmt.Errorf("the collector took longer than %v", s.timeout))
+func (s *signal) send(ctx context.Context, body []byte) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("the collector took longer than %v", s.timeout))
 	defer cancel()
 	headers := s.headers.Clone()
 	headers.Set("Content-Type", "application/json")

@@ -138,7 +138,7 @@ func TestARunIsATrace(t *testing.T) {
 	}
 	parentOfBuild := tracer.Run("r1").Parent("build")
 	tell(tracer)
-	tracer.Close()
+	tracer.Close(nil)
 	all := spans(t, c)
 	run, build, failed := all["run ci"], all["step build"], all["step test"]
 	if run.ParentSpanID != "" || build.ParentSpanID != run.SpanID || failed.ParentSpanID != run.SpanID || all["pull golang"].ParentSpanID != run.SpanID {
@@ -189,7 +189,7 @@ func TestARunBelongsToItsParent(t *testing.T) {
 			t.Fatal(err)
 		}
 		tell(tracer)
-		tracer.Close()
+		tracer.Close(nil)
 		if want == "" {
 			if len(c.got) > 0 {
 				t.Errorf("%s: a trace that is not sampled was sent", parent)
@@ -212,7 +212,7 @@ func TestNothingHappensWithoutACollector(t *testing.T) {
 			t.Errorf("%v: %v, %v", env, tracer, err)
 		}
 		tell(tracer)
-		tracer.Close()
+		tracer.Close(nil)
 		if tracer.Run("r1").Parent("build") != "" {
 			t.Error("a step gets a parent")
 		}
@@ -228,6 +228,34 @@ func TestBadSettingsAreReportedWithoutTheirSecrets(t *testing.T) {
 		env[name] = value
 		if _, err := trace.FromEnvironment(environment(env), nil); err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s=%s: error %v", name, value, err)
+		}
+	}
+}
+
+func TestACollectorThatHangsHoldsNobodyUpWhoHasInterruptedAgain(t *testing.T) {
+	hangs := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hangs }))
+	t.Cleanup(func() { close(hangs); slow.Close() })
+	warnings := make(chan string, 2)
+	tracer, err := trace.FromEnvironment(environment(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": slow.URL, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000000"}), func(text string) { warnings <- text })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(tracer)
+	kill, closed := make(chan struct{}), make(chan struct{})
+	close(kill)
+	go func() {
+		defer close(closed)
+		tracer.Close(kill)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the tracer has not been closed in 2 minutes")
+	}
+	for range 2 { // of the trace and of the metrics
+		if warning := <-warnings; !strings.Contains(warning, "interrupted again") {
+			t.Error(warning)
 		}
 	}
 }
@@ -259,7 +287,7 @@ func TestATraceThatCannotBeSentIsAWarning(t *testing.T) {
 			t.Fatal(err)
 		}
 		tell(tracer)
-		tracer.Close()
+		tracer.Close(nil)
 		if len(warnings) != 2 { // of the trace and of the metrics
 			t.Errorf("%s: warnings %v", want, warnings)
 		}

@@ -196,7 +196,7 @@ func (o *runOptions) show(ctx context.Context, display display, args []string) (
 	}
 	request.Machine.Say = display.Say
 	request.Machine.Trace = newTracer(display.Say)
-	defer request.Machine.Trace.Close()
+	defer request.Machine.Trace.Close(o.kill)
 	display.Hide(run.Secrets(jobs))
 	defer announce(ctx, o.grace, display.Say)()
 	options := engine.Options{

@@ -55,7 +55,7 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 	}
 	e.warnUnused(bench.say, "DRONE_", "docs/runner-drone.md")
 	bench.tracer = newTracer(bench.say)
-	defer bench.tracer.Close()
+	defer bench.tracer.Close(kill)
 	if options.Execute, err = bench.open(ctx, policy.Drone); err != nil {
 		return err
 	}

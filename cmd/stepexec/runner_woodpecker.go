@@ -51,7 +51,7 @@ func runWoodpecker(ctx context.Context, bench *workbench, kill <-chan struct{}) 
 	}
 	e.warnUnused(bench.say, "WOODPECKER_", "docs/runner-woodpecker.md")
 	bench.tracer = newTracer(bench.say)
-	defer bench.tracer.Close()
+	defer bench.tracer.Close(kill)
 	if options.Execute, err = bench.open(ctx, policy.Woodpecker); err != nil {
 		return err
 	}

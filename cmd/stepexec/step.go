@@ -310,7 +310,7 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 		Settings: s, Say: func(line string) { pulls.say(line) },
 	}
 	machine.Trace = newTracer(machine.Say)
-	defer machine.Trace.Close()
+	defer machine.Trace.Close(o.kill)
 	fetcher := &fetch.Fetcher{
 		Dir: dir, Platform: o.platform, AccessDir: machine.AccessDir(settings.SharedCredentials),
 		Options: pull.Options{Registries: s.Registries},
