@@ -174,15 +174,12 @@ func (p *parser) cacheStore(v value) string {
 }
 
 // keyedCache returns the keyed cache of a mount, nil for another mount.
-func (s *Step) keyedCache(m *Mount) *KeyedCache { return KeyedCacheAt(s.Caches, m) }
-
-// KeyedCacheAt returns the one of the caches that a mount has, nil for another mount.
-func KeyedCacheAt(caches []KeyedCache, m *Mount) *KeyedCache {
-	i := slices.IndexFunc(caches, func(c KeyedCache) bool { return c.Path == m.Destination })
+func (s *Step) keyedCache(m *Mount) *KeyedCache {
+	i := slices.IndexFunc(s.Caches, func(c KeyedCache) bool { return c.Path == m.Destination })
 	if m.Type != MountKeyed || i < 0 {
 		return nil
 	}
-	return &caches[i]
+	return &s.Caches[i]
 }
 
 // checkCacheKeys reports secrets in keys: who can read the store could guess them.

@@ -36,6 +36,10 @@ func TestStoresOfKeyedCaches(t *testing.T) {
 				Mounts: []pipeline.Mount{{Type: pipeline.MountKeyed, Source: "deps", Destination: "/deps"}},
 			}
 			_, err = p.Admit(&pipeline.Plan{Steps: []pipeline.PlannedStep{step}}, policy.Origin{})
+			step.Mounts = nil // it is looked up all the same
+			if _, unmounted := p.Admit(&pipeline.Plan{Steps: []pipeline.PlannedStep{step}}, policy.Origin{}); (err == nil) != (unmounted == nil) {
+				t.Errorf("%s: the store %q: %v, but without a mount %v", name, store, err, unmounted)
+			}
 			want := allowed && (name == "with stores" || store == "")
 			if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "cache_stores") {
 				t.Errorf("%s: the store %q: %v", name, store, err)

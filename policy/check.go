@@ -177,12 +177,14 @@ func isReadOnly(m pipeline.Mount) bool { return slices.Contains(m.Options, "ro")
 
 // caches asks for the folders of caches: what one pipeline puts there, another one runs.
 func (c *check) caches() {
+	for i := range c.step.Caches { // whatever is mounted of them: all are looked up
+		if store := c.step.Caches[i].Store; store != "" && !c.rules.hasStore(store) {
+			c.deny("cache", store, "others share the store, and stepexec uses it with its own credentials", "cache_stores")
+		}
+	}
 	for _, m := range c.step.Mounts {
 		if m.Type == pipeline.MountKeyed && !c.rules.keyedCaches {
 			c.deny("cache", m.Source, "what it saves stays on the machine", "keyed_caches")
-		}
-		if keyed := pipeline.KeyedCacheAt(c.step.Caches, &m); keyed != nil && keyed.Store != "" && !c.rules.hasStore(keyed.Store) {
-			c.deny("cache", keyed.Store, "others share the store, and stepexec uses it with its own credentials", "cache_stores")
 		}
 		if m.Type != pipeline.MountCache {
 			continue
