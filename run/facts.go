@@ -27,12 +27,13 @@ type FactSource struct {
 }
 
 // facts are those that the conditions of a native pipeline are about, and the scopes of its keyed
-// caches. Nothing is asked when no step has one.
+// caches. Nothing is asked when no step has one and no flag says anything.
 func (f *FactSource) facts(ctx context.Context, p *pipeline.Pipeline, dir, platform string) (pipeline.Facts, error) {
-	if !p.HasConditions() && !p.HasKeyedCaches() && f.Metadata == "" {
-		facts := f.Given
-		facts.Platform = cmp.Or(platform, fetch.HostPlatform())
-		return facts, f.check()
+	if err := f.checkEvent(func(event string) bool { return namesEvent(p, event) }); err != nil {
+		return pipeline.Facts{}, err
+	}
+	if !p.HasConditions() && !p.HasKeyedCaches() && f.Metadata == "" && !f.saysSomething() {
+		return pipeline.Facts{Platform: cmp.Or(platform, fetch.HostPlatform())}, nil
 	}
 	return f.ask(ctx, dir, platform, "manual")
 }
@@ -75,23 +76,27 @@ func (f *FactSource) ask(ctx context.Context, dir, platform, event string) (pipe
 
 // known fills in what the flags and the variables of the CI say.
 func (f *FactSource) known(facts *pipeline.Facts, event string) {
-	if facts.Event == "" {
-		facts.Event = eventOfFlags(*facts)
-	}
-	if facts.Event == "" && f.PullRequest != (PullRequest{}) {
-		facts.Event = "pull_request"
-	}
+	facts.Event = cmp.Or(facts.Event, f.eventOfFlags())
 	given := facts.Event
 	facts.Event = cmp.Or(facts.Event, eventOfCI(), event)
 	refOfCI(facts, given == "" || kindOf(given) == kindOf(eventOfCI()))
+	switch kindOfRef(facts.Ref) {
+	case aboutBranch:
+		facts.Branch = cmp.Or(facts.Branch, strings.TrimPrefix(facts.Ref, "refs/heads/"))
+	case aboutTag:
+		facts.Tag = cmp.Or(facts.Tag, strings.TrimPrefix(facts.Ref, "refs/tags/"))
+	}
 }
 
-func eventOfFlags(f pipeline.Facts) string {
+// eventOfFlags is the event that has what other flags say; "": any may have it.
+func (f *FactSource) eventOfFlags() string {
 	switch {
-	case f.Cron != "":
+	case f.Given.Cron != "":
 		return "cron"
-	case f.Tag != "":
+	case f.Given.Tag != "" || kindOfRef(f.Given.Ref) == aboutTag:
 		return "tag"
+	case f.PullRequest != (PullRequest{}) || kindOfRef(f.Given.Ref) == aboutPullRequest:
+		return "pull_request"
 	}
 	return ""
 }

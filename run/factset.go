@@ -30,7 +30,7 @@ func kindOf(event string) string {
 		return aboutPullRequest
 	case event == "tag", event == "release":
 		return aboutTag
-	case event == "push":
+	case event == "push", event == "cron":
 		return aboutBranch
 	}
 	return ""
@@ -56,6 +56,12 @@ func (f *FactSource) possible(event string) error {
 		return fmt.Errorf("--%s %s: impossible for the event %s (leave it out, or give another --event)", flag, value, event)
 	}
 	switch {
+	case strings.HasPrefix(g.Branch, "refs/"):
+		return fmt.Errorf("--branch %s: must be the name of a branch, without refs/heads/", g.Branch)
+	case strings.HasPrefix(g.Tag, "refs/"):
+		return fmt.Errorf("--tag %s: must be the name of a tag, without refs/tags/", g.Tag)
+	case g.Ref != "" && !strings.HasPrefix(g.Ref, "refs/"):
+		return fmt.Errorf("--ref %s: must be a whole ref, such as refs/heads/main (for the name of a branch use --branch, of a tag --tag)", g.Ref)
 	case g.Tag != "" && kind != "" && kind != aboutTag:
 		return impossible("tag", g.Tag)
 	case g.Ref != "" && kind != "" && kindOfRef(g.Ref) != "" && kindOfRef(g.Ref) != kind:
@@ -70,6 +76,8 @@ func (f *FactSource) possible(event string) error {
 		return impossible("deploy", g.Deploy)
 	case f.PullRequest.Number < 0:
 		return fmt.Errorf("--pull-request %d: must be a number from 1", f.PullRequest.Number)
+	case f.PullRequest.Number > 0 && g.Ref != "" && numberOfRef(g.Ref) != f.PullRequest.Number:
+		return fmt.Errorf("--ref %s: is not that of --pull-request %d (leave it out)", g.Ref, f.PullRequest.Number)
 	case f.PullRequest.Number > 0 && kind != aboutPullRequest:
 		return impossible("pull-request", strconv.FormatInt(f.PullRequest.Number, 10))
 	case f.PullRequest.SourceBranch != "" && kind != aboutPullRequest:

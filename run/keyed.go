@@ -97,6 +97,6 @@ func cacheScopes(f pipeline.Facts, dir string, eventKnown bool) cache.Scopes {
 // a CI server, or that there is no CI server and a person runs it.
 func (f *FactSource) eventIsKnown() bool {
 	ci := os.Getenv("CI")
-	return f.Given.Event != "" || f.Metadata != "" || f.PullRequest != (PullRequest{}) || eventOfFlags(f.Given) != "" ||
+	return f.Given.Event != "" || f.Metadata != "" || f.eventOfFlags() != "" ||
 		eventOfCI() != "" || ci == "" || ci == "false" || ci == "0"
 }

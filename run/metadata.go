@@ -163,8 +163,7 @@ func (f *FactSource) replayed(platform string) (*pipeline.Build, error) {
 	if f.Metadata == "" {
 		return nil, nil
 	}
-	given := f.Given
-	if given.Event+given.Branch+given.Tag+given.Ref+given.Repo+given.Instance+given.Cron+given.Action+given.Deploy+f.Base+f.Author != "" || len(f.Changed) > 0 || f.PullRequest != (PullRequest{}) {
+	if f.saysSomething() {
 		return nil, fmt.Errorf("--metadata %s: cannot be combined with flags that say what is built, such as --event (the file says it)", f.Metadata)
 	}
 	b, _, err := readMetadata(f.Metadata)
@@ -173,6 +172,12 @@ func (f *FactSource) replayed(platform string) (*pipeline.Build, error) {
 	}
 	b.Platform = platform
 	return b, nil
+}
+
+// saysSomething reports whether flags say what is built.
+func (f *FactSource) saysSomething() bool {
+	g := f.Given
+	return g.Event+g.Branch+g.Tag+g.Ref+g.Repo+g.Instance+g.Cron+g.Action+g.Deploy+f.Base+f.Author != "" || len(f.Changed) > 0 || f.PullRequest != (PullRequest{})
 }
 
 // person reads NAME <EMAIL>, or a name alone.

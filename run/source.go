@@ -45,6 +45,9 @@ func (r *Request) Load(ctx context.Context) (*Source, error) {
 	if in.environ, err = r.variables(); err != nil {
 		return nil, err
 	}
+	if err := r.Facts.checkEvent(func(event string) bool { return fileNamesEvent(file, event) }); err != nil {
+		return nil, err
+	}
 	if in.build, err = r.Facts.build(ctx, s.Dir, r.Platform, f.event); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"strconv"
+
 	"github.com/spf13/pflag"
 
 	"github.com/stepexec/stepexec/pipeline"
@@ -28,7 +31,13 @@ func (f *factFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&g.Cron, "cron", "", "`name` of the cron job that when: sees")
 	flags.StringVar(&g.Action, "action", "", "`action` of the event that when: sees, such as opened")
 	flags.StringVar(&g.Deploy, "deploy", "", "`name` of the environment deployed to, that when: sees")
-	flags.Int64Var(&f.pull.Number, "pull-request", 0, "`number` of the pull request that when: and variables see (1 for --event pull_request)")
+	flags.Func("pull-request", "`number` of the pull request that when: and variables see (1 for --event pull_request)", func(text string) (err error) {
+		f.pull.Number, err = strconv.ParseInt(text, 10, 64)
+		if err != nil || f.pull.Number < 1 {
+			return errors.New("must be a number from 1")
+		}
+		return nil
+	})
 	flags.StringVar(&f.pull.SourceBranch, "source-branch", "", "`branch` that a pull request comes from (default: the one that is checked out)")
 	flags.StringVar(&f.pull.Title, "title", "", "`title` of the pull request")
 	flags.StringVar(&f.author, "author", "", "`NAME <EMAIL>`, or login, of the commit's author that variables tell of (default: from git)")
