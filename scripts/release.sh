@@ -24,10 +24,10 @@ archive() { # archive NAME FOLDER: a .tar.gz of a folder, the same each time
 		--transform "s,^\.,$1," -cf - . | gzip -n -9 >"$out/$1.tar.gz"
 }
 
-components() { # components PROGRAM FILE: the modules in a program, which are all in the module cache by then
-	GOPROXY=off host "$work/cyclonedx-gomod" bin -json -std -licenses -noserial -version "v$version" \
-		-output "$2" "$1" 2>"$work/said" || { cat "$work/said" >&2; return 1; }
-	sed -i "s/\"timestamp\": \".*\"/\"timestamp\": \"$(date -u -d "@$SOURCE_DATE_EPOCH" +%FT%TZ)\"/" "$2"
+components() { # components MACHINE PROGRAM FILE: the modules in a program; all are in the module cache by then
+	GOARCH=$1 GOPROXY=off "$work/cyclonedx-gomod" bin -json -std -licenses -noserial -version "v$version" \
+		-output "$3" "$2" 2>"$work/said" || { cat "$work/said" >&2; return 1; }
+	sed -i "s/\"timestamp\": \".*\"/\"timestamp\": \"$(date -u -d "@$SOURCE_DATE_EPOCH" +%FT%TZ)\"/" "$3"
 }
 
 tool nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
@@ -52,7 +52,7 @@ for machine; do
 	GOCACHE=$work/cache build "$machine" "$work/again"
 	cmp "$folder/stepexec" "$work/again" || { echo "two builds for $machine differ" >&2; exit 1; }
 	archive "stepexec-$version-linux-$machine" "$folder"
-	components "$folder/stepexec" "$out/stepexec-$version-linux-$machine.cdx.json"
+	components "$machine" "$folder/stepexec" "$out/stepexec-$version-linux-$machine.cdx.json"
 	for kind in deb rpm apk; do
 		ARCH=${machine/%arm/arm7} VERSION=$version BUILD=$folder "$work/nfpm" package -f packaging/nfpm.yaml -p "$kind" -t "$out/" >/dev/null
 	done
