@@ -123,6 +123,20 @@ func TestACollectorOfTracesAloneIsNoWarning(t *testing.T) {
 	}
 }
 
+// The address of a collector may have a token in it, and the log of a run is for all.
+func TestAWarningDoesNotShowTheAddressOfTheCollector(t *testing.T) {
+	var warnings []string
+	tracer, err := trace.FromEnvironment(environment(map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces?token=hunter2"}), func(text string) { warnings = append(warnings, text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(tracer)
+	tracer.Close(nil)
+	if len(warnings) != 1 || strings.Contains(warnings[0], "hunter2") || !strings.Contains(warnings[0], "the traces were not sent: ") {
+		t.Errorf("warnings %q", warnings)
+	}
+}
+
 // Runs of one process that go on at once are not mixed up.
 func TestRunsAtOnceAreTracesOfTheirOwn(t *testing.T) {
 	c := newCollector(t, http.StatusOK)

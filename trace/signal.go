@@ -123,6 +123,9 @@ func (s *signal) send(ctx context.Context, body []byte) error {
 	}
 	r.Header = headers
 	answer, err := s.client.Do(r)
+	if failed := new(url.Error); errors.As(err, &failed) {
+		err = failed.Err // without the address, in which some collectors want a token
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
