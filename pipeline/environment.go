@@ -47,6 +47,7 @@ func (r *reader) environmentList(v value) []Variable {
 			r.wrong(item, fmt.Sprintf("the variable %s is already set in this list", name), "remove one of the two")
 		default:
 			set[name] = true
+			r.notGitHubs(item, text)
 			variables = append(variables, Variable{Position: item.position(), Name: name, Value: Value{Text: text, FromHost: !given}})
 		}
 	}
@@ -65,9 +66,28 @@ func (r *reader) variable(v value) Value {
 	case listKind:
 		r.wrong(v, "must be a string, a number, true or false, {from_secret: NAME} or {from_run: FACT}, not a list", "")
 	default:
-		return Value{Text: r.scalar(v)}
+		text := r.scalar(v)
+		r.notGitHubs(v, text)
+		return Value{Text: text}
 	}
 	return Value{}
+}
+
+var gitHubsSecret = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$\{\{\s*secrets\s*(?:\.\s*|\[\s*['"])([A-Za-z0-9_.-]+)(?:['"]\s*\])?\s*\}\}`)
+})
+
+// notGitHubs refuses a secret in the words of GitHub Actions, which would reach the program as they are: a log-in with
+// them fails far from here.
+func (r *reader) notGitHubs(v value, text string) {
+	found := gitHubsSecret().FindStringSubmatch(text)
+	switch {
+	case found == nil:
+	case found[0] == strings.TrimSpace(text):
+		r.wrong(v, found[0]+" is an expression of GitHub Actions, which is not evaluated", fmt.Sprintf("write {from_secret: %s}", found[1]))
+	default:
+		r.wrong(v, found[0]+" is an expression of GitHub Actions, which is not evaluated", fmt.Sprintf("give the step {from_secret: %s} as a variable, and put the text together in a command", found[1]))
+	}
 }
 
 // checkVariable refuses the names that execve cannot hand over.

@@ -138,6 +138,10 @@ var invalid = []struct {
 	{"environment-bad-secret", structure, `5:10: steps[0].environment.A.from_secret: is required
 5:11: steps[0].environment.A.from_secrets: unknown key (did you mean "from_secret"?)`},
 	{"environment-bad-fact", structure, `5:21: steps[0].environment.A.from_run: must be "status", "failed_steps" or "started", not "colour"`},
+	{"environment-github", semantics, `5:10: steps[0].environment.A: ${{ secrets.TOKEN }} is an expression of GitHub Actions, which is not evaluated (write {from_secret: TOKEN})
+6:10: steps[0].environment.B: ${{secrets['TOKEN']}} is an expression of GitHub Actions, which is not evaluated (give the step {from_secret: TOKEN} as a variable, and put the text together in a command)
+9:7: steps[1].environment[0]: ${{ secrets.TOKEN }} is an expression of GitHub Actions, which is not evaluated (write {from_secret: TOKEN})
+12:14: steps[2].settings.key[0]: ${{ secrets.TOKEN }} is an expression of GitHub Actions, which is not evaluated (write {from_secret: TOKEN})`},
 	{"environment-empty-name", structure, `4:19: steps[0].environment."": the name of a variable must not be empty`},
 	{"environment-equals", structure, `4:19: steps[0].environment."A=B": the name of a variable must not contain = or NUL`},
 	{"environment-list", structure, `4:24: steps[0].environment[1]: the variable A is already set in this list (remove one of the two)

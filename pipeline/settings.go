@@ -64,6 +64,7 @@ func (r *reader) setting(v value, nested bool) Setting {
 		}
 	default:
 		s.Value.Text = r.scalar(v)
+		r.notGitHubs(v, s.Value.Text)
 		s.Bare, s.Value.Text = bareJSON(v.kind, s.Value.Text)
 	}
 	return s

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -51,35 +52,45 @@ func formats() []format { return []format{woodpeckerFormat(), droneFormat()} }
 // nativeFiles are where `run` and `validate` look first without FILE.
 func nativeFiles() []string { return []string{"pipeline.yml", "pipeline.yaml", ".stepexec.yml"} }
 
-// FindFile returns file, or the default pipeline file of the working directory when file is "".
+// FindFile returns file, or the default pipeline file of a directory: of file if it is one, and of the working
+// directory when file is "".
 func FindFile(file string) (string, error) {
-	if file != "" {
-		return file, nil
+	if file == "" {
+		return findIn("", "the working directory")
 	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() && !IsFormatFolder(file) {
+		return findIn(file, file)
+	}
+	return file, nil
+}
+
+// findIn returns the default pipeline file of a directory, which an error calls by the given words.
+func findIn(dir, words string) (string, error) {
 	all := nativeFiles()
-	found, err := firstFile(all)
+	found, err := firstFile(dir, all)
 	if found != "" || err != nil {
 		return found, err
 	}
 	for _, f := range formats() {
-		name, err := firstFile(f.files)
+		name, err := firstFile(dir, f.files)
 		if err != nil {
 			return "", err
 		}
 		if name != "" && found != "" {
-			return "", fmt.Errorf("there are %s and %s in the working directory (name one of them)", found, name)
+			return "", fmt.Errorf("there are %s and %s in %s (name one of them)", found, name, words)
 		}
 		found = cmp.Or(found, name)
 		all = append(all, f.files...)
 	}
 	if found == "" {
-		return "", fmt.Errorf("no pipeline file in the working directory: looked for %s (name one: stepexec run FILE)", strings.Join(all, ", "))
+		return "", fmt.Errorf("no pipeline file in %s: looked for %s (name one: stepexec run FILE)", words, strings.Join(all, ", "))
 	}
 	return found, nil
 }
 
-func firstFile(names []string) (string, error) {
+func firstFile(dir string, names []string) (string, error) {
 	for _, name := range names {
+		name = filepath.Join(dir, name)
 		_, err := os.Stat(name)
 		if err == nil {
 			return name, nil
@@ -97,7 +108,7 @@ func formatOf(path string) (*format, error) {
 	content, err := pipeline.ReadFile(path)
 	isFolder := errors.Is(err, syscall.EISDIR)
 	if err != nil && !isFolder {
-		return nil, fmt.Errorf("read pipeline file: %w", err)
+		return nil, fmt.Errorf("read pipeline file: %w%s", err, similarFile(path, err))
 	}
 	all := formats()
 	at := slices.IndexFunc(all, func(f format) bool { return f.named(path, isFolder) })
@@ -114,6 +125,24 @@ func formatOf(path string) (*format, error) {
 		return nil, fmt.Errorf("%s is a file of %s, which stepexec does not read (write its steps in a pipeline.yml, as docs/pipeline.md says; files of Drone and Woodpecker run as they are)", path, system)
 	}
 	return nil, nil
+}
+
+// similarFile is a hint at the file beside a missing one whose name is the most like it.
+func similarFile(path string, missing error) string {
+	if !errors.Is(missing, fs.ErrNotExist) {
+		return ""
+	}
+	entries, _ := os.ReadDir(filepath.Dir(path)) // without them there is nothing to hint at
+	var names []string
+	for _, entry := range entries {
+		if !entry.IsDir() && slices.Contains([]string{".yml", ".yaml", ".star", ".jsonnet", ".json"}, filepath.Ext(entry.Name())) {
+			names = append(names, entry.Name())
+		}
+	}
+	if hint := pipeline.DidYouMean(filepath.Base(path), names); hint != "" {
+		return " (" + hint + ")"
+	}
+	return ""
 }
 
 // IsFormatFolder reports whether a folder holds the pipeline files of a CI system.

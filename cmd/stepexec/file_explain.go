@@ -102,9 +102,9 @@ func fileAndStep(args []string) (file []string, step string) {
 }
 
 // namesStep reports whether an argument that can be a file or a step is a step: it names no file and
-// no folder of pipeline files, and is not in the form of a file's name.
+// no folder of pipeline files, and is not in the form of a file's name or a path.
 func namesStep(arg string) bool {
-	if strings.ContainsRune(arg, filepath.Separator) || slices.Contains([]string{".yml", ".yaml", ".star", ".jsonnet", ".json"}, filepath.Ext(arg)) {
+	if arg == "." || arg == ".." || strings.ContainsRune(arg, filepath.Separator) || slices.Contains([]string{".yml", ".yaml", ".star", ".jsonnet", ".json"}, filepath.Ext(arg)) {
 		return false
 	}
 	info, err := os.Stat(arg)

@@ -72,9 +72,12 @@ func newRun(kill <-chan struct{}) *cobra.Command {
 		Use:   "run [FILE] [STEP...]",
 		Short: "Run a pipeline",
 		Long: `Run the steps of a pipeline file, each in its image. Without FILE it is
-pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or that of
-another CI system: .drone.yml, .woodpecker. All of its pipelines run in their order.
-STEPs are as for --only: a first argument that names no file is a STEP.`,
+pipeline.yml, pipeline.yaml or .stepexec.yml of the working directory, or the file
+of another CI system: .drone.yml or .woodpecker. FILE may also be the path of a
+directory with such a file, such as . or ci/. If the file has several pipelines,
+all of them run, in the order of the file.
+
+STEPs are steps to run, as with --only. A first argument that names no file is a STEP.`,
 		Example: `  stepexec run
   stepexec run test --with-needs
   stepexec run ci/pipeline.yml --only build --env CC=clang
