@@ -73,7 +73,8 @@ type Remote struct {
 	patience Patience
 
 	mu   sync.Mutex
-	away error // why the store is not asked any more; nil: it is
+	away error           // why the store is not asked any more; nil: it is
+	lost map[string]bool // digests of data that entries have and the store has not
 }
 
 // NewRemote returns the store of a depot, and owns the depot.
@@ -135,9 +136,32 @@ func (r *Remote) Restore(ctx context.Context, q Query, into string, l Limits) (R
 		return Restored{}, false, nil
 	}
 	if err := r.unpack(ctx, best, into, l.orDefault()); err != nil {
+		if errors.Is(err, errLost) {
+			r.noteLost(best.Digest)
+			return Restored{}, false, fmt.Errorf("store %s: the entry %s: %w", r.name, best.ID(), err)
+		}
 		return Restored{}, false, r.failed(ctx, "deliver the entry "+best.ID(), err)
 	}
 	return Restored{*best, exact}, true, nil
+}
+
+// errLost is an entry whose data the store does not have any more. It may remove what is old while a
+// newer entry has the same data, or two machines saved and removed at once. Such an entry is replaced.
+var errLost = errors.New("the store has lost its data")
+
+func (r *Remote) noteLost(digest string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lost == nil {
+		r.lost = map[string]bool{}
+	}
+	r.lost[digest] = true
+}
+
+func (r *Remote) isLost(digest string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost[digest]
 }
 
 // find looks at the addresses of a query, the best first.
@@ -198,6 +222,9 @@ func (r *Remote) read(ctx context.Context, e *Entry, use func(context.Context, i
 	ctx, w := newWatch(ctx, r.patience)
 	defer w.stop()
 	data, err := r.depot.Data(ctx, e.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errLost
+	}
 	if err != nil {
 		return w.why(err)
 	}
@@ -267,7 +294,7 @@ func (r *Remote) isThere(ctx context.Context, whole string, item Item) (bool, er
 	}
 	var e Entry
 	fits := json.Unmarshal(text, &e) == nil && e.Scope == item.Scope && e.Name == item.Name && e.Key.begins(item.Key, len(item.Key))
-	return fits && isFresh(&e, item.MaxAge), nil
+	return fits && isFresh(&e, item.MaxAge) && !r.isLost(e.Digest), nil
 }
 
 // packed packs a folder into a file that has no name, so that nothing of it is left behind.

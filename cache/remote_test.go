@@ -52,6 +52,9 @@ func (m *memory) Data(ctx context.Context, digest string) (io.ReadCloser, error)
 	if err := m.ask(ctx); err != nil {
 		return nil, err
 	}
+	if _, there := m.data[digest]; !there {
+		return nil, fs.ErrNotExist
+	}
 	var r io.Reader = bytes.NewReader(m.data[digest])
 	if m.deliver != nil {
 		r = m.deliver(r)
@@ -117,7 +120,11 @@ func TestAStoreThatLiesIsNotBelieved(t *testing.T) {
 		}, ""},
 		{"endless data", func(m *memory) { m.deliver = func(r io.Reader) io.Reader { return io.MultiReader(r, endless{}) } }, ""},
 		{"data that end early", func(m *memory) { m.deliver = func(r io.Reader) io.Reader { return io.LimitReader(r, 20) } }, "deliver"},
-		{"no data", func(m *memory) { clear(m.data) }, "damaged"},
+		{"no data", func(m *memory) {
+			for digest := range m.data {
+				m.data[digest] = nil
+			}
+		}, "damaged"},
 		{"data that break", func(m *memory) {
 			m.deliver = func(r io.Reader) io.Reader {
 				return io.MultiReader(io.LimitReader(r, 20), iotest.ErrReader(errors.New("broken")))
@@ -156,6 +163,23 @@ func TestAStoreThatLiesIsNotBelieved(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestAnEntryWhoseDataTheStoreHasLostIsReplaced(t *testing.T) {
+	m, main := newMemory(), branch("main")
+	query := Query{Scopes: main, Name: "deps", Key: Key{"os", "sum"}}
+	item := Item{Scope: main.Write, Name: "deps", Key: query.Key}
+	must(t, m.store(t, Patience{}).Save(t.Context(), item, folder(t, "content"), Limits{}))
+	clear(m.data)
+	s := m.store(t, Patience{})
+	if _, found, err := s.Restore(t.Context(), query, t.TempDir(), Limits{}); found || err == nil || !strings.Contains(err.Error(), "has lost its data") {
+		t.Fatalf("found %v, error %v", found, err)
+	}
+	must(t, s.Save(t.Context(), item, folder(t, "content"), Limits{}))
+	got, found, err := m.store(t, Patience{}).Restore(t.Context(), query, t.TempDir(), Limits{})
+	if err != nil || !found || !got.Exact {
+		t.Errorf("found %v, %+v, %v", found, got, err)
+	}
+}
 
 func TestAStoreThatDoesNotAnswerCostsItsPatienceOnce(t *testing.T) {
 	m := newMemory()
