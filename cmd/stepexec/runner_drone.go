@@ -68,10 +68,11 @@ func runDrone(ctx context.Context, bench *workbench, kill <-chan struct{}) error
 
 // droneOptions returns the options that the environment sets.
 func (e *environ) droneOptions() drone.Options {
+	e.older = olderDroneNames()
 	host, _ := os.Hostname()
 	o := drone.Options{
 		Secret:   e.secret("DRONE_RPC_SECRET"),
-		Name:     cmp.Or(e.text("DRONE_RUNNER_NAME", "DRONE_MACHINE"), host),
+		Name:     cmp.Or(e.text("DRONE_RUNNER_NAME"), host),
 		Capacity: int(e.number(2, "DRONE_RUNNER_CAPACITY")),
 		OS:       cmp.Or(e.text("DRONE_PLATFORM_OS"), runtime.GOOS), Arch: cmp.Or(e.text("DRONE_PLATFORM_ARCH"), runtime.GOARCH),
 		Variant: e.text("DRONE_PLATFORM_VARIANT"), Kernel: e.text("DRONE_PLATFORM_KERNEL"),
@@ -124,6 +125,29 @@ func (e *environ) droneOptions() drone.Options {
 		o.RegistryConfig = data
 	}
 	return o
+}
+
+// olderDroneNames are the names that Drone's runner still reads for those of its first versions.
+func olderDroneNames() map[string][]string {
+	return map[string][]string{
+		"DRONE_RUNNER_NAME":                 {"DRONE_MACHINE"},
+		"DRONE_PLATFORM_OS":                 {"DRONE_RUNNER_OS"},
+		"DRONE_PLATFORM_ARCH":               {"DRONE_RUNNER_ARCH"},
+		"DRONE_PLATFORM_KERNEL":             {"DRONE_RUNNER_KERNEL"},
+		"DRONE_PLATFORM_VARIANT":            {"DRONE_RUNNER_VARIANT"},
+		"DRONE_MEMORY_LIMIT":                {"DRONE_LIMIT_MEM"},
+		"DRONE_MEMORY_SWAP_LIMIT":           {"DRONE_LIMIT_MEM_SWAP"},
+		"DRONE_CPU_QUOTA":                   {"DRONE_LIMIT_CPU_QUOTA"},
+		"DRONE_CPU_SHARES":                  {"DRONE_LIMIT_CPU_SHARES"},
+		"DRONE_CPU_SET":                     {"DRONE_LIMIT_CPU_SET"},
+		"DRONE_HTTP_BIND":                   {"DRONE_SERVER_PORT"},
+		"DRONE_REGISTRY_PLUGIN_ENDPOINT":    {"DRONE_REGISTRY_ENDPOINT"},
+		"DRONE_REGISTRY_PLUGIN_TOKEN":       {"DRONE_REGISTRY_SECRET", "DRONE_REGISTRY_PLUGIN_SECRET"},
+		"DRONE_REGISTRY_PLUGIN_SKIP_VERIFY": {"DRONE_REGISTRY_SKIP_VERIFY"},
+		"DRONE_SECRET_PLUGIN_ENDPOINT":      {"DRONE_SECRET_ENDPOINT"},
+		"DRONE_SECRET_PLUGIN_TOKEN":         {"DRONE_SECRET_SECRET"},
+		"DRONE_SECRET_PLUGIN_SKIP_VERIFY":   {"DRONE_SECRET_SKIP_VERIFY"},
+	}
 }
 
 // dronePlugin returns the plugin of a kind that the environment sets.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,8 @@ import (
 // environ reads settings from environment variables and collects the errors.
 type environ struct {
 	failed []error
-	asked  map[string]string // variables that have been read, each with the name of the variable that it stands for
+	asked  map[string]string   // variables that have been read, each with the name of the variable that it stands for
+	older  map[string][]string // names that variables had in earlier versions of the server's own runner
 }
 
 // ask returns a variable's value, and notes that it has an effect.
@@ -31,10 +33,10 @@ func (e *environ) fail(name, value, want string) {
 	e.failed = append(e.failed, fmt.Errorf("$%s: %q is not %s", name, value, want))
 }
 
-// text returns the value of the first of the variables that is set.
+// text returns the value of the first of the variables that is set, under its older names if need be.
 func (e *environ) text(names ...string) string {
 	first := ""
-	for _, name := range names {
+	for _, name := range slices.Concat(names, e.older[names[0]]) {
 		first = cmp.Or(first, e.ask(name))
 		e.asked[name] = names[0]
 	}
@@ -43,7 +45,7 @@ func (e *environ) text(names ...string) string {
 
 // secret returns the content of the file that NAME_FILE names, or the value of NAME.
 func (e *environ) secret(name string) string {
-	file, value := e.ask(name+"_FILE"), e.ask(name)
+	file, value := e.ask(name+"_FILE"), e.text(name)
 	if file == "" {
 		return strings.TrimSpace(value)
 	}
