@@ -13,6 +13,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH CGO_ENABLED=0 GOOS=linux GOFLAGS=-trimpath TZ=UTC LC_ALL=C
 out=$PWD/out/release
 work=$out/work
+umask 022
 rm -rf "$out"
 mkdir -p "$work"
 
@@ -51,8 +52,11 @@ for machine; do
 	# The second build has its own cache of what it compiled, so that it compiles stepexec's packages anew.
 	GOCACHE=$work/cache build "$machine" "$work/again"
 	cmp "$folder/stepexec" "$work/again" || { echo "two builds for $machine differ" >&2; exit 1; }
+	chmod -R u=rwX,go=rX "$folder"
 	archive "stepexec-$version-linux-$machine" "$folder"
 	components "$machine" "$folder/stepexec" "$out/stepexec-$version-linux-$machine.cdx.json"
+	# nfpm takes the times of folders, and an .apk's those of its scripts, from the files.
+	find "$folder" packaging/*.sh -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 	for kind in deb rpm apk; do
 		ARCH=${machine/%arm/arm7} VERSION=$version BUILD=$folder "$work/nfpm" package -f packaging/nfpm.yaml -p "$kind" -t "$out/" >/dev/null
 	done
