@@ -57,6 +57,7 @@ them. A key that its files have no words for is an error that names it.`,
 	cmd.Flags().BoolVar(&o.asDocker, "as-docker", false, "convert Drone's pipelines of the types kubernetes and exec, too")
 	cmd.Flags().StringArrayVarP(&o.env, "env", "e", nil, "put this value into the files: `NAME=VALUE`")
 	cmd.Flags().StringVar(&o.to, "to", string(export.Native), "`FORMAT` of what is written: native, woodpecker or drone")
+	complete(cmd, "to", string(export.Native), string(export.Woodpecker), string(export.Drone))
 	cmd.Flags().StringVar(&o.dir, "dir", "", "write a file for each pipeline into this `directory`")
 	return cmd
 }

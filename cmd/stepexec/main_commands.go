@@ -74,4 +74,7 @@ func addSubcommands(root *cobra.Command, kill <-chan struct{}, args []string) {
 		root.AddCommand(s.make())
 	}
 	addCompletions(root)
+	if firstOf(args) == cobra.ShellCompRequestCmd {
+		plainUsages(root)
+	}
 }

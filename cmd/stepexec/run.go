@@ -115,6 +115,10 @@ STEPs are steps to run, as with --only. A first argument that names no file is a
 	flags.IntVar(&o.parallel, "parallel", 0, "run at most `N` steps at once, the first in the file first (default: no limit)")
 	flags.BoolVar(&o.failFast, "fail-fast", false, "end the other steps when one has failed (default: as the file says)")
 	flags.Var((*timeFlag)(&o.timeout), "timeout", "`time` that the whole run may take, such as 10m; a bare number is seconds (default: as the file says)")
+	complete(cmd, "pull", "always", "missing", "never")
+	complete(cmd, "network", "host", "private", "none")
+	complete(cmd, "keep", "all", "failed")
+	complete(cmd, "layer-format", "auto", "directories", "erofs")
 	return cmd
 }
 
