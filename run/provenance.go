@@ -27,6 +27,7 @@ import (
 type Provenance struct {
 	Builder provenance.Builder
 	Policy  string // name of the policy that admits the pipeline
+	Key     string // path of the key that signs, if the file tells it by itself; "" otherwise
 
 	// Attest gets the statement of a run that was green and left artifacts. What it returns is kept
 	// in the record of the run. An error makes the run fail.
@@ -65,8 +66,29 @@ func (r *Request) checkProvenance(jobs []*Job) error {
 		return nil
 	case !slices.ContainsFunc(jobs, func(j *Job) bool { return j.leaves }):
 		return errors.New("--provenance: no step leaves artifacts, whose provenance it would be (give one artifacts:)")
+	case slices.ContainsFunc(jobs, func(j *Job) bool { return isInside(r.Provenance.Key, j.in.Workspace) }):
+		return fmt.Errorf("--sign-key %s: it is in the clear in the workspace, where every step can read it (keep it elsewhere, or encrypt it: cosign import-key-pair)", r.Provenance.Key)
 	}
 	return nil
+}
+
+// isInside reports whether a file, if there is one, is in a folder, or a link leads there.
+func isInside(file, folder string) bool {
+	if file == "" || folder == "" {
+		return false
+	}
+	var paths [2]string
+	for i, path := range []string{folder, file} {
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			paths[i], err = filepath.Abs(real)
+		}
+		if err != nil {
+			return false // the one is read, and the other made, before this
+		}
+	}
+	rel, err := filepath.Rel(paths[0], paths[1])
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // leavesArtifacts reports whether a step of the plan has artifacts.

@@ -19,7 +19,13 @@ import (
 )
 
 // PrivateKey signs what a [Key] verifies.
-type PrivateKey struct{ signer crypto.Signer }
+type PrivateKey struct {
+	signer    crypto.Signer
+	encrypted bool
+}
+
+// IsEncrypted reports whether the file that the key was read from does not tell the key by itself.
+func (k PrivateKey) IsEncrypted() bool { return k.encrypted }
 
 // The names that cosign gives to its encrypted keys, the present one first.
 const (
@@ -64,7 +70,7 @@ func ParsePrivateKey(data []byte, password string) (PrivateKey, error) {
 	if _, err := newKey(signer.Public()); err != nil {
 		return PrivateKey{}, err
 	}
-	return PrivateKey{signer}, nil
+	return PrivateKey{signer, block.Type == sigstoreKey || block.Type == cosignKey}, nil
 }
 
 func parsePrivate(block *pem.Block, password string) (any, error) {

@@ -71,6 +71,9 @@ func (p *provenances) ask(r *run.Request, o *provenanceFlags, policy string) {
 		return
 	}
 	r.Provenance = &run.Provenance{Builder: provenance.Builder{ID: o.builder, Version: map[string]string{"stepexec": version}}, Policy: policy, Attest: p.attest}
+	if !p.key.IsEncrypted() {
+		r.Provenance.Key = o.key
+	}
 }
 
 // attest signs the statement of a run.
