@@ -103,12 +103,13 @@ func (l Live) send(signals []unix.Signal) (pidfd int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+	held, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
 		return 0, fmt.Errorf("hold process %d: %w", pid, err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, unix.Close(pidfd))
+			err = errors.Join(err, unix.Close(held))
 		}
 	}()
 	// Now the descriptor holds a process. If it still is the run's, its pid was not reused in
@@ -117,11 +118,11 @@ func (l Live) send(signals []unix.Signal) (pidfd int, err error) {
 		return 0, errors.Join(ErrNoProcess, err)
 	}
 	for _, sig := range signals {
-		if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.PidfdSendSignal(held, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return 0, fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
 		}
 	}
-	return pidfd, nil
+	return held, nil
 }
 
 // holder finds the process that holds the lock of the run's directory, through /proc/locks
