@@ -18,6 +18,8 @@ import (
 func Quote(text string) string {
 	if !isHarmless(text) {
 		text = quoted(text)
+	} else if strings.IndexByte(text, '#') < 0 && strings.IndexByte(text, ':') < 0 { // as most names of steps
+		return text
 	}
 	if strings.Contains(text, "##[") {
 		text = strings.ReplaceAll(text, "##[", `#\#[`)

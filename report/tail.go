@@ -102,21 +102,33 @@ type Tails struct {
 	Fold  bool             // show a section that has ended as one line
 	Keep  bool             // keep the lines of steps that did not fail until Forget
 	tails map[string]*Tail // by label
+	last  lastTail
+}
+
+// lastTail is the step of the last line, which most often is that of the next one, too.
+type lastTail struct {
+	cell, step string
+	tail       *Tail // nil: there was no line since a step began or ended
 }
 
 // Event takes note of an event.
 func (t *Tails) Event(e event.Event) {
 	switch e.Kind {
 	case event.StepStarted: // also of a further attempt
+		t.last.tail = nil
 		if t.tails == nil {
 			t.tails = map[string]*Tail{}
 		}
 		t.tails[Label(e)] = &Tail{Max: t.Max, Fold: t.Fold}
 	case event.Line:
-		if tail := t.tails[Label(e)]; tail != nil {
-			tail.Add(e)
+		if t.last.tail == nil || t.last.step != e.Step || t.last.cell != e.Cell {
+			t.last = lastTail{e.Cell, e.Step, t.tails[Label(e)]}
+		}
+		if t.last.tail != nil {
+			t.last.tail.Add(e)
 		}
 	case event.StepFinished:
+		t.last.tail = nil
 		if e.Result != nil && !IsFailure(e.Result) && !t.Keep {
 			delete(t.tails, Label(e))
 		}
@@ -125,6 +137,7 @@ func (t *Tails) Event(e event.Event) {
 
 // Forget drops the lines of a step in the run of a cell.
 func (t *Tails) Forget(cell, step string) {
+	t.last.tail = nil
 	delete(t.tails, Label(event.Event{Cell: cell, Step: step}))
 }
 
