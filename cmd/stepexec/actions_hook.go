@@ -18,14 +18,15 @@ func newActionsHook() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "actions-hook",
 		Short: "Run the containers of a GitHub Actions job",
-		Long: `Do what a self-hosted runner of GitHub Actions asks of a container hook: it reads the
-runner's request on standard input. The runner takes scripts only, so that a script calls
-this: contrib/stepexec-hook.sh. Set its path, absolute, in the runner's .env:
+		Long: `Run the containers of jobs for a self-hosted runner of GitHub Actions, as its container
+hook: read the runner's request from standard input. The runner accepts only scripts as
+hooks, so contrib/stepexec-hook.sh calls this command. Set the script's absolute path in
+the runner's .env:
 
   ACTIONS_RUNNER_CONTAINER_HOOKS=/opt/stepexec/stepexec-hook.sh
 
-A job has a network of its own unless --network host is given. The script passes on what is
-in STEPEXEC_HOOK_FLAGS.`,
+A job has a network of its own unless --network host is given. The script passes on the
+flags in STEPEXEC_HOOK_FLAGS.`,
 		Example: `  stepexec actions-hook --network host < request.json
   STEPEXEC_HOOK_FLAGS="--store-limit 20GB" contrib/stepexec-hook.sh < request.json`,
 		Args: cobra.NoArgs,

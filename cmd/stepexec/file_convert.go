@@ -37,16 +37,16 @@ func newConvert() *cobra.Command {
 		Short: "Write the pipelines of one CI system as files of another",
 		Long: `Print a pipeline of another CI system, such as that of a .drone.yml, as a native
 pipeline file, or with --to as one of Woodpecker or Drone. Of a file with several
-pipelines, --pipeline chooses one, or --dir gets a file for each. What a native file
-cannot say is told on stderr: the order between pipelines and their triggers.
+pipelines, --pipeline chooses one, and --dir writes a file for each. What a native file
+cannot express, the order of pipelines and their triggers, is reported on stderr.
 
-Values that are the same for every build are put in: those of --env, and what the git
-checkout says of the repository. Other variables of the build become ${env.NAME}, which
-each run needs: stepexec run --env NAME=VALUE. Where a native file takes no variables, one
-that is not known is an error.
+Values that are the same for every build are filled in: those of --env, and what the git
+checkout says about the repository. Other variables of the build become ${env.NAME}, to
+be set for each run: stepexec run --env NAME=VALUE. Where a native file allows no
+variables, an unknown variable is an error.
 
-With --to woodpecker or drone, variables of the build get the name that the server has for
-them. A key that its files have no words for is an error that names it.`,
+With --to woodpecker or drone, variables of the build get the server's name for them. A
+key that the server's files cannot express is an error that names it.`,
 		Example: "  stepexec convert .drone.yml > pipeline.yml\n  stepexec convert --dir ci .drone.yml\n  stepexec convert --to woodpecker --dir .woodpecker .drone.yml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

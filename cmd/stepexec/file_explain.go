@@ -23,14 +23,14 @@ func newExplain() *cobra.Command {
 	var egressOf string
 	cmd := &cobra.Command{
 		Use:   "explain [FILE] [STEP]",
-		Short: "Say why each step runs or not",
-		Long: `Say for each step of a pipeline whether it would run, after what, and because of
-which condition, with the values that the conditions see. With STEP, print what
-the step would run with: image, environment, mounts, limits. Nothing runs and
-nothing is pulled. Secrets are masked, and need not be given.
+		Short: "Explain why each step runs or is skipped",
+		Long: `Print for each step of a pipeline whether it would run, after which steps, and because
+of which condition, with the values that the conditions use. With STEP, print what the
+step would run with: image, environment, mounts, limits. Nothing runs and nothing is
+pulled. Secrets are masked, and need not be given.
 
-With --egress RUN, print what the steps of an earlier run with egress rules have
-reached outside it, and the list to paste into the file. RUN may be latest.`,
+With --egress RUN, print what the steps of an earlier run with egress rules reached
+outside the run, and the list that allows it, to paste into the file. RUN may be latest.`,
 		Example: `  stepexec explain --branch main --event push
   stepexec explain ci/pipeline.yml deploy`,
 		Args: cobra.MaximumNArgs(2),

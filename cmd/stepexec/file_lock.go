@@ -23,14 +23,14 @@ func newLock() *cobra.Command {
 	var flags settingsFlags
 	cmd := &cobra.Command{
 		Use:   "lock [FILE]",
-		Short: "Write down the digests of a pipeline's images",
-		Long: `Ask the registries for the digests of all images of a pipeline file and write them
-beside it: pipeline.yml gets pipeline.lock. From then on stepexec run uses these
-images, wherever their tags move, until lock is run again. Images named by digest and
-those of this machine (oci:, oci-archive:, dir:, docker-archive:, rootfs:,
+		Short: "Pin the images of a pipeline in a lock file",
+		Long: `Ask the registries for the digests of all images of a pipeline file, and write them to
+a lock file beside it: pipeline.lock for pipeline.yml. From then on stepexec run uses
+exactly these images, even if their tags move, until lock is run again. Images named by
+digest and local images (oci:, oci-archive:, dir:, docker-archive:, rootfs:,
 docker-daemon:, containers-storage:) are not locked.
-With --update only the images of these steps, or these images, are asked for again;
-all others stay as they are in the lock file, and new ones are added.`,
+With --update STEP or --update IMAGE, only those images are looked up again: others
+keep their digests, and new ones are added.`,
 		Example: "  stepexec lock\n  stepexec lock --update build --update golang:1.26\n  stepexec lock ci/pipeline.yml --platform linux/amd64 --platform linux/arm64",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -11,8 +11,8 @@ func newSchema() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema {events|pipeline|report}",
 		Short: "Print the JSON Schema of a format",
-		Long: `Print the JSON Schema (draft 2020-12) of what stepexec run --output json writes, a
-line an event, of the pipeline file, or of a report in JSON.`,
+		Long: `Print a JSON Schema (draft 2020-12): of the events that stepexec run --output json
+writes, one per line, of the pipeline file, or of a report in JSON.`,
 		Example:   "  stepexec schema events > events.schema.json\n  stepexec schema pipeline > pipeline.schema.json",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"events", "pipeline", "report"},

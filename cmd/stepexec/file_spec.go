@@ -14,7 +14,7 @@ func newSpec() *cobra.Command {
 		Short: "Print the OCI specification of a step",
 		Long: `Print the OCI runtime specification, config.json, that a step or service of a
 pipeline would run with: image, environment, user, mounts, limits, capabilities,
-system call filter. Nothing runs; the image is pulled as by run. Secrets are masked.`,
+system call filter. Nothing runs, but the image is pulled. Secrets are masked.`,
 		Example: `  stepexec spec build
   stepexec spec ci/pipeline.yml build | jq .process.env`,
 		Args: cobra.RangeArgs(1, 2),

@@ -15,9 +15,9 @@ func newValidate() *cobra.Command {
 		Use:   "validate [FILE]",
 		Short: "Check a pipeline file without running it",
 		Long: `Check a pipeline file: unknown keys, wrong types, duplicate names, missing
-dependencies and cycles are reported with file:line:column, and so are images that
-are no references, and files and volumes that are not there. Nothing is run or
-pulled, and no secrets are needed. --schema prints the JSON Schema of the format,
+dependencies and cycles are reported with file:line:column, and so are invalid image
+references, missing files and undeclared volumes. Nothing is run or pulled, and no
+secrets are needed. --schema prints the JSON Schema of the format,
 for editors.`,
 		Example: "  stepexec validate\n  stepexec validate ci/pipeline.yml\n  stepexec validate --schema >pipeline.schema.json",
 		Args:    cobra.MaximumNArgs(1),

@@ -31,10 +31,10 @@ func newVerifyProvenance() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify-provenance FILE",
 		Short: "Check how files were made",
-		Long: `Check the provenance that run --provenance wrote: every envelope in FILE must be signed by one
-of the keys, and each file of --artifact must be one that the run left. What was built is printed.
-It fails when a signature is missing or of another key, when anything was changed, and when the
-commit, the repository or the builder is not the one that is asked for.`,
+		Long: `Check the provenance that run --provenance wrote, and print what was built. Every
+envelope in FILE must be signed by one of the keys, and each --artifact must be a file that
+the run made. Fail if a signature is missing or from another key, if anything was changed,
+or if the commit, the repository or the builder is not the required one.`,
 		Example: `  stepexec verify-provenance app.intoto.jsonl --key cosign.pub --artifact app
   stepexec verify-provenance app.intoto.jsonl --key cosign.pub --artifact app --repository acme/app`,
 		Args: cobra.ExactArgs(1),

@@ -16,10 +16,10 @@ func newImages() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "images",
 		Short: "List the images in the store",
-		Long: `List the images in the store. SIZE is what an image's unpacked layers take up on
-disk, SHARED how much of that other images have too: removing the image frees the
-difference. LAYERS 2/3 says that a layer is missing, and is fetched when the image
-is used again.`,
+		Long: `List the images in the store. SIZE is the space that an image's unpacked layers take
+up on disk, and SHARED is the part of it that other images use as well: removing the
+image frees the difference. LAYERS 2/3 means that one of three layers is missing; it is
+fetched when the image is used again.`,
 		Example: "  stepexec images",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

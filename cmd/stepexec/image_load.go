@@ -24,13 +24,13 @@ func newLoad() *cobra.Command {
 	o := &loadOptions{}
 	cmd := &cobra.Command{
 		Use:   "load [FILE [NAME...]]",
-		Short: "Put the images of an archive into the store",
-		Long: `Put the images of an archive into the store, so that pipelines use them without a
-registry: of one that docker save or podman save wrote, or of the tar of an OCI image
-layout, compressed (gzip, zstd, xz) or not. FILE - is standard input, which is also read
-when no FILE is given. Without NAME it is all images, under the names that the archive
-gives them; with NAME those alone. The only image of an archive that does not name it
-gets NAME. An archive can claim any name: load only what you trust.`,
+		Short: "Load the images of an archive into the store",
+		Long: `Load the images of an archive into the store, so that pipelines can use them without a
+registry. The archive comes from docker save or podman save, or is the tar of an OCI
+image layout, and may be compressed (gzip, zstd, xz). Without FILE, or with -, it is read
+from standard input. All its images are loaded, under the names that the archive gives
+them, or only those with a NAME. If the archive has a single image without a name, the
+image gets NAME. An archive can claim any name: load only archives that you trust.`,
 		Example: "  docker save golang:1.26 -o golang.tar\n  stepexec load golang.tar\n  docker save golang:1.26 | stepexec load -\n  stepexec load docker-daemon:golang:1.26\n  stepexec load app.oci.tar registry.example.com/app:1",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -31,13 +31,13 @@ func newPrune() *cobra.Command {
 	o := &pruneOptions{}
 	cmd := &cobra.Command{
 		Use:   "prune",
-		Short: "Remove what is not needed from the store",
-		Long: `Remove from the store what no image in it needs: layers of tags that have moved, of
-removed images and of pulls that failed. With --older-than and --keep-storage
-remove images too, the least recently used first; with both, for either reason. What
-builds of actions have kept is removed as a whole, under the same limits.
+		Short: "Remove unneeded data from the store",
+		Long: `Remove the layers that no image in the store needs: those of tags that have moved, of
+removed images and of failed pulls. --older-than and --keep-storage also remove images,
+the least recently used first. With both, an image goes if either limit says so. What
+builds of actions have kept goes as a whole, by the same limits.
 
-What a run that lives uses stays. What killed runs left is cleared away first.`,
+Whatever a live run uses stays. What killed runs left behind is removed first.`,
 		Example: "  stepexec prune --older-than 168h --keep-storage 20GB",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -18,7 +18,7 @@ func newRmi() *cobra.Command {
 		Use:   "rmi IMAGE...",
 		Short: "Remove images from the store",
 		Long: `Remove images from the store, and those of their layers that no other image needs.
-IMAGE is what the image was pulled as, or its name in the list of stepexec images.
+IMAGE is the reference that was pulled, or the name that stepexec images shows.
 An image that a run uses is not removed.`,
 		Example: "  stepexec rmi golang:1.25",
 		Args:    cobra.MinimumNArgs(1),

@@ -25,11 +25,11 @@ func newSave() *cobra.Command {
 	o := &saveOptions{}
 	cmd := &cobra.Command{
 		Use:   "save IMAGE...",
-		Short: "Write images of the store into an archive",
+		Short: "Save images of the store in an archive",
 		Long: `Write images of the store into one OCI archive, which stepexec load, docker load,
-podman load, ctr images import and skopeo read. IMAGE is what the image was pulled as, or
-its name in the list of stepexec images. Configuration and uncompressed layers are, byte
-by byte, those that were pulled; they are compressed anew.`,
+podman load, ctr images import and skopeo read. IMAGE is the reference that was pulled,
+or the name that stepexec images shows. Configuration and uncompressed layers are, byte
+for byte, those that were pulled; layers are compressed anew.`,
 		Example: "  stepexec save -o golang.tar golang:1.26\n  stepexec save --compression zstd golang:1.26 | ssh builder stepexec load /dev/stdin",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -15,15 +15,15 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check the store",
-		Long: `Check everything in the store and list what is wrong: records that cannot be read,
-layers that are missing or were lost with the power, files and directories that cannot
-be reached, owners and modes that let others in, whiteouts and overlay attributes that
-are not the store's own, fix-up layers that do not fit, and contents that changed: the
-tar of every layer is put together again and must have the digest that it had. Nothing
-is changed.
+		Long: `Check everything in the store and list what is wrong: unreadable records, layers that
+are missing or were lost in a power failure, files that cannot be reached, owners and
+modes that let others in, whiteouts and overlay attributes that the store did not make,
+wrong fix-up layers, and changed contents: the tar of every layer is rebuilt and must
+have its original digest. Nothing is changed.
 
 Owners, modes, times and attributes of files are not compared with those in the tar. The
-rare layer that has a file twice has no digest any more and is checked without.`,
+tar of a layer that has a file twice, which is rare, cannot be rebuilt: the layer is
+checked without its digest.`,
 		Example: "  stepexec verify",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

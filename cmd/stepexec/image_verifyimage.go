@@ -18,10 +18,10 @@ func newVerifyImage() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify-image IMAGE",
 		Short: "Check the signature of an image",
-		Long: `Ask the registry for an image and its signatures, and check them by the rule that
-verify_images in the settings has for it, as run and pull do, and with --policy by that of the
-policy, too. The image's digest and the key that signed it are printed. It fails when the
-signature is missing or wrong, and when no rule asks for one. Nothing is stored.`,
+		Long: `Check the signatures of an image in a registry, as run and pull do: by the rule for it
+in verify_images of the settings and, with --policy, by that of the policy. Print the
+image's digest and the key that signed it. Fail if the signature is missing or wrong, or
+if no rule asks for one. Nothing is stored.`,
 		Example: "  stepexec verify-image registry.example.com/team/app:1",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -35,9 +35,9 @@ func newKept() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kept",
 		Short: "List the steps that were kept after their run",
-		Long: `List the steps that were kept after their run, with keep: true or --keep. Each is
-what the step has written, on disk: nothing runs and nothing is mounted. Look into
-one with stepexec shell, remove it with stepexec kept rm. Nothing else removes it.`,
+		Long: `List the steps that were kept after their run because of keep: true or --keep. A kept
+step is the files that it wrote, on disk: nothing runs and nothing is mounted. Look into
+it with stepexec shell, and remove it with stepexec kept rm: nothing else removes it.`,
 		Example: `  stepexec kept
   stepexec shell 4qpj build
   stepexec kept rm 4qpj`,
@@ -77,9 +77,9 @@ func newKeptRm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm [RUN [STEP]]",
 		Short: "Remove kept steps",
-		Long: `Remove the kept steps of a run, or one of them, or with --all every one. RUN is the
-run's id, or the beginning of it, or latest: the run of which a step was kept last. A step that
-is open in a shell stays.`,
+		Long: `Remove the kept steps of a run, or one of them, or with --all those of all runs. RUN is
+the run's id, or the beginning of it, or latest: the run whose step was kept last. A step
+that is open in a shell stays.`,
 		Example: `  stepexec kept rm 4qpj build
   stepexec kept rm --all`,
 		Args: cobra.MaximumNArgs(2),

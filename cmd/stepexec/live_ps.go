@@ -32,8 +32,8 @@ func newPs() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "ps",
-		Short:   "List the runs that are going on",
-		Long:    "List the runs that are going on below the state root, with the process of each and\nthe steps that run just now.",
+		Short:   "List the runs in progress",
+		Long:    "List the runs in progress, with the process and the running steps of each.",
 		Example: "  stepexec ps",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -36,19 +36,19 @@ func newShell(kill <-chan struct{}) *cobra.Command {
 	o := &shellOptions{kill: kill}
 	cmd := &cobra.Command{
 		Use:   "shell RUN [STEP] [-- COMMAND [ARG...]]",
-		Short: "Open a shell in a step that runs, or that was kept",
-		Long: `Open a shell in a step or service of a run that goes on, or in a step that was kept
-after it ended (keep: true, --keep), or run COMMAND there.
+		Short: "Open a shell in a running step, or in one that was kept",
+		Long: `Open a shell, or run COMMAND, in a step or service of a run in progress, or in a step
+that was kept after its end (keep: true, --keep).
 
-In a step that runs it is one more process of its container, and ends with it. In
-one that was kept it has what the step has written, its mounts, the workspace, its
-environment, user, limits and kind of network; services do not run. What is written
-there stays. Variables that are secret are left out in both: those that are given
-again are where the step had them, and masked.
+In a running step the shell is one more process of the container, and ends with it. In
+a kept step it sees the files that the step wrote, its mounts and the workspace, with
+the step's environment, user, limits and kind of network; services do not run. Whatever
+it writes stays. Secrets are left out in both cases, except those given again with
+--secret: they are where the step had them, and are masked in the output.
 
 RUN is the run's id, or the beginning of it, or latest. STEP may be left out if only
-one step of the run can be entered. The exit code is that of COMMAND, which
-gets standard input, also without a terminal.`,
+one step of the run can be entered. COMMAND gets standard input, with or without
+a terminal, and its exit code is that of stepexec.`,
 		Example: `  stepexec shell 4qpj build
   stepexec shell latest build -- ls -l /tmp
   stepexec shell 4qpj database -- psql -l

@@ -18,11 +18,11 @@ func newStop() *cobra.Command {
 	var now bool
 	cmd := &cobra.Command{
 		Use:   "stop RUN",
-		Short: "Stop a run that is going on",
-		Long: `Stop a run that is going on, as SIGTERM to its process does: running steps get
-their stop signal and, after the grace, are killed; the others are cancelled.
-stop ends when the run has ended. RUN is its id, or the beginning of it, or latest: of
-those that go on, the one that began last.`,
+		Short: "Stop a run in progress",
+		Long: `Stop a run in progress, as SIGTERM to its process does: running steps get their stop
+signal and are killed after the grace time; steps that have not started are cancelled.
+stop returns when the run has ended. RUN is the run's id, or the beginning of it, or
+latest: the newest of the runs in progress.`,
 		Example: "  stepexec stop 4qpj",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

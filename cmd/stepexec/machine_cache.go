@@ -85,8 +85,8 @@ func newCacheList(o *cacheOptions) *cobra.Command {
 		Use:   "ls",
 		Short: "List the keyed caches, the last used first",
 		Long: `List the keyed caches, the last used first, with their sizes as files and as packed. The
-scope is the repository and the branch, tag or event that saved a cache. A shared store does not
-know when a cache was used: it has the time when it was saved.`,
+scope is the repository and the branch, tag or event that saved a cache. A shared store
+does not know when a cache was used last, only when it was saved.`,
 		Example: "  stepexec cache ls",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -129,8 +129,8 @@ func newCacheRemove(o *cacheOptions) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm [ID|NAME...]",
 		Short: "Remove keyed caches",
-		Long: `Remove keyed caches: those of the given ids, or beginnings of ids, and all of the given
-names. It waits until no run of this machine is reading or saving one.`,
+		Long: `Remove keyed caches: those with the given ids, or beginnings of ids, and all with the
+given names. Wait first until no run of this machine is reading or saving one.`,
 		Example: `  stepexec cache rm go-mod
   stepexec cache rm --older-than 168h`,
 		RunE: func(cmd *cobra.Command, args []string) error {

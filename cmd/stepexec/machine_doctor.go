@@ -31,12 +31,12 @@ func newDoctor() *cobra.Command {
 	o := &doctorOptions{}
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say whether this machine can run steps",
-		Long: `Look at the kernel, the state root, cgroups, the runtime and all else that running
-steps takes, start a container that does nothing, and say what works, what does not
-and the command that mends it. Nothing is changed.
+		Short: "Check whether this machine can run steps",
+		Long: `Check the kernel, the state root, cgroups, the runtime and everything else that steps
+need, start a container that does nothing, and print what works, what does not, and the
+command that fixes it. Nothing is changed.
 
-The exit code is 0 when run would work for this user, and 1 when it would not.`,
+The exit code is 0 if stepexec run would work for this user, and 1 otherwise.`,
 		Example: "  stepexec doctor\n  stepexec doctor --build\n  stepexec doctor --output json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -26,11 +26,11 @@ func newGc() *cobra.Command {
 	o := &gcOptions{}
 	cmd := &cobra.Command{
 		Use:   "gc",
-		Short: "Clear away what killed processes left",
-		Long: `Clear away what runs that were killed have left: containers, mounts, networks and
-directories; builds of actions; layers that were never finished; and records that are
-older or more than the settings say. Every run does so at its start and end: this is for now.
-Images stay: see stepexec prune.`,
+		Short: "Clean up after runs that were killed",
+		Long: `Remove what killed runs have left behind: containers, mounts, networks, directories,
+builds of actions and unfinished layers. Records beyond the limits in the settings go,
+too. Every run does the same when it starts and ends; gc does it now. Images stay: see
+stepexec prune.`,
 		Example: "  stepexec gc",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -108,8 +108,9 @@ func newRoot(kill <-chan struct{}, args []string) *cobra.Command {
 steps with an OCI runtime such as runc, shows what they print and ends with the
 exit code of the first step that failed.
 
-Exit codes: 0 all good; a failed step's own; 124 timeout; 125 stepexec itself
-could not do it (bad file, pull, runtime); 130 interrupted; 137 out of memory.`,
+Exit codes: 0 success; otherwise that of the failed step; 124 timeout;
+125 stepexec itself failed (bad file, pull, runtime); 130 interrupted;
+137 out of memory.`,
 		Example: `  stepexec doctor
   stepexec run
   stepexec step alpine cat /etc/os-release`,

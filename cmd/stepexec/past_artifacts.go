@@ -38,9 +38,9 @@ func newArtifacts() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "artifacts RUN [NAME...]",
 		Short: "List the artifacts of a run, or copy them",
-		Long: `List the files that the steps of a run have left: name, step, number of files, size
-and the folder that they are in. With -o, copy them there, each into a folder of its
-name. RUN is the run's id, or the beginning of it, or latest.`,
+		Long: `List the artifacts of a run: name, step, number of files, size and folder. With -o, copy
+them into a directory, each into a folder of its name. RUN is the run's id, or the
+beginning of it, or latest.`,
 		Example: `  stepexec artifacts latest
   stepexec artifacts 4qpj dist -o out`,
 		Args: cobra.MinimumNArgs(1),

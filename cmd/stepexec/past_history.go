@@ -31,9 +31,9 @@ func newHistory() *cobra.Command {
 	var most int
 	cmd := &cobra.Command{
 		Use:   "history",
-		Short: "List the runs of which there is a record",
-		Long: `List the runs of which there is a record, the newest first. How many are kept, and
-for how long, is in the settings file.`,
+		Short: "List the recorded runs",
+		Long: `List the recorded runs, the newest first. The settings file says how many records
+are kept, and for how long.`,
 		Example: "  stepexec history -n 10",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -26,14 +26,14 @@ func newReport() *cobra.Command {
 	o := &reportOptions{}
 	cmd := &cobra.Command{
 		Use:   "report RUN...",
-		Short: "Make a report on a run from its record",
-		Long: `Make a report on a run from its record: as an HTML page, as JSON, as JUnit XML or
-in Markdown. RUN is the run's id, or the beginning of it, or latest. With several, such
-as the cells of a matrix, all are in one report. Also a run that goes on, or that died,
-has a report: on what happened so far.
+		Short: "Write a report on recorded runs",
+		Long: `Write a report on a run from its record, as an HTML page, JSON, JUnit XML or Markdown.
+RUN is the run's id, or the beginning of it, or latest. Several runs, such as the cells
+of a matrix, share one report. The report of a run that is in progress, or was killed,
+covers what happened so far.
 
-What stepexec step printed is not in its record, and not in its report: run it with
---report.`,
+The output of stepexec step is not in its record, and so not in this report: use its
+own flag --report.`,
 		Example: `  stepexec report latest
   stepexec report 4qpj -o report.html
   stepexec report 4qpj --format junit >junit.xml`,

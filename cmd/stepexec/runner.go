@@ -26,8 +26,8 @@ func newRunner(kill <-chan struct{}) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runner",
 		Short: "Work for a CI server",
-		Long: `Run the pipelines that a CI server hands out, until interrupted. The first SIGINT or
-SIGTERM lets what runs come to its end and takes nothing new; the second one cancels it.`,
+		Long: `Run the pipelines that a CI server hands out, until interrupted. After the first SIGINT
+or SIGTERM, running pipelines finish and no new ones start; the second cancels them.`,
 		Example: "  stepexec runner woodpecker",
 		Args:    knownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -21,8 +21,8 @@ func newRunnerDrone(kill <-chan struct{}) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drone",
 		Short: "Work for a Drone server, as its runner",
-		Long: `Work for a Drone server, as a runner for pipelines of type docker. It is told how by the
-variables that Drone's own runner has (docs/runner-drone.md has all of them):
+		Long: `Work for a Drone server, as a runner for pipelines of type docker. The variables of
+Drone's own runner configure it (docs/runner-drone.md lists all of them):
 
   DRONE_RPC_HOST         HOST[:PORT] of the server
   DRONE_RPC_PROTO        http or https (http)

@@ -21,8 +21,8 @@ func newRunnerWoodpecker(kill <-chan struct{}) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "woodpecker",
 		Short: "Work for a Woodpecker server, as its agent",
-		Long: `Work for a Woodpecker server, as one of its agents. It is told how by the variables
-that Woodpecker's own agent has (docs/runner-woodpecker.md has all of them):
+		Long: `Work for a Woodpecker server, as one of its agents. The variables of Woodpecker's own
+agent configure it (docs/runner-woodpecker.md lists all of them):
 
   WOODPECKER_SERVER             HOST:PORT of the server's gRPC port (localhost:9000)
   WOODPECKER_AGENT_SECRET       of the server, or the agent's own token; or

@@ -61,8 +61,8 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.format, "output", "", "how to show the run: `FORMAT` "+inWords(outputFormats())+" (default: tty on a terminal, else plain)")
 	o.addTimes(flags)
-	flags.BoolVar(&o.services, "show-services", false, "with --output plain or tty, show what services print although they do not fail")
-	flags.BoolVar(&o.stepCommands, "github-step-commands", false, "with --output github, let what steps print command the job's runner (::error, ::set-output, ...)")
+	flags.BoolVar(&o.services, "show-services", false, "with --output plain or tty, show the output of services, too, not only of those that fail")
+	flags.BoolVar(&o.stepCommands, "github-step-commands", false, "with --output github, let steps print commands for the job's runner (::error, ::set-output, ...)")
 	complete(cmd, "output", outputFormats()...)
 	complete(cmd, "timestamps", "wall", "elapsed")
 }

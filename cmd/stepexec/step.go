@@ -65,8 +65,8 @@ func newStep(kill <-chan struct{}) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "step [flags] IMAGE [COMMAND [ARG...]]",
 		Short: "Run one command in an image",
-		Long: `Run one command in an image, as a step of a pipeline would run, with the names
-of the flags of ctr run, and of docker run. Flags end at IMAGE.
+		Long: `Run one command in an image, as a step of a pipeline would run. Flags have the names
+that ctr run and docker run give them, and end at IMAGE.
 
 What the command prints comes as it is, and its exit code is that of stepexec:
 124 timeout; 125 stepexec itself could not do it; 126 the command cannot be

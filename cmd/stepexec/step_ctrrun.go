@@ -12,9 +12,9 @@ func newCtrRun(kill <-chan struct{}) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ctr-run [flags] IMAGE ID [COMMAND [ARG...]]",
 		Short: "Run one command in an image, with the arguments of ctr run",
-		Long: `Run one command in an image, as stepexec step does, with the arguments of ctr run:
-behind IMAGE comes the ID of the container. It names the step in messages, and need not be
-unique. Flags, output and exit codes are those of stepexec step.`,
+		Long: `Run one command in an image, as stepexec step does, with the arguments of ctr run: the
+ID of the container follows IMAGE. It names the step in messages, and need not be unique.
+Flags, output and exit codes are those of stepexec step.`,
 		Example: `  stepexec ctr-run --rm docker.io/library/alpine:latest test cat /etc/os-release
   stepexec ctr-run --rm --net-host --mount type=bind,src=/etc,dst=/host-etc,options=rbind:ro \
     docker.io/library/alpine:latest test ls /host-etc`,

@@ -24,12 +24,12 @@ func newUI() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ui",
 		Short: "Show runs in a browser",
-		Long: `Serve pages about the runs of the state root, to a browser on this machine: the runs, live
-ones among them, with timelines and logs; the last runs of each pipeline; images and
-caches with their sizes. It goes on until it is interrupted.
+		Long: `Serve pages to a browser on this machine, until interrupted: runs, including those in
+progress, with timelines and logs; the last runs of each pipeline; images and caches with
+their sizes.
 
-Whoever has the printed address sees all of this: it has a token that others on this
-machine do not know. To use it from another machine, forward the same port:
+Whoever has the printed address can see all of this: it contains a token, so that other
+users of this machine cannot. To use it from another machine, forward the same port:
 ssh -L 8080:127.0.0.1:8080 HOST.`,
 		Example: `  stepexec ui
   stepexec ui --listen 127.0.0.1:8080 --allow-stop`,
