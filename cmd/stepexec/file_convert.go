@@ -73,10 +73,18 @@ func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []s
 	for _, warning := range from.Set.Warnings {
 		sayOnStderr("warning: " + warning.Error())
 	}
+	var errs []error // of pipelines that are not converted; the others are
 	names := o.pipelines
 	if len(names) == 0 {
 		for _, w := range from.Set.Workflows {
+			if len(w.Steps) == 0 && w.LeftOut != "" && len(w.Wrong) == 0 {
+				errs = append(errs, fmt.Errorf("convert pipeline %s: %s", w.Name, w.LeftOut))
+				continue
+			}
 			names = append(names, w.Name)
+		}
+		if len(names) == 0 {
+			return errors.Join(errs...)
 		}
 	}
 	chosen, err := from.Choose(names, sayOnStderr)
@@ -86,7 +94,6 @@ func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []s
 	if o.dir == "" && len(chosen) > 1 && export.Format(o.to) != export.Drone {
 		return fmt.Errorf("%s has several pipelines (choose one: --pipeline NAME, of %s; or write all: --dir DIR)", from.File, run.PipelineNames(chosen))
 	}
-	var errs []error
 	for i := range chosen {
 		text, err := o.text(from, &chosen[i])
 		if err == nil && i > 0 && o.dir == "" { // of Drone: a document each

@@ -36,7 +36,7 @@ func (t *translation) lint(all []draft) {
 			switch {
 			case on.Raw() == s.Name:
 				t.Wrong(on, fmt.Sprintf("linter: cyclical step dependency detected: %s", s.Name), "")
-			case on.Raw() == cloneName && t.disableClone, on.Raw() != cloneName && !seen[on.Raw()]:
+			case !seen[on.Raw()]:
 				t.Wrong(on, fmt.Sprintf("linter: unknown step dependency detected: %s references %s", s.Name, on.Raw()), "a step can depend on those before it")
 			}
 		}
@@ -67,7 +67,7 @@ func (t *translation) add(s *draft) {
 	if t.graph {
 		s.DependsOn = []string{}
 		for _, on := range s.dependsOn {
-			if on.Raw() != cloneName {
+			if on.Raw() != cloneName || t.disableClone { // without the implicit step it is one of the file's own
 				s.DependsOn = append(s.DependsOn, on.Raw())
 			}
 		}
