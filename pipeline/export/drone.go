@@ -105,7 +105,11 @@ func (e *exporter) droneStep(s *pipeline.Step, area string) *yaml.Node {
 	}
 	known := map[string]func(*yaml.Node){
 		"image": as("image"), "commands": as("commands"), "entrypoint": as("entrypoint"), "args": as("command"),
-		"settings": as("settings"), "detach": as("detach"), "user": as("user"), "depends_on": as("depends_on"), "dns": as("dns"), "dns_search": as("dns_search"),
+		"detach": as("detach"), "user": as("user"), "depends_on": as("depends_on"), "dns": as("dns"), "dns_search": as("dns_search"),
+		"settings": func(value *yaml.Node) {
+			e.checkSettings(s.Settings)
+			o.Put("settings", value)
+		},
 		"environment": func(*yaml.Node) { o.Put("environment", e.environment(s.Environment)) },
 		"directory": func(*yaml.Node) {
 			if s.Directory != e.workflow.Workspace {

@@ -97,9 +97,13 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 		return last >= 0 && s.Environment[last].Value != v.Value
 	})
 	known := map[string]func(*yaml.Node){
-		"image": as("image"), "commands": as("commands"), "settings": as("settings"), "detach": as("detach"),
+		"image": as("image"), "commands": as("commands"), "detach": as("detach"),
 		"dns": as("dns"), "dns_search": as("dns_search"), "privileged": as("privileged"), "devices": as("devices"),
-		"entrypoint":  func(*yaml.Node) { o.Put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
+		"entrypoint": func(*yaml.Node) { o.Put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
+		"settings": func(value *yaml.Node) {
+			e.checkSettings(s.Settings)
+			o.Put("settings", value)
+		},
 		"environment": func(*yaml.Node) {},
 		"shell":       func(*yaml.Node) { o.Put("entrypoint", e.pipedShell(s.Shell)) },
 		"depends_on": func(value *yaml.Node) {

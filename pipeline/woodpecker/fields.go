@@ -116,7 +116,8 @@ func (p *parser) settings(n pipeline.Node) []pipeline.Setting {
 		s.Name = strings.ReplaceAll(e.Name, ".", "_")
 		if s.List != nil && hasSecret(s) {
 			s.JSON = true
-			if p.o.Raw {
+			isJoined := !slices.ContainsFunc(s.List, func(item pipeline.Setting) bool { return item.List != nil || item.Map != nil })
+			if p.o.Raw && isJoined { // a list with deeper values is JSON everywhere
 				p.Wrong(e.Node, "the plugin gets this list as JSON, because a secret is in it, and a native file joins it by commas", "give the secret a setting of its own")
 			}
 		}
