@@ -23,7 +23,7 @@ import (
 
 // impatient are options that keep tests of faults short. On a busy machine, a slow answer can pass
 // for a stall: tests that count requests use patientWith.
-var impatient = pull.Options{Keychain: anonymous, StallTimeout: 200 * time.Millisecond, RetryWait: time.Millisecond}
+var impatient = pull.Options{Keychain: anonymous, StallTimeout: time.Second, RetryWait: time.Millisecond}
 
 // patientWith returns options by which nothing but the stalls among these faults counts as one.
 func patientWith(faults ...fault) pull.Options {
@@ -163,7 +163,7 @@ func TestDocumentsAreAskedForAgain(t *testing.T) {
 			}
 			return fault{kind: none}
 		})
-		wantText(t, resolveError(t, proxy.Host+"/x:1", impatient), "came for 200ms", proxy.Host)
+		wantText(t, resolveError(t, proxy.Host+"/x:1", impatient), "came for 1s", proxy.Host)
 	})
 }
 
