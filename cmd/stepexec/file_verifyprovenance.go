@@ -48,9 +48,9 @@ or if the commit, the repository or the builder is not the required one.`,
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.keys, "key", nil, "public key in `FILE`, such as cosign.pub (may be repeated: one of them is enough)")
 	flags.StringArrayVar(&o.artifacts, "artifact", nil, "`FILE` that must be one of the artifacts (may be repeated)")
-	flags.StringVar(&o.commit, "commit", "", "full `HASH` of the commit that must have been built")
-	flags.StringVar(&o.repository, "repository", "", "repository `OWNER/NAME` that must have been built")
-	flags.StringVar(&o.builder, "builder-id", "", "`URI` of the builder that must have built")
+	flags.StringVar(&o.commit, "commit", "", "full `HASH` of the commit that they must be built from")
+	flags.StringVar(&o.repository, "repository", "", "repository `OWNER/NAME` that they must be built from")
+	flags.StringVar(&o.builder, "builder-id", "", "`URI` of the builder that must have made the artifacts")
 	return cmd
 }
 

@@ -25,7 +25,7 @@ func newDemo(kill <-chan struct{}) *cobra.Command {
 		Use:   "demo [DIR]",
 		Short: "Run an example pipeline that needs no registry and no network",
 		Long: `Run a pipeline of six steps and a service: steps that run at once, a service that
-one of them asks, a secret that is masked, a step for failures only. Its image is
+one of them queries, a secret that is masked, a step for failures only. Its image is
 made on the spot and holds only stepexec itself, so nothing is downloaded.
 
 With DIR, the pipeline and its image stay there, to look at, to change and to run:
