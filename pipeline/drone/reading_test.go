@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pipeline/drone"
 )
 
@@ -51,5 +52,32 @@ func TestVariablesThatAreReplacedByNothingAreTold(t *testing.T) {
 	got := set.Warnings.Error()
 	if len(set.Warnings) != 2 || !strings.Contains(got, "file.yml:3: ${A} is replaced by nothing") || !strings.Contains(got, "file.yml:3: ${E} is replaced by nothing") {
 		t.Errorf("%s", got)
+	}
+}
+
+// Drone knows a secret as a whole setting only. Inside of a list or a map the plugin gets the map.
+func TestSecretsInsideOfSettingsAreText(t *testing.T) {
+	text := "kind: pipeline\nsteps: [{name: a, image: x, settings: {l: [{from_secret: s}, b], m: {k: {from_secret: s}}, top: {from_secret: s}}}]\n"
+	set, err := drone.Parse("file.yml", []byte(text), push())
+	if err != nil || len(set.Workflows[0].Wrong) > 0 {
+		t.Fatal(err, set.Workflows[0].Wrong)
+	}
+	if len(set.Warnings) != 2 || !strings.Contains(set.Warnings.Error(), "Drone puts no secret inside of a list or a map") {
+		t.Errorf("%v", set.Warnings)
+	}
+	plan, err := set.Workflows[0].Plan(pipeline.Inputs{Dir: t.TempDir(), Secrets: map[string]string{"s": "secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(plan.Steps[0].Env, "\n")
+	for _, want := range []string{`PLUGIN_L=[{"from_secret":"s"},"b"]`, `PLUGIN_M={"k":{"from_secret":"s"}}`, "PLUGIN_TOP=secret"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	o := push()
+	o.Raw = true
+	if set, err := drone.Parse("file.yml", []byte(text), o); err == nil && len(set.Workflows[0].Wrong) == 0 {
+		t.Error("could be converted, although others take it for a secret")
 	}
 }

@@ -37,7 +37,31 @@ func (p *parser) settingsOf(entries []pipeline.Entry) []pipeline.Setting {
 }
 
 func (p *parser) setting(n pipeline.Node) pipeline.Setting {
-	return p.Setting(n, func(n pipeline.Node) (string, bool) { return plain(n.Kind(), p.Text(n), n.Plain()) })
+	s := p.Setting(n, func(n pipeline.Node) (string, bool) { return plain(n.Kind(), p.Text(n), n.Plain()) })
+	if p.literalSecrets(s.List) || p.literalSecrets(s.Map) {
+		tell := p.warn
+		if p.o.Raw { // other files take it for a secret
+			tell = p.Wrong
+		}
+		tell(n, "Drone puts no secret inside of a list or a map: the plugin gets the text from_secret", "give the secret a setting of its own")
+	}
+	return s
+}
+
+// literalSecrets makes the secrets in parts of a setting into what Drone hands on there: the map
+// with the name of the secret.
+func (p *parser) literalSecrets(parts []pipeline.Setting) (found bool) {
+	for i := range parts {
+		s := &parts[i]
+		if name := s.Value.FromSecret; name != "" {
+			s.Value.FromSecret, found = "", true
+			s.Map = []pipeline.Setting{{Position: s.Position, Name: "from_secret", Value: pipeline.Value{Text: name}}}
+			continue
+		}
+		inList, inMap := p.literalSecrets(s.List), p.literalSecrets(s.Map)
+		found = found || inList || inMap
+	}
+	return found
 }
 
 // plain is a scalar as plugins get it, and whether JSON has it without quotes. Numbers of
