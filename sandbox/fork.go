@@ -66,6 +66,13 @@ func (s *Sandbox) ServeExecs(ctx context.Context) error {
 	return nil
 }
 
+// The server takes part of what a step may have: up to ten threads, and some megabytes. A step with
+// less than this has none, and all to itself.
+const (
+	minForkMemory = 128 << 20 // bytes
+	minForkPids   = 100
+)
+
 // canFork reports whether a program that the fork server starts has all that the runtime would give
 // it. A security module may give a program of another one other rights, and a filter of the user's
 // own may lack the system calls that the server needs. Strays are found only in a process namespace
@@ -73,7 +80,9 @@ func (s *Sandbox) ServeExecs(ctx context.Context) error {
 func (s *Sandbox) canFork() bool {
 	confined := s.process.SelinuxLabel != "" || !slices.Contains([]string{"", "unconfined"}, s.process.ApparmorProfile)
 	filters := []string{"", "default", "unconfined"}
-	return s.host.direct && s.hasOwnPIDs && !confined && slices.Contains(filters, s.step.Security.Seccomp)
+	l := s.step.Limits
+	tight := l.Memory > 0 && l.Memory < minForkMemory || l.Pids > 0 && l.Pids < minForkPids
+	return !tight && s.host.direct && s.hasOwnPIDs && !confined && slices.Contains(filters, s.step.Security.Seccomp)
 }
 
 func (s *Sandbox) startForkServer(ctx context.Context) (_ *forkServer, err error) {

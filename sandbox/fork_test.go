@@ -87,6 +87,8 @@ func TestStepsInWhichAForkServerCouldDifferHaveNone(t *testing.T) {
 		"processes of another": func(s *sandbox.Step, _ *sandbox.Options) {
 			s.Advanced.Namespaces = map[string]string{"pid": filepath.Join(held, "pid")}
 		},
+		"little memory":      func(s *sandbox.Step, _ *sandbox.Options) { s.Limits.Memory = 32 << 20 },
+		"few processes":      func(s *sandbox.Step, _ *sandbox.Options) { s.Limits.Pids = 50 },
 		"all by the runtime": func(_ *sandbox.Step, o *sandbox.Options) { o.RuntimeCalls = true },
 	} {
 		t.Run(name, func(t *testing.T) {

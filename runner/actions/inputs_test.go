@@ -96,7 +96,7 @@ func FuzzVariables(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if i := slices.IndexFunc(args[2:], func(arg string) bool { return !strings.HasPrefix(arg, "--secret=") }); i >= 0 {
+		if i := slices.IndexFunc(args[2:], func(arg string) bool { return !strings.HasPrefix(arg, "--literal-secret=") }); i >= 0 {
 			t.Errorf("%q is %q", text, args)
 		}
 	})
