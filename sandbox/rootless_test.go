@@ -39,7 +39,7 @@ func needRoot() map[string]string {
 			"TestForkBombEndsWithTheStep", "TestForkBombStaysWithinItsLimit", "TestFrozenStepCanBeStopped", "TestFrozenStepCanBeRemoved",
 			"TestKillingAGroupEndsWhatIsInItAndBelowIt", "TestLimitsAreWhatTheKernelEnforces", "TestUsageOfAStepIsCounted",
 			"TestUsageCountsProcessesThatNobodyWaitedFor", "TestThrottledTimeIsCounted", "TestOutOfMemorySaysWhichLimit",
-			"TestLeastMemoryStartsOrIsRefusedByName", "TestNothingOfAStepStaysInAJoinedProcessNamespace", "TestStepJoinsNamespaces/pid",
+			"TestLeastMemoryStartsOrIsRefusedByName", "TestNothingOfAStepStaysInAJoinedProcessNamespace", "TestStepJoinsNamespaces/pid", "TestAStepThatJoinsProcessesAndCannotBeCreatedIsAnError",
 			"TestProgramsOfAForkServerGetWhatTheRuntimeGives/limits", "TestStepsInWhichAForkServerCouldDifferHaveNone/processes_of_another", "TestCrowdOfProcessesEndsWithTheStep",
 		},
 		"users have pasta or slirp4netns, not a bridge with rules": {

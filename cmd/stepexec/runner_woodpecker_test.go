@@ -149,7 +149,7 @@ func TestRunnerThatIsKilledLeavesNothing(t *testing.T) {
 	w := newWoodpeckerRunner(t)
 	cmd := w.start()
 	id := w.push(w.step("a", "echo begun", "sleep 1000"))
-	w.server.Until("the step to run", func() bool { return len(w.server.Get(id).Step("a").Lines) > 1 })
+	w.server.Until("the step to sleep", func() bool { return len(w.server.Get(id).Step("a").Lines) > 2 })
 	guard := guardOf(cmd.Process.Pid)
 	_ = cmd.Process.Kill()
 	killPID(guard)

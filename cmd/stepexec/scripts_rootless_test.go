@@ -12,6 +12,7 @@ func TestRootless(t *testing.T) {
 		"TestPackagesImportOnlyWhatTheArchitectureAllows": "it is about the code",
 		"TestSecurityDocNamesTestsThatExist":              "it is about the code",
 		"TestPackagesInitialiseLittle":                    "it is about the code",
+		"TestLinksOfTheDocumentationLeadSomewhere":        "it is about the documents",
 		"TestNothingIsLeftWhateverIsKilled":               "it counts what root's runs leave on the host",
 		"TestScripts/crash":                               "the guard dies with the run's process namespace; the next start removes the directories",
 		"TestScripts/spoilt":                              "it fills a file system of its own",
