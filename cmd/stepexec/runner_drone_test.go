@@ -189,6 +189,7 @@ func TestRunnerDroneThatIsKilledLeavesNothing(t *testing.T) {
 	_ = cmd.Process.Kill()
 	killPID(guard)
 	_ = cmd.Wait()
+	d.server.NoPolls()
 	again := d.start([]string{"--network", "none"})
 	if s := d.server.Ended(d.push("kind: pipeline\nsteps: [{name: b, image: $IMAGE, commands: [echo again]}]\n", nil)); s.Status != "success" {
 		t.Errorf("%s %s", s.Status, s.Error)

@@ -33,6 +33,11 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.polls++
+	defer func() {
+		s.polls--
+		s.changed.Broadcast()
+	}()
 	var found *Stage
 	s.wait(r, func() bool {
 		for i, st := range s.queue {

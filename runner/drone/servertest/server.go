@@ -41,6 +41,7 @@ type Server struct {
 	faults      map[string][]fault
 	calls       map[string]int
 	lastID      int64
+	polls       int // requests for a stage that wait
 }
 
 // Stage is what the server knows of one.
@@ -215,6 +216,13 @@ func (s *Server) Cancel(id int64) {
 		}
 	}
 	s.changed.Broadcast()
+}
+
+// NoPolls waits until no runner asks for a stage: a server may give one to a runner that has just been
+// killed.
+func (s *Server) NoPolls() {
+	s.t.Helper()
+	s.Until("the end of all polls", func() bool { return s.polls == 0 })
 }
 
 // Until waits until it holds, under the server's lock.
