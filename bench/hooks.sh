@@ -18,7 +18,7 @@ if [ $# -eq 0 ]; then
 fi
 for network in host private; do
 	for program; do
-		echo "network $network, $program, load average $(cut -d' ' -f1 /proc/loadavg)"
+		echo "network $network, ${program#"$PWD/"}, load average $(cut -d' ' -f1 /proc/loadavg)"
 		STEPEXEC="$program" STEPEXEC_HOOK_FLAGS="--network $network" go test ./cmd/stepexec -run '^$' -bench '^BenchmarkHook$' -benchtime "${rounds}x" | grep -E '^Benchmark' | tr '\t' '\n' | grep -E 'ms$'
 	done
 done
