@@ -164,7 +164,7 @@ func (s *shell) words(line string) (words []string, err error) {
 	return words, nil
 }
 
-// variableName returns what of a text behind a $ is the name of a variable, with its braces.
+// variableName returns the variable's name with which a text behind a $ begins, and its braces if it has any.
 func variableName(text string) string {
 	if strings.HasPrefix(text, "{") {
 		if at := strings.IndexByte(text, '}'); at >= 0 {

@@ -11,7 +11,7 @@ type scan struct {
 // match is a form of a source that stands in a text.
 type match struct {
 	source     *source
-	start, end int // the form is text[start:end]; with inside, what of it is not inside of an escape
+	start, end int // the form is text[start:end]; with inside, only the part of it outside of an escape
 	inside     int // 1 + the place in the visible text where it begins, if that is inside of an escape; 0 otherwise
 	stop       int // the place in the visible text where it ends, if that is inside of the same escape; 0 otherwise
 }

@@ -28,12 +28,15 @@ func RunScript(logs string) string {
 	return Script() + parts("timeline.js", "usage.js", "lines.js") + logs + parts("logs.js", "search.js", "begin.js")
 }
 
-// parts returns the concatenated files of the page. They are embedded: that one is missing is a mistake here,
-// which every test of a page finds.
-func parts(names ...string) string {
+// parts returns the concatenated files of the page.
+func parts(names ...string) string { return Parts(html, names...) }
+
+// Parts returns files of the folder html of embedded files, one after the other. That one is missing
+// is a mistake of the program, which every test of a page finds: it panics.
+func Parts(files embed.FS, names ...string) string {
 	var all strings.Builder
 	for _, name := range names {
-		data, err := html.ReadFile("html/" + name)
+		data, err := files.ReadFile("html/" + name)
 		if err != nil {
 			panic(err)
 		}

@@ -40,8 +40,9 @@ func (m *Machine) Origin(way policy.Way) (policy.Origin, error) {
 }
 
 // Execute runs a plan to its end with a host and a store that it opens, keeps a record of the
-// run and returns its exit code. Without a Cache of the options there is one. Host, Fetcher, Build, Done and Limits.Output of the
-// options are set here. A panic of stepexec on the way is an error; its details are said.
+// run and returns its exit code. Without a Cache of the options there is one. Host, Fetcher, Build,
+// Done and Limits.Output of the options are set here. A panic of stepexec on the way is an error; its
+// details are said.
 func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code int, err error) {
 	defer func() { m.tellCrash(err, p.Admitted.Mask()) }()
 	defer crash.Recover(&err)
@@ -76,18 +77,25 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 	return code, err
 }
 
+// telling returns options by which tell hears of each event, too, before anyone else.
+func telling(o engine.Options, tell func(event.Event)) engine.Options {
+	others := o.Events
+	o.Events = func(e event.Event) {
+		tell(e)
+		if others != nil {
+			others(e)
+		}
+	}
+	return o
+}
+
 // traced tells the tracer of the machine the run's events, and steps their spans.
 func (m *Machine) traced(o engine.Options) engine.Options {
 	if m.Trace == nil {
 		return o
 	}
-	shown, traced := o.Events, m.Trace.Run(o.Host.ID())
-	o.Events = func(e event.Event) {
-		traced.Event(e)
-		if shown != nil {
-			shown(e)
-		}
-	}
+	traced := m.Trace.Run(o.Host.ID())
+	o = telling(o, traced.Event)
 	o.TraceParent = traced.Parent
 	return o
 }

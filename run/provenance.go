@@ -109,19 +109,13 @@ type attestation struct {
 // attested has the provenance of a run, if it is asked for, told of what is in the artifacts and of
 // the run's events.
 func (p *Planned) attested(o engine.Options) engine.Options {
-	a, shown := p.attestation, o.Events
+	a := p.attestation
 	if a == nil || o.Artifacts == nil {
 		return o
 	}
 	a.folder = o.Artifacts
 	a.folder.Sum()
-	o.Events = func(e event.Event) {
-		a.event(e)
-		if shown != nil {
-			shown(e)
-		}
-	}
-	return o
+	return telling(o, a.event)
 }
 
 // event notes what the statement says of a run.

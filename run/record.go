@@ -28,14 +28,7 @@ func keepRecord(m Machine, p *Planned, o engine.Options) (_ engine.Options, fini
 		warn(err)
 		return o, func() {}
 	}
-	shown := o.Events
-	o.Events = func(e event.Event) {
-		writer.Event(e)
-		if shown != nil {
-			shown(e)
-		}
-	}
-	return o, func() {
+	return telling(o, writer.Event), func() {
 		if err := writer.Close(); err != nil {
 			warn(err)
 		}
@@ -51,11 +44,10 @@ func recordOf(p *Planned) record.Record {
 	}
 	add := func(steps []pipeline.PlannedStep, service bool) {
 		for i := range steps {
-			step := record.StepRecord{Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service}
-			for _, name := range steps[i].DependsOn {
-				step.DependsOn = append(step.DependsOn, mask.String(name))
-			}
-			r.Steps = append(r.Steps, step)
+			r.Steps = append(r.Steps, record.StepRecord{
+				Name: mask.String(steps[i].Name), Image: mask.String(steps[i].Image), Service: service,
+				DependsOn: masked(steps[i].DependsOn, mask.String),
+			})
 		}
 	}
 	add(plan.Services, true)

@@ -23,6 +23,19 @@ type Live struct {
 	dir string
 }
 
+// LiveIDs are the ids of the runs that ListLive lists.
+func LiveIDs(root string) (map[string]bool, error) {
+	live, err := ListLive(root)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[string]bool, len(live))
+	for _, l := range live {
+		ids[l.ID] = true
+	}
+	return ids, nil
+}
+
 // ListLive lists the runs below a state root whose process is alive and therefore holds the lock of
 // the run's directory.
 func ListLive(root string) ([]Live, error) {

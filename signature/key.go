@@ -26,12 +26,7 @@ const maxKeyFile = 64 << 10
 // ReadKey reads a public key from a PEM file, as `cosign generate-key-pair` writes it: ECDSA,
 // Ed25519 or RSA of at least 2048 bits.
 func ReadKey(file string) (Key, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return Key{}, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	data, err := readKeyFile(file)
 	if err != nil {
 		return Key{}, err
 	}
@@ -41,6 +36,15 @@ func ReadKey(file string) (Key, error) {
 	}
 	key.Name = file
 	return key, nil
+}
+
+func readKeyFile(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
 }
 
 // ParseKey parses the text of such a file.

@@ -12,8 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 )
@@ -37,12 +35,7 @@ const (
 // encrypted with the password, or one in the clear, as `openssl genpkey` writes it: ECDSA, Ed25519
 // or RSA of at least 2048 bits.
 func ReadPrivateKey(file, password string) (PrivateKey, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return PrivateKey{}, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	data, err := readKeyFile(file)
 	if err != nil {
 		return PrivateKey{}, err
 	}

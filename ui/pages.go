@@ -62,19 +62,7 @@ func newPages() (*pages, error) {
 	return p, nil
 }
 
-// text returns files that are embedded, one after the other. That one is missing is a mistake here, which
-// every test finds.
-func text(names ...string) string {
-	var all strings.Builder
-	for _, name := range names {
-		data, err := html.ReadFile("html/" + name)
-		if err != nil {
-			panic(err)
-		}
-		all.Write(data)
-	}
-	return all.String()
-}
+func text(names ...string) string { return report.Parts(html, names...) }
 
 func (p *pages) add(name, kind string, parts ...string) {
 	content := []byte(strings.Join(parts, ""))

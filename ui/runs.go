@@ -95,7 +95,7 @@ func (l *runs) look() {
 func (l *runs) lookLocked() {
 	before, errBefore := l.listed, fmt.Sprint(l.err)
 	l.listed, l.err = nil, l.readRecords()
-	isLive, err := liveRuns(l.root)
+	isLive, err := sandbox.LiveIDs(l.root)
 	if l.err == nil {
 		l.err = err
 	}
@@ -213,16 +213,3 @@ func (p *progress) read() {
 }
 
 func (p *progress) close() { _ = p.log.Close() } // it was only read
-
-// liveRuns are the runs that go on.
-func liveRuns(root string) (map[string]bool, error) {
-	live, err := sandbox.ListLive(root)
-	if err != nil {
-		return nil, err
-	}
-	ids := map[string]bool{}
-	for _, l := range live {
-		ids[l.ID] = true
-	}
-	return ids, nil
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/sandbox"
 )
 
 const (
@@ -136,7 +137,7 @@ func (v *view) read(ctx context.Context, root string, size int64) {
 	v.earlier = earlier
 	v.mu.Unlock()
 	live := func() bool {
-		now, err := liveRuns(root)
+		now, err := sandbox.LiveIDs(root)
 		return err == nil && now[v.record.Run]
 	}
 	follow := live

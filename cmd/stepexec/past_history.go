@@ -83,15 +83,8 @@ func pastRuns(root string, most int) (runs []pastRun, damaged error) {
 
 // liveNow returns a function that reports whether a run is live now.
 func liveNow(root string) (func(run string) bool, error) {
-	live, err := sandbox.ListLive(root)
-	if err != nil {
-		return nil, err
-	}
-	ids := map[string]bool{}
-	for _, l := range live {
-		ids[l.ID] = true
-	}
-	return func(run string) bool { return ids[run] }, nil
+	ids, err := sandbox.LiveIDs(root)
+	return func(run string) bool { return ids[run] }, err
 }
 
 func printHistory(w io.Writer, runs []pastRun) error {
