@@ -77,7 +77,8 @@ func Dir(t testing.TB) string {
 }
 
 // Again runs the tests of the calling package as the user, all but the calling test and those that need root, with the
-// reason why. Files are what the tests read of the repository, relative to the package's directory.
+// reason why. Files are what the tests read of the repository, relative to the package's directory. Three failed tests at
+// most run once more, alone: one that passes then is logged as flaky, as scripts/test.sh does it with other tests.
 func Again(t *testing.T, needRoot map[string]string, files ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -91,30 +92,56 @@ func Again(t *testing.T, needRoot map[string]string, files ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	skip := []string{"^" + regexp.QuoteMeta(t.Name()) + "$"}
+	skip := []string{exactly(t.Name())}
 	for _, name := range slices.Sorted(maps.Keys(needRoot)) {
 		t.Logf("%s: not without root: %s", name, needRoot[name])
-		parts := strings.Split(name, "/")
-		for i, part := range parts {
-			parts[i] = "^" + regexp.QuoteMeta(part) + "$"
-		}
-		skip = append(skip, strings.Join(parts, "/"))
+		skip = append(skip, exactly(name))
 	}
-	run := Command(t, "./test", "-test.v", "-test.skip", strings.Join(skip, "|"), "-test.timeout", "40m")
+	files = append(files, program)
+	out, err := asUser(t, here, files, "-test.skip", strings.Join(skip, "|"))
+	failed := failedTests(out)
+	if err != nil && !secondChance(out, failed) {
+		t.Errorf("as a user without root: %v\n%s\nfailed as a user without root: %s",
+			err, outputOfFailed(out), strings.Join(failed, ", "))
+		return
+	}
+	ended := regexp.MustCompile(`(?m)^\s*--- (PASS|SKIP): .*$`).FindAllString(out, -1)
+	t.Logf("as a user without root:\n%s", strings.Join(ended, "\n"))
+	for _, name := range failed {
+		again, err := asUser(t, here, files, "-test.run", exactly(name))
+		if err != nil {
+			t.Errorf("as a user without root, beside the other tests:\n%s\nand alone: %v\n%s\n"+
+				"failed twice as a user without root: %s", outputOfFailed(out), err, outputOfFailed(again), name)
+			continue
+		}
+		t.Logf("%s\nflaky, failed beside other tests and passed alone: %s as a user without root",
+			outputOfFailed(out), name)
+	}
+}
+
+// asUser runs the test program, the last of files, in a copy of what its tests read.
+func asUser(t *testing.T, here string, files []string, args ...string) (string, error) {
+	t.Helper()
+	run := Command(t, "./test", append(args, "-test.v", "-test.timeout", "40m")...)
 	// The tests find their files where they are in the repository.
 	repository := filepath.Join(filepath.Dir(run.Dir), "tmp/repository")
 	run.Dir = filepath.Join(repository, here)
-	copied(t, program, filepath.Join(run.Dir, "test"))
-	for _, file := range files {
+	last := len(files) - 1
+	copied(t, files[last], filepath.Join(run.Dir, "test"))
+	for _, file := range files[:last] {
 		copied(t, file, filepath.Join(run.Dir, file))
 	}
 	out, err := run.CombinedOutput()
-	if err != nil {
-		t.Errorf("as a user without root: %v\n%s", err, out)
-		return
+	return string(out), err
+}
+
+// exactly is the pattern of -test.run and -test.skip for one test or subtest.
+func exactly(name string) string {
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
 	}
-	ended := regexp.MustCompile(`(?m)^\s*--- (PASS|SKIP): .*$`).FindAllString(string(out), -1)
-	t.Logf("as a user without root:\n%s", strings.Join(ended, "\n"))
+	return strings.Join(parts, "/")
 }
 
 func copied(t *testing.T, from, to string) {
