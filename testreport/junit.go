@@ -81,13 +81,7 @@ type reader struct {
 	test      *test    // the one around; nil: none
 	alone     *test    // the failure around of a suite itself, which is no test's; nil: none
 	into      *[]byte  // text of the failure around; nil: none
-}
-
-// suite is what is known of a suite, or of all suites of a document.
-type suite struct {
-	name    string
-	claimed int // failures and errors that it says it has
-	before  int // tests that had failed when it began
+	missing   error    // the first suite that has fewer tests than it says; nil: none has
 }
 
 // test is what is known of one test.
@@ -132,16 +126,7 @@ func (r *reader) start(e xml.StartElement) error {
 	}
 	switch name {
 	case "testsuites", "testsuite":
-		s := suite{name: r.collector.cut(value("name"), maxName), before: r.collector.tests.Failed}
-		for _, key := range []string{"failures", "errors"} {
-			if n, err := strconv.Atoi(value(key)); err == nil && n > 0 {
-				s.claimed += n
-			}
-		}
-		if name == "testsuites" {
-			s.name = ""
-		}
-		r.suites = append(r.suites, s)
+		r.suites = append(r.suites, r.collector.suiteOf(name, value))
 	case "testcase":
 		if r.test != nil {
 			return errors.New("it has a test in a test")
@@ -206,23 +191,6 @@ func (r *reader) finish(name string) error {
 	return nil
 }
 
-// suiteFailure is the name of a failure that is no test's.
-const suiteFailure = "(the suite itself)"
-
-// endSuite counts what a suite says has failed in it if none of its tests has: some programs give
-// only the numbers, and a test program that crashed may have no test for its end.
-func (r *reader) endSuite() {
-	s := r.suites[len(r.suites)-1]
-	r.suites = r.suites[:len(r.suites)-1]
-	if s.claimed == 0 || r.collector.tests.Failed > s.before {
-		return
-	}
-	r.collector.tests.Total++
-	r.collector.add(&test{failed: true, TestFailure: event.TestFailure{
-		Name: suiteFailure, Suite: s.name, Message: fmt.Sprintf("the report says that %d tests failed, and not which", s.claimed),
-	}})
-}
-
 func (r *reader) end() error {
 	if len(r.open) > 0 {
 		return fmt.Errorf("it is cut off: <%.40s> has no end", r.open[len(r.open)-1])
@@ -230,7 +198,7 @@ func (r *reader) end() error {
 	if !r.begun { // as of a test program that ended before it wrote
 		return errors.New("it is empty")
 	}
-	return nil
+	return r.missing
 }
 
 // add counts a test that has been read.

@@ -114,6 +114,46 @@ func TestHostileReportsAreRefused(t *testing.T) {
 	}
 }
 
+// The forms of counts that test programs write when all is well, and those of reports with a part missing.
+func TestReportsWithFewerTestsThanTheySayAreIncomplete(t *testing.T) {
+	cases := func(n int) string { return strings.Repeat(`<testcase name="a"/>`, n) }
+	const skipped = `<testcase name="s"><skipped/></testcase>`
+	for name, test := range map[string]struct{ document, want string }{
+		"surefire":                       {`<testsuite name="S" tests="3" errors="0" skipped="1" failures="0">` + cases(2) + skipped + `</testsuite>`, ""},
+		"surefire, run again":            {`<testsuite name="S" tests="1" failures="0">` + cases(2) + `<testcase name="f"><flakyFailure type="x"/></testcase></testsuite>`, ""},
+		"gotestsum":                      {`<testsuites tests="3" failures="0" errors="0"><testsuite tests="2" name="p">` + cases(2) + `</testsuite><testsuite tests="1" name="q">` + cases(1) + `</testsuite></testsuites>`, ""},
+		"phpunit, nested":                {`<testsuites><testsuite name="all" tests="4"><testsuite name="A" tests="3">` + cases(1) + `<testsuite name="A::data" tests="2">` + cases(2) + `</testsuite></testsuite><testsuite name="B" tests="1">` + cases(1) + `</testsuite></testsuite></testsuites>`, ""},
+		"ctest, with a disabled test":    {`<testsuite name="(empty)" tests="2" failures="0" disabled="1" skipped="0">` + cases(1) + `<testcase name="d" status="disabled"><skipped message="Disabled"/></testcase></testsuite>`, ""},
+		"cargo-nextest":                  {`<testsuites name="nextest-run" tests="1" failures="0" errors="0"><testsuite name="c" tests="1" disabled="0" errors="0" failures="0">` + cases(1) + `</testsuite></testsuites>`, ""},
+		"mocha, skipped tests left out":  {`<testsuites tests="3" failures="0" skipped="2"><testsuite name="Root Suite" tests="0"/><testsuite name="m" tests="3" skipped="2">` + cases(1) + `</testsuite></testsuites>`, ""},
+		"pytest, with subtests":          {`<testsuites><testsuite name="pytest" errors="0" failures="0" skipped="0" tests="10">` + cases(2) + `</testsuite></testsuites>`, ""},
+		"pytest, merged with another":    {`<testsuites tests="12"><testsuite name="pytest" tests="10">` + cases(2) + `</testsuite><testsuite name="o" tests="2">` + cases(2) + `</testsuite></testsuites>`, ""},
+		"catch2 counts assertions":       {`<testsuites><testsuite name="t" errors="0" failures="0" skipped="0" tests="57" hostname="tbd">` + cases(2) + `</testsuite></testsuites>`, ""},
+		"no counts":                      {`<testsuites><testsuite>` + cases(2) + `</testsuite></testsuites>`, ""},
+		"no number":                      {`<testsuite tests="many">` + cases(2) + `</testsuite>`, ""},
+		"more than it says":              {`<testsuite tests="1">` + cases(2) + `</testsuite>`, ""},
+		"none":                           {`<testsuites tests="0"><testsuite tests="0" name="s"/></testsuites>`, ""},
+		"a failure explains it":          {`<testsuite tests="3" failures="1"><testcase name="a"><failure/></testcase></testsuite>`, ""},
+		"fewer":                          {`<testsuite name="s" tests="5" failures="0">` + cases(3) + `</testsuite>`, `it is incomplete: its suite "s" says that it has 5 tests, and lists 3`},
+		"fewer of all":                   {`<testsuites tests="5"><testsuite name="s" tests="2">` + cases(2) + `</testsuite></testsuites>`, `it is incomplete: it says that it has 5 tests, and lists 2`},
+		"fewer in one of two":            {`<testsuites><testsuite name="s" tests="1">` + cases(9) + `</testsuite><testsuite name="u" tests="2">` + cases(1) + `</testsuite></testsuites>`, `its suite "u"`},
+		"none of many":                   {`<testsuites><testsuite name="s" tests="99999999999"/></testsuites>`, `says that it has 2147483647 tests, and lists 0`},
+		"pytest with none":               {`<testsuites><testsuite name="pytest" tests="3"/></testsuites>`, `its suite "pytest" says that it has 3 tests, and lists 0`},
+		"more than skipped tests":        {`<testsuites tests="4" skipped="1"><testsuite name="m" tests="4" skipped="1">` + cases(1) + `</testsuite></testsuites>`, `its suite "m"`},
+		"skipped in an inner suite":      {`<testsuites tests="4" skipped="1"><testsuite name="m" tests="2" skipped="1">` + cases(1) + `</testsuite></testsuites>`, `it says that it has 4 tests, and lists 1`},
+		"skipped tests that it does not": {`<testsuite name="s" tests="3" skipped="1">` + cases(1) + skipped + `</testsuite>`, "and lists 2"},
+	} {
+		var c testreport.Collector
+		err := c.Read(strings.NewReader(test.document))
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want %q", name, err, test.want)
+		}
+		if failed := c.Tests().Failed; failed > strings.Count(test.document, "<failure") {
+			t.Errorf("%s: %d tests failed", name, failed)
+		}
+	}
+}
+
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	var document strings.Builder
 	document.WriteString("<testsuite>")
