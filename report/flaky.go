@@ -25,6 +25,47 @@ type FlakyTest struct {
 	SameCommit bool   `json:"same_commit,omitempty"` // it failed in one run of a commit, and not in another
 }
 
+// flakyTitle begins what is said of a flaky test.
+const flakyTitle = "flaky over the last runs: "
+
+// flaky is what is known of a test of a step; nil: it is not flaky.
+func (r *Run) flaky(step, suite, name string) *FlakyTest {
+	for i := range r.Flaky {
+		if t := &r.Flaky[i]; t.Step == step && t.Suite == suite && t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// FlakyFound calls show with the flaky tests of a run, what is known of each, and its failure in this run if it has
+// failed again; otherwise failure is nil.
+func (r *Run) FlakyFound(show func(step, title, words string, failure *event.TestFailure)) {
+	for i := range r.Flaky {
+		t := &r.Flaky[i]
+		var failure *event.TestFailure
+		for _, s := range r.Steps {
+			if s.Step == t.Step {
+				failure = s.failureOf(t)
+			}
+		}
+		show(t.Step, t.title(), flakyTitle+t.words(), failure)
+	}
+}
+
+// failureOf is the failure of a flaky test in the step; nil: it has not failed.
+func (s *StepReport) failureOf(t *FlakyTest) *event.TestFailure {
+	if s.Tests == nil {
+		return nil
+	}
+	for i := range s.Tests.Failures {
+		if f := &s.Tests.Failures[i]; f.Suite == t.Suite && f.Name == t.Name {
+			return f
+		}
+	}
+	return nil
+}
+
 // title is the suite and the name of the test.
 func (t *FlakyTest) title() string {
 	return (&event.TestTime{Suite: t.Suite, Name: t.Name}).Title()

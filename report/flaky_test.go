@@ -103,3 +103,36 @@ func TestFlakyTestsAreInSummaryAndReports(t *testing.T) {
 		}
 	}
 }
+
+// A flaky test that has not failed now is a test case that passed after failures, and one that has stays a failure.
+func TestJUnitHasFlakyTests(t *testing.T) {
+	failing, passing, unread := tested(3, "T"), tested(3), tested(3)
+	unread.Tests.Problems = []string{"x"}
+	for name, test := range map[string]struct {
+		now    event.StepResult
+		before event.StepResult
+		want   string
+		absent string
+	}{
+		"failed again": {failing, tested(3), "flaky over the last runs: failed in 1 of 3 runs, and passed on the same commit", "flakyFailure"},
+		"not now":      {passing, tested(3, "T"), `<testcase name="pkg: T" classname="ci.test" time="0.000">` + "\n      " + `<flakyFailure message="flaky over the last runs: failed in 1 of 3 runs, and passed on the same commit" type="flaky">`, "<failure"},
+		"not known":    {unread, tested(3, "T"), `tests="1"`, "flaky"},
+		"never":        {passing, tested(3), `tests="1"`, "flaky"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := report.NewCollector(0)
+			c.Event(event.Event{Kind: event.RunStarted, Run: "this", Name: "ci", Build: &event.Build{Event: "push", Commit: "a"}})
+			c.Event(event.Event{Kind: event.RunFinished, Summary: &event.Summary{Run: "this", Name: "ci", Status: test.now.Status, Steps: []event.StepResult{test.now}}})
+			made := c.Report()
+			made.Runs[0].AddPast(earlier("aa", test.before, tested(3)))
+			var out bytes.Buffer
+			if err := report.WriteJUnit(&out, made); err != nil {
+				t.Fatal(err)
+			}
+			checkJUnit(t, out.String())
+			if !strings.Contains(out.String(), test.want) || strings.Contains(out.String(), test.absent) {
+				t.Errorf("want %q, and not %q:\n%s", test.want, test.absent, &out)
+			}
+		})
+	}
+}

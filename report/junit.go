@@ -56,7 +56,7 @@ type junitCase struct {
 	Class     string       `xml:"classname,attr"`
 	Time      string       `xml:"time,attr"`
 	Failure   *junitResult `xml:"failure"`
-	Flaky     []junitFlaky `xml:"flakyFailure"` // attempts that failed before one succeeded
+	Flaky     []junitFlaky `xml:"flakyFailure"` // attempts that failed before one succeeded, or failures of earlier runs
 	Skipped   *junitResult `xml:"skipped"`
 	Error     *junitResult `xml:"error"`
 	SystemOut string       `xml:"system-out,omitempty"`
@@ -173,6 +173,9 @@ func (s *junitSuite) addTests(run *Run, step *StepReport) {
 		for _, line := range testText(f, junitTail) {
 			text += plain(line) + "\n"
 		}
+		if flaky := run.flaky(step.Step, f.Suite, f.Name); flaky != nil {
+			text += plain(flakyTitle+flaky.words()) + "\n"
+		}
 		c := junitCase{Name: plain(f.Title()), Class: plain(run.Name + "." + step.Step), Time: seconds(f.Duration)}
 		if IsFailure(&step.StepResult) {
 			c.Failure = &junitResult{Message: message, Type: "test", Text: text}
@@ -180,6 +183,26 @@ func (s *junitSuite) addTests(run *Run, step *StepReport) {
 			c.Skipped = &junitResult{Message: "failed, and did not fail the step: " + message, Text: text}
 		}
 		s.add(c)
+	}
+	s.addFlaky(run, step)
+}
+
+// addFlaky adds the tests that have not failed now and are flaky over the last runs, as Surefire writes those that
+// failed at first.
+func (s *junitSuite) addFlaky(run *Run, step *StepReport) {
+	if _, told := testedRunOf(&step.StepResult, ""); !told {
+		return // some of them may have failed
+	}
+	for i := range run.Flaky {
+		t := &run.Flaky[i]
+		if t.Step != step.Step || step.failureOf(t) != nil {
+			continue
+		}
+		words := plain(flakyTitle + t.words())
+		s.add(junitCase{
+			Name: plain(t.title()), Class: plain(run.Name + "." + step.Step), Time: "0.000",
+			Flaky: []junitFlaky{{Message: words, Type: "flaky", Trace: words}},
+		})
 	}
 }
 

@@ -49,7 +49,7 @@ func testList(steps []event.StepResult, flaky []FlakyTest) string {
 			b.WriteString("  slowest: " + slowest + "\n")
 		}
 		for _, line := range flakyLines(flaky, steps[i].Step) {
-			b.WriteString("  flaky over the last runs: " + line + "\n")
+			b.WriteString("  " + flakyTitle + line + "\n")
 		}
 		for _, problem := range t.Problems {
 			b.WriteString("  not read: " + logs.Quote(problem) + "\n")

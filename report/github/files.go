@@ -103,15 +103,11 @@ func (l *Log) logDir() string {
 }
 
 // writeSummary adds the report to the job's summary page.
-func (l *Log) writeSummary() error {
+func (l *Log) writeSummary(made *report.Report) error {
 	if l.o.Env("GITHUB_STEP_SUMMARY") == "" {
 		return nil
 	}
 	var page bytes.Buffer
-	made := l.collector.Report()
-	if l.o.Past != nil {
-		l.o.Past(made)
-	}
 	if err := report.WriteMarkdown(&page, made); err != nil {
 		return err
 	}

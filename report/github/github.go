@@ -135,9 +135,14 @@ func (l *Log) End(exitCode int) error {
 	for _, g := range l.groups { // of a run that was ended before its steps
 		l.whole(g)
 	}
+	made := l.collector.Report()
+	if l.o.Past != nil {
+		l.o.Past(made)
+	}
+	l.annotateFlaky(made)
 	l.obey()
 	if l.err == nil {
-		l.err = l.writeSummary()
+		l.err = l.writeSummary(made)
 	}
 	if l.err == nil {
 		l.err = l.writeOutputs(exitCode)
@@ -331,6 +336,22 @@ func (l *Log) annotateTests(e event.Event) {
 	report.TestFailures(e.Result, func(f *event.TestFailure, text string) {
 		l.annotate(kind, f.File, f.Line, 0, "test "+f.Title(), text)
 	})
+}
+
+// annotateFlaky annotates the tests that are flaky over the last runs.
+func (l *Log) annotateFlaky(made *report.Report) {
+	for _, run := range made.Runs {
+		run.FlakyFound(func(step, title, words string, failure *event.TestFailure) {
+			file, line := "", 0
+			if failure != nil {
+				file, line = failure.File, failure.Line
+			}
+			if len(made.Runs) > 1 {
+				step += " of " + run.Name
+			}
+			l.annotate("notice", file, line, 0, "test "+title, words+" (step "+step+")")
+		})
+	}
 }
 
 func (l *Log) annotate(kind, file string, line, column int, title, message string) {
