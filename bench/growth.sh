@@ -52,11 +52,15 @@ def images(root, n):
         with open(os.path.join(folder, key + '.json'), 'w') as f:
             json.dump(record, f)
 
+def names(folder):
+    return [name for name in os.listdir(folder) if not name.startswith('.')]
+
 def records(root, n):
     folder = os.path.join(root, 'history')
-    with open(os.path.join(folder, os.listdir(folder)[0], 'record.json')) as f:
+    there = names(folder)
+    with open(os.path.join(folder, there[0], 'record.json')) as f:
         record = json.load(f)
-    for i in range(len(os.listdir(folder)), n):
+    for i in range(len(there), n):
         run = f'copy{i:06d}'
         record['run'] = record['summary']['run'] = run
         began = 1577836800 + 60 * i # one a minute since the beginning of 2020
@@ -109,7 +113,7 @@ def main(part, dir, most):
                 measure('history -n 10', n, stepexec, 'history', '--root', root, '-n', '10')
                 measure('history', n, stepexec, 'history', '--root', root)
                 measure('logs latest', n, stepexec, 'logs', '--root', root, 'latest')
-                measure('logs of one', n, stepexec, 'logs', '--root', root, os.listdir(root + '/history')[0])
+                measure('logs of one', n, stepexec, 'logs', '--root', root, names(root + '/history')[0])
     elif part == 'steps':
         for name, rest in (('chain', ''), ('at once', 'depends_on: [], ')):
             for n in (10, 100, 1000, 10000):

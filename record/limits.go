@@ -31,18 +31,51 @@ const restPrefix = ".removed-"
 
 func isRest(name string) bool { return strings.HasPrefix(name, ".") }
 
+// TrimAfter trims the records after a run has ended ("" for one that left no record), as Trim does. Where there
+// are many, it looks at them only when a count says that they may be beyond the limits.
+func TrimAfter(root, run string, l Limits) (removed int, err error) {
+	if own, err := look(filepath.Join(folder(root), run)); err == nil && run != "" {
+		if c, err := addToCount(root, own.bytes); err == nil && c.within(l) {
+			return 0, nil
+		}
+	}
+	return Trim(root, l)
+}
+
 // Trim removes the oldest records until the others are within the limits, and whatever a
 // killed Trim has left. It leaves the records of runs that still have a folder: they are
-// alive, or not cleared away yet. Several processes may trim at once.
+// alive, or not cleared away yet. Of many records it removes a hundredth more than it has to, so that not
+// every run has to look at all of them. Several processes may trim at once.
 func Trim(root string, l Limits) (removed int, err error) {
-	entries, err := os.ReadDir(folder(root))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("remove old records: %w", err)
+	all, err := lookAtAll(root)
+	failed := []error{err}
+	left := l.choose(all)
+	if len(left) < len(all) && len(left) >= few {
+		left = l.lowered().choose(all)
 	}
-	var all []kept
-	var failed []error
+	for _, k := range all[len(left):] {
+		failed = append(failed, remove(k.path))
+		removed++
+	}
+	failed = append(failed, saveCount(root, left))
+	if err := errors.Join(failed...); err != nil {
+		return removed, fmt.Errorf("remove old records: %w", err)
+	}
+	return removed, nil
+}
+
+// lookAtAll lists the records of runs that have no folder any more, and removes what a killed Trim has left.
+func lookAtAll(root string) (all []kept, err error) {
+	entries, err := os.ReadDir(folder(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	failed := []error{err}
 	for _, entry := range entries {
 		path := filepath.Join(folder(root), entry.Name())
+		if entry.Name() == countFile {
+			continue
+		}
 		if isRest(entry.Name()) {
 			failed = append(failed, os.RemoveAll(path))
 			continue
@@ -57,14 +90,7 @@ func Trim(root string, l Limits) (removed int, err error) {
 			failed = append(failed, err)
 		}
 	}
-	for _, path := range l.choose(all) {
-		failed = append(failed, remove(path))
-		removed++
-	}
-	if err := errors.Join(failed...); err != nil {
-		return removed, fmt.Errorf("remove old records: %w", err)
-	}
-	return removed, nil
+	return all, errors.Join(failed...)
 }
 
 func look(path string) (kept, error) {
@@ -89,17 +115,23 @@ func look(path string) (kept, error) {
 	return k, nil
 }
 
-// choose returns the records to remove, the newest first.
-func (l Limits) choose(all []kept) (paths []string) {
+// choose sorts the records, the newest first, and returns the ones to keep: those before the first that is
+// beyond a limit.
+func (l Limits) choose(all []kept) []kept {
 	slices.SortFunc(all, func(a, b kept) int { return b.written.Compare(a.written) })
 	var bytes int64
 	for i, k := range all {
 		bytes += k.bytes
 		if l.Runs > 0 && i >= l.Runs || l.Bytes > 0 && bytes > l.Bytes || l.Age > 0 && time.Since(k.written) > l.Age {
-			paths = append(paths, k.path)
+			return all[:i]
 		}
 	}
-	return paths
+	return all
+}
+
+// lowered returns limits that are lower by a hundredth.
+func (l Limits) lowered() Limits {
+	return Limits{Runs: l.Runs - l.Runs/100, Age: l.Age - l.Age/100, Bytes: l.Bytes - l.Bytes/100}
 }
 
 // remove first makes a record disappear as a whole, and then removes its files.

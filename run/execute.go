@@ -12,6 +12,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/policy"
+	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/trace"
@@ -51,7 +52,9 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 		defer func() { err = errors.Join(err, caches.close()) }()
 		o.Cache = caches.folder
 	}
+	var id string // "" if the run could not begin
 	err = OnHost(ctx, p, m, o, func(o engine.Options) error {
+		id = o.Host.ID()
 		o, finish := keepRecord(m, p, o)
 		defer finish()
 		o, closeArtifacts, err := withArtifacts(m, p, o)
@@ -71,7 +74,7 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 			code, err = event.CodeError, fmt.Errorf("provenance: %w", err)
 		}
 	}
-	if _, trimErr := TrimHistory(m.Sandbox.Root, m.Settings); trimErr != nil {
+	if _, trimErr := record.TrimAfter(m.Sandbox.Root, id, historyLimits(m.Settings)); trimErr != nil {
 		m.say("warning: " + trimErr.Error())
 	}
 	return code, err

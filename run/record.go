@@ -57,8 +57,12 @@ func recordOf(p *Planned) record.Record {
 
 // TrimHistory removes the records of runs that the settings say not to keep.
 func TrimHistory(root string, s settings.Settings) (removed int, err error) {
+	return record.Trim(root, historyLimits(s))
+}
+
+func historyLimits(s settings.Settings) record.Limits {
 	h := s.History.OrDefault()
-	return record.Trim(root, record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize})
+	return record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize}
 }
 
 // ownUID is the user's id on the host, also where stepexec is root of a user
