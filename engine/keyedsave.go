@@ -70,14 +70,23 @@ func (r *run) saveCaches(n *node, how outcome) {
 	}
 }
 
+// saveCache saves a cache, unless the run is interrupted meanwhile: whoever does that wants an end now,
+// and the next run can make the cache again.
 func (r *run) saveCache(use *keyedUse) error {
+	ctx, cancel := context.WithCancelCause(r.life.always)
+	defer cancel(nil)
+	defer context.AfterFunc(r.interrupt, func() { cancel(context.Cause(r.interrupt)) })()
 	store, err := r.o.Keyed.Open(use.cache.Store)
 	if err != nil {
 		return err
 	}
 	scopes := r.o.Keyed.Scopes
 	item := cache.Item{Scope: scopes.Write, Share: scopes.Share, Name: use.cache.Name, Key: use.key, MaxAge: use.cache.MaxAge}
-	return store.Save(r.life.always, item, use.folder, cache.Limits{Bytes: use.cache.MaxSize})
+	err = store.Save(ctx, item, use.folder, cache.Limits{Bytes: use.cache.MaxSize})
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (r *run) warnCache(n *node, c *pipeline.KeyedCache, err error) {
