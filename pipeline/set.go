@@ -84,6 +84,7 @@ type Build struct {
 
 	Repository Repository
 	System     System
+	Variables  map[string]string // further variables that the server gave the build, by their names there
 }
 
 // Person is who made a commit.

@@ -22,7 +22,7 @@ type Source struct {
 // rules.
 type repository struct {
 	at       position
-	repos    []string // patterns of OWNER/NAME
+	repos    []string // patterns of OWNER/NAME, in lower case
 	events   []string // nil: all
 	branches []string // patterns; nil: all, and sources that are of no branch
 	policy   *Policy
@@ -62,7 +62,7 @@ func (r *repository) fits(s Source) (fits bool, unknown string) {
 	switch {
 	case s.Repo == "":
 		return false, "repository"
-	case !matchesAny(r.repos, s.Repo):
+	case !matchesAny(r.repos, lowerASCII(s.Repo)):
 		return false, ""
 	case r.events == nil && r.branches == nil:
 		return true, ""
@@ -76,6 +76,19 @@ func (r *repository) fits(s Source) (fits bool, unknown string) {
 
 func matchesAny(patterns []string, text string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, text) })
+}
+
+// lowerASCII makes names of repositories comparable. GitHub, GitLab, Gitea, Forgejo, Gogs and Bitbucket
+// have no two repositories whose names differ in case alone, and let an owner change the case: that
+// must not take a repository away from its rules. Other letters stay as they are, because forges do
+// not treat their cases as equal.
+func lowerASCII(text string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, text)
 }
 
 // unchosen is the error of a policy with rules by repository where no source has chosen among
@@ -94,7 +107,7 @@ func (r *reader) repositories(key string, n *yaml.Node) {
 		entry := repository{at: position{item.Line, item.Column}}
 		given := false
 		r.mapping(item, map[string]func(string, *yaml.Node){
-			"repos":    list(r, &entry.repos, pattern),
+			"repos":    list(r, &entry.repos, repositoryPattern),
 			"events":   list(r, &entry.events, eventName),
 			"branches": list(r, &entry.branches, pattern),
 			"rules": func(_ string, n *yaml.Node) {
@@ -136,6 +149,11 @@ func pattern(text string) (string, error) {
 		return "", errors.New("is not a pattern: write it like example/* or release/**")
 	}
 	return text, nil
+}
+
+func repositoryPattern(text string) (string, error) {
+	text, err := pattern(text)
+	return lowerASCII(text), err
 }
 
 func eventName(text string) (string, error) {

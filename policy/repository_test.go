@@ -19,6 +19,8 @@ repositories:
     rules: {networks: [none, private]}
   - repos: [infra/root]
     rules: trusted
+  - repos: [Shop/Secret, shop/kiosk]
+    rules: trusted
   - repos: [infra/open]
     rules: untrusted
 `
@@ -62,6 +64,10 @@ func TestRulesByRepository(t *testing.T) {
 		"nothing":                           {policy.Source{}, "does not say the repository"},
 		"no event where one decides":        {policy.Source{Repo: "example/deploy"}, "policy.yml:3:5: repositories: the server does not say the event"},
 		"no event where none can decide":    {policy.Source{Repo: "other/app"}, "none"},
+		"another case":                      {policy.Source{Repo: "Example/DEPLOY", Event: "push", Branch: "main"}, "none host"},
+		"another case in the policy":        {policy.Source{Repo: "shop/secret"}, "none private host"},
+		"a letter that only looks like k":   {policy.Source{Repo: "shop/\u212aiosk"}, "none"},
+		"a branch of another case":          {policy.Source{Repo: "example/deploy", Event: "push", Branch: "Main"}, "none private"},
 		"a branch of an event nobody knows": {policy.Source{Repo: "example/deploy", Branch: "main"}, "does not say the event"},
 	} {
 		rules, err := p.For(c.source)

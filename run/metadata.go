@@ -19,7 +19,9 @@ import (
 // own command line.
 type woodpeckerMetadata struct {
 	Repo struct {
+		ID            int64
 		Owner, Name   string
+		RemoteID      string `json:"remote_id"`
 		ForgeURL      string `json:"forge_url"`
 		CloneURL      string `json:"clone_url"`
 		SSHURL        string `json:"clone_url_ssh"`
@@ -32,20 +34,31 @@ type woodpeckerMetadata struct {
 		Matrix map[string]string
 	}
 	Sys struct {
-		Name, Host, Version string
-		Platform            string `json:"arch"`
+		Name, Host, URL, Version string
+		Platform                 string `json:"arch"`
 	}
+	Forge struct{ Type, URL string }
 }
 
 type woodpeckerPipeline struct {
-	Number, Parent, Created, Started int64
-	Event, Cron, Author, Avatar      string
-	ForgeURL                         string `json:"forge_url"`
-	Deploy                           string `json:"target"`
-	Commit                           struct {
-		SHA, Ref, Refspec, Branch, Message string
-		Author                             struct{ Name, Email, Avatar string }
-		ChangedFiles                       []string `json:"changed_files"`
+	Number, Parent, Created, Started, Finished int64
+	Event, Cron, Author, Avatar, Status        string
+	EventReason                                []string `json:"event_reason"`
+	ForgeURL                                   string   `json:"forge_url"`
+	Deploy                                     string   `json:"target"`
+	DeployTask                                 string   `json:"task"`
+	Reruns                                     int64    `json:"rerun_count"`
+	Release                                    struct {
+		Title        string
+		IsPrerelease bool `json:"is_prerelease"`
+	}
+	Commit struct {
+		SHA, Ref, Refspec, Branch, Message, Milestone string
+		Timestamp                                     int64
+		Author                                        struct{ Name, Email, Avatar string }
+		ChangedFiles                                  []string `json:"changed_files"`
+		Labels                                        []string
+		Draft                                         bool
 	}
 }
 
@@ -59,6 +72,8 @@ type droneMetadata struct {
 	AuthorName                                       string `json:"author_name"`
 	AuthorEmail                                      string `json:"author_email"`
 	AuthorAvatar                                     string `json:"author_avatar"`
+	Trigger                                          string
+	Params                                           map[string]string
 }
 
 // chosen is what the metadata of a single workflow says beside its build: Woodpecker names the
@@ -118,6 +133,11 @@ func (w *woodpeckerMetadata) build() *pipeline.Build {
 		Author:     pipeline.Person{Login: c.Commit.Author.Name, Name: c.Commit.Author.Name, Email: c.Commit.Author.Email, Avatar: cmp.Or(c.Commit.Author.Avatar, c.Avatar)},
 		Repository: pipeline.Repository{Owner: r.Owner, Name: r.Name, Link: r.ForgeURL, CloneURL: r.CloneURL, SSHURL: r.SSHURL, DefaultBranch: r.DefaultBranch, Private: r.Private},
 		System:     pipeline.System{Name: w.Sys.Name, Host: w.Sys.Host, Proto: "https", Version: w.Sys.Version},
+		Link:       w.page(c),
+		Variables:  w.variables(),
+	}
+	if c.Commit.Timestamp > 0 {
+		b.CommitTime = time.Unix(c.Commit.Timestamp, 0)
 	}
 	b.Event, b.Ref, b.Branch, b.Cron, b.Deploy = c.Event, c.Commit.Ref, c.Commit.Branch, c.Cron, c.Deploy
 	b.Repo, b.Instance, b.DefaultBranch = strings.TrimPrefix(r.Owner+"/"+r.Name, "/"), w.Sys.Host, r.DefaultBranch
@@ -132,12 +152,13 @@ func (w *woodpeckerMetadata) build() *pipeline.Build {
 
 func (d *droneMetadata) build() *pipeline.Build {
 	b := &pipeline.Build{
-		Number: d.Number, Parent: d.Parent, Link: d.Link, Created: time.Unix(d.Created, 0), Started: time.Unix(d.Started, 0), Sender: d.Sender,
+		Number: d.Number, Parent: d.Parent, Link: d.Link, Created: time.Unix(d.Created, 0), Started: time.Unix(d.Started, 0), Sender: cmp.Or(d.Sender, d.Trigger),
 		Commit: d.After, Before: d.Before, Message: d.Message, CommitLink: d.Link,
 		Author: pipeline.Person{Login: d.AuthorLogin, Name: d.AuthorName, Email: d.AuthorEmail, Avatar: d.AuthorAvatar},
 	}
 	b.Event, b.Action, b.Ref, b.Branch, b.Cron, b.Deploy = d.Event, d.Action, d.Ref, d.Target, d.Cron, d.Deploy
 	b.Instance, b.System = hostOf(d.Link), pipeline.System{Host: hostOf(d.Link), Proto: "https"}
+	b.Variables = maps.Clone(d.Params)
 	if kindOf(d.Event) == aboutPullRequest {
 		b.PullRequestTitle = d.Title
 	}

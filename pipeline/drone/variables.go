@@ -19,6 +19,7 @@ func values(o *Options, stage *Stage) map[string]string {
 		name, text, _ := strings.Cut(entry, "=")
 		v[name] = text
 	}
+	maps.Copy(v, o.Build.Variables)
 	maps.Copy(v, o.Params)
 	maps.Copy(v, proxyValues(o))
 	maps.Copy(v, serverValues(o, stage))

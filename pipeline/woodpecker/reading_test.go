@@ -1,6 +1,7 @@
 package woodpecker_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,5 +89,20 @@ func TestValuesAsAServerHasThem(t *testing.T) {
 	}
 	if mounts := planned(t, "steps: {a: {image: x, volumes: ['/sys/fs/cgroup:/sys/fs/cgroup:ro', '/srv:/srv']}}", o).Mounts; len(mounts) != 1 {
 		t.Errorf("mounts %v", mounts)
+	}
+}
+
+func TestForgeBelowAPath(t *testing.T) {
+	for link, want := range map[string]string{
+		"https://git.example.com/octocat/hello":       "https://git.example.com",
+		"https://example.com/git/octocat/hello":       "https://example.com/git",
+		"https://example.com:8443/a/b/octocat/hello/": "https://example.com:8443/a/b",
+		"https://example.com/elsewhere":               "https://example.com",
+	} {
+		o := push()
+		o.Build.Repository.Link, o.Build.Repository.Owner, o.Build.Repository.Name = link, "octocat", "hello"
+		if got := planned(t, "steps: {a: {image: x, commands: 'true'}}", o).Env; !slices.Contains(got, "CI_FORGE_URL="+want) {
+			t.Errorf("%s: lacks %s: %v", link, want, got)
+		}
 	}
 }

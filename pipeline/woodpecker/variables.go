@@ -38,12 +38,13 @@ func buildValues(b *pipeline.Build, workflow string) map[string]string {
 			v["CI_COMMIT_PULL_REQUEST"] = strconv.FormatInt(b.PullRequest, 10)
 		}
 	}
-	if forge, err := url.Parse(r.Link); err == nil && forge.Host != "" {
-		v["CI_FORGE_URL"], v["CI_FORGE_TYPE"] = forge.Scheme+"://"+forge.Host, forgeTypes[forge.Host]
+	if address, kind := forgeOf(r); address != "" {
+		v["CI_FORGE_URL"], v["CI_FORGE_TYPE"] = address, kind
 	}
 	if b.FilesKnown {
 		v["CI_PIPELINE_FILES"] = filesValue(b.Files)
 	}
+	maps.Copy(v, b.Variables)
 	maps.DeleteFunc(v, func(_, text string) bool { return text == "" })
 	return v
 }
@@ -61,6 +62,21 @@ func (p *parser) fixedValues() map[string]string {
 	}
 	fixed["CI_WORKSPACE"] = p.out.Workspace
 	return fixed
+}
+
+// forgeOf is the address of the forge that a repository's page is on, and the kind of the forge. A
+// forge may be below a path: its address is what stands before the repository's name.
+func forgeOf(r *pipeline.Repository) (address, kind string) {
+	page, err := url.Parse(strings.TrimSuffix(r.Link, "/"))
+	if err != nil || page.Host == "" {
+		return "", ""
+	}
+	address = page.Scheme + "://" + page.Host
+	full := strings.TrimPrefix(r.Owner+"/"+r.Name, "/")
+	if below, found := strings.CutSuffix(page.Path, "/"+full); found && full != "" {
+		address += below
+	}
+	return address, forgeTypes[page.Host]
 }
 
 // forgeTypes are the kinds of the well-known forges. Others do not tell what they are.
