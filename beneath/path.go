@@ -78,10 +78,10 @@ func (p Path) OpenFile(flags int, perm os.FileMode) (*os.File, error) {
 	return openAt(dir, rel, flags, perm)
 }
 
-// ReadFile reads a regular file of at most limit bytes. Nothing else is so much
-// as opened, for opening a device does things, such as starting a watchdog. The
-// error wraps ErrIrregular or ErrLeadsOut when it is one of these.
-func (p Path) ReadFile(limit int64) ([]byte, error) {
+// OpenRegular opens a regular file to be read. Nothing else is so much as opened, for opening a
+// device does things, such as starting a watchdog. The error wraps ErrIrregular or ErrLeadsOut when
+// it is one of these.
+func (p Path) OpenRegular() (*os.File, error) {
 	place, err := p.OpenFile(unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,12 @@ func (p Path) ReadFile(limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &os.PathError{Op: "read", Path: p.path, Err: ErrIrregular}
 	}
-	file, err := Reopen(place, os.O_RDONLY)
+	return Reopen(place, os.O_RDONLY)
+}
+
+// ReadFile reads a regular file of at most limit bytes. It opens the file as OpenRegular does.
+func (p Path) ReadFile(limit int64) ([]byte, error) {
+	file, err := p.OpenRegular()
 	if err != nil {
 		return nil, err
 	}

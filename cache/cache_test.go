@@ -267,7 +267,8 @@ func TestHostileArchivesStayInTheirFolder(t *testing.T) {
 		"a device":                    {{Typeflag: tar.TypeChar, Name: "null", Devmajor: 1, Devminor: 3}},
 		"a FIFO":                      {{Typeflag: tar.TypeFifo, Name: "f"}},
 		"a folder over a link":        {{Typeflag: tar.TypeSymlink, Name: "l", Linkname: ".."}, {Typeflag: tar.TypeDir, Name: "l"}},
-		"the folder itself":           {{Typeflag: tar.TypeDir, Name: "."}},
+		"the folder itself, later":    {{Typeflag: tar.TypeDir, Name: "a"}, {Typeflag: tar.TypeDir, Name: "."}},
+		"a link as the folder itself": {{Typeflag: tar.TypeSymlink, Name: ".", Linkname: "/"}},
 		"more files than are allowed": {{Typeflag: tar.TypeReg, Name: "a"}, {Typeflag: tar.TypeReg, Name: "b"}, {Typeflag: tar.TypeReg, Name: "c"}, {Typeflag: tar.TypeReg, Name: "d"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -350,13 +351,13 @@ func TestDamagedDataAreNoticed(t *testing.T) {
 	}
 	other := archive(t, tar.Header{Typeflag: tar.TypeReg, Name: "file"}) // sound in itself
 	must(t, os.WriteFile(data[0], other, 0o600))
-	if _, _, err := s.Restore(t.Context(), Query{Scopes: main, Name: "deps", Key: Key{"k"}}, t.TempDir(), Limits{}); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("error %v", err)
-	}
 	checked, damaged, err := s.Verify(t.Context())
 	must(t, err)
 	if checked != 1 || len(damaged) != 1 {
 		t.Errorf("checked %d, damaged %v", checked, damaged)
+	}
+	if _, _, err := s.Restore(t.Context(), Query{Scopes: main, Name: "deps", Key: Key{"k"}}, t.TempDir(), Limits{}); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("error %v", err)
 	}
 }
 

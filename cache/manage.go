@@ -52,9 +52,9 @@ func (s *Store) list() ([]Entry, error) {
 // Choice chooses entries to remove from those that there are, the last used first.
 type Choice func(all []Entry) []Entry
 
-// beyond chooses entries until the data of the others are no more than most bytes: each time the one
+// Beyond chooses entries until the data of the others are no more than most bytes: each time the one
 // of the largest share that was not used for the longest time.
-func beyond(most int64) Choice {
+func Beyond(most int64) Choice {
 	return func(all []Entry) (chosen []Entry) {
 		var total int64
 		bytes, shares := map[string]int64{}, map[string][]Entry{}

@@ -53,8 +53,8 @@ func (l Limits) keep(paths *int, path string) error {
 	return nil
 }
 
-// packing is the work on one archive. It is a tar, compressed with zstd. Devices, FIFOs and sockets
-// are left out.
+// packing is the work on one archive. It is a tar, compressed with zstd, whose first entry is the
+// folder itself. Devices, FIFOs and sockets are left out.
 type packing struct {
 	ctx    context.Context
 	tar    *tar.Writer
@@ -81,6 +81,13 @@ func pack(ctx context.Context, w io.Writer, from string, l Limits) (files int, b
 	}
 	defer root.Close()
 	p := &packing{ctx: ctx, tar: tar.NewWriter(compressed), top: root.Name(), limits: l, links: map[inode]string{}}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
+		return 0, 0, &os.PathError{Op: "stat", Path: from, Err: err}
+	}
+	if err := p.tar.WriteHeader(headerOf(&st, "./", tar.TypeDir)); err != nil {
+		return 0, 0, err
+	}
 	if err := beneath.Walk(root, beneath.Visitor{Entry: p.entry}); err != nil {
 		return 0, 0, err
 	}
@@ -99,7 +106,6 @@ func (p *packing) entry(dir *os.File, base string) (enter bool, err error) {
 	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return false, &os.PathError{Op: "stat", Path: name, Err: err}
 	}
-	header := &tar.Header{Format: tar.FormatPAX, Name: name, Mode: int64(st.Mode & 0o777), Uid: int(st.Uid), Gid: int(st.Gid), ModTime: time.Unix(st.Mtim.Unix())}
 	kind := st.Mode & unix.S_IFMT
 	if kind != unix.S_IFDIR && kind != unix.S_IFREG && kind != unix.S_IFLNK {
 		return false, nil
@@ -114,10 +120,9 @@ func (p *packing) entry(dir *os.File, base string) (enter bool, err error) {
 	}
 	switch kind {
 	case unix.S_IFDIR:
-		header.Typeflag, header.Name = tar.TypeDir, name+"/"
-		return true, p.tar.WriteHeader(header)
+		return true, p.tar.WriteHeader(headerOf(&st, name+"/", tar.TypeDir))
 	case unix.S_IFLNK:
-		header.Typeflag = tar.TypeSymlink
+		header := headerOf(&st, name, tar.TypeSymlink)
 		if header.Linkname, err = readlink(dir, base); err != nil {
 			return false, &os.PathError{Op: "readlink", Path: name, Err: err}
 		}
@@ -125,13 +130,25 @@ func (p *packing) entry(dir *os.File, base string) (enter bool, err error) {
 	}
 	if id := (inode{st.Dev, st.Ino}); st.Nlink > 1 {
 		if first, seen := p.links[id]; seen {
-			header.Typeflag, header.Linkname = tar.TypeLink, first
+			header := headerOf(&st, name, tar.TypeLink)
+			header.Linkname = first
 			return false, p.tar.WriteHeader(header)
 		}
 		p.links[id] = name
 	}
-	header.Typeflag, header.Size = tar.TypeReg, st.Size
+	header := headerOf(&st, name, tar.TypeReg)
+	header.Size = st.Size
 	return false, p.file(dir, base, header)
+}
+
+// headerOf describes a file. Of a folder, the bits for setgid and sticky are kept: they decide who
+// owns new files in it, and who may remove them.
+func headerOf(st *unix.Stat_t, name string, kind byte) *tar.Header {
+	mode := st.Mode & 0o777
+	if kind == tar.TypeDir {
+		mode = st.Mode & 0o3777
+	}
+	return &tar.Header{Format: tar.FormatPAX, Typeflag: kind, Name: name, Mode: int64(mode), Uid: int(st.Uid), Gid: int(st.Gid), ModTime: time.Unix(st.Mtim.Unix())}
 }
 
 func (p *packing) file(dir *os.File, base string, header *tar.Header) error {
@@ -215,10 +232,15 @@ func (u *unpacking) entry(r io.Reader, h *tar.Header) error {
 		return fmt.Errorf("it has more than %d files", u.limits.Files)
 	}
 	name := path.Clean(h.Name)
-	if !fs.ValidPath(name) || name == "." {
+	isTop := name == "." && h.Typeflag == tar.TypeDir && u.files == 1
+	if !fs.ValidPath(name) || name == "." && !isTop {
 		return fmt.Errorf("it has a file with the name %q", h.Name)
 	}
 	h.Name = name
+	if isTop {
+		u.keepFolder(h)
+		return nil
+	}
 	switch h.Typeflag {
 	case tar.TypeDir:
 		if err := u.root.Mkdir(name, 0o700); err != nil {
@@ -227,7 +249,7 @@ func (u *unpacking) entry(r io.Reader, h *tar.Header) error {
 		if err := u.limits.keep(&u.paths, name); err != nil {
 			return err
 		}
-		u.folders = append(u.folders, unpackedFolder{strings.Clone(name), fs.FileMode(h.Mode).Perm(), h.Uid, h.Gid, h.ModTime})
+		u.keepFolder(h)
 		return nil
 	case tar.TypeSymlink:
 		if err := u.root.Symlink(h.Linkname, name); err != nil {
@@ -242,6 +264,17 @@ func (u *unpacking) entry(r io.Reader, h *tar.Header) error {
 	return fmt.Errorf("it has a file of the type %q: %s", h.Typeflag, name)
 }
 
+func (u *unpacking) keepFolder(h *tar.Header) {
+	mode := fs.FileMode(h.Mode).Perm()
+	if h.Mode&0o2000 != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if h.Mode&0o1000 != 0 {
+		mode |= fs.ModeSticky
+	}
+	u.folders = append(u.folders, unpackedFolder{strings.Clone(h.Name), mode, h.Uid, h.Gid, h.ModTime})
+}
+
 func (u *unpacking) file(r io.Reader, h *tar.Header) error {
 	if u.bytes += h.Size; h.Size > u.limits.Bytes || u.bytes > u.limits.Bytes {
 		return fmt.Errorf("it has more than %d bytes", u.limits.Bytes)
@@ -250,7 +283,7 @@ func (u *unpacking) file(r io.Reader, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(file, r)
+	err = copySparse(file, r, h.Size)
 	err = errors.Join(err, file.Chown(h.Uid, h.Gid), file.Chmod(fs.FileMode(h.Mode).Perm()), file.Close())
 	if err != nil {
 		return err

@@ -71,6 +71,7 @@ type Remote struct {
 	depot    Depot
 	temp     string // folder for packed data; it is made when something is saved
 	patience Patience
+	key      []byte // that entries are sealed with; nil: with none
 
 	mu   sync.Mutex
 	away error           // why the store is not asked any more; nil: it is
@@ -129,6 +130,9 @@ func (r *Remote) Restore(ctx context.Context, q Query, into string, l Limits) (R
 		return Restored{}, false, err
 	}
 	best, exact, err := r.find(ctx, q)
+	if errors.Is(err, errUnsealed) {
+		return Restored{}, false, fmt.Errorf("store %s: the entry %s: %w", r.name, best.ID(), err)
+	}
 	if err != nil {
 		return Restored{}, false, r.failed(ctx, "find an entry", err)
 	}
@@ -164,10 +168,12 @@ func (r *Remote) isLost(digest string) bool {
 	return r.lost[digest]
 }
 
-// find looks at the addresses of a query, the best first.
+// find looks at the addresses of a query, the best first. With errUnsealed, it returns one that may
+// not be used.
 func (r *Remote) find(ctx context.Context, q Query) (best *Entry, exact bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.patience.Lookup, fmt.Errorf("it took longer than %v", r.patience.Lookup))
 	defer cancel()
+	var unsealed *Entry
 	for dropped := range min(q.Fallback, len(q.Key)-1) + 1 {
 		begin := q.Key[:len(q.Key)-dropped]
 		for _, scope := range q.Scopes.Read {
@@ -178,6 +184,10 @@ func (r *Remote) find(ctx context.Context, q Query) (best *Entry, exact bool, er
 			if e == nil {
 				continue
 			}
+			if !r.isSealed(e) {
+				unsealed = e
+				continue
+			}
 			if e.Scope != scope || e.Name != q.Name || !e.Key.begins(q.Key, len(begin)) {
 				return nil, false, fmt.Errorf("the entry at %s is of another key or scope (%q, %q)", address(scope, q.Name, len(q.Key), begin), e.Scope, e.Name)
 			}
@@ -185,6 +195,9 @@ func (r *Remote) find(ctx context.Context, q Query) (best *Entry, exact bool, er
 				return e, dropped == 0, nil
 			}
 		}
+	}
+	if unsealed != nil {
+		return unsealed, false, errUnsealed
 	}
 	return nil, false, nil
 }
@@ -263,6 +276,9 @@ func (r *Remote) Save(ctx context.Context, item Item, from string, l Limits) (er
 		return err
 	}
 	defer packed.Close()
+	if r.key != nil {
+		e.Seal = seal(r.key, e)
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -294,7 +310,7 @@ func (r *Remote) isThere(ctx context.Context, whole string, item Item) (bool, er
 	}
 	var e Entry
 	fits := json.Unmarshal(text, &e) == nil && e.Scope == item.Scope && e.Name == item.Name && e.Key.begins(item.Key, len(item.Key))
-	return fits && isFresh(&e, item.MaxAge) && !r.isLost(e.Digest), nil
+	return fits && r.isSealed(&e) && isFresh(&e, item.MaxAge) && !r.isLost(e.Digest), nil
 }
 
 // packed packs a folder into a file that has no name, so that nothing of it is left behind.

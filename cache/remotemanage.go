@@ -61,7 +61,10 @@ func (r *Remote) Remove(ctx context.Context, choose Choice) (removed []Entry, er
 func (r *Remote) Verify(ctx context.Context) (checked int, damaged []Damaged, err error) {
 	all, err := r.List(ctx)
 	for _, e := range all {
-		why := r.read(ctx, &e, func(_ context.Context, data io.Reader) error { _, err := io.Copy(io.Discard, data); return err })
+		why := errUnsealed
+		if r.isSealed(&e) {
+			why = r.read(ctx, &e, func(_ context.Context, data io.Reader) error { _, err := io.Copy(io.Discard, data); return err })
+		}
 		if ctx.Err() != nil {
 			return checked, damaged, context.Cause(ctx)
 		}

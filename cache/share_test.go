@@ -34,7 +34,7 @@ func TestTheLargestShareMakesRoom(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := []string{}
-			for _, e := range beyond(test.most)(test.all) {
+			for _, e := range Beyond(test.most)(test.all) {
 				got = append(got, cmp.Or(e.Share, e.Scope))
 			}
 			if fmt.Sprint(got) != test.want {

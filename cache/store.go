@@ -42,6 +42,7 @@ type Entry struct {
 	Files   int       `json:"files"`
 	Created time.Time `json:"created"`
 	Used    time.Time `json:"used"`
+	Seal    []byte    `json:"seal,omitempty"` // see [Remote.SealWith]
 
 	path string // of the file that describes it
 }
@@ -99,11 +100,23 @@ func (s *Store) Restore(ctx context.Context, q Query, into string, l Limits) (_ 
 		return Restored{}, false, err
 	}
 	if err := s.unpack(ctx, best, into, l); err != nil {
-		return Restored{}, false, fmt.Errorf("cache %s: %w", q.Name, err)
+		return Restored{}, false, s.dropDamaged(ctx, best, err)
 	}
 	now := time.Now()
 	err = os.Chtimes(best.path, now, now) // when it was used last
 	return Restored{*best, exact}, true, err
+}
+
+// dropDamaged removes an entry that could not be unpacked, if its data are damaged: otherwise, every
+// later run would find it again, and none would save another. It returns the error with that.
+func (s *Store) dropDamaged(ctx context.Context, e *Entry, failed error) error {
+	if ctx.Err() != nil || s.check(e) == nil {
+		return failed
+	}
+	if err := removeIfThere(e.path); err != nil {
+		return errors.Join(failed, err)
+	}
+	return fmt.Errorf("the entry %s is damaged and was removed: %w", e.ID(), failed)
 }
 
 func (s *Store) unpack(ctx context.Context, e *Entry, into string, l Limits) error {
@@ -120,7 +133,7 @@ func (s *Store) unpack(ctx context.Context, e *Entry, into string, l Limits) err
 		return err
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != e.Digest {
-		return fmt.Errorf("the stored data are damaged: they have the digest %s, not %s (stepexec cache verify)", got, e.Digest)
+		return fmt.Errorf("the stored data have the digest %s, not %s", got, e.Digest)
 	}
 	return nil
 }
@@ -196,7 +209,7 @@ func (s *Store) Save(ctx context.Context, item Item, from string, l Limits) (err
 	if s.most == 0 {
 		return nil
 	}
-	_, err = s.Remove(ctx, beyond(s.most))
+	_, err = s.Remove(ctx, Beyond(s.most))
 	return err
 }
 
@@ -253,6 +266,9 @@ func readEntries(dir string) ([]Entry, error) {
 		}
 		e := Entry{path: filepath.Join(dir, file.Name())}
 		text, err := os.ReadFile(e.path)
+		if errors.Is(err, fs.ErrNotExist) { // another run has removed it
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

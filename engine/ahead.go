@@ -136,16 +136,23 @@ func isBelow(place, dir string) bool {
 	return strings.HasPrefix(path.Clean(place), strings.TrimSuffix(path.Clean(dir), "/")+"/")
 }
 
-// variable returns the value of a variable in lists of NAME=value. An earlier list wins.
+// variable returns the value of a variable in lists of NAME=value; "" if it is in none. An earlier
+// list wins.
 func variable(name string, lists ...[]string) string {
+	value, _ := lookUp(name, lists...)
+	return value
+}
+
+// lookUp is variable, and says whether a list has the variable.
+func lookUp(name string, lists ...[]string) (value string, found bool) {
 	for _, list := range lists {
 		for _, entry := range slices.Backward(list) {
 			if value, ok := strings.CutPrefix(entry, name+"="); ok {
-				return value
+				return value, true
 			}
 		}
 	}
-	return ""
+	return "", false
 }
 
 // asForeseen returns what was prepared ahead of a step's turn, or nil if it would be made

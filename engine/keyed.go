@@ -158,7 +158,10 @@ func (r *run) cacheKey(ctx context.Context, n *node, c *pipeline.KeyedCache, con
 				return nil, fmt.Errorf("%v: %w", part, err)
 			}
 		case part.Env != "":
-			value = variable(part.Env, n.step.Env, n.work.inherited, config.Config.Env)
+			var found bool
+			if value, found = lookUp(part.Env, n.step.Env, n.work.inherited, config.Config.Env); !found {
+				r.warnCache(n, c, fmt.Errorf("the step has no variable %s, which its key takes as empty (is the name right?)", part.Env))
+			}
 		case part.Platform == "os":
 			value = config.OS
 		case part.Platform == "arch":

@@ -36,7 +36,17 @@ func RemoteStore(name, root string, s settings.Settings) (*cache.Remote, error) 
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", name, err)
 	}
-	return cache.NewRemote(name, depot, filepath.Join(root, "keyed", "upload"), cache.Patience{}), nil
+	remote := cache.NewRemote(name, depot, filepath.Join(root, "keyed", "upload"), cache.Patience{})
+	if s.CacheKey == "" {
+		return remote, nil
+	}
+	key, err := cache.ReadSharedKey(s.CacheKey)
+	if err != nil {
+		remote.Close()
+		return nil, fmt.Errorf("store %s: read the cache_key of the settings: %w", name, err)
+	}
+	remote.SealWith(key)
+	return remote, nil
 }
 
 // keyedStores are the stores of the keyed caches of one run, each opened once.

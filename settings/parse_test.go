@@ -34,7 +34,7 @@ func TestParse(t *testing.T) {
 		{"limits", "limits: {layer_bytes: 1.5GiB, layer_entries: 1000, layer_ratio: 50}", settings.Settings{
 			Limits: unpack.Limits{Bytes: 3 << 29, Entries: 1000, Ratio: 50},
 		}},
-		{"caches", "cache_limit: 5GB", settings.Settings{CacheLimit: 5e9}},
+		{"caches", "cache_limit: 5GB\ncache_key: cache.key", settings.Settings{CacheLimit: 5e9, CacheKey: "/etc/stepexec/cache.key"}},
 		{"output", "output_limit: 200MB", settings.Settings{OutputLimit: 200e6}},
 		{"the runtime's calls", "runtime_calls: true", settings.Settings{RuntimeCalls: true}},
 		{"credentials", "pull_credentials: shared", settings.Settings{PullCredentials: settings.SharedCredentials}},
@@ -97,7 +97,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a list", "- a", "s.yml:1:1: want a map, not a list"},
 		{"a string", "registries", `s.yml:1:1: want a map, not "registries"`},
 		{"credentials of nobody", "pull_credentials: none", `s.yml:1:19: "none" must be verify or shared`},
-		{"unknown key", "colour: red", `s.yml:1:1: unknown key "colour" (want cache_limit, history, layer_format, limits, output_limit, pull_credentials, registries, runtime_calls, store_limit, verify_images)`},
+		{"unknown key", "colour: red", `s.yml:1:1: unknown key "colour" (want cache_key, cache_limit, history, layer_format, limits, output_limit, pull_credentials, registries, runtime_calls, store_limit, verify_images)`},
 		{"a letter that is missing", "limits: {}\nregistres: {}", `s.yml:2:1: unknown key "registres" (did you mean "registries"?)`},
 		{"a letter too many", "llimits: {}", `s.yml:1:1: unknown key "llimits" (did you mean "limits"?)`},
 		{"a wrong letter", "store-limit: 1GB", `s.yml:1:1: unknown key "store-limit" (did you mean "store_limit"?)`},

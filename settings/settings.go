@@ -18,6 +18,7 @@ type Settings struct {
 	Limits      unpack.Limits    // of one layer; 0 in a field: its default
 	History     History          // which records of runs are kept
 	CacheLimit  int64            // bytes of all keyed caches, packed; 0: DefaultCacheLimit
+	CacheKey    string           // file with the key that seals entries of shared stores of keyed caches; "": they are not sealed
 	OutputLimit int64            // bytes of a step's output that are shown and recorded; 0: nothing is said
 
 	RuntimeCalls bool // the runtime itself starts and deletes every container
@@ -58,6 +59,7 @@ func Parse(file string, data []byte) (Settings, error) {
 			"limits":           func(n *yaml.Node) { s.Limits = p.limits(n) },
 			"history":          func(n *yaml.Node) { s.History = p.history(n) },
 			"runtime_calls":    func(n *yaml.Node) { s.RuntimeCalls = p.boolean(n) },
+			"cache_key":        func(n *yaml.Node) { s.CacheKey = p.path(n) },
 			"cache_limit":      func(n *yaml.Node) { s.CacheLimit = parsed(p, n, ParseSize) },
 			"output_limit":     func(n *yaml.Node) { s.OutputLimit = parsed(p, n, ParseSize) },
 			"pull_credentials": func(n *yaml.Node) { s.PullCredentials = parsed(p, n, parsePullCredentials) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -124,17 +125,19 @@ func printCaches(w io.Writer, all []cache.Entry) error {
 }
 
 func newCacheRemove(o *cacheOptions) *cobra.Command {
-	var all bool
-	var unused time.Duration
+	var chosen cacheChoice
 	cmd := &cobra.Command{
 		Use:   "rm [ID|NAME...]",
 		Short: "Remove keyed caches",
 		Long: `Remove keyed caches: those with the given ids, or beginnings of ids, and all with the
-given names. Wait first until no run of this machine is reading or saving one.`,
+given names. --older-than and --keep-storage, together or alone, trim a store. In a shared
+store, which nothing else trims, they go by when a cache was saved. Wait first until no run of
+this machine is reading or saving a cache.`,
 		Example: `  stepexec cache rm go-mod
-  stepexec cache rm --older-than 168h`,
+  stepexec cache rm --older-than 168h
+  stepexec cache rm --older-than 720h --keep-storage 50GB --store s3://bucket/caches`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			choose, err := chosenCaches(args, all, unused)
+			choose, err := chosen.of(args)
 			if err != nil {
 				return err
 			}
@@ -153,38 +156,61 @@ given names. Wait first until no run of this machine is reading or saving one.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "remove all keyed caches")
-	cmd.Flags().DurationVar(&unused, "older-than", 0, "remove those that were not used for this `time`, such as 72h")
+	cmd.Flags().BoolVar(&chosen.all, "all", false, "remove all keyed caches")
+	cmd.Flags().DurationVar(&chosen.unused, "older-than", 0, "remove those that were not used for this `time`, such as 72h")
+	cmd.Flags().StringVar(&chosen.keep, "keep-storage", "", "remove those used least recently, until the packed `size` of all is at most this, such as 50GB: each time one of the repository with the most")
 	return cmd
 }
 
-// chosenCaches returns which entries arguments and flags choose. An entry that they name twice is
-// chosen once.
-func chosenCaches(args []string, all bool, unused time.Duration) (cache.Choice, error) {
-	given := 0
-	for _, one := range []bool{len(args) > 0, all, unused != 0} {
-		if one {
-			given++
-		}
-	}
+// cacheChoice says which caches to remove, beside their ids and names.
+type cacheChoice struct {
+	all    bool
+	unused time.Duration
+	keep   string // size
+}
+
+// of returns the choice that arguments and flags make.
+func (c *cacheChoice) of(args []string) (cache.Choice, error) {
+	trims := c.unused != 0 || c.keep != ""
 	switch {
-	case given != 1:
-		return nil, errors.New("say which caches: by ids or names, with --all, or with --older-than")
-	case unused < 0:
-		return nil, fmt.Errorf("--older-than %s: must be positive", unused)
+	case len(args) == 0 && !c.all && !trims, len(args) > 0 && (c.all || trims), c.all && trims:
+		return nil, errors.New("say which caches: by ids or names, with --all, or with --older-than and --keep-storage")
+	case c.unused < 0:
+		return nil, fmt.Errorf("--older-than %s: must be positive", c.unused)
 	case slices.Contains(args, ""):
 		return nil, errors.New("an empty text names no cache")
+	case c.all:
+		return func(entries []cache.Entry) []cache.Entry { return entries }, nil
+	case trims:
+		return c.trim()
 	}
 	return func(entries []cache.Entry) []cache.Entry {
-		switch {
-		case all:
-			return entries
-		case unused > 0:
-			return cache.Unused(unused)(entries)
-		}
 		return slices.DeleteFunc(entries, func(e cache.Entry) bool {
 			return !slices.ContainsFunc(args, func(text string) bool { return e.IsCalled(text) })
 		})
+	}, nil
+}
+
+// trim chooses what is too old, and then what is too much.
+func (c *cacheChoice) trim() (cache.Choice, error) {
+	most := int64(math.MaxInt64)
+	if c.keep != "" {
+		var err error
+		if most, err = settings.ParseSize(c.keep); err != nil {
+			return nil, fmt.Errorf("--keep-storage: %w", err)
+		}
+	}
+	return func(entries []cache.Entry) (chosen []cache.Entry) {
+		isOld := func(e cache.Entry) bool { return c.unused > 0 && time.Since(e.Used) >= c.unused }
+		var recent []cache.Entry
+		for _, e := range entries {
+			if isOld(e) {
+				chosen = append(chosen, e)
+			} else {
+				recent = append(recent, e)
+			}
+		}
+		return append(chosen, cache.Beyond(most)(recent)...)
 	}, nil
 }
 

@@ -128,14 +128,15 @@ func (p *project) variable(n pipeline.Node, text string) []string {
 	return []string{text}
 }
 
-// envFile reads a dotenv file of the project, such as .env, which may not lie outside it.
+// envFile reads a dotenv file of the project, such as .env, which may not lie outside it. A FIFO is
+// an error: without anybody who writes, it would read as empty.
 func (p *project) envFile(n pipeline.Node, name string) []string {
 	if !filepath.IsLocal(name) {
 		p.source.Wrong(n, fmt.Sprintf("%q is not in the project's folder", name), "name a file beneath it, or give --env-file on the command line")
 		return nil
 	}
 	open := func(path string) (*os.File, error) {
-		return beneath.At(filepath.Join(p.dir, path), p.dir).OpenFile(os.O_RDONLY, 0)
+		return beneath.At(filepath.Join(p.dir, path), p.dir).OpenRegular()
 	}
 	entries, err := pipeline.ReadEnvFileBy(open, name)
 	if err != nil {
