@@ -29,6 +29,7 @@ type runRow struct {
 	Since                   int64 // milliseconds since the beginning of the epoch, when a live run began
 	Steps                   string
 	Running                 []string
+	Unrecorded              bool // there is no page of it
 	MoreRunning             int
 }
 
@@ -146,6 +147,10 @@ func rowOf(r *listedRun) runRow {
 		}
 		return row
 	}
+	if r.Unrecorded {
+		row.Unrecorded = true
+		return row
+	}
 	row.Since = r.Started.UnixMilli()
 	row.Steps = fmt.Sprintf("%d of %d ended", min(r.Ended, r.Planned), r.Planned)
 	for _, name := range r.Running[:min(len(r.Running), mostRunning)] {
@@ -187,6 +192,9 @@ func (s *Server) servePipelines(w http.ResponseWriter, _ *http.Request) {
 	byPipeline := map[key][]listedRun{}
 	var order []key
 	for _, one := range all {
+		if one.Unrecorded {
+			continue
+		}
 		k := key{one.File, one.Name, one.Cell}
 		if one.File == "" {
 			k = key{name: one.Name} // such as a server's builds, and single steps

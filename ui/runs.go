@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/report"
+	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/sandbox"
 )
 
@@ -26,6 +28,7 @@ type listedRun struct {
 	Planned       int      // steps, without services
 	Ended         int      // steps and services that have ended, of a live run
 	Running       []string // steps and services that run now
+	Unrecorded    bool     // a live run without a record: only its id and its user are known
 
 	written time.Time // of its record
 }
@@ -95,9 +98,18 @@ func (l *runs) look() {
 func (l *runs) lookLocked() {
 	before, errBefore := l.listed, fmt.Sprint(l.err)
 	l.listed, l.err = nil, l.readRecords()
-	isLive, err := sandbox.LiveIDs(l.root)
+	isLive := map[string]bool{}
+	live, err := sandbox.ListLive(l.root)
 	if l.err == nil {
 		l.err = err
+	}
+	for _, one := range live {
+		isLive[one.ID] = true
+		if l.known[one.ID] == nil {
+			l.listed = append(l.listed, listedRun{
+				Record: record.Record{Run: one.ID, User: run.UserName(one.UID)}, Status: event.Running, Unrecorded: true,
+			})
+		}
 	}
 	for _, r := range l.known {
 		now := *r
@@ -109,7 +121,9 @@ func (l *runs) lookLocked() {
 		}
 		l.listed = append(l.listed, now)
 	}
-	slices.SortFunc(l.listed, func(a, b listedRun) int { return b.Started.Compare(a.Started) })
+	slices.SortFunc(l.listed, func(a, b listedRun) int {
+		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(a.Run, b.Run))
+	})
 	for id, p := range l.live {
 		if !isLive[id] || l.known[id] == nil {
 			p.close()

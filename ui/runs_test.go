@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/ui"
+	"github.com/stepexec/stepexec/unpack"
 )
 
 // links are the runs that a page leads to, in its order.
@@ -110,6 +113,76 @@ func TestPipelinesHaveAChartOfTheirLastRuns(t *testing.T) {
 	if !regexp.MustCompile(`<a href="/\w+/runs/run0119" tabindex="0" aria-label="run0119: `).MatchString(page) {
 		t.Error("the bar of a run does not lead to it")
 	}
+}
+
+// Such as runs whose record could not be kept, and those that have just begun.
+func TestLiveRunsWithoutARecordAreListed(t *testing.T) {
+	root := t.TempDir()
+	keepMany(t, root, 2, 1)
+	end := goOn(t, root, "bare0001")
+	s := serve(t, ui.Options{Root: root})
+	const said = "It keeps no record"
+	page := s.page("")
+	if got := fmt.Sprint(links(page)); got != "[live0000 run0001 run0000]" || !strings.Contains(page, `<span class="name">bare0001</span>`) || !strings.Contains(page, said) {
+		t.Errorf("pages of %s:\n%s", got, page)
+	}
+	if page := s.page("?q=run0001"); strings.Contains(page, said) {
+		t.Error("a search finds the run without a record")
+	}
+	if page := s.page("pipelines"); strings.Contains(page, "bare0001") {
+		t.Error("a run without a record is a pipeline")
+	}
+	if status, _, _ := s.get("runs/bare0001"); status != http.StatusNotFound {
+		t.Errorf("its page: %d", status)
+	}
+	end()
+	if page := serve(t, ui.Options{Root: root}).page(""); strings.Contains(page, "bare0001") {
+		t.Error("a run that has ended without a record is listed")
+	}
+}
+
+// What is on the pages is read: nothing is made, removed or written below the state root.
+func TestPagesChangeNothing(t *testing.T) {
+	root := t.TempDir()
+	keepMany(t, root, 3, 1)
+	store, err := unpack.OpenStore(root)
+	must(t, err)
+	must(t, store.SaveImage(t.Context(), unpack.ImageRecord{Reference: "docker.io/library/alpine:3", Platform: "linux/amd64", Layers: []unpack.RecordLayer{{DiffID: digest.FromString("a")}}}))
+	must(t, store.Close())
+	layer := filepath.Join(root, "layers", "sha256", digest.FromString("a").Encoded())
+	for _, dir := range []string{filepath.Join(layer, "fs"), filepath.Join(root, "tmp", "dead", "fs"), filepath.Join(root, "caches", "x")} {
+		must(t, os.MkdirAll(dir, 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, "file"), []byte("x"), 0o600))
+	}
+	must(t, os.WriteFile(filepath.Join(layer, "layer.json"), []byte("{}"), 0o600))
+	before := tree(t, root)
+	s := serve(t, ui.Options{Root: root})
+	for _, path := range []string{"", "pipelines", "runs/run0001", "runs/live0000", "storage"} {
+		s.page(path)
+	}
+	if page := s.page("storage"); !strings.Contains(page, "docker.io/library/alpine:3") {
+		t.Errorf("the image is not listed:\n%s", page)
+	}
+	if diff := cmp.Diff(before, tree(t, root)); diff != "" {
+		t.Errorf("-before +after:\n%s", diff)
+	}
+}
+
+// tree are the files below a directory, with mode, size and time of the last change.
+func tree(t *testing.T, root string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	must(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			files[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime())
+		}
+		return err
+	}))
+	return files
 }
 
 func TestStorageHasCachesWithTheirSizes(t *testing.T) {

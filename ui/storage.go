@@ -96,7 +96,7 @@ func (s *storage) addImages(_ context.Context, root string) (err error) {
 	if _, err := os.Lstat(filepath.Join(root, "images")); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	store, err := unpack.OpenStore(root)
+	store, err := unpack.LookAt(root)
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,9 @@ func tryFlock(f *os.File) (ok bool, err error) {
 
 func (s *Store) openLock(key string) (*os.File, error) {
 	path := filepath.Join(s.root, "locks", key)
+	if s.look {
+		return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO would wait for a writer
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, unix.EROFS) { // a read-only store can still be read
 		return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)

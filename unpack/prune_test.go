@@ -398,3 +398,35 @@ func TestUsage(t *testing.T) {
 		t.Errorf("usage %+v, error %v", usage, err)
 	}
 }
+
+// A store that is looked at tells the same, and is not written to.
+func TestUsageOfAStoreThatIsLookedAt(t *testing.T) {
+	s, root := openStore(t)
+	base := layerOf(t, file("base", content(400_000)))
+	pulled(t, s, "a", base)
+	pulled(t, s, "b", base)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Use("b", testPlatform); err != nil {
+		t.Fatal(err)
+	}
+	looked, err := unpack.LookAt(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := looked.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sizes, _ := filepath.Glob(filepath.Join(root, "layers/sha256/*/size")); len(sizes) != 0 {
+		t.Errorf("written: %v", sizes)
+	}
+	want, err := s.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !got[1].InUse || got[0].Bytes < 400_000 {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

@@ -24,6 +24,7 @@ type Store struct {
 	Format Format // of layers unpacked from now on; "" is FormatAuto. Set it before the first Unpack
 
 	root   string
+	look   bool // nothing may be changed, see LookAt
 	bootID string
 	mu     sync.Mutex
 	held   map[string]*os.File // see hold.go
@@ -44,6 +45,38 @@ const (
 // layers hold setuid files that other users of the machine must not reach. It removes the
 // unfinished work of dead processes.
 func OpenStore(root string) (*Store, error) {
+	s, err := newStore(root)
+	if err != nil {
+		return nil, err
+	}
+	s.mountable = sync.OnceValue(func() error { return erofs.Supported(filepath.Join(s.root, "tmp")) })
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
+		return nil, fmt.Errorf("open layer store: %w", err)
+	}
+	for _, dir := range []string{"layers", "layers/sha256", "tmp", "locks", "fixups", "images"} {
+		if err := privateDir(filepath.Join(s.root, dir)); err != nil {
+			return nil, fmt.Errorf("open layer store: %w", err)
+		}
+	}
+	if err := s.sweep(); err != nil {
+		return nil, fmt.Errorf("open layer store %s: remove unfinished work: %w", s.root, err)
+	}
+	return s, nil
+}
+
+// LookAt opens the store at root for Usage and LayerBytes alone. They then change nothing: no
+// directory is made, no unfinished work removed, and no size written. It does not try to mount
+// anything either, so layers that are images count as usable.
+func LookAt(root string) (*Store, error) {
+	s, err := newStore(root)
+	if err != nil {
+		return nil, err
+	}
+	s.look, s.mountable = true, func() error { return nil }
+	return s, nil
+}
+
+func newStore(root string) (*Store, error) {
 	abs, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("open layer store %s: %w", root, err)
@@ -52,20 +85,7 @@ func OpenStore(root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open layer store %s: read boot id: %w", root, err)
 	}
-	s := &Store{root: abs, bootID: strings.TrimSpace(string(bootID)), held: map[string]*os.File{}}
-	s.mountable = sync.OnceValue(func() error { return erofs.Supported(filepath.Join(abs, "tmp")) })
-	if err := os.MkdirAll(abs, 0o700); err != nil {
-		return nil, fmt.Errorf("open layer store: %w", err)
-	}
-	for _, dir := range []string{"layers", "layers/sha256", "tmp", "locks", "fixups", "images"} {
-		if err := privateDir(filepath.Join(abs, dir)); err != nil {
-			return nil, fmt.Errorf("open layer store: %w", err)
-		}
-	}
-	if err := s.sweep(); err != nil {
-		return nil, fmt.Errorf("open layer store %s: remove unfinished work: %w", abs, err)
-	}
-	return s, nil
+	return &Store{root: abs, bootID: strings.TrimSpace(string(bootID)), held: map[string]*os.File{}}, nil
 }
 
 // privateDir makes sure that path is a directory of this user with mode 0700. A directory that

@@ -89,7 +89,7 @@ func (s *Store) LayerBytes() (int64, error) {
 func (s *Store) imageInUse(r ImageRecord) (bool, error) {
 	unlock, free, err := s.tryLock(imageLock(r.Reference, r.Platform))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // a read-only store, in which nobody has used it
+		return false, nil // nobody has used it since it came
 	}
 	if err != nil || !free {
 		return !free, err
@@ -115,6 +115,9 @@ func (s *Store) diskUsage(d directory) (int64, error) {
 	}
 	if err != nil {
 		return 0, err
+	}
+	if s.look {
+		return bytes, nil
 	}
 	// On a full disk the sum cannot be stored; it is then computed again the next time.
 	_ = os.WriteFile(path, []byte(strconv.FormatInt(bytes, 10)+"\n"), 0o600)
