@@ -51,15 +51,18 @@ func artifactList(steps []event.StepResult) string {
 // pageArtifact and pageCache are rows of a page's tables, pageSigned is an image whose signature was
 // asked for.
 type (
-	pageArtifact struct{ Step, Name, Files, Size, Folder string }
-	pageCache    struct{ Step, Name, Words string }
-	pageSigned   struct{ Image, Digest, Key string }
+	pageArtifact struct {
+		Step, Name, Files, Size, Folder string
+		Link                            string // where the files are to be had; "": nowhere
+	}
+	pageCache  struct{ Step, Name, Words string }
+	pageSigned struct{ Image, Digest, Key string }
 )
 
 // addFiles adds the artifacts and the keyed caches of a step.
 func (p *PageRun) addFiles(s *StepReport) {
 	for _, a := range s.Artifacts {
-		p.Artifacts = append(p.Artifacts, pageArtifact{plain(s.Step), plain(a.Name), fmt.Sprint(a.Files), size(a.Bytes), plain(a.Folder)})
+		p.Artifacts = append(p.Artifacts, pageArtifact{Step: plain(s.Step), Name: plain(a.Name), Files: fmt.Sprint(a.Files), Size: size(a.Bytes), Folder: plain(a.Folder)})
 	}
 	for _, c := range s.Caches {
 		p.Caches = append(p.Caches, pageCache{plain(s.Step), plain(c.Name), plain(cacheLine(&c))})

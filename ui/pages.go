@@ -45,7 +45,7 @@ type frame struct {
 
 func newPages() (*pages, error) {
 	p := &pages{templates: map[string]*template.Template{}, files: map[string]file{}}
-	for _, name := range []string{"runs", "run", "pipelines", "storage", "problem"} {
+	for _, name := range []string{"runs", "run", "pipelines", "storage", "artifact", "problem"} {
 		t, err := report.Templates()
 		if err == nil {
 			t, err = t.ParseFS(html, "html/frame.html", "html/"+name+".page.html")

@@ -22,6 +22,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /runs/{run}", s.serveRun)
 	mux.HandleFunc("GET /runs/{run}/events", s.serveRunEvents)
 	mux.HandleFunc("GET /runs/{run}/log", s.servePiece)
+	mux.HandleFunc("GET /runs/{run}/artifacts/{artifact}", s.serveArtifact)
+	mux.HandleFunc("GET /runs/{run}/artifacts/{artifact}/all", s.serveArtifactAll)
+	mux.HandleFunc("GET /runs/{run}/artifacts/{artifact}/file", s.serveArtifactFile)
 	mux.HandleFunc("POST /runs/{run}/stop", s.serveStop)
 	mux.HandleFunc("GET /files/{name}", s.serveFile)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
@@ -102,6 +105,7 @@ func (s *Server) serveRun(w http.ResponseWriter, r *http.Request) {
 			past.Chart.Link = s.base + "runs/"
 		}
 	}
+	s.linkArtifacts(&data.Page)
 	f := frame{Title: page.Title, Page: "run", Script: "run.js", Search: "Search all logs"}
 	if data.Live {
 		f.Events = s.base + "runs/" + url.PathEscape(one.record.Run) + "/events"

@@ -15,7 +15,6 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
-	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/record"
 )
@@ -25,12 +24,6 @@ type artifactsOptions struct {
 	root string
 	json bool
 	dir  string
-}
-
-// pastArtifact is an artifact of an earlier run.
-type pastArtifact struct {
-	Step string `json:"step"`
-	event.Artifact
 }
 
 func newArtifacts() *cobra.Command {
@@ -64,31 +57,22 @@ beginning of it, or latest.`,
 }
 
 // find returns the artifacts of a run: those of the names, or all.
-func (o *artifactsOptions) find(ctx context.Context, run string, names []string) ([]pastArtifact, error) {
+func (o *artifactsOptions) find(ctx context.Context, run string, names []string) ([]record.StepArtifact, error) {
 	r, err := findRecord(o.root, run)
 	if err != nil {
 		return nil, err
 	}
-	chosen := []pastArtifact{}
-	var all []string
-	err = r.ReadLog(ctx, nil, func(line []byte) error {
-		if !record.IsKind(line, event.StepFinished) {
-			return nil
-		}
-		e, err := record.Decode(line)
-		if err != nil || e.Result == nil {
-			return err
-		}
-		for _, a := range e.Result.Artifacts {
-			all = append(all, a.Name)
-			if len(names) == 0 || slices.Contains(names, a.Name) {
-				chosen = append(chosen, pastArtifact{e.Result.Step, a})
-			}
-		}
-		return nil
-	})
+	artifacts, err := r.Artifacts(ctx)
 	if err != nil {
 		return nil, err
+	}
+	chosen := []record.StepArtifact{}
+	var all []string
+	for _, a := range artifacts {
+		all = append(all, a.Name)
+		if len(names) == 0 || slices.Contains(names, a.Name) {
+			chosen = append(chosen, a)
+		}
 	}
 	for _, name := range names {
 		if !slices.Contains(all, name) {
@@ -98,7 +82,7 @@ func (o *artifactsOptions) find(ctx context.Context, run string, names []string)
 	return chosen, nil
 }
 
-func printArtifacts(w io.Writer, all []pastArtifact) error {
+func printArtifacts(w io.Writer, all []record.StepArtifact) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ARTIFACT\tSTEP\tFILES\tSIZE\tFOLDER")
 	for _, a := range all {
@@ -108,7 +92,7 @@ func printArtifacts(w io.Writer, all []pastArtifact) error {
 }
 
 // copyArtifacts copies artifacts, each into a folder of its name, which must not be there.
-func copyArtifacts(dir string, all []pastArtifact) error {
+func copyArtifacts(dir string, all []record.StepArtifact) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
