@@ -73,6 +73,8 @@ func (f form) enough() int {
 	switch {
 	case f >= base64First && f < base32First:
 		return 24 // a quarter of it may be "+", which is left out
+	case f == lettersForm:
+		return maxAnchor + 1 // of some it has nothing but the comma
 	case f >= hexFirst:
 		return 8
 	}

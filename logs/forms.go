@@ -20,14 +20,16 @@ type form uint8
 // The forms. Those with a range of numbers stand for a table of variants, which follow here. There is no form
 // for what only puts escapes into a text (JSON, URLs, HTML, shells): unescaped takes them out of the output.
 const (
-	plainForm    form                                = iota
-	lowerForm                                        // in lower case, as in names of hosts
-	base64First                                      // + 3 × alphabet + bytes in front of the secret in its group of three
-	base64Whole  = base64First + 6                   // + 2 × alphabet + padding: the secret is all that is encoded
-	base32First  = base64Whole + 4                   // + bytes in front of the secret in its group of five
-	hexFirst     = base32First + 5                   // + index of hexVariants
-	decimalFirst = hexFirst + form(len(hexVariants)) // + index of decimalVariants
-	formCount    = decimalFirst + form(len(decimalVariants))
+	plainForm    form                                        = iota
+	lowerForm                                                // in lower case, as in names of hosts
+	base64First                                              // + 3 × alphabet + bytes in front of the secret in its group of three
+	base64Whole  = base64First + 6                           // + 2 × alphabet + padding: the secret is all that is encoded
+	base32First  = base64Whole + 4                           // + bytes in front of the secret in its group of five
+	hexFirst     = base32First + 5                           // + index of hexVariants
+	decimalFirst = hexFirst + form(len(hexVariants))         // + index of decimalVariants
+	runesForm    = decimalFirst + form(len(decimalVariants)) // numbers of characters, as in JavaScript and jq
+	lettersForm  = runesForm + 1                             // a list of characters: ['h', 'u'] in Python, JavaScript, Ruby
+	formCount    = lettersForm + 1
 )
 
 // minBase64 is the shortest piece of base64 that is masked. Every secret of 5 bytes or more has one
@@ -36,6 +38,9 @@ const minBase64 = 6
 
 // minBase32 and minDecimal are the same for base32 and for lists of numbers.
 const minBase32, minDecimal = 8, 8
+
+// minLetters is four characters of a list.
+const minLetters = 2*minSecret - 1
 
 // piece is about how many bytes of a secret are encoded at once. It is a multiple of 3 and 5, for base64 and
 // base32.
@@ -53,6 +58,8 @@ var hexVariants = [...]struct {
 	{":", true},
 	{",0x", false}, // xxd -i, Go %#v
 	{",0x", true},
+	{"-", false}, // Python's hex("-")
+	{"-", true},  // .NET and PowerShell
 }
 
 // decimalVariants are what stands between the numbers of bytes.
@@ -82,7 +89,10 @@ func (s formSet) all(yield func(form) bool) {
 
 // encodings returns the forms of a secret that do not show its characters.
 func encodings(secret string) formSet {
-	all := between(hexFirst, formCount)
+	all := between(hexFirst, runesForm) | 1<<lettersForm
+	if !isPrintableASCII(secret) {
+		all |= 1 << runesForm
+	}
 	if len(secret) > 4 {
 		all |= between(base64First, base64Whole) | between(base32First, hexFirst)
 	}
@@ -116,6 +126,18 @@ func (f form) encode(dst []byte, secret string, from int) (_ []byte, end int) {
 		return dst, end
 	case f < decimalFirst:
 		return appendHex(dst, part, int(f-hexFirst), from == 0), end
+	case f == runesForm || f == lettersForm:
+		for i, r := range part {
+			if i > 0 || from > 0 {
+				dst = append(dst, ',')
+			}
+			if f == runesForm {
+				dst = strconv.AppendUint(dst, uint64(r), 10)
+			} else {
+				dst = appendLetter(dst, r)
+			}
+		}
+		return dst, end
 	}
 	for i := range len(part) {
 		if i > 0 || from > 0 {
@@ -199,6 +221,20 @@ func encodeBase32(dst []byte, secret string, from, before int) ([]byte, int) {
 // padding is how many "=" base64 puts behind n bytes.
 func padding(n int) int { return (3 - n%3) % 3 }
 
+// appendLetter appends a character as an unescaped text has it.
+func appendLetter(dst []byte, r rune) []byte {
+	if r >= utf8.RuneSelf {
+		return append(dst, other)
+	}
+	if i := strings.IndexRune("\b\f\n\r\t", r); i >= 0 {
+		return append(dst, "bfnrt"[i])
+	}
+	if classes[r] == left || r == '\\' {
+		return dst
+	}
+	return append(dst, byte(r))
+}
+
 const lowerDigits, upperDigits = "0123456789abcdef", "0123456789ABCDEF"
 
 func appendHex(dst []byte, s string, variant int, first bool) []byte {
@@ -237,6 +273,8 @@ func (f form) searched(p []byte) []byte {
 // shortest is the fewest bytes of a form that are searched: fewer would be found in ordinary text.
 func (f form) shortest() int {
 	switch {
+	case f == lettersForm:
+		return minLetters
 	case f >= decimalFirst:
 		return minDecimal
 	case f >= hexFirst || f <= lowerForm:

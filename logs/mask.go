@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Replacement stands for every run of masked bytes.
@@ -55,12 +57,10 @@ func (m *Mask) Add(secrets []string) (weak int) {
 	for _, s := range secrets {
 		switch trimmed := strings.TrimSpace(s); {
 		case shows(trimmed, minSecret):
-			m.addSecret(s, true)
-			m.addSecret(trimmed, true)
-			if strings.Contains(trimmed, "\n") {
-				for _, line := range lines(s) {
-					m.addSecret(line, false)
-				}
+			m.addText(s)
+			if !isASCII(s) { // some tools compose letters and accents, some take them apart
+				m.addText(norm.NFC.String(s))
+				m.addText(norm.NFD.String(s))
 			}
 		case s != "":
 			weak++
@@ -71,6 +71,18 @@ func (m *Mask) Add(secrets []string) (weak int) {
 		m.indexes.Store(newIndexes(m.secrets))
 	}
 	return weak
+}
+
+// addText adds a secret as it is, without white space around it, and its lines. It is called with mu held.
+func (m *Mask) addText(s string) {
+	trimmed := strings.TrimSpace(s)
+	m.addSecret(s, true)
+	m.addSecret(trimmed, true)
+	if strings.Contains(trimmed, "\n") {
+		for _, line := range lines(s) {
+			m.addSecret(line, false)
+		}
+	}
 }
 
 // addSecret adds a text with all its forms, or as it is. It is called with mu held.

@@ -17,14 +17,11 @@ type MaskWriter struct {
 	w       io.Writer
 	mask    *Mask
 	indexes *indexes
-	buf     []byte    // the bytes that are held back, then those of the current write
-	seen    visible   // buf as a person reads it
-	bare    unescaped // seen.text as it was before tools quoted it
-	asIs    scan      // of seen.text
-	quoted  scan      // of bare.text
-	spans   []span    // masked parts of buf: in order, disjoint, not touching
-	passed  int       // number of bytes of buf that have been passed on, masked
-	masked  bool      // whether the last byte passed on was a masked one
+	reading        // of the bytes that are held back, then those of the current write
+	dumps   dumps  // in the stream
+	spans   []span // masked parts of buf: in order, disjoint, not touching
+	passed  int    // number of bytes of buf that have been passed on, masked
+	masked  bool   // whether the last byte passed on was a masked one
 	out     []byte
 }
 
@@ -79,29 +76,12 @@ func (m *MaskWriter) giveUp(hold int) error {
 // writer below holds back, if it is one that does.
 func (m *MaskWriter) Flush() error {
 	if m.indexes != nil && len(m.buf) > 0 {
-		m.settle()
+		m.settle(m.cover)
 		if err := m.release(m.held(true)); err != nil {
 			return err
 		}
 	}
 	return flush(m.w)
-}
-
-// settle notes what is a secret as far as the stream goes, because what may go on is passed on: a match that only
-// waits for what follows it, and one that ends with the run outside of ASCII at the end of the text.
-func (m *MaskWriter) settle() {
-	u, found := &m.bare, m.coverBare(&m.seen, &m.bare, 0)
-	m.quoted.settle(u.text, found)
-	if u.run < 0 {
-		return
-	}
-	ended := scan{index: m.quoted.index, next: m.quoted.next, open: slices.Clone(m.quoted.open), seen: m.quoted.seen}
-	text, marks, detours := len(u.text), len(u.marks), slices.Clone(u.detours)
-	u.add(other, u.run)
-	ended.search(u.text, found)
-	ended.searchDetours(u, m.seen.text, false, found)
-	ended.settle(u.text, found)
-	u.text, u.marks, u.detours = u.text[:text], u.marks[:marks], detours // the run may go on all the same
 }
 
 // Close passes on what is held back. It does not close the writer below.
@@ -132,83 +112,18 @@ func (m *MaskWriter) renew() {
 
 // forgetAll makes the search begin anew at the beginning of buf.
 func (m *MaskWriter) forgetAll() {
-	m.seen, m.bare = visible{}, unescaped{run: -1}
-	m.asIs, m.quoted = scan{index: m.indexes.visible}, scan{index: m.indexes.unescaped}
+	m.reading, m.dumps = newReading(m.indexes, m.buf), dumps{}
+	m.seen.dumped = &m.dumps.lines
 }
 
 // search reads what is new in buf and notes the spans to mask. With last, nothing comes behind it.
 func (m *MaskWriter) search(last bool) {
-	m.seen.read(m.buf, last)
-	m.bare.read(m.seen.text, last)
-	m.asIs.search(m.seen.text, m.coverVisible(&m.seen, 0))
-	coverBare := m.coverBare(&m.seen, &m.bare, 0)
-	m.quoted.search(m.bare.text, coverBare)
-	m.quoted.searchDetours(&m.bare, m.seen.text, last, coverBare)
-	if last {
-		m.quoted.settle(m.bare.text, coverBare)
-	}
-	for _, inside := range m.seen.hidden {
-		m.searchHidden(inside)
-	}
-	m.seen.hidden = m.seen.hidden[:0]
-}
-
-// searchHidden masks the inside of a control string, which nobody sees and which is stored all the same.
-func (m *MaskWriter) searchHidden(inside span) {
-	v, u := visible{}, unescaped{run: -1}
-	v.read(m.buf[inside.start:inside.end], true)
-	u.read(v.text, true)
-	asIs, quoted := scan{index: m.indexes.visible}, scan{index: m.indexes.unescaped}
-	asIs.search(v.text, m.coverVisible(&v, inside.start))
-	coverBare := m.coverBare(&v, &u, inside.start)
-	quoted.search(u.text, coverBare)
-	quoted.searchDetours(&u, v.text, true, coverBare)
-	quoted.settle(u.text, coverBare)
-}
-
-// coverVisible notes what was found in a visible text, which buf[offset:] is read as.
-func (m *MaskWriter) coverVisible(v *visible, offset int) found {
-	return func(f match) {
-		in := v.span(f.start, f.end)
-		m.cover(offset+in.start, offset+in.end)
-	}
-}
-
-// coverBare notes what was found in an unescaped text.
-func (m *MaskWriter) coverBare(v *visible, u *unescaped, offset int) found {
-	return func(f match) {
-		in, ok := u.spanOf(v.text, f)
-		raw := v.span(in.start, in.end)
-		if ok && f.source.admits(v.text[in.start:in.end], raw.end-raw.start) {
-			m.cover(offset+raw.start, offset+raw.end)
-		}
-	}
+	m.reading.search(last, m.cover)
+	m.dumps.search(m.indexes, &m.seen, last, m.cover)
 }
 
 // held returns how much of buf can be passed on. idle says that nothing has come for a while.
-func (m *MaskWriter) held(idle bool) int {
-	hold := m.asIs.held(m.seen.text, m.seen.line, 0, idle)
-	hold = min(hold, m.heldBare(idle))
-	if hold >= len(m.seen.text) {
-		return m.seen.raw
-	}
-	return m.seen.at(hold)
-}
-
-// heldBare is the place in the visible text from which on it may be the beginning of a secret that is quoted.
-func (m *MaskWriter) heldBare(idle bool) int {
-	text, pending := m.bare.text, 0
-	if m.bare.run >= 0 {
-		pending = 1
-	}
-	hold := m.quoted.held(text, m.bare.lineOf(m.seen.text, m.seen.line), pending, idle)
-	if hold == len(text) && (idle || !m.bare.mayBegin(m.seen.text, m.quoted.index)) {
-		hold = len(m.seen.text)
-	} else {
-		hold = m.bare.begin(m.seen.text, hold)
-	}
-	return m.quoted.heldDetour(&m.bare, m.seen.text, hold, m.seen.line, idle)
-}
+func (m *MaskWriter) held(idle bool) int { return m.dumps.held(&m.seen, idle, m.reading.held(idle)) }
 
 // cover notes a part of buf as masked.
 func (m *MaskWriter) cover(start, end int) {
@@ -241,7 +156,8 @@ func (m *MaskWriter) release(n int) error {
 	}
 	m.passed = end - n
 	if n > 0 {
-		m.buf = m.buf[:copy(m.buf, m.buf[n:])]
+		m.dumps.drop(n)
+		m.drop(n, m.dumps.lines.needed())
 		kept := m.spans[:0]
 		for _, s := range m.spans {
 			if s.end > n {
@@ -249,20 +165,8 @@ func (m *MaskWriter) release(n int) error {
 			}
 		}
 		m.spans = kept
-		m.forget(n)
 	}
 	return err
-}
-
-// forget drops the text that no candidate needs, after the first n bytes of buf have gone.
-func (m *MaskWriter) forget(n int) {
-	bare, seen := m.quoted.keptFor(&m.bare, m.quoted.keep(m.bare.text), m.asIs.keep(m.seen.text))
-	from := m.bare.begin(m.seen.text, bare)
-	seen = min(seen, from)
-	m.quoted.drop(bare, seen)
-	m.bare.drop(bare, from, seen)
-	m.asIs.drop(seen, 0)
-	m.seen.drop(seen, n)
 }
 
 // render returns buf[from:to] with what is masked replaced.

@@ -2,10 +2,7 @@ package logs
 
 import (
 	"bytes"
-	"html"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -39,8 +36,8 @@ func newIndexes(secrets []secret) *indexes {
 				forms = inLower
 			}
 			unescaped = append(unescaped, source{text: s.text, forms: encodings(s.text)})
-			if letters := controlLetters.Replace(s.text); letters != s.text {
-				unescaped = append(unescaped, readings(letters)...)
+			for _, text := range writtenControls(s.text) {
+				unescaped = append(unescaped, readings(text)...)
 			}
 		}
 		if shortest(bare) < minSecret {
@@ -73,13 +70,17 @@ func isBare(secret string) bool {
 func readings(secret string) []source {
 	size := strings.TrimFunc(secret, func(r rune) bool { return r < utf8.RuneSelf && (classes[r] == left || r == '\\') })
 	all := []source{bareSource(bareText(secret, ""), size)}
+	parts := strings.FieldsFunc(secret, isControl)
+	if strings.ContainsFunc(secret, isControl) {
+		all = appendOnce(all, bareSource(bareParts(parts, ""), size))
+	}
 	if !strings.ContainsAny(secret, escapes) {
 		return all
 	}
 	u, visible := unescaped{run: -1}, visibleBytes([]byte(secret))
 	u.read(visible, false)
 	isOpen := u.next < len(visible)
-	if bareText(secret, escapes) == all[0].text && !isOpen {
+	if len(all) == 1 && bareText(secret, escapes) == all[0].text && !isOpen {
 		return all // nothing in it is an escape
 	}
 	for set := range 1 << len(escapes) {
@@ -90,6 +91,7 @@ func readings(secret string) []source {
 			}
 		}
 		all = appendReadings(all, string(visible), literally, size, false)
+		all = appendOnce(all, bareSource(bareParts(parts, literally), size))
 		if isOpen {
 			all = appendReadings(all, string(visible[:u.next]), literally, "", true)
 		}
@@ -110,12 +112,29 @@ func appendReadings(to []source, visible, literally, size string, isOpen bool) [
 	for _, text := range texts {
 		s := bareSource(text, size)
 		s.isOpen = isOpen
-		if !slices.Contains(to, s) {
-			to = append(to, s)
-		}
+		to = appendOnce(to, s)
 	}
 	return to
 }
+
+func appendOnce(to []source, s source) []source {
+	if slices.Contains(to, s) {
+		return to
+	}
+	return append(to, s)
+}
+
+// bareParts is bareText of a secret with control characters, whose parts between them are given. Most tools write
+// something for a control character, so that it begins no sequence, and no escape goes on behind it.
+func bareParts(parts []string, literally string) string {
+	var text strings.Builder
+	for _, part := range parts {
+		text.WriteString(bareText(part, literally))
+	}
+	return text.String()
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // bareSource is a reading of a secret. A match of a short one must have the size of a text.
 func bareSource(reading, size string) source {
@@ -169,23 +188,22 @@ func (x *indexes) longest() int {
 	return longest
 }
 
-// quotings are the commonest ways to quote a secret of which too little is left in an unescaped text.
-func quotings(secret string) []string {
-	var shell strings.Builder
-	for i := range len(secret) {
-		if secret[i] < utf8.RuneSelf && classes[secret[i]] != kept {
-			shell.WriteByte('\\')
+// writtenControls are a secret with the letters by which tools call control characters, in each way in which that
+// differs from it: JSON; C, Go and Python; bash.
+func writtenControls(secret string) (all []string) {
+	for _, letters := range controlLetters {
+		if text := letters.Replace(secret); text != secret && !slices.Contains(all, text) {
+			all = append(all, text)
 		}
-		shell.WriteByte(secret[i])
 	}
-	return []string{
-		shell.String(), strings.Trim(strconv.Quote(secret), `"`), html.EscapeString(secret),
-		url.QueryEscape(secret), url.PathEscape(secret), strings.ReplaceAll(secret, "'", `'\''`),
-	}
+	return all
 }
 
-// controlLetters has the letters by which JSON, shells and programming languages call control characters.
-var controlLetters = strings.NewReplacer("\b", "b", "\f", "f", "\n", "n", "\r", "r", "\t", "t")
+var controlLetters = [...]*strings.Replacer{
+	strings.NewReplacer("\b", "b", "\f", "f", "\n", "n", "\r", "r", "\t", "t"),
+	strings.NewReplacer("\b", "b", "\f", "f", "\n", "n", "\r", "r", "\t", "t", "\a", "a", "\v", "v"),
+	strings.NewReplacer("\b", "b", "\f", "f", "\n", "n", "\r", "r", "\t", "t", "\a", "a", "\v", "v", "\x1b", "E"),
+}
 
 // longEnough is the length from which a text without spaces and quotes is no accident. A shorter one must
 // stand there without more spaces than the secret has: "test" does not stand in "a plate started".

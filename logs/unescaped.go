@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"slices"
 	"sort"
 	"strconv"
@@ -297,13 +298,10 @@ func unit(text []byte, last bool) (c byte, n int) {
 		for hasPrefix(text[n:], "25") {
 			n += 2
 		}
-		return code(text, n, last, []numeral{{"u", 4, 16}, {"U", 4, 16}, {"", 2, 16}}, '%')
+		c, end := code(text, n, last, []numeral{{"u", 4, 16}, {"U", 4, 16}, {"", 2, 16}}, '%')
+		return again(text, c, n, end, last)
 	case '&':
-		n = 1
-		for hasPrefix(text[n:], "amp;") {
-			n += 4
-		}
-		return entity(text, n, last)
+		return entity(text, 1, last)
 	}
 	if text[0] >= utf8.RuneSelf {
 		return other, 1
@@ -323,10 +321,34 @@ func backslashed(text []byte, last bool) (c byte, n int) {
 	if n == len(text) && !last {
 		return 0, 0
 	}
+	return numbered(text, n, last)
+}
+
+// numbered is unit for text[:n], which is a backslash, and what it escapes.
+func numbered(text []byte, n int, last bool) (c byte, end int) {
 	if n < len(text) && text[n] >= '0' && text[n] <= '3' {
-		return code(text, n, last, []numeral{{"", 3, 8}}, '\\')
+		c, end = code(text, n, last, []numeral{{"", 3, 8}}, '\\')
+	} else {
+		c, end = code(text, n, last, []numeral{{"x", 2, 16}, {"u", 4, 16}, {"U", 8, 16}}, '\\')
 	}
-	return code(text, n, last, []numeral{{"x", 2, 16}, {"u", 4, 16}, {"U", 8, 16}}, '\\')
+	return again(text, c, n, end, last)
+}
+
+// again is unit for an escape text[:end] that stands for c, if that is what another escape begins with: Go writes the
+// HTML &lt; as \u0026lt; in JSON, and in a URL it is %26lt%3B, as the JSON \u003c is %5Cu003c.
+func again(text []byte, c byte, begin, end int, last bool) (byte, int) {
+	switch {
+	case end > begin && c == '&' && text[0] == '%':
+		return entityInURL(text, end, last)
+	case end > begin && c == '&':
+		return entity(text, end, last)
+	case end > begin && c == '\\' && end < maxUnit/2:
+		if end == len(text) && !last {
+			return 0, 0
+		}
+		return numbered(text, end, last)
+	}
+	return c, end
 }
 
 // numeral is how an escape goes on: a prefix and a number of digits.
@@ -397,8 +419,37 @@ func beginsEntity(text string) bool {
 	return number != strings.ToLower(text) && allDigits([]byte(number), 10)
 }
 
-// entity is unit for a reference to a character in HTML or XML whose name stands at text[n:].
+// entityInURL is entity for one in a URL, where "#" and ";" are escaped.
+func entityInURL(text []byte, n int, last bool) (byte, int) {
+	last = last || len(text) >= maxUnit
+	inner, places, isOpen := []byte{'&'}, []int{n}, true
+	for at := n; isOpen && at < min(len(text), maxUnit); {
+		c, size := text[at], 1
+		if c == '%' {
+			percent := 1
+			for hasPrefix(text[at+percent:], "25") {
+				percent += 2
+			}
+			if c, size = code(text[at:], percent, last, []numeral{{"", 2, 16}}, '%'); size == 0 {
+				break
+			}
+		}
+		at += size
+		inner, places = append(inner, c), append(places, at)
+		isOpen = c == '#' || c < utf8.RuneSelf && isWordRune(rune(c)) || bytes.HasSuffix(inner, []byte("amp;"))
+	}
+	c, end := entity(inner, 1, last || !isOpen)
+	if end == 0 {
+		return 0, 0
+	}
+	return c, places[end-1]
+}
+
+// entity is unit for a reference to a character in HTML or XML whose "&" is text[:n]. It may be escaped itself.
 func entity(text []byte, n int, last bool) (byte, int) {
+	for hasPrefix(text[n:], "amp;") {
+		n += 4
+	}
 	rest := text[n:]
 	end := 0
 	for end < len(rest) && end < 10 && (rest[end] == '#' || isWordRune(rune(rest[end])) && rest[end] < utf8.RuneSelf) {

@@ -17,7 +17,8 @@ type visible struct {
 	cuts []cut // where something is left out, in order; the first one is the beginning of text
 	line int   // the place in text of the last line end that is left out; 0 for none
 
-	hidden []span // of the stream: the insides of strings that terminals take for orders, such as hyperlinks
+	hidden []span     // of the stream: the insides of strings that terminals take for orders, such as hyperlinks
+	dumped *dumpLines // lines that may be of a dump; nil if they do not matter
 }
 
 // cut says that text goes on at a place with a byte of the stream.
@@ -62,6 +63,9 @@ func (v *visible) next(rest []byte, last bool) (shown, left int) {
 		return 0, v.sequence(rest, last)
 	case c == '\n':
 		v.line = len(v.text)
+		if v.dumped != nil {
+			v.dumped.lineEnd(v.line, rest[1:])
+		}
 		return 0, 1
 	case c < ' ' || c == 0x7f:
 		return 0, 1
@@ -121,6 +125,9 @@ func (v *visible) drop(n, raw int) {
 		v.hidden[i].start -= raw
 		v.hidden[i].end -= raw
 	}
+	if v.dumped != nil && v.dumped.open >= 0 {
+		v.dumped.open -= n
+	}
 	kept := sort.Search(len(v.cuts), func(i int) bool { return v.cuts[i].text > n }) - 1
 	if kept >= 0 {
 		v.cuts = v.cuts[:copy(v.cuts, v.cuts[kept:])]
@@ -150,6 +157,15 @@ func shows(s string, n int) bool {
 func isPrintableASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
 			return false
 		}
 	}

@@ -1,0 +1,231 @@
+package logs
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxDumped is the longest line of a dump, in bytes: 256 bytes a line by xxd, with their letters.
+const maxDumped = 1 << 10
+
+// mayBeAddress reports whether a line of a stream that begins like this may be one of a dump: six digits, the fewest
+// that tools print, or "0x", behind spaces.
+func mayBeAddress(line []byte) bool {
+	for len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+		line = line[1:]
+	}
+	if len(line) > 1 && line[0] == '0' && line[1] == 'x' {
+		return true
+	}
+	return allDigits(line[:min(len(line), minAddress)], 16)
+}
+
+const minAddress, maxAddress = 6, 16
+
+// addressOf returns the length of the address that a line of a visible text begins with, with its colon; 0 for none.
+// With more, the line may be the beginning of one.
+func addressOf(line []byte) (n int, colon, more bool) {
+	for n < len(line) && line[n] == ' ' {
+		n++
+	}
+	least := minAddress
+	if hasPrefix(line[n:], "0x") {
+		n, least = n+2, 4
+	}
+	digits := line[n:min(len(line), n+maxAddress+1)]
+	count := 0
+	for count < len(digits) && allDigits(digits[count:count+1], 16) {
+		count++
+	}
+	n += count
+	switch {
+	case n == len(line):
+		return 0, false, count <= maxAddress
+	case count < least || count > maxAddress:
+		return 0, false, false
+	case line[n] == ':':
+		return n + 1, true, true
+	}
+	if line[n] != ' ' {
+		return 0, false, false
+	}
+	return n, false, true
+}
+
+// mayBeDumped reports whether a text may be the beginning of a line of a dump.
+func mayBeDumped(line []byte) bool {
+	address, colon, more := addressOf(line)
+	switch {
+	case address == 0:
+		return more
+	case len(line) > maxDumped:
+		return false
+	}
+	for _, notation := range notations {
+		if _, ok := notation(dumped{line[address:], colon, true}); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// dumped is what follows the address on a line of a dump.
+type dumped struct {
+	text   []byte
+	colon  bool // the address ends with one, as xxd's and tcpdump's do
+	isOpen bool // the line has not ended
+}
+
+// notations are the ways in which the bytes of a dump are printed. Each returns the bytes of a line, if it can be read
+// in that way.
+var notations = [...]func(dumped) (bytes []byte, ok bool){
+	dumped.hexadecimal, // xxd, hexdump -C, od -tx1, tcpdump -X
+	dumped.words,       // hexdump, od -x, xxd -e: of machines with the lowest byte first
+	dumped.octal,       // od, od -b
+	dumped.decimal,     // od -td1
+	dumped.binary,      // xxd -b
+	dumped.letters,     // od -c, hexdump -c, od -a
+}
+
+// numbers calls yield with each number, up to the column of letters. One that may go on is left out. It reports whether
+// yield always returned true.
+func (d dumped) numbers(yield func(number []byte) bool) bool {
+	first := 0
+	for text := d.text; ; {
+		number := bytes.TrimLeft(text, " ")
+		gap := len(text) - len(number)
+		end := bytes.IndexByte(number, ' ')
+		switch {
+		case len(number) == 0,
+			first > 0 && d.colon && gap > 1 && (end < 0 || gap+end != 1+first), // letters; numbers end where those above do
+			first > 0 && !d.colon && (number[0] == '|' || number[0] == '>'):
+			return true
+		case end < 0 && d.isOpen:
+			return len(number) <= maxAddress && allDigits(bytes.TrimPrefix(number, []byte("-")), 16)
+		case end < 0:
+			end = len(number)
+		}
+		if !yield(number[:end]) {
+			return false
+		}
+		first, text = max(first, end), number[end:]
+	}
+}
+
+func (d dumped) hexadecimal() (bytes []byte, ok bool) { return d.hex(2, false) }
+func (d dumped) words() (bytes []byte, ok bool)       { return d.hex(4, true) }
+
+// hex reads numbers of some digits or more. With little, the last byte of each comes first.
+func (d dumped) hex(least int, little bool) (bytes []byte, ok bool) {
+	longest := 0
+	ok = d.numbers(func(number []byte) bool {
+		if len(number)%2 != 0 || len(number) > maxAddress || !allDigits(number, 16) {
+			return false
+		}
+		from := len(bytes)
+		for i := 0; i < len(number); i += 2 {
+			b, _ := strconv.ParseUint(string(number[i:i+2]), 16, 8)
+			bytes = append(bytes, byte(b))
+		}
+		if little {
+			slices.Reverse(bytes[from:])
+		}
+		longest = max(longest, len(number))
+		return true
+	})
+	return bytes, ok && (longest >= least || d.isOpen)
+}
+
+// octal reads bytes, or words of two of which the lower one comes first.
+func (d dumped) octal() (bytes []byte, ok bool) {
+	ok = d.numbers(func(number []byte) bool {
+		n, err := strconv.ParseUint(string(number), 8, 16)
+		switch {
+		case err != nil:
+			return false
+		case len(number) == 3 && n < 256:
+			bytes = append(bytes, byte(n))
+			return true
+		}
+		bytes = append(bytes, byte(n), byte(n>>8))
+		return len(number) == 6
+	})
+	return bytes, ok
+}
+
+// decimal reads bytes, with a sign or without.
+func (d dumped) decimal() (bytes []byte, ok bool) {
+	ok = d.numbers(func(number []byte) bool {
+		n, err := strconv.ParseInt(string(number), 10, 16)
+		bytes = append(bytes, byte(n))
+		return err == nil && n >= -128 && n < 256
+	})
+	return bytes, ok
+}
+
+func (d dumped) binary() (bytes []byte, ok bool) {
+	ok = d.numbers(func(number []byte) bool {
+		n, err := strconv.ParseUint(string(number), 2, 8)
+		bytes = append(bytes, byte(n))
+		return err == nil && len(number) == 8
+	})
+	return bytes, ok
+}
+
+// letters reads cells of four columns each.
+func (d dumped) letters() (bytes []byte, ok bool) {
+	for text := d.text; len(text) > 0; {
+		end := 0
+		for range 4 {
+			_, size := utf8.DecodeRune(text[end:])
+			end += size
+		}
+		cell := text[:end]
+		if end == len(text) && d.isOpen {
+			return bytes, len(cell) < 4 || cell[0] == ' '
+		}
+		bytes, ok = appendCell(bytes, cell)
+		if !ok {
+			return nil, false
+		}
+		text = text[end:]
+	}
+	return bytes, true
+}
+
+// appendCell appends what stands in a cell: a character, an escape, an octal number or a name of ASCII.
+func appendCell(to, cell []byte) ([]byte, bool) {
+	if cell[0] != ' ' {
+		return nil, false
+	}
+	text := string(bytes.Trim(cell, " "))
+	if text == "" {
+		return append(to, ' '), true
+	}
+	if utf8.RuneCountInString(text) == 1 {
+		return append(to, text...), true
+	}
+	if n, err := strconv.ParseUint(text, 8, 8); err == nil && len(text) == 3 {
+		return append(to, byte(n)), true
+	}
+	switch text {
+	case "sp":
+		return append(to, ' '), true
+	case "nl", `\n`:
+		return append(to, '\n'), true
+	case "**": // the rest of the character in front
+		return to, true
+	}
+	if text[0] != '\\' && !slices.Contains(namesOfControls, text) {
+		return nil, false
+	}
+	return append(to, 0), true // it shows nothing
+}
+
+// namesOfControls are what od -a prints of characters that show nothing.
+var namesOfControls = []string{
+	"nul", "soh", "stx", "etx", "eot", "enq", "ack", "bel", "bs", "ht", "vt", "ff", "cr", "so", "si", "dle", "dc1",
+	"dc2", "dc3", "dc4", "nak", "syn", "etb", "can", "em", "sub", "esc", "fs", "gs", "rs", "us", "del",
+}
