@@ -156,15 +156,19 @@ func (n *Bridged) remakeTable() (err error) {
 	if n.gates[0], n.gates[1], err = n.uplink.addTable(); err != nil {
 		return err
 	}
+	var open [2][]nftables.SetElement
 	for _, e := range n.members {
-		if !e.gateway {
-			continue
-		}
-		if err := n.changeGates(n.uplink.nft.SetAddElements, e); err != nil {
-			return err
+		if e.gateway {
+			open[0] = append(open[0], nftables.SetElement{Key: e.V4.AsSlice()})
+			open[1] = append(open[1], nftables.SetElement{Key: e.V6.AsSlice()})
 		}
 	}
-	return n.uplink.nft.Flush()
+	for i, elements := range open {
+		if len(elements) > 0 {
+			err = errors.Join(err, n.uplink.nft.SetAddElements(n.gates[i], elements))
+		}
+	}
+	return errors.Join(err, n.uplink.nft.Flush())
 }
 
 func withPorts(servers []string) []string {

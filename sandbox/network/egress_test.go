@@ -51,6 +51,9 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	if len(answer.Answer) == 0 {
 		answer.Rcode = dns.RcodeNameError
 	}
+	if w.RemoteAddr().Network() == "udp" {
+		answer.Truncate(dns.MinMsgSize)
+	}
 	_ = w.WriteMsg(answer)
 }
 

@@ -1,8 +1,10 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -152,8 +154,8 @@ type stepRules struct {
 	port    [2]*nftables.Set // address . port
 }
 
-// enforce sets a container's rules up in one transaction, and the tables of the bridge with those of
-// the first container.
+// enforce sets a container's rules up, and the tables of the bridge with those of the first
+// container. The container sends nothing before it returns.
 func (t *egressTables) enforce(r *router, serial int, at Addresses, rules egress.Rules) (*stepRules, error) {
 	s := &stepRules{router: r, tables: t, at: at, rules: rules}
 	peers := t.peers
@@ -163,16 +165,16 @@ func (t *egressTables) enforce(r *router, serial int, at Addresses, rules egress
 			return nil, err
 		}
 	}
+	if rules.Mode == egress.Deny {
+		if err := s.addLists(serial); err != nil {
+			return nil, err
+		}
+	}
 	for _, v6 := range []bool{false, true} {
 		for _, set := range []*nftables.Set{t.audited[index(v6)], peers.audited[index(v6)]} {
 			if err := r.nft.SetAddElements(set, s.self(v6)); err != nil {
 				return nil, err
 			}
-		}
-	}
-	if rules.Mode == egress.Deny {
-		if err := s.addLists(serial); err != nil {
-			return nil, err
 		}
 	}
 	if err := r.nft.Flush(); err != nil {
@@ -213,14 +215,8 @@ func (s *stepRules) addLists(serial int) error {
 			}, accept())
 		}
 	}
-	for _, rule := range s.rules.List {
-		if rule.Name != "" {
-			continue
-		}
-		s.addPrefix(list, rule)
-		if rule.Prefix.IsSingleIP() {
-			s.addPrefix(pins, rule)
-		}
+	if err := s.addPrefixes(list, pins); err != nil {
+		return err
 	}
 	r.addRule(list, report(reportGroup, reportRefused))
 	r.addRule(list, refuseTCP())
@@ -232,6 +228,24 @@ func (s *stepRules) addLists(serial int) error {
 			if err := r.nft.SetAddElements(set, element); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// addPrefixes adds the addresses and networks of the list, in as many transactions as they need.
+func (s *stepRules) addPrefixes(list, pins *nftables.Chain) error {
+	const most = maxMessages / 4 // that are behind one entry: two transports, in two chains
+	prefixes := slices.DeleteFunc(slices.Clone(s.rules.List), func(rule egress.Rule) bool { return rule.Name != "" })
+	for some := range slices.Chunk(prefixes, most) {
+		for _, rule := range some {
+			s.addPrefix(list, rule)
+			if rule.Prefix.IsSingleIP() {
+				s.addPrefix(pins, rule)
+			}
+		}
+		if err := s.router.nft.Flush(); err != nil {
+			return fmt.Errorf("set up the egress rules: %w", err)
 		}
 	}
 	return nil
@@ -252,30 +266,46 @@ func (s *stepRules) addPrefix(chain *nftables.Chain, rule egress.Rule) {
 // allowed before is allowed for the new time: added, deleted and added again,
 // for a transaction that deletes what is not there fails.
 func (s *stepRules) allow(rules egress.List, addresses []netip.Addr, forTime time.Duration) error {
+	type opened struct {
+		set *nftables.Set
+		key string
+	}
+	known := map[opened]bool{}
+	elements := map[*nftables.Set][]nftables.SetElement{}
 	for _, address := range addresses {
 		i := index(address.Is6())
 		for _, rule := range rules {
-			set, element := s.anyPort[i], nftables.SetElement{Key: address.AsSlice(), Timeout: forTime}
+			set, key := s.anyPort[i], address.AsSlice()
 			if rule.Port != 0 {
 				set = s.port[i]
-				element.Key = append(element.Key, append(binaryutil.BigEndian.PutUint16(rule.Port), 0, 0)...)
+				key = append(key, append(binaryutil.BigEndian.PutUint16(rule.Port), 0, 0)...)
 			}
-			one := []nftables.SetElement{element}
-			if err := s.router.nft.SetAddElements(set, one); err != nil {
-				return err
-			}
-			if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: element.Key}}); err != nil {
-				return err
-			}
-			if err := s.router.nft.SetAddElements(set, one); err != nil {
-				return err
+			if is := (opened{set, string(key)}); !known[is] {
+				known[is] = true
+				elements[set] = append(elements[set], nftables.SetElement{Key: key, Timeout: forTime})
 			}
 		}
 	}
-	if err := s.router.nft.Flush(); err != nil {
-		return fmt.Errorf("allow the addresses of a name: %w", err)
+	nft := s.router.nft
+	for set, all := range elements {
+		for some := range slices.Chunk(all, maxElements) {
+			if err := errors.Join(nft.SetAddElements(set, some), nft.SetDeleteElements(set, withoutTimeout(some)), nft.SetAddElements(set, some)); err != nil {
+				return err
+			}
+			if err := nft.Flush(); err != nil {
+				return fmt.Errorf("allow the addresses of a name: %w", err)
+			}
+		}
 	}
 	return nil
+}
+
+func withoutTimeout(elements []nftables.SetElement) []nftables.SetElement {
+	keys := make([]nftables.SetElement, len(elements))
+	for i := range elements {
+		keys[i].Key = elements[i].Key
+	}
+	return keys
 }
 
 // remove takes the container's rules away, in one transaction.
@@ -326,24 +356,23 @@ func (s *stepRules) counted(forget bool) ([]traffic, error) {
 		if err != nil {
 			return fmt.Errorf("read the egress counters: %w", err)
 		}
+		var own []nftables.SetElement
 		for _, e := range elements {
-			own, to, number := seenKey(e.Key, v6)
-			if !s.at.has(own) || e.Counter == nil {
+			from, to, number := seenKey(e.Key, v6)
+			if !s.at.has(from) || e.Counter == nil {
 				continue
 			}
+			own = append(own, nftables.SetElement{Key: e.Key})
 			key := destination{to, number}
 			if all[key] == nil {
 				all[key] = &traffic{to: to, protocol: number}
 			}
 			*bytes(all[key]) += e.Counter.Bytes
-			if !forget {
-				continue
-			}
-			if err := s.router.nft.SetDeleteElements(set, []nftables.SetElement{{Key: e.Key}}); err != nil {
-				return err
-			}
 		}
-		return nil
+		if !forget {
+			return nil
+		}
+		return deleteElements(s.router.nft, set, own)
 	}
 	sent, got := func(t *traffic) *uint64 { return &t.sent }, func(t *traffic) *uint64 { return &t.got }
 	for _, v6 := range []bool{false, true} {
@@ -363,10 +392,7 @@ func (s *stepRules) counted(forget bool) ([]traffic, error) {
 	for _, t := range all {
 		list = append(list, *t)
 	}
-	if len(list) == 0 || !forget {
-		return list, nil
-	}
-	return list, s.router.nft.Flush()
+	return list, nil
 }
 
 // seenKey takes a key of sent and got apart.

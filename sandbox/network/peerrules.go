@@ -83,18 +83,16 @@ func (t *peerTables) forget(r *router, ended Addresses) error {
 		if err != nil {
 			return fmt.Errorf("read the connections among containers: %w", err)
 		}
+		var gone []nftables.SetElement
 		for _, e := range elements {
 			from, to, _ := seenKey(e.Key, v6)
-			if !ended.has(from) && !ended.has(to.Addr()) {
-				continue
-			}
-			if err := r.nft.SetDeleteElements(known, []nftables.SetElement{{Key: e.Key}}); err != nil {
-				return err
+			if ended.has(from) || ended.has(to.Addr()) {
+				gone = append(gone, nftables.SetElement{Key: e.Key})
 			}
 		}
-	}
-	if err := r.nft.Flush(); err != nil {
-		return fmt.Errorf("forget the connections of a container: %w", err)
+		if err := deleteElements(r.nft, known, gone); err != nil {
+			return fmt.Errorf("forget the connections of a container: %w", err)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -74,7 +75,15 @@ func (r *router) insert(set *nftables.Set, elements []nftables.SetElement) error
 
 func (r *router) addSet(table *nftables.Table, name string, key nftables.SetDatatype, elements []nftables.SetElement) (*nftables.Set, error) {
 	set := &nftables.Set{Table: table, Name: name, KeyType: key}
-	return set, r.insert(set, elements)
+	if err := r.insert(set, nil); err != nil {
+		return nil, err
+	}
+	for some := range slices.Chunk(elements, maxElements) {
+		if err := r.nft.SetAddElements(set, some); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
 }
 
 func (r *router) addBase(table *nftables.Table, name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
