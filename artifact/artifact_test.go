@@ -385,3 +385,48 @@ func FuzzPatterns(f *testing.F) {
 		}
 	})
 }
+
+// The folder that artifacts go to is often in the workspace: --artifacts out. What is copied there is
+// not found again.
+func TestArtifactsInTheWorkspaceAreNotCollectedAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		into     string // in the workspace
+		sub      string
+		patterns []string
+	}{
+		"all":                       {"out", "", []string{"."}},
+		"a pattern":                 {"out", "", []string{"**/*.log"}},
+		"a folder above":            {"a/out", "", []string{"a", "x.log"}},
+		"the workspace itself":      {".", "", []string{"**/*.log"}},
+		"a run of a matrix":         {"out", "V=1", []string{"**"}},
+		"the folder, under a name":  {"out", "", []string{"out/**", "x.log", "a"}},
+		"a pattern for its content": {"out", "", []string{"{out,a}/**/*.log", "x.log"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := workspace(t, entry{path: "x.log", content: "x"}, entry{path: "a/y.log", content: "y"})
+			place, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+			must(t, err)
+			defer place.Close()
+			folder, err := artifact.Open(filepath.Join(dir, test.into), 0o755, 0)
+			must(t, err)
+			defer folder.Close()
+			if test.sub != "" {
+				folder, err = folder.Sub(test.sub)
+				must(t, err)
+				defer folder.Close()
+			}
+			parsed, err := artifact.ParsePatterns(test.patterns)
+			must(t, err)
+			for _, name := range []string{"first", "second"} {
+				got, err := folder.Collect(t.Context(), place, name, parsed, artifact.Limits{})
+				if err != nil || got.Files < 2 {
+					t.Fatalf("%s: %+v: %v", name, got, err)
+				}
+				isNamed := test.into == "." || strings.Contains(test.patterns[0], "out")
+				if got.Files != 2 && !(isNamed && name == "second" && got.Files == 4) {
+					t.Errorf("%s has %d files, want 2", name, got.Files)
+				}
+			}
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,7 @@ type collection struct {
 	ctx       context.Context
 	workspace *os.File
 	into      *os.Root          // nil: nothing is copied
+	own       [2]inode          // of the folder that artifacts go to, and of into: they can be in the workspace
 	sums      map[string]string // digests of files by path; nil: none are made
 	read      Read              // takes files instead of into
 	patterns  Patterns
@@ -274,6 +276,12 @@ func (t *tree) walk(place *os.File) error {
 	return beneath.Walk(place, beneath.Visitor{Entry: t.entry})
 }
 
+// isOwn reports whether a folder that was found is one that artifacts go to: what is copied there
+// would be found and copied again, without an end.
+func (t *tree) isOwn(st *unix.Stat_t) bool {
+	return t.into != nil && slices.Contains(t.own[:], inode{st.Dev, st.Ino})
+}
+
 // entry looks at a name in a folder, and collects it if the pattern says so.
 func (t *tree) entry(dir *os.File, base string) (enter bool, err error) {
 	if t.visited++; t.visited > maxVisited*t.limits.Files {
@@ -302,6 +310,9 @@ func (t *tree) entry(dir *os.File, base string) (enter bool, err error) {
 	}
 	taken := t.taken || matches(t.pattern, name)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if t.isOwn(&st) {
+			return false, nil
+		}
 		return taken || t.depth < 0 || strings.Count(strings.TrimPrefix(name, t.base+"/"), "/")+1 < t.depth, nil
 	}
 	if !taken {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,7 @@ type Folder struct {
 	path string
 	most int64 // bytes of all artifacts together; 0: no limit
 	root *os.Root
+	top  inode // of the folder, or of the one that it is a Sub of
 
 	mu   sync.Mutex        // guards the rest
 	used int64             // bytes
@@ -41,7 +43,23 @@ func Open(path string, perm os.FileMode, most int64) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Folder{path: path, most: most, root: root}, nil
+	top, err := inodeOf(root)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &Folder{path: path, most: most, root: root, top: top}, nil
+}
+
+// inode tells files of the machine apart.
+type inode struct{ device, number uint64 }
+
+func inodeOf(root *os.Root) (inode, error) {
+	info, err := root.Stat(".")
+	if err != nil {
+		return inode{}, err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return inode{st.Dev, st.Ino}, nil
 }
 
 // Sub opens a folder in this one, made when missing.
@@ -53,7 +71,7 @@ func (f *Folder) Sub(name string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	sub := &Folder{path: filepath.Join(f.path, name), most: f.most, root: root}
+	sub := &Folder{path: filepath.Join(f.path, name), most: f.most, root: root, top: f.top}
 	if f.summing() {
 		sub.Sum()
 	}
@@ -116,7 +134,11 @@ func (f *Folder) Collect(ctx context.Context, workspace *os.File, name string, p
 			err = errors.Join(err, removeErr)
 		}
 	}()
-	c := &collection{ctx: ctx, workspace: workspace, into: into, patterns: p, limits: l.orDefault(), seen: map[string]bool{}}
+	made, err := inodeOf(into)
+	if err != nil {
+		return Collected{}, err
+	}
+	c := &collection{ctx: ctx, workspace: workspace, into: into, own: [2]inode{f.top, made}, patterns: p, limits: l.orDefault(), seen: map[string]bool{}}
 	if f.summing() {
 		c.sums = map[string]string{}
 	}

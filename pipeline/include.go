@@ -16,6 +16,9 @@ const (
 	// include each other.
 	maxIncluded     = 50
 	maxIncludeDepth = 8
+	// maxIncludedText bounds the bytes of all included files: those that are broken cost the most to
+	// read, half a second for each MiB.
+	maxIncludedText = 4 << 20
 )
 
 // Includer reads a file that a pipeline includes. The name is relative to the folder of the pipeline's
@@ -27,6 +30,7 @@ type includer struct {
 	reader
 	open  Includer
 	taken map[string]string // names of included files, to the file that includes each
+	text  int               // bytes of all included files
 	cost  int               // bytes, about, of all included files with their aliases written out
 }
 
@@ -89,6 +93,12 @@ func (in *includer) file(v value, dir string, depth int) *node {
 			err = system.Err
 		}
 		in.wrong(v, fmt.Sprintf("include %s: %v", name, err), "")
+		return nil
+	}
+	if in.text += len(data); in.text > maxIncludedText {
+		if in.text-len(data) <= maxIncludedText { // once
+			in.wrong(v, fmt.Sprintf("all included files together are larger than %d MiB", maxIncludedText>>20), "")
+		}
 		return nil
 	}
 	shown := filepath.Join(filepath.Dir(in.reader.file), name)

@@ -114,11 +114,22 @@ func TestIncludedFilesAreBounded(t *testing.T) {
 	for i := range 60 {
 		name := fmt.Sprintf("f%d.yml", i)
 		files["main.yml"] += "- " + name + "\n"
-		files[name] = "x-a: " + strings.Repeat("a", 600<<10) + "\n"
+		files[name] = "x-a: &a " + strings.Repeat("a", 30<<10) + "\nx-b: [" + strings.Repeat("*a, ", 20) + "]\n"
 	}
 	_, err := including(files)
 	if err == nil || !strings.Contains(err.Error(), "all included files together mean more than 16 MiB") {
 		t.Errorf("got %.200v", err)
+	}
+	for what, text := range map[string]string{"sound": "x-a: " + strings.Repeat("a", 900<<10), "broken": "x-a: [" + strings.Repeat("a, ", 300<<10)} {
+		for name := range files {
+			if name != "main.yml" {
+				files[name] = text + "\n"
+			}
+		}
+		_, err = including(files)
+		if err == nil || strings.Count(err.Error(), "all included files together are larger than 4 MiB") != 1 {
+			t.Errorf("%s: got %.200v", what, err)
+		}
 	}
 	for name := range files {
 		if name != "main.yml" {
