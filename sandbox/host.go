@@ -62,6 +62,8 @@ type Options struct {
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
 //	ROOT/runs/ID/runtime   a link to the runtime's state, see runtimeRoot
 //
+// ROOT/mountpoints is shared by all runs: see mountPointsFor.
+//
 // Secrets are only in the tmpfs, so that they never reach a disk.
 type Host struct {
 	id           string

@@ -239,7 +239,7 @@ func (h *Host) Reopen(ctx context.Context, k Kept) (_ *Step, release func() erro
 	if step.Workspace == own {
 		here = filepath.Join(h.dir, "workspace")
 		upper := filepath.Join(filepath.Dir(k.dir), keptWorkspace)
-		if release, err = h.mountRootfs(ctx, []string{k.Step.WorkspaceBelow}, upper, here, func() bool { return true }); err != nil {
+		if release, err = h.mountRootfs(ctx, []string{k.Step.WorkspaceBelow}, "", upper, here, func() bool { return true }); err != nil {
 			return nil, nil, fmt.Errorf("mount the workspace of run %s: %w", k.Run, err)
 		}
 		step.Workspace = here

@@ -17,9 +17,10 @@ import (
 
 // mountRootfs mounts an overlay of the lowerdirs (lowest first) at target, with the upper directory
 // fs below upper, creating it when missing. Where the kernel refuses that, the upper directory
-// becomes a copy of the layers and is itself mounted. The returned release unmounts it and deletes
-// upper, unless upper is to stay.
-func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, target string, stays func() bool) (release func() error, err error) {
+// becomes a copy of the layers and is itself mounted. points is one more layer, on top of the
+// others, whose own root directory does not count; "" means none. The returned release unmounts the
+// overlay and deletes upper, unless upper is to stay.
+func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, points, upper, target string, stays func() bool) (release func() error, err error) {
 	fs, work := filepath.Join(upper, "fs"), filepath.Join(upper, "work")
 	_, err = os.Stat(fs)
 	isNew := errors.Is(err, os.ErrNotExist)
@@ -46,7 +47,11 @@ func (h *Host) mountRootfs(ctx context.Context, lowerdirs []string, upper, targe
 			return nil, errors.Join(err, remove())
 		}
 	}
-	err = mountOverlay(lowerdirs, fs, work, target)
+	all := lowerdirs
+	if points != "" {
+		all = append(slices.Clip(lowerdirs), points)
+	}
+	err = mountOverlay(all, fs, work, target)
 	if refusesOverlay(err) {
 		h.tell("overlay", fmt.Sprintf("images are copied for every step, which takes time and space: %v (keep the state root on ext4, xfs or btrfs: --root)", err))
 		if err = nil; isNew {
