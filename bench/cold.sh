@@ -4,12 +4,15 @@
 # skopeo + umoci where they are installed, and against two floors: the layers
 # decompressed to /dev/null, and piped into tar -x, two at a time. Every round has
 # fresh directories; nothing is removed before the end, for on ext4 making files
-# after removing others is ten times slower. Needs root, docker-registry, Go and
-# about 50 GB of disk; starts and stops all daemons itself.
-# usage: bench/cold.sh [ROUNDS]
+# after removing others is ten times slower. And a pipeline of three steps with an
+# image each, none of which is there: how long until the first step prints, and until
+# the end. Needs root, docker-registry, Go, python3 and about 50 GB of disk; starts and
+# stops all daemons itself.
+# usage: bench/cold.sh [ROUNDS [PART...]]    parts: images pipeline
 set -eu
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
+[ $# -gt 1 ] && shift && parts=" $* " || parts=" images pipeline "
 dir=/tmp/cold.$$ # short: podman takes 50 bytes for its directory
 mkdir "$dir"
 registry=127.0.0.1:$((20000 + $$ % 10000))
@@ -27,6 +30,7 @@ finish() {
 }
 trap finish EXIT
 have() { command -v "$1" >/dev/null; }
+want() { case $parts in *" $1 "*) ;; *) return 1 ;; esac; }
 
 go build -o "$dir/interleave" ./bench/interleave
 go build -o "$dir/images" ./bench/images
@@ -38,6 +42,7 @@ docker-registry serve "$dir/registry.yml" >"$dir/registry.log" 2>&1 &
 echo $! >"$dir/registry.pid"
 for image in medium many; do
 	for compression in gzip zstd; do
+		want images || [ $compression = gzip ] || continue
 		"$dir/images" $image $compression "$dir/layout-$image-$compression"
 		"$dir/fixtures" push "$dir/layout-$image-$compression" "$registry/$image-$compression:latest"
 		python3 - "$dir/layout-$image-$compression" >"$dir/blobs-$image-$compression" <<'PY'
@@ -121,6 +126,7 @@ docker_takes() { [ "${1#*-}" = gzip ] || dpkg --compare-versions "$(dockerd --ve
 uname -sr; nproc; "$dir/stepexec" version
 for peer in ctr dockerd podman skopeo umoci gzip igzip zstd; do if have $peer; then $peer --version 2>&1 | head -n 1; fi; done
 for image in medium many; do
+	want images || continue
 	for compression in gzip zstd; do
 		echo "== $image image, $compression: $(wc -l <"$dir/blobs-$image-$compression") layers, $(du -sm "$dir/layout-$image-$compression" | cut -f 1) MiB compressed"
 		case $compression in
@@ -129,6 +135,66 @@ for image in medium many; do
 		esac | "$dir/interleave" -n "$rounds"
 	done
 done
+
+# Three steps with an image each, in an empty store. The order of images decides how much a step that
+# starts as soon as its own is there gains: with the small one first, or the large one.
+cat >"$dir/pipeline.py" <<'PY'
+import statistics, subprocess, sys, time
+rounds, lines = int(sys.argv[1]), [line.rstrip('\n').split('\t') for line in sys.stdin]
+first, whole = {}, {}
+for n in range(rounds + 1):
+    for name, command, prepare in lines if n % 2 else reversed(lines):
+        subprocess.run(prepare, shell=True, check=True, stdout=subprocess.DEVNULL)
+        began = time.monotonic()
+        process = subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        printed, output = None, ''
+        for line in process.stdout:
+            if printed is None and 'line of step 1' in line:
+                printed = time.monotonic() - began
+            output += line
+        if process.wait() or printed is None or 'line of step 3' not in output:
+            sys.exit(f'{name}: {output}')
+        if n: # the first round is not counted
+            first.setdefault(name, []).append(printed * 1000)
+            whole.setdefault(name, []).append((time.monotonic() - began) * 1000)
+print(f'{"command":>40} {"first line: median ms":>22} {"min":>7} {"max":>7} {"of the first":>13} {"end: median ms":>15} {"min":>7} {"max":>7} {"of the first":>13}')
+for name, _, _ in lines:
+    cells = [f'{name:>40}']
+    for all, wide in (first, 22), (whole, 15):
+        median = statistics.median(all[name])
+        cells.append(f'{median:>{wide}.0f} {min(all[name]):>7.0f} {max(all[name]):>7.0f} {median / statistics.median(all[lines[0][0]]):>13.2f}')
+    print(' '.join(cells))
+PY
+steps() { # steps IMAGE...: the commands to compare
+	local n=0 all= pulls= ctr= podman= image
+	for image; do
+		n=$((n + 1))
+		ref=$registry/$image:latest
+		echo "  - {name: s$n, image: \"$ref\", commands: [\"echo line of step $n\"]}"
+		all="$all && docker -H unix://$dir/docker.sock run --rm --network host $ref echo line of step $n"
+		pulls="$pulls docker -H unix://$dir/docker.sock pull -q $ref &"
+		ctr="$ctr && ctr -a $dir/cd.sock image pull --plain-http $ref >/dev/null && ctr -a $dir/cd.sock run --rm --net-host --seccomp $ref s$n echo line of step $n"
+		podman="$podman && podman --root $dir/podman-\$n --runroot $dir/p\$n --runtime runc run --rm --tls-verify=false --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network host $ref echo line of step $n"
+	done >"$dir/steps"
+	{ echo steps: && cat "$dir/steps"; } >"$dir/pipeline.yml"
+	for format in directories erofs; do
+		printf 'stepexec, %s\texec %s run --layer-format %s --root %s/root-$(date +%%s%%N) %s/pipeline.yml\tsync\n' $format "$dir/stepexec" $format "$dir" "$dir"
+	done
+	if have containerd && have ctr; then printf 'ctr: pull, run, one after the other\ttrue%s\t%s/daemon.sh containerd\n' "$ctr" "$dir"; fi
+	if have dockerd && have docker; then
+		printf 'docker run, one after the other\ttrue%s\t%s/daemon.sh dockerd\n' "$all" "$dir"
+		printf 'docker pull of all, docker run\t%s true%s; s=$?; wait; exit $s\t%s/daemon.sh dockerd\n' "$pulls" "$all" "$dir"
+	fi
+	if have podman; then printf 'podman run, one after the other\tn=$(date +%%s%%N); true%s\tsync\n' "$podman"; fi
+}
+if want pipeline; then
+	go run ./fixtures/cmd/fixtures busybox "$dir/layout-busybox"
+	"$dir/fixtures" push "$dir/layout-busybox" "$registry/busybox:latest"
+	for order in "busybox medium-gzip many-gzip" "medium-gzip busybox many-gzip"; do
+		echo "== three steps with an image each: $order"
+		steps $order | python3 "$dir/pipeline.py" "$rounds"
+	done
+fi
 for daemon in containerd dockerd; do
 	if [ -e "$dir/$daemon.peak" ]; then echo "$daemon: peak $(($(sort -n "$dir/$daemon.peak" | tail -n 1) / 1024)) MiB"; fi
 done

@@ -131,6 +131,7 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	if err != nil {
 		return err
 	}
+	store.Stays = on.Images != nil
 	defer func() { err = errors.Join(err, store.Close()) }()
 	in := &intake{store: store, limit: m.Settings.StoreLimit, root: on.Root, runtime: on.Runtime, say: say}
 	p.Fetcher.Store, p.Fetcher.Progress = store, in.progress

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/rootless"
+	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
 // Options say where a Host keeps its state and how it runs steps.
@@ -43,6 +44,8 @@ type Options struct {
 	// program in one. Otherwise stepexec does so where it knows how the runtime stores its state,
 	// which saves two processes per step; see also ServeExecs.
 	RuntimeCalls bool
+
+	Images *erofs.Kept // keeps layers that are images mounted after the run; nil: each run mounts them anew
 
 	CDIDirs []string // folders of CDI specifications; nil: /etc/cdi and /var/run/cdi
 
@@ -146,7 +149,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if host.networks, err = newNetworks(host.dir, o.NetworkConfig, host.rootless, host.warn); err != nil {
 		return nil, errors.Join(err, host.guard.end(), os.RemoveAll(host.dir), host.lock.Close())
 	}
-	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}}
+	host.layers = layers{dir: filepath.Join(host.dir, "layers"), mounts: map[string]string{}, images: o.Images}
 	if err := mountPrivate(host.private()); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
@@ -239,6 +242,7 @@ func (h *Host) Dir(step string) (string, error) {
 // removed before.
 func (h *Host) Close() (err error) {
 	defer func() { err = errors.Join(err, h.networks.wait()) }()
+	defer h.layers.images.Sweep()
 	if left := h.hostNetwork.left(); left != "" {
 		h.warn(left)
 	}

@@ -14,7 +14,8 @@ import (
 // mounted once per run, so that the steps share the kernel's page cache of the files. Host.Close
 // unmounts them.
 type layers struct {
-	dir string // mount points, one folder each
+	dir    string      // mount points, one folder each
+	images *erofs.Kept // mounts images
 
 	mu     sync.Mutex
 	mounts map[string]string // folder by path of the image, or by path and ids
@@ -101,7 +102,7 @@ func (l *layers) mount(image string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := erofs.MountAt(image, dir); err != nil {
+	if err := l.images.MountAt(image, dir); err != nil {
 		return "", fmt.Errorf("mount layer: %w", err)
 	}
 	l.mounts[image] = dir

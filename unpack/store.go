@@ -22,6 +22,7 @@ import (
 type Store struct {
 	Limits Limits // for layers unpacked from now on; set it before the first Unpack
 	Format Format // of layers unpacked from now on; "" is FormatAuto. Set it before the first Unpack
+	Stays  bool   // images stay mounted between runs (see erofs.Kept), which decides what FormatAuto is
 
 	root   string
 	look   bool // nothing may be changed, see LookAt

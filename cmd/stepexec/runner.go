@@ -19,6 +19,7 @@ import (
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/trace"
+	"github.com/stepexec/stepexec/unpack/erofs"
 )
 
 // newRunner returns the parent of the runner commands for CI servers.
@@ -115,7 +116,7 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	}
 	bench := run.Bench{
 		Machine: run.Machine{
-			Sandbox: sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot, Guard: guardCommand()},
+			Sandbox: sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot, SystemdCgroup: w.systemd, NoPivot: w.noPivot, Guard: guardCommand(), Images: &erofs.Kept{}},
 			Say:     w.say, Trace: w.tracer,
 		},
 		Settings: w.settings.load, Grace: w.grace, Slots: w.slots, Rules: rules, Way: way, Pull: pipeline.PullPolicy(w.pull),
