@@ -240,6 +240,26 @@ func (c *client) accept(ctx context.Context, s *stage, machine string) (*stage, 
 	return d.Stage, nil
 }
 
+// claim accepts a stage that an earlier process of this runner was offered. It may have accepted the
+// stage, too. The error is errConflict when the stage has begun or ended, or is another runner's.
+func (c *client) claim(ctx context.Context, s *stage, machine string) (*stage, error) {
+	for again := false; ; again = true {
+		d, err := c.details(ctx, s.ID) // not accept at once: that would revive a stage that was cancelled
+		switch {
+		case err != nil:
+			return nil, err
+		case d.Stage.Status != statusPending || d.Stage.Machine != "" && d.Stage.Machine != machine:
+			return nil, errConflict
+		case d.Stage.Machine == machine:
+			return d.Stage, nil
+		}
+		accepted, err := c.accept(ctx, d.Stage, machine)
+		if again || !errors.Is(err, errConflict) { // a conflict can be with the earlier process, whose call came late
+			return accepted, err
+		}
+	}
+}
+
 func (c *client) details(ctx context.Context, id int64) (*details, error) {
 	d := &details{}
 	err := c.call(ctx, http.MethodGet, stagePath(id), nil, d)

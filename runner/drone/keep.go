@@ -15,7 +15,7 @@ const textKilled = "the runner was killed"
 
 // record is a line of the file of a stage or of a step.
 type record struct {
-	Stage *stage `json:"stage,omitempty"` // as the server last answered it
+	Stage *stage `json:"stage,omitempty"` // as the server last answered it, the first time as it was offered
 	Done  *stage `json:"done,omitempty"`  // the end of the stage, which the server may not have
 
 	Step     *step      `json:"step,omitempty"` // as the server last answered it
@@ -87,18 +87,22 @@ type keptStep struct {
 	reported bool
 }
 
-// deliver reports what earlier runners have left. A stage that ran when its runner was killed
-// ends with an error.
-func (w *worker) deliver(ctx context.Context) {
+// keptResults are what earlier runners have left.
+type keptResults struct {
+	stages []*keptStage
+	steps  map[int64]*keptStep // by the number of the step
+}
+
+// left reads what earlier runners have left.
+func (w *worker) left() *keptResults {
+	k := &keptResults{steps: map[int64]*keptStep{}}
 	if w.journal == nil {
-		return
+		return k
 	}
 	left, err := w.journal.Left()
 	if err != nil {
 		w.o.Say("warning: " + err.Error())
 	}
-	var stages []*keptStage
-	steps := map[int64]*keptStep{}
 	for _, l := range left {
 		stage, step, err := w.parseKept(l)
 		switch {
@@ -108,18 +112,50 @@ func (w *worker) deliver(ctx context.Context) {
 				w.o.Say("warning: " + err.Error())
 			}
 		case stage != nil:
-			stages = append(stages, stage)
+			w.begin(stage.stage.ID)
+			k.stages = append(k.stages, stage)
 		default:
-			steps[step.log.step.ID] = step
+			k.steps[step.log.step.ID] = step
 		}
 	}
-	for _, s := range stages {
-		w.deliverStage(ctx, s, steps)
+	return k
+}
+
+// deliver reports what earlier runners have left. A stage that ran when its runner was killed
+// ends with an error. One that was not begun may be begun now.
+func (w *worker) deliver(ctx context.Context, k *keptResults) {
+	for _, s := range k.stages {
+		if s.done == nil && len(s.stage.Steps) == 0 {
+			w.stages.Go(func() { w.resume(ctx, s) })
+			continue
+		}
+		w.deliverStage(ctx, s, k.steps)
+		w.end(s.stage.ID)
 	}
-	for _, s := range steps { // of no stage that is left
+	for _, s := range k.steps { // of no stage that is left
 		if err := s.log.kept.Remove(); err != nil {
 			w.o.Say("warning: " + err.Error())
 		}
+	}
+}
+
+// resume runs a stage that an earlier runner was killed too early to begin, if it is this runner's or
+// nobody's yet, when there is room. If ctx ends before, it stays for the next start.
+func (w *worker) resume(ctx context.Context, k *keptStage) {
+	defer w.end(k.stage.ID)
+	s, err := w.client.claim(ctx, k.stage, w.o.Name)
+	if err != nil {
+		w.deliverStage(ctx, k, nil)
+		return
+	}
+	k.entry.Add(record{Stage: s})
+	select {
+	case w.room <- struct{}{}:
+		defer func() { <-w.room }()
+		w.o.Say(fmt.Sprintf("stage %d: an earlier runner was killed before it began; it runs now", s.ID))
+		w.runAccepted(s, k.entry)
+	case <-ctx.Done():
+		w.release(s, false, k.entry)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // polls.
 const silence = 2 * time.Minute
 
+// offeredPause is the pause after the offer of a stage that this runner is about to claim.
+const offeredPause = time.Second
+
 // worker is a runner at work.
 type worker struct {
 	o       *Options
@@ -23,6 +26,11 @@ type worker struct {
 	stats   *runner.Stats
 	life    *runner.Life
 	journal *journal.Folder // nil: nothing is kept on disk
+	room    chan struct{}   // an element for each stage that runs, and for the poll
+	stages  sync.WaitGroup  // that run
+
+	mu      sync.Mutex
+	running map[int64]bool // numbers of stages
 }
 
 // Run works for a server until ctx ends, and lets the stages that run then come to their end,
@@ -34,7 +42,7 @@ func Run(ctx context.Context, o Options) error {
 	stats := runner.NewStats("stage", o.Capacity, silence)
 	c := newClient(&o, stats)
 	defer c.close()
-	w := &worker{o: &o, client: c, stats: stats}
+	w := &worker{o: &o, client: c, stats: stats, room: make(chan struct{}, o.Capacity), running: map[int64]bool{}}
 	if o.State != "" {
 		var err error
 		if w.journal, err = journal.Open(o.State, "drone "+o.Server+" "+o.Name, func(err error) { o.Say("warning: " + err.Error()) }); err != nil {
@@ -66,31 +74,30 @@ func (w *worker) run(life *runner.Life) error {
 		return fmt.Errorf("work for %s: %w", w.o.Server, err)
 	}
 	w.o.Say(fmt.Sprintf("runner %s works for %s, %d at once", w.o.Name, w.o.Server, w.o.Capacity))
-	var delivery sync.WaitGroup
-	defer delivery.Wait()
-	delivery.Go(func() { w.deliver(life.Polling) })
+	defer w.stages.Wait()
+	left := w.left()
+	w.stages.Go(func() { w.deliver(life.Polling, left) })
 	w.poll(life.Polling)
 	return nil
 }
 
-// poll asks for stages while there is room for one more, one request at a time. It returns
-// when ctx has ended and all stages have.
+// poll asks for stages while there is room for one more, one request at a time, until ctx ends.
 func (w *worker) poll(ctx context.Context) {
 	wanted := &request{Kind: "pipeline", Type: "docker", OS: w.o.OS, Arch: w.o.Arch, Variant: w.o.Variant, Kernel: w.o.Kernel, Labels: w.o.Labels}
-	room := make(chan struct{}, w.o.Capacity)
-	var stages sync.WaitGroup
-	defer stages.Wait()
 	for {
 		select {
-		case room <- struct{}{}:
+		case w.room <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
 		s, err := w.client.next(ctx, wanted)
 		switch {
+		case err == nil && s.ID != 0 && !w.begin(s.ID):
+			runner.Pause(ctx, offeredPause)
 		case err == nil && s.ID != 0:
-			stages.Go(func() {
-				defer func() { <-room }()
+			w.stages.Go(func() {
+				defer func() { <-w.room }()
+				defer w.end(s.ID)
 				w.runStage(s)
 			})
 			continue
@@ -100,6 +107,23 @@ func (w *worker) poll(ctx context.Context) {
 			w.o.Say("warning: the server gives no work: " + err.Error())
 			runner.Pause(ctx, w.client.pause)
 		}
-		<-room
+		<-w.room
 	}
+}
+
+// begin notes that a stage runs here, and reports whether it did not before.
+func (w *worker) begin(id int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running[id] {
+		return false
+	}
+	w.running[id] = true
+	return true
+}
+
+func (w *worker) end(id int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, id)
 }

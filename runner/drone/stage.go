@@ -20,16 +20,24 @@ import (
 
 // runStage takes a stage that a poll brought from its beginning to its end.
 func (w *worker) runStage(offered *stage) {
+	entry := w.keep(stageFile(offered.ID), record{Stage: offered}) // the server may give it to a runner that is killed before the answer
 	s, err := w.client.accept(w.life.Calls, offered, w.o.Name)
 	if errors.Is(err, errConflict) {
-		return // another runner has it
+		w.release(offered, true, entry) // another runner has it
+		return
 	}
 	if err != nil {
 		w.o.Say(fmt.Sprintf("warning: stage %d does not run: %v", offered.ID, err))
 		w.stats.BuildEnded("refused")
+		w.release(offered, !undelivered(w.life.Calls, err), entry)
 		return
 	}
-	entry := w.keep(stageFile(s.ID), record{Stage: s})
+	entry.Add(record{Stage: s})
+	w.runAccepted(s, entry)
+}
+
+// runAccepted takes a stage that this runner has accepted to its end.
+func (w *worker) runAccepted(s *stage, entry *journal.Entry) {
 	b := w.life.Begin(fmt.Sprintf("stage %d", s.ID))
 	defer b.End()
 	d, err := w.client.details(w.life.Calls, s.ID)

@@ -39,11 +39,12 @@ func Open(root, identity string, warn func(error)) (*Folder, error) {
 // Entry is the file of one build. A nil Entry keeps nothing. Its methods may be called at the
 // same time.
 type Entry struct {
-	mu   sync.Mutex
-	file *os.File // locked while the runner lives; nil: closed
-	size int64    // bytes
-	err  error    // first failure, after which nothing is written
-	warn func(error)
+	mu    sync.Mutex
+	file  *os.File // locked while the runner lives; nil: closed
+	isNew bool     // a power loss can still take the file's name away
+	size  int64    // bytes
+	err   error    // first failure, after which nothing is written
+	warn  func(error)
 }
 
 // Begin makes the file of a build, in place of one of the same name. The caller calls Close or
@@ -61,10 +62,7 @@ func (f *Folder) Begin(name string) (*Entry, error) {
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("keep results: lock %s: %w", path, err), file.Close())
 	}
-	if err := syncFolder(path); err != nil {
-		return nil, errors.Join(fmt.Errorf("keep results: %w", err), file.Close())
-	}
-	return &Entry{file: file, warn: f.warn}, nil
+	return &Entry{file: file, isNew: true, warn: f.warn}, nil
 }
 
 // Add appends records. After the first failure nothing is written any more.
@@ -107,8 +105,9 @@ func (e *Entry) write(records []any) {
 // Sync waits until everything that was added survives a power loss. A failure is as one of Add.
 func (e *Entry) Sync() {
 	e.whileSound(func() {
-		if err := e.file.Sync(); err != nil {
-			e.err = err
+		e.err = e.file.Sync()
+		if e.err == nil && e.isNew {
+			e.err, e.isNew = syncFolder(e.path()), false
 		}
 	})
 }

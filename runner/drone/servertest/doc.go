@@ -8,7 +8,8 @@
 //   - 401 for a wrong or missing X-Drone-Token, with the text Unauthorized; 2.0.4.
 //   - POST /stage: a stage, or 204 when a poll has waited in vain (30 s there); 2.0.4.
 //   - POST /stage/{id}: the stage with the machine and the next version; 409 when somebody has it,
-//     the same machine included; 2.0.4.
+//     the same machine included; 2.0.4. Read there: it makes a cancelled stage that nobody had
+//     accepted pending again.
 //   - GET /stage/{id}: build, stage, repository, secrets, and the config as {"Data": base64}; 500
 //     "sql: no rows in result set" for one that is not there; 2.0.4.
 //   - PUT /stage/{id}: creates the steps while the stage is pending or running, and ends it
@@ -24,7 +25,7 @@
 //   - A stage whose runner vanished stays running, and nobody else gets it; 2.0.4.
 //
 // Not seen on a server: how soon a stage is offered again that nobody has accepted ([Server.Fleet]
-// has it so after 2 s), and [Server.Release], which stands for somebody who starts a build again.
+// has it so after 2 s).
 //
 // Stricter than any server: steps are created once, lines come in order, a log is uploaded before
 // the end of its step, and after that only the same log again.

@@ -71,11 +71,14 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) {
 	if machine == "" {
 		s.wrong("accepts without the name of its machine")
 	}
-	if st.Machine != "" || st.Status != "pending" {
+	if st.Machine != "" {
 		fails(w, http.StatusConflict, "Optimistic Lock Error")
 		return
 	}
-	st.Machine = machine
+	if st.Status != "pending" {
+		s.wrong("revives stage %d, which was %s", st.ID, st.Status)
+	}
+	st.Machine, st.Status = machine, "pending"
 	st.Version++
 	s.changed.Broadcast()
 	answer(w, st.wire())
@@ -88,9 +91,6 @@ func (s *Server) details(w http.ResponseWriter, r *http.Request) {
 	if st == nil {
 		fails(w, http.StatusInternalServerError, "sql: no rows in result set")
 		return
-	}
-	if st.Machine == "" {
-		s.wrong("asks for the details of a stage that it has not accepted")
 	}
 	wire := st.wire()
 	delete(wire, "steps")

@@ -132,18 +132,6 @@ func (s *Server) Restart() { s.start(s.address) }
 // the real server does after some time.
 func (s *Server) Fleet() { s.poll, s.offersAgain = 30*time.Second, 2*time.Second }
 
-// NotBegun are the stages that a machine has accepted and not begun.
-func (s *Server) NotBegun(machine string) (ids []int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, st := range s.stages {
-		if st.Machine == machine && !st.created && !st.Over {
-			ids = append(ids, st.ID)
-		}
-	}
-	return ids
-}
-
 // offerAgain offers a stage again that nobody has accepted.
 func (s *Server) offerAgain(st *Stage) {
 	s.mu.Lock()
@@ -153,18 +141,6 @@ func (s *Server) offerAgain(st *Stage) {
 		s.queue = append(s.queue, st)
 		s.changed.Broadcast()
 	}
-}
-
-// Release takes a stage from the machine that has accepted it, as an administrator who starts the
-// build again.
-func (s *Server) Release(id int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := s.stages[id]
-	st.Machine, st.offered = "", false
-	st.Version++
-	s.queue = append(s.queue, st)
-	s.changed.Broadcast()
 }
 
 // AllCalls is how often each call was made.
