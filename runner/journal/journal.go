@@ -52,15 +52,16 @@ type Entry struct {
 func (f *Folder) Begin(name string) (*Entry, error) {
 	sum := sha256.Sum256([]byte(name)) // a server chooses the name
 	path := filepath.Join(f.path, hex.EncodeToString(sum[:16])+".jsonl")
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("keep results: %w", err)
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("keep results: %w", err)
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("keep results: lock %s: %w", path, err), file.Close())
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		err = os.Rename(path+".new", path) // only now can Left see it: it is locked
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("keep results: %s: %w", path, err), file.Close())
 	}
 	return &Entry{file: file, isNew: true, warn: f.warn}, nil
 }
@@ -214,6 +215,8 @@ func (f *Folder) Left() ([]Left, error) {
 		case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			errs = append(errs, fmt.Errorf("results of an earlier runner: %w", err))
+		case len(l.Records) == 0: // its runner has ended before there was anything to keep
+			errs = append(errs, l.Remove())
 		default:
 			all = append(all, l)
 		}

@@ -75,3 +75,24 @@ func TestLeftAreTheWholeRecordsOfRunnersThatHaveEnded(t *testing.T) {
 		t.Errorf("of another server: %v, %v", left, err)
 	}
 }
+
+func TestFilesWithoutARecordAreRemoved(t *testing.T) {
+	root := t.TempDir()
+	f, err := journal.Open(root, "server", func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one takes the place of the first
+		e, err := f.Begin("poll")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := f.Left()
+	if files, _ := filepath.Glob(filepath.Join(root, "runner", "*", "*")); err != nil || len(left) > 0 || len(files) > 0 {
+		t.Errorf("%v, %v, files %v", left, err, files)
+	}
+}

@@ -195,6 +195,8 @@ func (a *agent) sayAlive(ctx context.Context) {
 
 // poll asks for workflows and runs them, one after the other, until ctx ends.
 func (a *agent) poll(ctx context.Context) {
+	entry := a.file()
+	defer func() { a.release("", entry, true) }()
 	for ctx.Err() == nil {
 		number, member := a.membership()
 		answer, err := call(member, a.client, waits, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
@@ -216,7 +218,9 @@ func (a *agent) poll(ctx context.Context) {
 			runner.Pause(ctx, pollPause)
 			continue
 		}
-		a.take(answer.GetWorkflow())
+		if a.take(answer.GetWorkflow(), entry) {
+			entry = a.file()
+		}
 		if a.o.SingleWorkflow {
 			a.life.Finish()
 		}
@@ -224,14 +228,15 @@ func (a *agent) poll(ctx context.Context) {
 }
 
 // take runs a workflow, unless it runs here already: a server that was restarted hands out
-// again what still runs.
-func (a *agent) take(w *wire.Workflow) {
+// again what still runs. It reports whether the entry is used up.
+func (a *agent) take(w *wire.Workflow, entry *journal.Entry) bool {
 	if !a.begin(w.GetId()) {
-		return
+		return false
 	}
 	defer a.end(w.GetId())
 	defer a.stats.BuildBegan()()
-	a.runWorkflow(w)
+	a.runWorkflow(w, entry)
+	return true
 }
 
 // begin notes that a workflow runs here, and reports whether it did not before.

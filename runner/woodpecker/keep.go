@@ -2,6 +2,7 @@ package woodpecker
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,18 +110,18 @@ func parseKept(records [][]byte) (*kept, error) {
 	return k, nil
 }
 
-// keep begins the file of a workflow. Without a file, reports wait in memory only.
-func (a *agent) keep(p *progress) *journal.Entry {
+// file makes the file of the workflow that the next poll brings. It is made before the poll, because the
+// server gives the workflow to nobody else from its answer on: a single write is left between the answer
+// and what a killed runner can know. Without a file, reports wait in memory only.
+func (a *agent) file() *journal.Entry {
 	if a.journal == nil {
 		return nil
 	}
-	entry, err := a.journal.Begin(p.ID)
+	entry, err := a.journal.Begin("poll " + rand.Text())
 	if err != nil {
-		a.o.Say(fmt.Sprintf("warning: workflow %s: %v; its results are lost when the runner is killed", p.ID, err))
+		a.o.Say(fmt.Sprintf("warning: %v; results of the next workflow are lost when the runner is killed", err))
 		return nil
 	}
-	entry.Add(record{Progress: p})
-	entry.Sync()
 	return entry
 }
 

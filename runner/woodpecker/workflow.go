@@ -17,11 +17,12 @@ import (
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/run"
 	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/runner/journal"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
 // runWorkflow takes a workflow from its beginning to its end and reports all of it.
-func (a *agent) runWorkflow(w *wire.Workflow) {
+func (a *agent) runWorkflow(w *wire.Workflow, entry *journal.Entry) {
 	id := w.GetId()
 	state := &wire.WorkflowState{Started: time.Now().Unix()}
 	config, parseErr := workflows.ParseConfig(w.GetPayload())
@@ -29,7 +30,9 @@ func (a *agent) runWorkflow(w *wire.Workflow) {
 		config = nil
 	}
 	p := newProgress(id, state.GetStarted(), config)
-	entry, told := a.keep(p), false
+	entry.Add(record{Progress: p})
+	entry.Sync()
+	told := false
 	defer func() { a.release(id, entry, told) }()
 	if _, err := call(a.life.Calls, a.client, prompt, a.client.calls.Init, &wire.InitRequest{Id: id, State: state}); err != nil {
 		a.o.Say(fmt.Sprintf("warning: workflow %s does not run: the server rejected its start: %v", id, err))
