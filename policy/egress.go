@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"net/netip"
-
 	"gopkg.in/yaml.v3"
 
 	"github.com/stepexec/stepexec/egress"
@@ -30,17 +28,13 @@ func (r *reader) egress(key string, n *yaml.Node) {
 	r.policy.rules.egress = rules
 }
 
-// linkLocal are the addresses of the machine's own links, among them those by which clouds
-// hand out its credentials.
-var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
-
 // egress gives a step the policy's rules, which its own list can only narrow.
 func (c *check) egress() {
 	limit, own := c.rules.egress, &c.step.Egress
 	if limit == nil || limit.Mode != egress.Deny {
 		for _, rule := range own.List {
-			if rule.Name == "" && (linkLocal.Overlaps(rule.Prefix) && rule.Prefix.Bits() >= linkLocal.Bits() || !rule.Prefix.Addr().IsGlobalUnicast()) {
-				c.deny("egress", rule.String(), "it is an address of the machine's own links, and only a policy may list it", "egress")
+			if rule.Name == "" && (egress.IsClosed(rule.Prefix) || rule.Prefix.IsSingleIP() && !rule.Prefix.Addr().IsGlobalUnicast()) {
+				c.deny("egress", rule.String(), "it is an address of the machine's own links or of its cloud's services, and only a policy may list it", "egress")
 			}
 		}
 		if limit != nil && own.Mode == egress.Open && c.step.Network == "private" {

@@ -44,6 +44,7 @@ type Bridged struct {
 	resolver *resolver
 	reporter *reporter
 	watch    *firewallWatch // nil: without root
+	host     *hostWatch     // nil: with root, where the host's own table closes all of its addresses
 	check    *check         // nil: nobody would be warned
 	closing  crash.Group    // those who close the sockets of a network that was taken away
 
@@ -115,8 +116,11 @@ func (n *Bridged) up(ctx context.Context) error {
 	if n.resolver, err = startResolver(n.router.namespace, n.router.subnet.at(placeRouter).V4, withPorts(n.o.Servers), n); err != nil {
 		return err
 	}
-	if n.reporter, err = startReporter(n.router.namespace, n.receive); err != nil || n.uplink == nil {
+	if n.reporter, err = startReporter(n.router.namespace, n.receive); err != nil {
 		return err
+	}
+	if n.uplink == nil {
+		return n.watchHost()
 	}
 	n.check = n.beginCheck()
 	n.watch, err = startFirewallWatch(tablePrefix+n.o.Run, n.uplink.mark(), n.restore)
@@ -260,7 +264,7 @@ func (n *Bridged) takeAway() error {
 	// Those who answer need mu: they end without it. Nobody takes the network for one that is up
 	// meanwhile, as change is still held.
 	n.mu.Unlock()
-	failed = append(failed, n.watch.close(), n.check.end(), n.resolver.close())
+	failed = append(failed, n.watch.close(), n.host.close(), n.check.end(), n.resolver.close())
 	n.mu.Lock()
 	if n.leave != nil {
 		failed = append(failed, n.leave())
@@ -273,7 +277,7 @@ func (n *Bridged) takeAway() error {
 		n.closeRouter()
 	}
 	failed = append(failed, os.RemoveAll(n.o.Dir))
-	n.watch, n.check, n.resolver, n.reporter, n.router, n.uplink = nil, nil, nil, nil, nil, nil
+	n.watch, n.host, n.check, n.resolver, n.reporter, n.router, n.uplink = nil, nil, nil, nil, nil, nil, nil
 	return errors.Join(failed...)
 }
 

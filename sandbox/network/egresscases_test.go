@@ -94,6 +94,7 @@ func TestEgressCases(t *testing.T) {
 		{"a metadata address by name", []string{"rebind.example.com"}, asks("rebind.example.com", "169.254.169.254:80"), "refused", "are closed"},
 		{"the host's address by name", []string{"host.example.com"}, asks("host.example.com", "198.51.100.1:22"), "refused", "are closed"},
 		{"a metadata address of the list", []string{"169.254.169.254:80"}, calls("169.254.169.254:80"), "hello", ""},
+		{"an address of the host in the list", []string{"198.51.100.1"}, calls("198.51.100.1:22"), "refused", "are closed"},
 		{"another name server, UDP", []string{"api.example.com"}, question("198.51.100.3:53", "udp", dns.TypeA, "api.example.com."), "refused", "no name asked for it"},
 		{"another name server, TCP", []string{"api.example.com"}, question("198.51.100.3:53", "tcp", dns.TypeA, "api.example.com."), "refused", "no name asked for it"},
 		{"DNS over TLS", []string{"api.example.com:443"}, calls("198.51.100.3:853"), "refused", "no name asked for it"},

@@ -94,14 +94,16 @@ func kindOf(p packet) Kind {
 	case reportHost:
 		return ToHost
 	case reportClosed:
-		for _, prefix := range neverReached() {
-			if prefix.Contains(p.to.Addr()) {
-				return ToWorld
-			}
+		if !isClosedByItself(p.to.Addr()) {
+			return ToHost
 		}
-		return ToHost
 	}
 	return ToWorld
+}
+
+// isClosedByItself tells closed addresses from those of the host, which no list opens.
+func isClosedByItself(address netip.Addr) bool {
+	return egress.IsClosed(netip.PrefixFrom(address, address.BitLen()))
 }
 
 func newRecord(m Member) *record {
@@ -216,7 +218,7 @@ func (r *record) receive(p packet, peer string) {
 	default:
 		refusal.Why = "no name asked for it"
 	}
-	if p.kind != reportClosed || p.to.Addr().IsLinkLocalUnicast() {
+	if p.kind != reportClosed || isClosedByItself(p.to.Addr()) {
 		refusal.Allow = rule.String()
 	}
 	r.tell(refusal, p.to.String()+protocolName(p.protocol))

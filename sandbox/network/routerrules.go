@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/egress"
 )
 
 // tablePrefix begins the names of all tables of runs.
@@ -23,8 +25,9 @@ const reportGroup = 1
 //
 // Containers reach each other over the bridge, which nothing filters.
 type routerTables struct {
-	ports4, ports6 *nftables.Set // link . address of every container
-	gates4, gates6 *nftables.Set // containers that may reach the host
+	ports4, ports6 *nftables.Set    // link . address of every container
+	gates4, gates6 *nftables.Set    // containers that may reach the host
+	host           [2]*nftables.Set // the host's own addresses of IPv4 and of IPv6
 	inet           *nftables.Table
 	refused        *nftables.Chain // what is closed to all
 	egress         egressTables
@@ -146,36 +149,17 @@ func (r *router) addInput(table *nftables.Table) {
 	r.addRule(chain, drop())
 }
 
-// neverReached are networks that no container has business with: the links of
-// the machine itself, and the services of clouds that hand out its credentials.
-func neverReached() []netip.Prefix {
-	return []netip.Prefix{
-		netip.MustParsePrefix("169.254.0.0/16"),
-		netip.MustParsePrefix("fd00:ec2::254/128"),
-		netip.MustParsePrefix("fd20:ce::254/128"),
-	}
-}
-
 // addForward decides about what leaves the run. What comes from outside belongs
 // to a connection that a container has begun: that alone keeps other runs out,
 // whatever the host's firewall carries.
 func (r *router) addForward(t *routerTables, closed []netip.Addr) error {
 	host := r.subnet.onUplink(placeHost)
-	var closed4, closed6 []nftables.SetElement
-	for _, address := range append([]netip.Addr{host.V4, host.V6}, closed...) {
-		element := nftables.SetElement{Key: address.AsSlice()}
-		if address.Is4() {
-			closed4 = append(closed4, element)
-		} else {
-			closed6 = append(closed6, element)
-		}
-	}
-	host4, err := r.addSet(t.inet, "host4", nftables.TypeIPAddr, closed4)
-	if err != nil {
+	elements := hostElements(append([]netip.Addr{host.V4, host.V6}, closed...))
+	var err error
+	if t.host[0], err = r.addSet(t.inet, "host4", nftables.TypeIPAddr, elements[0]); err != nil {
 		return err
 	}
-	host6, err := r.addSet(t.inet, "host6", nftables.TypeIP6Addr, closed6)
-	if err != nil {
+	if t.host[1], err = r.addSet(t.inet, "host6", nftables.TypeIP6Addr, elements[1]); err != nil {
 		return err
 	}
 	chain := r.addBase(t.inet, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
@@ -193,12 +177,34 @@ func (r *router) addForward(t *routerTables, closed []netip.Addr) error {
 		t.egress.addHost(r, chain, v6, isOpen)
 		r.addRule(chain, isOpen, accept())
 	}
+	// No list opens the host: without root, nothing behind the router would keep it closed.
+	r.addRule(chain, inSet(t.host[0], false, true), goTo(t.refused))
+	r.addRule(chain, inSet(t.host[1], true, true), goTo(t.refused))
 	t.egress.addPinned(r, chain)
-	r.addRule(chain, inSet(host4, false, true), goTo(t.refused))
-	r.addRule(chain, inSet(host6, true, true), goTo(t.refused))
-	for _, prefix := range neverReached() {
+	for _, prefix := range egress.Closed() {
 		r.addRule(chain, within(prefix, true), goTo(t.refused))
 	}
 	t.egress.addDispatch(r, chain)
 	return nil
+}
+
+// hostElements are addresses as elements of the sets of routerTables.host.
+func hostElements(addresses []netip.Addr) (elements [2][]nftables.SetElement) {
+	for _, address := range addresses {
+		i := index(address.Is6())
+		elements[i] = append(elements[i], nftables.SetElement{Key: address.AsSlice()})
+	}
+	return elements
+}
+
+// closeHost closes addresses that the host has got since.
+func (t *routerTables) closeHost(nft *nftables.Conn, addresses []netip.Addr) error {
+	for i, elements := range hostElements(addresses) {
+		for some := range slices.Chunk(elements, maxElements) {
+			if err := nft.SetAddElements(t.host[i], some); err != nil {
+				return err
+			}
+		}
+	}
+	return nft.Flush()
 }

@@ -1,0 +1,97 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/stepexec/stepexec/crash"
+)
+
+// hostWatch hears of addresses that the host gets, until it is closed.
+type hostWatch struct {
+	conn    *netlink.Conn
+	reading crash.Group
+}
+
+// watchHost keeps closed what the host gets since the network was made: without root, the program
+// that leads outside would reach it as any program of the host does.
+func (n *Bridged) watchHost() (err error) {
+	if n.host, err = startHostWatch(n.closeHost); err != nil {
+		return err
+	}
+	return n.tables.closeHost(n.router.nft, hostAddresses()) // those that it has got before anybody listened
+}
+
+func (n *Bridged) closeHost(addresses []netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.router == nil {
+		return
+	}
+	if err := n.tables.closeHost(n.router.nft, addresses); err != nil && n.o.Warn != nil {
+		n.o.Warn(fmt.Sprintf("the host has a new address, and private networks may reach it: %v", err))
+	}
+}
+
+// startHostWatch begins to call changed, one call at a time, with all addresses of the host whenever
+// it has got one.
+func startHostWatch(changed func([]netip.Addr)) (*hostWatch, error) {
+	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return nil, fmt.Errorf("listen to changes of the host's addresses: %w", err)
+	}
+	for _, group := range []uint32{unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR} {
+		if err := conn.JoinGroup(group); err != nil {
+			return nil, errors.Join(fmt.Errorf("listen to changes of the host's addresses: %w", err), conn.Close())
+		}
+	}
+	w := &hostWatch{conn: conn}
+	w.reading.Go(func() { w.read(changed) })
+	return w, nil
+}
+
+func (w *hostWatch) read(changed func([]netip.Addr)) {
+	for {
+		messages, err := w.conn.Receive()
+		isMore := errors.Is(err, unix.ENOBUFS) // more came than was read
+		if err != nil && !isMore {
+			return // it is closed
+		}
+		for _, m := range messages {
+			isMore = isMore || m.Header.Type == unix.RTM_NEWADDR
+		}
+		if isMore {
+			changed(hostAddresses())
+		}
+	}
+}
+
+// hostAddresses are the addresses of the host now; none if they cannot be read.
+func hostAddresses() []netip.Addr {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var addresses []netip.Addr
+	for _, a := range list {
+		if of, ok := a.(*net.IPNet); ok {
+			if address, ok := netip.AddrFromSlice(of.IP); ok {
+				addresses = append(addresses, address.Unmap())
+			}
+		}
+	}
+	return addresses
+}
+
+// close ends the watching; nil: there is none.
+func (w *hostWatch) close() error {
+	if w == nil {
+		return nil
+	}
+	return errors.Join(w.conn.Close(), w.reading.Wait())
+}
