@@ -30,6 +30,7 @@ type Work struct {
 	Events   func(event.Event)                            // listener, called one event at a time; nil: nobody listens
 	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
 	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
+	Gone     func()                                       // see sandbox.Options; may be nil
 }
 
 // Folders are folders of this machine that a server's runner mounts by itself, whatever the
@@ -53,6 +54,7 @@ type Bench struct {
 func (b *Bench) Execute(ctx context.Context, work Work) (err error) {
 	defer func() { err = Masked(err, work.Inputs.Secrets) }()
 	m := b.Machine
+	m.Sandbox.Gone = work.Gone
 	origin, err := m.Origin(b.Way)
 	if err != nil {
 		return err

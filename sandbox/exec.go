@@ -135,7 +135,7 @@ func lastOfEach(env []string) []string {
 
 // beginExec starts the process by the fork server or, if there is none that can, by the runtime.
 func (s *Sandbox) beginExec(ctx context.Context, process *specs.Process, o ExecOptions) (_ *os.Process, _ *Terminal, err error) {
-	if running, err := s.fork(process, o); running != nil || err != nil {
+	if running, err := s.fork(ctx, process, o); running != nil || err != nil {
 		return running, nil, err
 	}
 	dir, err := os.MkdirTemp(s.bundle, "exec-") // in memory: the environment has secrets

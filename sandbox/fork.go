@@ -36,6 +36,7 @@ const forkTimeout = 30 * time.Second
 type forks struct {
 	mu     sync.Mutex                 // held while the server starts, and while it starts a program
 	server atomic.Pointer[forkServer] // nil: there is none
+	again  bool                       // whether a server that is lost is started once more; guarded by mu
 }
 
 // forkServer is a running fork server.
@@ -63,7 +64,29 @@ func (s *Sandbox) ServeExecs(ctx context.Context) error {
 		return fmt.Errorf("start the process that starts programs in the container: %w", err)
 	}
 	s.forks.server.Store(server)
+	s.forks.again = true
 	return nil
+}
+
+// liveForkServer returns the fork server. One that has ended is started once more: a program of the
+// step may have killed it by mistake, or the kernel for its memory. The caller holds the lock; nil
+// means that the runtime has to start programs.
+func (s *Sandbox) liveForkServer(ctx context.Context) *forkServer {
+	server := s.forks.server.Load()
+	if server != nil && server.hasEnded() {
+		_ = s.forks.end() // it has ended
+		server = nil
+	}
+	if server != nil || !s.forks.again {
+		return server
+	}
+	s.forks.again = false
+	server, err := s.startForkServer(ctx)
+	if err != nil {
+		return nil // the runtime will say what is wrong, if it fails too
+	}
+	s.forks.server.Store(server)
+	return server
 }
 
 // The server takes part of what a step may have: up to ten threads, and some megabytes. A step with
@@ -156,6 +179,15 @@ func (f *forkServer) collect() {
 	offspring.forget(f.process.Pid)
 }
 
+func (f *forkServer) hasEnded() bool {
+	select {
+	case <-f.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // end kills the process.
 func (f *forkServer) end() error {
 	err := ignoreDone(f.process.Kill())
@@ -244,14 +276,13 @@ func pidOf(pidfd int) (int, error) {
 
 // fork starts a program by the fork server. It returns nil when nothing was started, so that the
 // runtime has to.
-func (s *Sandbox) fork(process *specs.Process, o ExecOptions) (running *os.Process, err error) {
+func (s *Sandbox) fork(ctx context.Context, process *specs.Process, o ExecOptions) (*os.Process, error) {
 	s.forks.mu.Lock()
 	defer s.forks.mu.Unlock()
 	request := forkserver.Request{Dir: process.Cwd, Args: process.Args, Env: process.Env}
 	data, ok := request.Encode()
 	// For a program without HOME the runtime looks it up.
-	server := s.forks.server.Load()
-	if server == nil || !ok || process.Terminal || o.User != "" || !hasHome(process.Env) {
+	if !ok || process.Terminal || o.User != "" || !hasHome(process.Env) {
 		return nil, nil
 	}
 	streams := []*os.File{o.Stdin, o.Stdout, o.Stderr}
@@ -265,11 +296,19 @@ func (s *Sandbox) fork(process *specs.Process, o ExecOptions) (running *os.Proce
 			streams[i] = null
 		}
 	}
-	running, err = offspring.fork(func() (pid int, err error) { return server.start(data, streams) }, s.forks.end)
-	if err != nil {
-		return nil, fmt.Errorf("start %s in the container: %w (has a program of the step ended or stopped the process that starts others?)", process.Args[0], err)
+	for {
+		server := s.liveForkServer(ctx)
+		if server == nil {
+			return nil, nil
+		}
+		running, err := offspring.fork(func() (pid int, err error) { return server.start(data, streams) }, s.forks.end)
+		if err != nil {
+			return nil, fmt.Errorf("start %s in the container: %w (has a program of the step ended or stopped the process that starts others?)", process.Args[0], err)
+		}
+		if running != nil || s.forks.server.Load() == server { // nil: it has refused
+			return running, nil
+		}
 	}
-	return running, nil
 }
 
 func hasHome(env []string) bool {

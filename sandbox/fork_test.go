@@ -137,6 +137,19 @@ func TestProgramsAreStartedWhateverAStepHasDoneToItsForkServer(t *testing.T) {
 	}
 }
 
+func TestAForkServerThatEndsIsStartedOnceMore(t *testing.T) {
+	step := script(t, "sleep 1000")
+	step.Lowerdirs = append(step.Lowerdirs, libraries(t))
+	running(t, openHost(t), step, func(s *sandbox.Sandbox) {
+		must(t, s.ServeExecs(t.Context()))
+		for _, want := range []bool{forks(), forks(), false, false} {
+			hasForkServer(t, s, want)
+			_, _, err := execute(t, s, sandbox.ExecOptions{Args: []string{"sh", "-c", "kill -9 $(" + itsNumber + ")"}})
+			must(t, err)
+		}
+	})
+}
+
 // What is in the container as root, without CAP_SYS_PTRACE, cannot read what the fork server has.
 func TestAForkServerIsClosedToTheStep(t *testing.T) {
 	step := script(t, "sleep 1000")

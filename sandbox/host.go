@@ -51,6 +51,11 @@ type Options struct {
 
 	Warn func(line string) // receives a line about anything that steps ask for and do not get; may be nil
 
+	// Gone is called by Close as soon as nothing of the run is left on this machine, unless Close has
+	// failed. Close then waits for the kernel, which takes some 20 ms to close the sockets of a
+	// private network. It may be nil.
+	Gone func()
+
 	// Guard is the command line with which this program, executed once more, calls Guard with two
 	// more arguments. With nil, only the next Open or Reap clears away after a crash.
 	Guard []string
@@ -95,6 +100,7 @@ type Host struct {
 	initProgram  func() (path string, err error) // is mountInit, once
 	initCopy     *os.File                        // the locked folder that mountInit uses; nil before
 	warn         func(line string)
+	gone         func() // see Options
 }
 
 // Open creates the run's directories and removes whatever dead runs have left below the same root.
@@ -131,7 +137,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, fmt.Errorf("become the reaper of steps: %w", err)
 	}
 	host := &Host{runtime: runtime, capabilities: granted, cdiDirs: o.CDIDirs, cgroup2: hasOnlyCgroup2(), cgroups: trees, systemd: o.SystemdCgroup, noPivot: o.NoPivot,
-		preparing: newPlaces(), rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn}
+		preparing: newPlaces(), rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn, gone: o.Gone}
 	if host.warn == nil {
 		host.warn = func(string) {}
 	}
@@ -249,7 +255,11 @@ func (h *Host) Close() (err error) {
 	if err := h.lent.takeBack(); err != nil {
 		h.warn(err.Error())
 	}
-	return errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.releaseInit(), h.lock.Close())
+	err = errors.Join(clearGroups(context.Background(), h.dir), h.keepShared(), endRun(h.networks.down, h.dir), h.guard.end(), h.releaseInit(), h.lock.Close())
+	if err == nil && h.gone != nil {
+		h.gone()
+	}
+	return err
 }
 
 // tell gives a warning once per run.

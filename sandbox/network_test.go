@@ -458,6 +458,31 @@ func TestNetworkThatCannotBeMadeLeavesNothing(t *testing.T) {
 	checkGone(t, []string{link, "stepexec-" + host.ID(), host.ID() + "/private/+network"})
 }
 
+func TestCloseTellsOnceNothingIsLeft(t *testing.T) {
+	var traces []string
+	var dir string
+	told := 0
+	gone := func() {
+		told++
+		checkGone(t, traces)
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the run's directory: %v", err)
+		}
+	}
+	root := t.TempDir()
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: root, Runtime: testRuntime(), Gone: gone})
+	must(t, err)
+	must(t, host.MakeNetwork(t.Context()))
+	dir = filepath.Join(root, "runs", host.ID())
+	if !rootless.InNamespace() { // without root there is nothing on the host
+		traces = networkTraces(t, host.ID())
+	}
+	must(t, host.Close())
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+}
+
 func TestNextRunTakesAwayTheNetworkOfOneThatDied(t *testing.T) {
 	root := t.TempDir()
 	child := exec.Command(os.Args[0], "-test.run=^TestDieWhileAStepRuns$")

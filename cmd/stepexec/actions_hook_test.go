@@ -373,6 +373,14 @@ func TestHookRefusesWhatItCannotDo(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no args", func(t *testing.T) {
+		for _, command := range []string{"prepare_job", "run_script_step", "run_container_step"} {
+			out, err := r.command(t, map[string]any{"command": command, "args": nil}).CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "::error::stepexec: read the runner's request: a "+command+" has args, and this one has none") {
+				t.Errorf("%s: %v: %s", command, err, out)
+			}
+		}
+	})
 	t.Run("no workspace", func(t *testing.T) {
 		cmd := r.command(t, map[string]any{"command": "cleanup_job"})
 		cmd.Env = append(cmd.Env, "GITHUB_WORKSPACE=")
@@ -425,6 +433,7 @@ func TestHookRunsScripts(t *testing.T) {
 			args["entryPoint"], args["entryPointArgs"] = "echo", []string{`"Mona`, "the", `Octocat"`, `\"`}
 		}, 0, "Mona the Octocat \"\n"},
 		{"externals are read-only", "touch /__e/x 2>/dev/null || echo refused", nil, 0, "refused\n"},
+		{"no program", "", func(args map[string]any) { args["entryPoint"] = nil }, 125, "::error::stepexec: the runner names no program to run"},
 		{"no such program", "", func(args map[string]any) { args["entryPoint"] = "fish" }, 127, "::error::stepexec: "},
 		{"what it left in the background holds nothing up", "sleep 1000 & echo on", nil, 0, "on\n"},
 	}
@@ -464,15 +473,17 @@ func TestHookStartsScriptsWithAndWithoutAForkServer(t *testing.T) {
 			r.prepare(t, nil)
 			forks := flags+byCalls() == ""
 			for _, test := range []struct {
-				code  string
-				exit  int
-				forks bool // or would, without --runtime-calls
+				code string
+				exit int
+				all  int // programs that the runtime has executed then, where there are fork servers
 			}{
-				{"exit 0", 0, true},
-				{"exit 7", 7, true},
-				{"kill -9 -1 2>/dev/null || true; exit 3", 3, true},
-				{"exit 0", 0, false},
-				{"exit 9", 9, false},
+				{"exit 0", 0, 1}, // the fork server
+				{"exit 7", 7, 1},
+				{"kill -9 -1 2>/dev/null || true; exit 3", 3, 1},
+				{"exit 0", 0, 2}, // the second one
+				{"kill -9 -1 2>/dev/null || true; exit 4", 4, 2},
+				{"exit 0", 0, 3}, // the script itself
+				{"exit 9", 9, 4},
 			} {
 				before := execCalls(t, calls)
 				got := r.script(t, test.code)
@@ -480,8 +491,8 @@ func TestHookStartsScriptsWithAndWithoutAForkServer(t *testing.T) {
 					t.Errorf("%s: code %d, %q; want %d", test.code, got.code, got.out, test.exit)
 				}
 				want := before + 1
-				if forks && test.forks {
-					want = 1 // the fork server's
+				if forks {
+					want = test.all
 				}
 				if after := execCalls(t, calls); after != want {
 					t.Errorf("%s: the runtime has executed %d programs, and %d before; want %d", test.code, after, before, want)

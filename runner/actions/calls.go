@@ -96,6 +96,9 @@ func (s *server) script(ctx context.Context, serving *engine.Serving, c *Contain
 	if s.job.response.Context.Container == nil {
 		return failed(errors.New("the job has no container to run a script in"))
 	}
+	if c.EntryPoint == "" {
+		return failed(errors.New("the runner names no program to run (entryPoint)"))
+	}
 	o := sandbox.ExecOptions{
 		Args: append([]string{c.EntryPoint}, c.command()...), Dir: c.WorkingDirectory, Path: c.PrependPath,
 		Stdout: streams[0], Stderr: streams[1], Grace: stopGrace, Kill: s.kill,

@@ -89,7 +89,7 @@ func (h *Hook) prepare(ctx context.Context, jobs jobs, request *Request) error {
 	if err != nil {
 		return err
 	}
-	o := order{Args: request.Args, Folder: folder, Network: h.Network, Owner: readOwner(folder), Folders: foldersOf(h.Env, request.Args.Job)}
+	o := order{Args: *request.Args, Folder: folder, Network: h.Network, Owner: readOwner(folder), Folders: foldersOf(h.Env, request.Args.Job)}
 	response, err := h.startKeeper(ctx, &o)
 	if err == nil {
 		err = context.Cause(ctx) // interrupted as the job became ready

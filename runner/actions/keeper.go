@@ -58,16 +58,21 @@ func (k *Keeper) Keep(ctx context.Context, in io.Reader, voice *Voice) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	defer beneath.RemoveAll(o.Folder) // whoever waits for the lock removes it too
-	err = runner.Protect(voice.Say, "the job", func() error { return k.keep(ctx, &o, voice) })
+	gone := sync.OnceFunc(func() { // ends the wait of whoever ends the job
+		_ = beneath.RemoveAll(o.Folder) // whoever waits for the lock removes it too
+		_ = lock.Close()
+	})
+	defer gone()
+	err = runner.Protect(voice.Say, "the job", func() error { return k.keep(ctx, &o, voice, gone) })
 	if err != nil {
 		_ = voice.end(report{Failed: err.Error()}) // the hook may be gone
 	}
 	return err
 }
 
-func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) (err error) {
+// keep calls gone when nothing of the job is left but this process, which may still need a moment
+// for its end.
+func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice, gone func()) (err error) {
 	j, err := newJob(&o.Args, k.Read, o.Network)
 	if err != nil {
 		return err
@@ -96,7 +101,7 @@ func (k *Keeper) keep(ctx context.Context, o *order, voice *Voice) (err error) {
 		voice.Say("warning: clear away what a build has left: " + err.Error())
 	}
 	err = k.Execute(ctx, run.Work{
-		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.event, Serve: s.serve,
+		Pipeline: &j.pipeline, Logins: j.logins, Kill: s.kill, Events: s.event, Serve: s.serve, Gone: gone,
 		Inputs: pipeline.Inputs{Mode: pipeline.ForJob, Dir: "/", LookupEnv: os.LookupEnv}, Own: o.Folders.own(), Default: policy.Actions(o.Network == sandbox.NetworkHost),
 	})
 	if err != nil && o.Folders.Work == "" {

@@ -28,7 +28,7 @@ type Request struct {
 	Command      string          `json:"command"`
 	ResponseFile string          `json:"responseFile"` // "": no response is wanted
 	State        json.RawMessage `json:"state"`        // of the last response with one
-	Args         Args            `json:"args"`
+	Args         *Args           `json:"args"`         // ReadRequest sets it
 }
 
 // Args are a container and, of PrepareJob, the job's containers.
@@ -94,13 +94,23 @@ func ReadRequest(r io.Reader) (Request, error) {
 	var request Request
 	bounded := &io.LimitedReader{R: r, N: maxRequest}
 	switch err := json.NewDecoder(bounded).Decode(&request); {
+	case err == nil && request.Args == nil && request.needsArgs():
+		return request, fmt.Errorf("read the runner's request: a %s has args, and this one has none", request.Command)
 	case err == nil:
+		if request.Args == nil {
+			request.Args = &Args{}
+		}
 		return request, nil
 	case bounded.N == 0:
 		return request, fmt.Errorf("read the runner's request: it has more than %d bytes", maxRequest)
 	}
 	// The document has secrets, and messages of this kind show parts of it.
 	return Request{}, errors.New("read the runner's request: it is not the JSON document that a runner sends to a container hook")
+}
+
+// needsArgs reports whether a request without args would ask for nothing, and be done at once.
+func (r *Request) needsArgs() bool {
+	return r.Command == PrepareJob || r.Command == RunScriptStep || r.Command == RunContainerStep
 }
 
 // splitOptions splits createOptions as a shell would.

@@ -39,7 +39,13 @@ type answer struct {
 
 // listen makes the socket of a job. Its folder is the user's alone.
 func listen(dir string) (*net.UnixListener, error) {
-	return atSocket(dir, func(addr *net.UnixAddr) (*net.UnixListener, error) { return net.ListenUnix("unix", addr) })
+	return atSocket(dir, func(addr *net.UnixAddr) (*net.UnixListener, error) {
+		listener, err := net.ListenUnix("unix", addr)
+		if err == nil {
+			listener.SetUnlinkOnClose(false) // it goes with the folder, and its name will mean something else
+		}
+		return listener, err
+	})
 }
 
 func dial(dir string) (*net.UnixConn, error) {
