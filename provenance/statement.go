@@ -18,6 +18,11 @@ const BuildType = "https://github.com/stepexec/stepexec/blob/main/docs/provenanc
 // BuilderID is the builder of whoever names none.
 const BuilderID = "https://github.com/stepexec/stepexec"
 
+// WorkTree names the annotation of the source that says whether the files were those of the commit
+// when the build began: clean, changed, or other, if another commit was checked out. Without it, that
+// is not known.
+const WorkTree = "workTree"
+
 // Statement says how its subjects were made.
 type Statement struct {
 	Type          string       `json:"_type"`

@@ -18,13 +18,19 @@ import (
 // none, or no git, is no error: what is not known stays open.
 type gitCheckout struct{ dir string }
 
-// git runs a git command that only reads. The configuration of a checkout can name
-// programs that git would start, so those that these commands could come to are off.
-func (g gitCheckout) git(ctx context.Context, args ...string) (string, error) {
+// command is a git command that only reads. The configuration of a checkout can name
+// programs that git would start, so those that these commands could come to are off. One of them is
+// that of a server from which git would fetch what is missing.
+func (g gitCheckout) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"-C", g.dir, "--no-optional-locks", "--no-pager", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"}, args...)
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_TERMINAL_PROMPT=0")
-	out, err := cmd.Output()
+	cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_TERMINAL_PROMPT=0")
+	return cmd
+}
+
+// git runs such a command, and returns what it prints.
+func (g gitCheckout) git(ctx context.Context, args ...string) (string, error) {
+	out, err := g.command(ctx, args...).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		first, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")

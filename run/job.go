@@ -30,6 +30,7 @@ type Job struct {
 	in        pipeline.Inputs
 	file      string
 	files     map[string]string // SHA-256 of the pipeline's files; nil: nobody asks for provenance
+	checkout  checkout          // of the workspace, if somebody asks for provenance
 	leaves    bool              // its steps leave artifacts
 	runsAsked bool              // a step of Request.Only runs
 	whyNot    []string          // why steps of Request.Only do not
@@ -96,7 +97,7 @@ func (j *Job) plan() (*Planned, error) {
 	scopes := cacheScopes(j.Facts, j.in.Dir, r.Facts.eventIsKnown())
 	p := &Planned{Admitted: admitted, Plan: plan, Fetcher: fetcher, Scopes: scopes, Build: j.build}
 	if r.Provenance != nil {
-		p.attestation = &attestation{request: r, planned: p, files: j.files}
+		p.attestation = &attestation{request: r, planned: p, job: j}
 	}
 	return p, useLock(fetcher, plan, j.file, r.Locked)
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -59,6 +60,25 @@ func (s *Source) digests() (map[string]string, error) {
 	})
 }
 
+// noteCheckouts notes of each job which commit its workspace has, and whether files were changed,
+// before a step of any can change them.
+func (r *Request) noteCheckouts(ctx context.Context, jobs []*Job) {
+	if r.Provenance == nil {
+		return
+	}
+	known := map[string]checkout{}
+	for _, j := range jobs {
+		dir := j.in.Workspace
+		if dir == "" {
+			continue // the steps have no checkout
+		}
+		if _, seen := known[dir]; !seen {
+			known[dir] = gitCheckout{dir}.checkout(ctx)
+		}
+		j.checkout = known[dir]
+	}
+}
+
 // checkProvenance returns an error for jobs that leave nothing which could have a provenance.
 func (r *Request) checkProvenance(jobs []*Job) error {
 	switch {
@@ -100,8 +120,8 @@ func leavesArtifacts(plan *pipeline.Plan) bool {
 type attestation struct {
 	request  *Request
 	planned  *Planned
-	files    map[string]string // SHA-256 of the pipeline's files
-	folder   *artifact.Folder  // that takes the artifacts
+	job      *Job
+	folder   *artifact.Folder // that takes the artifacts
 	started  time.Time
 	finished *event.Summary // nil: the run did not come to its end
 }
@@ -194,8 +214,8 @@ func masked(texts []string, mask func(string) string) []string {
 
 func (a *attestation) pipelineFiles(mask func(string) string) []provenance.Descriptor {
 	var all []provenance.Descriptor
-	for _, file := range slices.Sorted(maps.Keys(a.files)) {
-		all = append(all, provenance.Descriptor{Name: mask(file), Digest: map[string]string{"sha256": a.files[file]}})
+	for _, file := range slices.Sorted(maps.Keys(a.job.files)) {
+		all = append(all, provenance.Descriptor{Name: mask(file), Digest: map[string]string{"sha256": a.job.files[file]}})
 	}
 	return all
 }
@@ -206,7 +226,14 @@ func (a *attestation) source() []provenance.Descriptor {
 	if is, _ := regexp.MatchString(`^([0-9a-f]{40}|[0-9a-f]{64})$`, commit); !is {
 		return nil
 	}
-	return []provenance.Descriptor{{Name: "source", Digest: map[string]string{"gitCommit": commit}}}
+	source := provenance.Descriptor{Name: "source", Digest: map[string]string{"gitCommit": commit}}
+	switch {
+	case a.job.checkout.commit != "" && a.job.checkout.commit != commit:
+		source.Annotations = map[string]string{provenance.WorkTree: treeOther}
+	case a.job.checkout.tree != "":
+		source.Annotations = map[string]string{provenance.WorkTree: a.job.checkout.tree}
+	}
+	return []provenance.Descriptor{source}
 }
 
 // images are those of the steps and services, each once.

@@ -122,6 +122,7 @@ func (r *Request) Jobs(ctx context.Context) ([]*Job, error) {
 	if err := r.checkProvenance(jobs); err != nil {
 		return nil, err
 	}
+	r.noteCheckouts(ctx, jobs)
 	return jobs, Masked(r.rerun(ctx, jobs), jobs[0].Secrets)
 }
 

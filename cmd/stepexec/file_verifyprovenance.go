@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -24,6 +25,7 @@ type verifyProvenance struct {
 	commit     string
 	repository string
 	builder    string
+	clean      bool
 }
 
 func newVerifyProvenance() *cobra.Command {
@@ -34,7 +36,8 @@ func newVerifyProvenance() *cobra.Command {
 		Long: `Check the provenance that run --provenance wrote, and print what was built. Every
 envelope in FILE must be signed by one of the keys, and each --artifact must be a file that
 the run made. Fail if a signature is missing or from another key, if anything was changed,
-or if the commit, the repository or the builder is not the required one.`,
+if files of the checkout were changed and --clean is given, or if the commit, the repository
+or the builder is not the required one.`,
 		Example: `  stepexec verify-provenance app.intoto.jsonl --key cosign.pub --artifact app
   stepexec verify-provenance app.intoto.jsonl --key cosign.pub --artifact app --repository acme/app`,
 		Args: cobra.ExactArgs(1),
@@ -50,6 +53,7 @@ or if the commit, the repository or the builder is not the required one.`,
 	flags.StringArrayVar(&o.artifacts, "artifact", nil, "`FILE` that must be one of the artifacts (may be repeated)")
 	flags.StringVar(&o.commit, "commit", "", "full `HASH` of the commit that they must be built from")
 	flags.StringVar(&o.repository, "repository", "", "repository `OWNER/NAME` that they must be built from")
+	flags.BoolVar(&o.clean, "clean", false, "require that no file of the checkout was changed when the build began")
 	flags.StringVar(&o.builder, "builder-id", "", "`URI` of the builder that must have made the artifacts")
 	return cmd
 }
@@ -114,17 +118,23 @@ func (o *verifyProvenance) expected(s *provenance.Statement) error {
 			return fmt.Errorf("the %s is %.200q, not %q", c.what, c.is, c.want)
 		}
 	}
+	if tree := sourceOf(s).Annotations[provenance.WorkTree]; o.clean && tree != "clean" {
+		return fmt.Errorf("the checkout that was built is %.200q, not clean", cmp.Or(tree, "unknown"))
+	}
 	return nil
 }
 
 // commitOf is the commit that was built, "" where none is known.
-func commitOf(s *provenance.Statement) string {
+func commitOf(s *provenance.Statement) string { return sourceOf(s).Digest["gitCommit"] }
+
+// sourceOf is the dependency with a commit; the zero value where there is none.
+func sourceOf(s *provenance.Statement) provenance.Descriptor {
 	for _, d := range s.Predicate.Definition.Dependencies {
-		if commit := d.Digest["gitCommit"]; commit != "" {
-			return commit
+		if d.Digest["gitCommit"] != "" {
+			return d
 		}
 	}
-	return ""
+	return provenance.Descriptor{}
 }
 
 // checkArtifacts returns an error for a file that no statement is about.
@@ -161,7 +171,7 @@ func printProvenance(w io.Writer, all []*provenance.Statement) error {
 		d, source := s.Predicate.Definition, s.Predicate.Definition.External.Source
 		fmt.Fprintf(&text, "run %s of %s by %s\n", logs.Quote(s.Predicate.Details.Metadata.Invocation), logs.Quote(d.External.File), logs.Quote(s.Predicate.Details.Builder.ID))
 		if source != nil && (source.Repository+source.Ref+source.Commit) != "" {
-			known := slices.DeleteFunc([]string{source.Repository, source.Ref, source.Commit}, func(s string) bool { return s == "" })
+			known := slices.DeleteFunc([]string{source.Repository, source.Ref, source.Commit, sourceOf(s).Annotations[provenance.WorkTree]}, func(s string) bool { return s == "" })
 			fmt.Fprintf(&text, "  source %s\n", logs.Quote(strings.Join(known, " ")))
 		}
 		for _, subject := range s.Subject {

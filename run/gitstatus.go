@@ -1,0 +1,101 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// checkoutPatience bounds how long git may look for files that were changed.
+const checkoutPatience = 30 * time.Second
+
+// checkout says what is known of a work tree: which commit is checked out, and whether its files are
+// those of the commit.
+type checkout struct {
+	commit string // "": not known
+	tree   string // treeClean, treeChanged, or "": not known
+}
+
+// What a work tree is.
+const (
+	treeClean   = "clean"   // every file is as the commit has it, and all others are ignored by git
+	treeChanged = "changed" // a file was changed, removed or added since
+	treeOther   = "other"   // another commit is checked out than the one that is said to be built
+)
+
+// checkout looks at the work tree. Files in submodules are not looked at, only which commits they
+// have checked out: git would start itself there, with their own configuration.
+func (g gitCheckout) checkout(ctx context.Context) checkout {
+	ctx, cancel := context.WithTimeout(ctx, checkoutPatience)
+	defer cancel()
+	c := checkout{commit: g.line(ctx, "rev-parse", "--verify", "--quiet", "HEAD")}
+	if c.commit == "" {
+		return c
+	}
+	filters, err := g.ownFilters(ctx)
+	if err != nil {
+		return c
+	}
+	cmd := g.command(ctx, "status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
+	cmd.Env = append(cmd.Env, filters...)
+	if changed, err := printsAnything(cmd); err == nil {
+		c.tree = treeClean
+		if changed {
+			c.tree = treeChanged
+		}
+	}
+	return c
+}
+
+// ownFilters are variables that turn off the filters which the configuration of the checkout itself
+// names: git would start them to compare files. Those of the machine and the user, such as git-lfs,
+// stay.
+func (g gitCheckout) ownFilters(ctx context.Context) ([]string, error) {
+	out, err := g.git(ctx, "config", "--show-scope", "--name-only", "-z", "--list")
+	if err != nil {
+		return nil, err
+	}
+	var env []string
+	fields := strings.Split(out, "\x00")
+	for i := 0; i+1 < len(fields); i += 2 {
+		scope, name := fields[i], fields[i+1]
+		if scope == "system" || scope == "global" || !strings.HasPrefix(name, "filter.") {
+			continue
+		}
+		value := ""
+		if strings.HasSuffix(name, ".required") {
+			value = "false"
+		}
+		n := len(env) / 2
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", n, name), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", n, value))
+	}
+	return append(env, fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(env)/2)), nil
+}
+
+// printsAnything runs a command until it prints something, or ends. The error says that it failed
+// without a word.
+func printsAnything(cmd *exec.Cmd) (bool, error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return false, err
+	}
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	n, err := out.Read(make([]byte, 1))
+	if n > 0 {
+		_ = cmd.Process.Kill() // there may be any number of such files
+		_ = cmd.Wait()         // killed, so it never succeeds
+		return true, nil
+	}
+	if waitErr := cmd.Wait(); waitErr != nil {
+		return false, waitErr
+	}
+	if err != io.EOF {
+		return false, err
+	}
+	return false, nil
+}
