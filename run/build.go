@@ -65,6 +65,9 @@ func (g gitCheckout) complete(ctx context.Context, b *pipeline.Build) {
 		owner, name = "", b.Repo
 	}
 	b.Repository.Owner, b.Repository.Name = owner, name
+	if b.Instance != "" && b.Repo != "" {
+		b.Link = fmt.Sprintf("https://%s/%s/%d", b.Instance, b.Repo, b.Number)
+	}
 }
 
 // cutLast is strings.Cut at the last separator.

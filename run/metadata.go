@@ -31,6 +31,7 @@ type woodpeckerMetadata struct {
 	Curr, Prev *woodpeckerPipeline
 	Workflow   struct {
 		Name   string
+		Number int
 		Matrix map[string]string
 	}
 	Sys struct {
@@ -152,12 +153,13 @@ func (w *woodpeckerMetadata) build() *pipeline.Build {
 
 func (d *droneMetadata) build() *pipeline.Build {
 	b := &pipeline.Build{
-		Number: d.Number, Parent: d.Parent, Link: d.Link, Created: time.Unix(d.Created, 0), Started: time.Unix(d.Started, 0), Sender: cmp.Or(d.Sender, d.Trigger),
+		Number: d.Number, Parent: d.Parent, Created: time.Unix(d.Created, 0), Started: time.Unix(d.Started, 0), Sender: cmp.Or(d.Sender, d.Trigger),
 		Commit: d.After, Before: d.Before, Message: d.Message, CommitLink: d.Link,
 		Author: pipeline.Person{Login: d.AuthorLogin, Name: d.AuthorName, Email: d.AuthorEmail, Avatar: d.AuthorAvatar},
 	}
 	b.Event, b.Action, b.Ref, b.Branch, b.Cron, b.Deploy = d.Event, d.Action, d.Ref, d.Target, d.Cron, d.Deploy
-	b.Instance, b.System = hostOf(d.Link), pipeline.System{Host: hostOf(d.Link), Proto: "https"}
+	b.Instance = hostOf(os.Getenv("DRONE_SERVER")) // that the build was asked of: its link is of the forge
+	b.System = pipeline.System{Host: b.Instance, Proto: "https"}
 	b.Variables = maps.Clone(d.Params)
 	if kindOf(d.Event) == aboutPullRequest {
 		b.PullRequestTitle = d.Title

@@ -26,6 +26,9 @@ func (w *woodpeckerMetadata) variables() map[string]string {
 	if c.Reruns > 0 {
 		v["CI_PIPELINE_RERUNS"] = strconv.FormatInt(c.Reruns, 10)
 	}
+	if w.Workflow.Number > 0 {
+		v["CI_WORKFLOW_NUMBER"] = strconv.Itoa(w.Workflow.Number)
+	}
 	switch {
 	case c.Event == "release":
 		early := strconv.FormatBool(c.Release.IsPrerelease)

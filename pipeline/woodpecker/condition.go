@@ -131,12 +131,12 @@ func (p *parser) isNotLocal(n pipeline.Node) bool {
 func (p *parser) match(n pipeline.Node) pipeline.Match {
 	var m pipeline.Match
 	if n.Kind() != "map" {
-		m.Include = p.each(n, p.Pattern)
+		m.Include = p.patterns(n)
 		return m
 	}
 	p.object(n, fields{
-		"include": func(n pipeline.Node) { m.Include = p.each(n, p.Pattern) },
-		"exclude": func(n pipeline.Node) { m.Exclude = p.each(n, p.Pattern) },
+		"include": func(n pipeline.Node) { m.Include = p.patterns(n) },
+		"exclude": func(n pipeline.Node) { m.Exclude = p.patterns(n) },
 	})
 	return m
 }
@@ -147,7 +147,7 @@ func (p *parser) events(n pipeline.Node) []string {
 		p.Wrong(n, "must be an event or a list of events", "event has no include and exclude")
 		return nil
 	}
-	return p.each(n, p.Pattern)
+	return p.patterns(n)
 }
 
 func (p *parser) status(n pipeline.Node) pipeline.RunOn {
@@ -167,12 +167,12 @@ func (p *parser) status(n pipeline.Node) pipeline.RunOn {
 func (p *parser) pathMatch(n pipeline.Node, c *pipeline.Condition) {
 	m, message := &c.Path, ""
 	if n.Kind() != "map" {
-		m.Include = p.each(n, p.Pattern)
+		m.Include = p.patterns(n)
 		return
 	}
 	p.object(n, fields{
-		"include":        func(n pipeline.Node) { m.Include = p.each(n, p.Pattern) },
-		"exclude":        func(n pipeline.Node) { m.Exclude = p.each(n, p.Pattern) },
+		"include":        func(n pipeline.Node) { m.Include = p.patterns(n) },
+		"exclude":        func(n pipeline.Node) { m.Exclude = p.patterns(n) },
 		"on_empty":       func(n pipeline.Node) { m.NotOnEmpty = !p.flag(n) },
 		"ignore_message": func(n pipeline.Node) { message = p.Text(n) },
 	})

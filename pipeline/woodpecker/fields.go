@@ -46,8 +46,25 @@ func (p *parser) warn(n pipeline.Node, message, hint string) {
 	p.set.Warnings = append(p.set.Warnings, &pipeline.Error{File: p.file, Line: at.Line, Column: at.Column, Key: at.Key, Message: message, Hint: hint})
 }
 
-// texts reads a text, or a list of them.
+// texts reads a text, or a list of them. Numbers count as texts.
 func (p *parser) texts(n pipeline.Node) []string { return p.each(n, p.Text) }
+
+// strict returns a function that reads items of a list for which Woodpecker takes texts alone: a file
+// with a number or true among them runs nothing there.
+func (p *parser) strict(list pipeline.Node, read func(pipeline.Node) string) func(pipeline.Node) string {
+	return func(n pipeline.Node) string {
+		if kind := n.Kind(); list.Kind() == "list" && (kind == "number" || kind == "boolean") {
+			p.Wrong(n, "must be a text: Woodpecker refuses the "+kind+" "+n.Raw()+" in a list", "put it in quotes")
+		}
+		return read(n)
+	}
+}
+
+// strictTexts reads a text, or a list of nothing else.
+func (p *parser) strictTexts(n pipeline.Node) []string { return p.each(n, p.strict(n, p.Text)) }
+
+// patterns reads a pattern, or a list of them.
+func (p *parser) patterns(n pipeline.Node) []string { return p.each(n, p.strict(n, p.Pattern)) }
 
 func (p *parser) each(n pipeline.Node, read func(pipeline.Node) string) []string {
 	if n.Kind() != "list" {

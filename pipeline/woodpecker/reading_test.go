@@ -25,6 +25,8 @@ func TestHintsForKeysThatWereMeantOtherwise(t *testing.T) {
 		"pipeline: {a: {image: x}}":                                                       "pipeline: Woodpecker has no such key since version 2 (rename pipeline: to steps:",
 		"branches: main\nsteps: {a: {image: x}}":                                          "branches: Woodpecker has no such key since version 2, and ignores it (write when: {branch: …})",
 		"steps: {a: {image: x, environment: [A=b]}}":                                      "must be a map, not a list (write NAME: value, not - NAME=value)",
+		"steps: {a: {image: x, commands: [true]}}":                                        "Woodpecker refuses the boolean true in a list (put it in quotes)",
+		"when: {branch: [main, 1.20]}\nsteps: {a: {image: x}}":                            "Woodpecker refuses the number 1.20 in a list (put it in quotes)",
 		"steps: {a: {image: x, detached: true}}":                                          `detached: unknown key (did you mean "detach"?)`,
 		"steps: {a: {image: x, secrets: [token]}}":                                        "ignores it (write environment: {NAME: {from_secret: name}})",
 		"steps: {a: {image: plugins/docker, settings: {repo: x}}}":                        "The formerly privileged plugin `plugins/docker` is no longer privileged by default",

@@ -27,6 +27,7 @@ func buildValues(b *pipeline.Build, workflow string) map[string]string {
 		"CI_WORKFLOW_NAME": workflow, "CI_WORKFLOW_NUMBER": "1",
 		"CI_COMMIT_SHA": b.Commit, "CI_COMMIT_REF": b.Ref, "CI_COMMIT_MESSAGE": b.Message, "CI_COMMIT_BRANCH": b.Branch, "CI_COMMIT_TAG": b.Tag,
 		"CI_COMMIT_TIMESTAMP": unixTime(b.CommitTime), "CI_COMMIT_AUTHOR": b.Author.Login, "CI_COMMIT_AUTHOR_EMAIL": b.Author.Email,
+		"CI_COMMIT_AUTHOR_AVATAR": b.Author.Avatar, "CI_STEP_NUMBER": "0", "CI_STEP_URL": b.Link,
 		"CI_PREV_COMMIT_SHA": b.Before,
 	}
 	for _, kind := range []string{"", "_NETWORK", "_VOLUMES", "_SECURITY"} {
