@@ -3,7 +3,6 @@ package logs
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -11,16 +10,40 @@ import (
 const maxDumped = 1 << 10
 
 // mayBeAddress reports whether a line of a stream that begins like this may be one of a dump: six digits, the fewest
-// that tools print, or "0x", behind spaces.
+// that tools print, or "0x", behind spaces. Every line of every step passes here.
 func mayBeAddress(line []byte) bool {
-	for len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-		line = line[1:]
+	at := 0
+	for at < len(line) && (line[at] == ' ' || line[at] == '\t') {
+		at++
 	}
-	if len(line) > 1 && line[0] == '0' && line[1] == 'x' {
-		return true
+	end := min(len(line), at+minAddress)
+	for i := at; i < end; i++ {
+		if !isHexDigit[line[i]] {
+			return i == at+1 && line[i] == 'x' && line[at] == '0'
+		}
 	}
-	return allDigits(line[:min(len(line), minAddress)], 16)
+	return len(line) <= end || isHexDigit[line[end]] || line[end] == ' ' || line[end] == ':'
 }
+
+// mayBeginAddress is mayBeAddress by the first two bytes, which most lines do not pass.
+func mayBeginAddress(line []byte) bool {
+	return len(line) < 2 || startsAddress[line[0]] && (startsAddress[line[1]] || line[1] == 'x')
+}
+
+// startsAddress says which bytes an address, or the space in front of one, begins with.
+var startsAddress = func() (all [256]bool) {
+	all = isHexDigit
+	all[' '], all['\t'] = true, true
+	return all
+}()
+
+// isHexDigit says which bytes are hexadecimal digits.
+var isHexDigit = func() (all [256]bool) {
+	for b := range all {
+		all[b] = allDigits([]byte{byte(b)}, 16)
+	}
+	return all
+}()
 
 const minAddress, maxAddress = 6, 16
 
@@ -36,7 +59,7 @@ func addressOf(line []byte) (n int, colon, more bool) {
 	}
 	digits := line[n:min(len(line), n+maxAddress+1)]
 	count := 0
-	for count < len(digits) && allDigits(digits[count:count+1], 16) {
+	for count < len(digits) && isHexDigit[digits[count]] {
 		count++
 	}
 	n += count
@@ -126,7 +149,7 @@ func (d dumped) hex(least int, little bool) (bytes []byte, ok bool) {
 		}
 		from := len(bytes)
 		for i := 0; i < len(number); i += 2 {
-			b, _ := strconv.ParseUint(string(number[i:i+2]), 16, 8)
+			b, _ := valueOf(number[i:i+2], 16)
 			bytes = append(bytes, byte(b))
 		}
 		if little {
@@ -141,9 +164,9 @@ func (d dumped) hex(least int, little bool) (bytes []byte, ok bool) {
 // octal reads bytes, or words of two of which the lower one comes first.
 func (d dumped) octal() (bytes []byte, ok bool) {
 	ok = d.numbers(func(number []byte) bool {
-		n, err := strconv.ParseUint(string(number), 8, 16)
+		n, ok := valueOf(number, 8)
 		switch {
-		case err != nil:
+		case !ok:
 			return false
 		case len(number) == 3 && n < 256:
 			bytes = append(bytes, byte(n))
@@ -158,18 +181,40 @@ func (d dumped) octal() (bytes []byte, ok bool) {
 // decimal reads bytes, with a sign or without.
 func (d dumped) decimal() (bytes []byte, ok bool) {
 	ok = d.numbers(func(number []byte) bool {
-		n, err := strconv.ParseInt(string(number), 10, 16)
+		digits, isNegative := number, number[0] == '-'
+		if isNegative {
+			digits = number[1:]
+		}
+		n, ok := valueOf(digits, 10)
+		if isNegative {
+			n = -n
+		}
 		bytes = append(bytes, byte(n))
-		return err == nil && n >= -128 && n < 256
+		return ok && n >= -128 && n < 256
 	})
 	return bytes, ok
 }
 
+// valueOf is the value of at most eight digits.
+func valueOf(digits []byte, base int) (n int, ok bool) {
+	if len(digits) == 0 || len(digits) > 8 || !allDigits(digits, base) {
+		return 0, false
+	}
+	for _, c := range digits {
+		digit := int(c - '0')
+		if c > '9' {
+			digit = int(lower(c)-'a') + 10
+		}
+		n = n*base + digit
+	}
+	return n, true
+}
+
 func (d dumped) binary() (bytes []byte, ok bool) {
 	ok = d.numbers(func(number []byte) bool {
-		n, err := strconv.ParseUint(string(number), 2, 8)
+		n, ok := valueOf(number, 2)
 		bytes = append(bytes, byte(n))
-		return err == nil && len(number) == 8
+		return ok && len(number) == 8
 	})
 	return bytes, ok
 }
@@ -207,7 +252,7 @@ func appendCell(to, cell []byte) ([]byte, bool) {
 	if utf8.RuneCountInString(text) == 1 {
 		return append(to, text...), true
 	}
-	if n, err := strconv.ParseUint(text, 8, 8); err == nil && len(text) == 3 {
+	if n, ok := valueOf([]byte(text), 8); ok && len(text) == 3 {
 		return append(to, byte(n)), true
 	}
 	switch text {
@@ -218,14 +263,15 @@ func appendCell(to, cell []byte) ([]byte, bool) {
 	case "**": // the rest of the character in front
 		return to, true
 	}
-	if text[0] != '\\' && !slices.Contains(namesOfControls, text) {
-		return nil, false
-	}
-	return append(to, 0), true // it shows nothing
+	return append(to, 0), text[0] == '\\' || isControlName(text) // it shows nothing
 }
 
-// namesOfControls are what od -a prints of characters that show nothing.
-var namesOfControls = []string{
-	"nul", "soh", "stx", "etx", "eot", "enq", "ack", "bel", "bs", "ht", "vt", "ff", "cr", "so", "si", "dle", "dc1",
-	"dc2", "dc3", "dc4", "nak", "syn", "etb", "can", "em", "sub", "esc", "fs", "gs", "rs", "us", "del",
+// isControlName reports whether od -a prints a text for a character that shows nothing.
+func isControlName(text string) bool {
+	switch text {
+	case "nul", "soh", "stx", "etx", "eot", "enq", "ack", "bel", "bs", "ht", "vt", "ff", "cr", "so", "si", "dle", "dc1",
+		"dc2", "dc3", "dc4", "nak", "syn", "etb", "can", "em", "sub", "esc", "fs", "gs", "rs", "us", "del":
+		return true
+	}
+	return false
 }

@@ -63,7 +63,7 @@ func (v *visible) next(rest []byte, last bool) (shown, left int) {
 		return 0, v.sequence(rest, last)
 	case c == '\n':
 		v.line = len(v.text)
-		if v.dumped != nil {
+		if v.dumped != nil && (v.dumped.open >= 0 || mayBeginAddress(rest[1:])) {
 			v.dumped.lineEnd(v.line, rest[1:])
 		}
 		return 0, 1
