@@ -4,7 +4,8 @@
 # times as much takes: 10 is in proportion, 100 is its square. CPU time is less of the other work on the machine
 # than seconds are, but not free of it. Needs root, runc, Go and python3, and 1 GB of disk.
 # usage: bench/growth.sh [PART...]    parts: images records steps runs
-#   MOST=N bounds the numbers of images and records (default 10000 and 100000), RUNS=N those of runs at once (100)
+#   MOST=N bounds the numbers of images and records (default 10000 and 100000), RUNS=N those of runs at once (100),
+#   STEPS=N those of steps that run one after the other (1000)
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] && parts=" $* " || parts=" images records steps runs "
@@ -121,6 +122,10 @@ def main(part, dir, most):
                 steps(file, n, rest)
                 measure('validate, ' + name, n, stepexec, 'validate', file)
                 measure('dry run, ' + name, n, stepexec, 'run', '--root', root, '--dry-run', file)
+                if n <= most if name == 'chain' else n < 1000:
+                    measure('run, ' + name, n, stepexec, 'run', '--root', root, file)
+        steps(dir + '/ws/500.yml', 500, 'depends_on: [], ')
+        measure('run, at once', 500, stepexec, 'run', '--root', root, dir + '/ws/500.yml')
     else:
         for n in (1, 10, 100, 500):
             if n <= most:
@@ -135,7 +140,7 @@ for part in $parts; do
 	images) most=${MOST:-10000} ;;
 	records) most=${MOST:-100000} ;;
 	runs) most=${RUNS:-100} ;;
-	steps) most=0 ;;
+	steps) most=${STEPS:-1000} ;;
 	*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 	esac
 	python3 "$dir/growth.py" "$part" "$dir" "$most"

@@ -137,16 +137,24 @@ func removeRun(dir string) error {
 		return err
 	}
 	if !rootless.InNamespace() { // in a namespace it is root's folder, which may be closed to the user
-		mapped := filepath.Join(mappedRoot, filepath.Base(dir))
-		if err := unmountBelow(mapped); err != nil {
-			return err
-		}
-		if err := beneath.RemoveAll(mapped); err != nil {
+		if err := removeMapped(filepath.Join(mappedRoot, filepath.Base(dir))); err != nil {
 			return err
 		}
 	}
 	if err := removeCgroupParents(dir); err != nil {
 		return err // the list of them stays for the next attempt
+	}
+	return beneath.RemoveAll(dir)
+}
+
+// removeMapped removes the folder of a run's steps with user namespaces. Most runs have none, and the list of all
+// mounts may be long.
+func removeMapped(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := unmountBelow(dir); err != nil {
+		return err
 	}
 	return beneath.RemoveAll(dir)
 }
