@@ -138,6 +138,10 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if err != nil {
 		return prefix, err
 	}
+	const before = 96 // bits of an IPv6 address before the IPv4 address that it stands for
+	if prefix.Addr().Is4In6() && prefix.Bits() >= before {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-before)
+	}
 	return prefix.Masked(), nil
 }
 

@@ -22,6 +22,7 @@ func TestRulesAreReadAndWritten(t *testing.T) {
 		{"[2001:db8::1]:443", "[2001:db8::1]:443"},
 		{"[2001:db8::/32]:443", "[2001:db8::/32]:443"},
 		{"::ffff:10.0.0.1", "10.0.0.1"},
+		{"[::ffff:10.0.0.0/104]:443", "10.0.0.0/8:443"},
 	}
 	for _, test := range tests {
 		rule, err := egress.Parse(test.text)

@@ -13,15 +13,20 @@ import (
 // egress reads what may be reached: a list, or the word audit.
 func (p *parser) egress(v value) *egress.Rules {
 	if v.kind != listKind {
-		if word := p.oneOf(v, "audit"); word == "" {
-			return nil
+		if v.kind == textKind && v.text == string(egress.Audit) {
+			return &egress.Rules{Mode: egress.Audit}
 		}
-		return &egress.Rules{Mode: egress.Audit}
+		p.wrong(v, "must be a list of what may be reached, or audit", "an empty list allows nothing")
+		return nil
 	}
 	rules := &egress.Rules{Mode: egress.Deny, List: egress.List{}}
 	for i := range v.items {
 		item := v.item(i)
-		rule, err := egress.Parse(p.word(item))
+		text := p.word(item)
+		if text == "" {
+			continue // it has been refused
+		}
+		rule, err := egress.Parse(text)
 		if err != nil {
 			p.wrong(item, err.Error(), "")
 			continue

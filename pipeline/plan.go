@@ -222,9 +222,16 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		step.Exports = pl.exports(&p.Steps[s.index])
 		step.DependsOn, step.RunOn, step.Reason = s.dependsOn, s.decision.On, s.decision.Reason
 		step.Needs = services.of(&p.Steps[s.index])
-		pl.reachable(&step, &p.Steps[s.index], plan.Services)
 		plan.Steps = append(plan.Steps, step)
 	}
+	var all []placed
+	for i := range plan.Services {
+		all = append(all, placed{&plan.Services[i], &p.Services[i], true})
+	}
+	for i, s := range selected {
+		all = append(all, placed{&plan.Steps[i], &p.Steps[s.index], false})
+	}
+	pl.reachable(all)
 	if err := pl.errs.result(); err != nil {
 		return nil, err
 	}

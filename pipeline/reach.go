@@ -3,38 +3,76 @@ package pipeline
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/stepexec/stepexec/container"
 )
 
-// reachable refuses a step that needs a service on another network. The service's name would
-// lead it to nobody or, worse, to somebody else. A step without any network reaches nobody,
-// and cannot be taken in.
-func (pl *planner) reachable(step *PlannedStep, written *Step, services []PlannedStep) {
-	if step.Network == "none" || step.Advanced.Namespaces["network"] != "" || step.Advanced.Spec != nil {
-		return
-	}
-	for i := range services {
-		service := &services[i]
-		if !slices.Contains(step.Needs, service.Name) || service.Network == step.Network || service.Network == "none" ||
-			service.Advanced.Namespaces["network"] != "" || service.Advanced.Spec != nil {
-			continue
-		}
-		// There are ways that the file names: ports of the host, and the host itself.
-		if step.Network == "host" && len(service.Names.Ports) > 0 || step.Network == "private" && reachesHost(step) {
-			continue
-		}
-		hint := "give both the same network, or name the service in the depends_on of those steps that need it"
-		if pl.pipeline.NeedsUnsaid {
-			if !written.speaksOf(append([]string{service.Name}, service.Names.Aliases...)) {
+// placed is a step or service of a plan, beside what the file says of it.
+type placed struct {
+	*PlannedStep
+	written *Step
+	service bool
+}
+
+// reachable refuses steps and services that need one on another network. Its name would lead them
+// to nobody or, worse, to somebody else.
+func (pl *planner) reachable(all []placed) {
+	for _, from := range all {
+		for _, to := range all {
+			if to.PlannedStep == from.PlannedStep || !to.service && !to.Detach || !pl.areApart(&from, &to) || !pl.isNeeded(&from, &to) {
 				continue
 			}
-			hint = "give both the same network_mode"
+			hint := "give both the same network, or name the service in the depends_on of those steps that need it"
+			if pl.pipeline.NeedsUnsaid {
+				hint = "give both the same network_mode"
+			}
+			pl.fail(from.written.Position, fmt.Sprintf("the %s is on network %s and needs %s %s, which is on network %s: it cannot reach it",
+				from.role(), from.Network, to.role(), to.Name, to.Network), hint, nil)
 		}
-		pl.fail(written.Position, fmt.Sprintf("the step is on network %s and needs service %s, which is on network %s: it cannot reach it", step.Network, service.Name, service.Network), hint, nil)
 	}
+}
+
+func (p *placed) role() string {
+	switch {
+	case p.service || p.Serves:
+		return "service"
+	case p.Detach:
+		return "detached step"
+	}
+	return "step"
+}
+
+// areApart reports whether no way that the file names leads from one to the other. Ports of the
+// host and the host itself are such ways.
+func (pl *planner) areApart(from, to *placed) bool {
+	isElsewhere := func(p *placed) bool { return p.Advanced.Namespaces["network"] != "" || p.Advanced.Spec != nil }
+	switch {
+	case from.Network == to.Network || to.Network == "none" || isElsewhere(from) || isElsewhere(to):
+		return false
+	case from.Network == "host" && len(to.Names.Ports) > 0, from.Network == "private" && reachesHost(from.PlannedStep):
+		return false
+	}
+	return true
+}
+
+// isNeeded reports whether one needs the other, which is on another network. Steps say which
+// services they need, where the format has a word for it. All others need whom they name. A step
+// without any network can go without a service; if it calls one it has forgotten that.
+func (pl *planner) isNeeded(from, to *placed) bool {
+	names := append([]string{to.Name}, to.Names.Aliases...)
+	isStated := !from.service && to.service
+	switch {
+	case isStated && !slices.Contains(from.Needs, to.Name):
+		return false
+	case from.Network == "none":
+		return from.written.calls(names)
+	case pl.pipeline.NeedsUnsaid:
+		return from.written.speaksOf(names)
+	}
+	return isStated || from.written.calls(names)
 }
 
 // speaksOf reports whether a text of the step has one of the names as a word.
@@ -48,6 +86,18 @@ func (s *Step) speaksOf(names []string) bool {
 			return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(strings.Trim(word, ".-"), name) })
 		})
 	})
+}
+
+// calls reports whether a text of the step has one of the names in the place of a host: in an
+// address, behind -h or --host, or alone.
+func (s *Step) calls(names []string) bool {
+	var any []string
+	for _, name := range names {
+		any = append(any, regexp.QuoteMeta(name))
+	}
+	name := "(" + strings.Join(any, "|") + ")"
+	host := regexp.MustCompile(`(?i)^` + name + `$|(//|@|(^|\s)-h\s*|--host[= ])` + name + `($|[^a-z0-9_.-])|(^|[^a-z0-9_./-])` + name + `:[0-9]`)
+	return slices.ContainsFunc(s.texts(), host.MatchString)
 }
 
 // texts are all that the file gives to the step's program.
@@ -72,19 +122,20 @@ func (s *Step) texts() []string {
 // steps that name no network are on the host's. The error is an [Errors].
 func (p *Pipeline) CheckNetworks() error {
 	pl := &planner{pipeline: p}
-	plain := func(s *Step) PlannedStep {
-		return PlannedStep{Name: s.Name, Network: cmp.Or(s.Network, "host"), Names: s.Names, Advanced: s.Advanced}
+	var all []placed
+	add := func(written *Step, isService bool, needs []string) {
+		step := &PlannedStep{Name: written.Name, Network: cmp.Or(written.Network, "host"), Names: written.Names, Advanced: written.Advanced,
+			Detach: written.Detach, Serves: written.Serves, Needs: needs}
+		all = append(all, placed{step, written, isService})
 	}
-	var services []PlannedStep
 	for i := range p.Services {
-		services = append(services, plain(&p.Services[i]))
+		add(&p.Services[i], true, nil)
 	}
 	needs := p.serviceNeeds()
 	for i := range p.Steps {
-		step := plain(&p.Steps[i])
-		step.Needs = needs.of(&p.Steps[i])
-		pl.reachable(&step, &p.Steps[i], services)
+		add(&p.Steps[i], false, needs.of(&p.Steps[i]))
 	}
+	pl.reachable(all)
 	return pl.errs.result()
 }
 

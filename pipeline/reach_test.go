@@ -1,0 +1,47 @@
+package pipeline_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stepexec/stepexec/pipeline"
+)
+
+// Whatever needs a service, or calls a detached step, on another network is refused. Where nothing
+// but words tells, only those in the place of a host count.
+func TestNeedsOnAnotherNetworkAreRefused(t *testing.T) {
+	const private = "services:\n  api: {image: x, network: private, aliases: [backend]}\nsteps:\n"
+	const detached = "steps:\n  - {name: api, image: x, network: private, detach: true, commands: [serve]}\n"
+	for _, test := range []struct {
+		name, file, want string // want: "" is that it is valid
+	}{
+		{"all services, from the host's network", private + "  - {name: a, image: x, network: host, commands: [make]}", "network host and needs service api, which is on network private"},
+		{"no services", private + "  - {name: a, image: x, network: host, depends_on: [b], commands: [make]}\n  - {name: b, image: x, network: private, depends_on: [api], commands: [make]}", "step is on network host and needs service api"},
+		{"without any network, not called", private + "  - {name: a, image: x, network: none, commands: [cd api, echo api is fine]}", ""},
+		{"without any network, an address", private + "  - {name: a, image: x, network: none, commands: [\"wget http://api/\"]}", "network none and needs service api"},
+		{"without any network, an alias and a port", private + "  - {name: a, image: x, network: none, environment: {DB: \"backend:5432\"}, commands: [make]}", "network none and needs service api"},
+		{"without any network, behind -h", private + "  - {name: a, image: x, network: none, commands: [\"psql -h api\"]}", "network none and needs service api"},
+		{"without any network, a variable", private + "  - {name: a, image: x, network: none, environment: {HOST: api}, commands: [make]}", "network none and needs service api"},
+		{"a detached step, called", detached + "  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", "needs detached step api, which is on network private"},
+		{"a detached step, not called", detached + "  - {name: a, image: x, network: host, commands: [cat ./api/log, wget http://api.example.com/]}", ""},
+		{"a detached step with a port of the host", "steps:\n  - {name: api, image: x, network: private, detach: true, ports: [8080], commands: [serve]}\n  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", ""},
+		{"a service that calls another one", "services:\n  db: {image: x, network: private}\n  web: {image: x, network: host, environment: {DB: \"postgres://u@db/x\"}}\nsteps:\n  - {name: a, image: x, network: host, depends_on: [web], commands: [make]}", "service is on network host and needs service db"},
+		{"the same network", private + "  - {name: a, image: x, network: private, commands: [\"wget http://api/\"]}", ""},
+	} {
+		p, err := pipeline.Parse("p.yml", []byte(test.file))
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		for way, err := range map[string]error{"validate": p.CheckNetworks(), "plan": planErr(p)} {
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "p.yml:")) {
+				t.Errorf("%s: %s: %v, want %q", test.name, way, err, test.want)
+			}
+		}
+	}
+}
+
+func planErr(p *pipeline.Pipeline) error {
+	_, err := p.Plan(pipeline.Inputs{Network: "host"})
+	return err
+}
