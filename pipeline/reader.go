@@ -127,8 +127,27 @@ func (r *reader) wrongType(v value, want string) {
 		hint = "give it a value or remove the key"
 	case want == "a string" && v.scalar():
 		hint = "put it in quotes"
+	case want == "a list" && v.scalar():
+		hint = "write it as a list"
+		if v.isPlain() {
+			hint += ": [" + v.text + "]"
+		}
+	case want == "true or false" && v.kind == textKind:
+		hint = "write true or false, without quotes"
+	case want == "a map" && v.kind == textKind && missingSpace().MatchString(v.text):
+		hint = "put a space behind the colon"
+	case want == "a map" && v.kind == listKind && v.parent == nil:
+		hint = "a pipeline file begins with the key steps, and the list stands below that"
 	}
 	r.wrong(v, fmt.Sprintf("must be %s, not %s", want, article(v.kind)), hint)
+}
+
+// missingSpace matches a key with its value behind the colon, which YAML takes for a text.
+var missingSpace = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z_]+:\S`) })
+
+// isPlain reports whether a scalar is short, and the same text in a list in flow style.
+func (v value) isPlain() bool {
+	return v.text != "" && len(v.text) <= 40 && !strings.ContainsAny(v.text, "\n\"'[]{},#: ")
 }
 
 func article(k kind) string {
@@ -153,9 +172,21 @@ func (r *reader) object(v value, fields fields) {
 	}
 }
 
+// mostNamedKeys is how many keys a map may have that are all named where one is unknown.
+const mostNamedKeys = 8
+
 func (r *reader) unknownKey(v value, name string, fields fields) {
 	if !r.errs.full() {
-		r.misplaced(v, "unknown key", hintOf(name, slices.Sorted(maps.Keys(fields))))
+		known := slices.Sorted(maps.Keys(fields))
+		hint := hintOf(name, known)
+		switch {
+		case hint != "":
+		case v.parent.parent == nil:
+			hint = "keys of your own, such as for anchors, begin with x-"
+		case len(known) <= mostNamedKeys:
+			hint = "use " + quotedList(known)
+		}
+		r.misplaced(v, "unknown key", hint)
 	}
 }
 

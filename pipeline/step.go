@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -151,6 +153,9 @@ func (p *parser) directory(v value) string {
 	return ""
 }
 
+// maxID is the largest id of a user or group; the kernel takes the next one for none (setresuid(2)).
+const maxID = 1<<32 - 2
+
 var userForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[^\s:\x00-\x1f\x7f]+(:[^\s:\x00-\x1f\x7f]+)?$`) })
 
 func (p *parser) user(v value) string {
@@ -158,6 +163,12 @@ func (p *parser) user(v value) string {
 	if text != "" && !userForm().MatchString(text) {
 		p.wrong(v, fmt.Sprintf("%q is not valid", text), "write a name or a uid, and after a colon a group or a gid")
 		return ""
+	}
+	for part := range strings.SplitSeq(text, ":") {
+		if id, err := strconv.ParseInt(part, 10, 64); (err == nil || errors.Is(err, strconv.ErrRange)) && (id < 0 || id > maxID) {
+			p.wrong(v, fmt.Sprintf("%q is not valid", text), fmt.Sprintf("a number must be from 0 to %d", int64(maxID)))
+			return ""
+		}
 	}
 	return text
 }

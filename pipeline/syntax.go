@@ -75,7 +75,41 @@ func syntaxError(message string, data []byte) *Error {
 	default:
 		e.openQuote(data)
 	}
+	if e.Hint == "" {
+		e.Hint = syntaxHint(message)
+		e.secondColon(message, data)
+	}
 	return e
+}
+
+// secondColon adds the column of the colon that the parser does not expect: the last one of its line that would begin
+// a value.
+func (e *Error) secondColon(message string, data []byte) {
+	lines := bytes.Split(data, []byte("\n"))
+	if !strings.Contains(message, "mapping values are not allowed") || e.Line < 1 || e.Line > len(lines) {
+		return
+	}
+	line := lines[e.Line-1]
+	if all := regexp.MustCompile(`:(?:[ \t\r]|$)`).FindAllIndex(line, -1); len(all) > 0 {
+		e.Column = 1 + utf8.RuneCount(line[:all[len(all)-1][0]])
+	}
+}
+
+// syntaxHint says what mostly is the cause of the parser's message; "": that differs.
+func syntaxHint(message string) string {
+	switch {
+	case strings.Contains(message, "mapping values are not allowed"):
+		return "put a text with a colon before a space, or at its end, in quotes; and begin the keys of one map in the same column"
+	case strings.Contains(message, "expected '-' indicator"), strings.Contains(message, "did not find expected key"):
+		return "begin the items of one list, and the keys of one map, in the same column"
+	case strings.Contains(message, "expected ',' or ']'"):
+		return "close the [ with a ], put commas between the items, and put texts with quotes or brackets in quotes"
+	case strings.Contains(message, "expected ',' or '}'"):
+		return "close the { with a }, put commas between the keys, and put texts with quotes or braces in quotes"
+	case strings.Contains(message, "could not find expected ':'"):
+		return "a key needs a colon and a space behind it"
+	}
+	return ""
 }
 
 func lineCount(data []byte) int {

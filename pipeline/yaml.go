@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	// Imported here and in write*.go: the maintained twin, go.yaml.in/yaml/v3, is a change
@@ -26,11 +28,18 @@ const (
 // ReadFile reads a pipeline file. It stops one byte beyond the size that Parse allows, so that
 // a device or a huge file cannot take all memory.
 func ReadFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+		return nil, fmt.Errorf("%s is a pipe, which can be read only once (write the pipeline to a file)", name)
+	}
 	return io.ReadAll(io.LimitReader(file, maxFileSize+1))
 }
 
@@ -41,6 +50,7 @@ type loader struct {
 	done map[*yaml.Node]*node // nil while the node is being converted
 	cost int                  // of merge keys so far, which copy pairs
 	bomb bool                 // the limit is passed and reported
+	deep bool                 // too many levels are reported
 
 	aliases bool           // the file has some
 	bangs   map[place]bool // where a lone ! stands
@@ -265,7 +275,10 @@ func (l *loader) below(parent, child *node) *node {
 		return &node{kind: nullKind, line: child.line, column: child.column}
 	}
 	if child.height >= maxHeight {
-		l.fail(child.line, child.column, fmt.Sprintf("nested more than %d levels deep", maxHeight), "")
+		if !l.deep { // the levels around are too many as well
+			l.fail(child.line, child.column, fmt.Sprintf("nested more than %d levels deep", maxHeight), "")
+			l.deep = true
+		}
 		return &node{kind: nullKind, line: child.line, column: child.column}
 	}
 	parent.cost += child.cost

@@ -32,7 +32,7 @@ stepexec prune --caches removes both kinds from this machine.`,
 		Example: `  stepexec cache ls
   stepexec cache rm --older-than 168h
   stepexec cache ls --store registry.example.com/ci/cache`,
-		Args: cobra.NoArgs,
+		Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	addRoot(cmd.PersistentFlags(), &o.root)

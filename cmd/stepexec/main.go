@@ -66,7 +66,9 @@ func execute() int {
 	interrupts := catchInterrupts(cancel)
 	defer interrupts.stop()
 
-	err := newRoot(interrupts.again, os.Args[1:]).ExecuteContext(ctx)
+	root := newRoot(interrupts.again, os.Args[1:])
+	knownTopics(root)
+	err := root.ExecuteContext(ctx)
 	var exit exitError
 	switch {
 	case err == nil:

@@ -19,8 +19,13 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	}
 	cmd.SuggestionsMinimumDistance = 2 // letters, as cobra has it elsewhere
 	hint := ""
-	similar := cmd.SuggestionsFor(args[0])
-	if near := pipeline.DidYouMean(args[0], similar); near != "" { // for a typing error the nearest name is enough
+	similar := []string{}
+	if args[0] != "" { // with which every name begins
+		similar = cmd.SuggestionsFor(args[0])
+	}
+	if native := peerCommand(args[0]); native != "" && !cmd.HasParent() {
+		hint = "that is stepexec " + native + "; "
+	} else if near := pipeline.DidYouMean(args[0], similar); near != "" { // for a typing error the nearest name is enough
 		hint = strings.ReplaceAll(near, `"`, "") + " "
 	} else if len(similar) == 1 {
 		hint = "did you mean " + similar[0] + "? "
@@ -28,6 +33,57 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 		hint = "did you mean " + inWords(similar) + "? "
 	}
 	return fmt.Errorf("unknown command %q for %q (%ssee %s --help)", args[0], cmd.CommandPath(), hint, cmd.CommandPath())
+}
+
+// knownTopics makes help and completion reject what they do not know, which cobra's own do not.
+func knownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if found, _, err := root.Find(args); len(args) > 0 && (err != nil || found == root) {
+					return knownCommand(root, args[:1])
+				}
+				return nil
+			}
+		case "completion":
+			cmd.Args = knownCommand
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
+// peerCommand is the command for what a command of docker, act or other tools does; "": it is none of those.
+func peerCommand(name string) string {
+	switch name {
+	case "exec", "attach", "sh", "bash":
+		return "shell"
+	case "start", "up", "test", "build", "trigger":
+		return "run"
+	case "kill", "cancel", "down":
+		return "stop"
+	case "status", "top":
+		return "ps"
+	case "ls", "list", "runs":
+		return "history"
+	case "lint", "check":
+		return "validate"
+	case "log", "tail":
+		return "logs"
+	case "inspect", "plan", "graph":
+		return "explain"
+	case "clean", "cleanup":
+		return "prune"
+	case "web", "serve", "server", "dashboard":
+		return "ui"
+	case "agent", "worker":
+		return "runner"
+	case "import", "migrate":
+		return "convert"
+	}
+	return ""
 }
 
 // similarFlag returns a hint at the flag that was meant by an unknown one.
@@ -47,9 +103,26 @@ func similarFlag(cmd *cobra.Command, err error) string {
 	})
 	hint := pipeline.DidYouMean(unknown.GetSpecifiedName(), names)
 	if hint == "" {
-		return ""
+		return beginning(unknown.GetSpecifiedName(), names)
 	}
 	return strings.Replace(strings.ReplaceAll(hint, `"`, ""), "mean ", "mean --", 1) + " "
+}
+
+// beginning returns a hint at the flags that begin with a name and a hyphen.
+func beginning(name string, flags []string) string {
+	var found []string
+	for _, flag := range flags {
+		if strings.HasPrefix(flag, name+"-") {
+			found = append(found, "--"+flag)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return "did you mean " + found[0] + "? "
+	case 2, 3:
+		return "did you mean " + inWords(found) + "? "
+	}
+	return ""
 }
 
 // plainFlagError rewords the errors of Go's parsers for flags whose value is not a valid number,
