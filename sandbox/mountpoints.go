@@ -53,6 +53,9 @@ func (h *Host) mountPointsFor(step *Step, lowerdirs []string) (string, error) {
 	}
 	key := sha256.Sum256(list)
 	all := filepath.Join(h.root(), "mountpoints")
+	if isInAny(h.root(), lowerdirs) {
+		return "", nil
+	}
 	folder := filepath.Join(all, hex.EncodeToString(key[:16]))
 	_, err := os.Lstat(folder)
 	if errors.Is(err, os.ErrNotExist) {
@@ -65,6 +68,30 @@ func (h *Host) mountPointsFor(step *Step, lowerdirs []string) (string, error) {
 		return "", nil
 	}
 	return folder, nil
+}
+
+// isInAny reports whether a folder is in one of others, or is one, as the state root is in that of
+// rootfs:/. An overlay refuses layers of which one is in another (ELOOP).
+func isInAny(folder string, others []string) bool {
+	folder, err := filepath.EvalSymlinks(folder)
+	for err == nil {
+		var at os.FileInfo
+		if at, err = os.Stat(folder); err != nil {
+			break
+		}
+		isSame := func(other string) bool {
+			info, err := os.Stat(other)
+			return err == nil && os.SameFile(at, info)
+		}
+		if slices.ContainsFunc(others, isSame) {
+			return true
+		}
+		if folder == filepath.Dir(folder) {
+			return false
+		}
+		folder = filepath.Dir(folder)
+	}
+	return true // not known
 }
 
 // wantedMountPoints returns the mount points that are known before a step's specification is.

@@ -159,3 +159,23 @@ func TestMountPointsAreMadeOnceAndNotWithoutLimit(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
+
+// rootfs:DIR can be a directory that the state root is in, such as /: no overlay takes both.
+func TestLayersThatTheStateRootIsInTakeNoMountPoints(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "a", "root")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, filepath.Join(dir, "a", "link")); err != nil {
+		t.Fatal(err)
+	}
+	for layer, want := range map[string]bool{
+		"/": true, dir: true, filepath.Join(dir, "a"): true, root: true, filepath.Join(dir, "a", "link"): true,
+		"/usr": false, filepath.Join(dir, "b"): false,
+	} {
+		if got := isInAny(root, []string{"/usr", layer}); got != want {
+			t.Errorf("%s: %v, want %v", layer, got, want)
+		}
+	}
+}
