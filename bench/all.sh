@@ -49,14 +49,14 @@ if [ -n "$quick" ]; then
 	measure "Output" bench/logs.sh 1 64
 	measure "Hook of GitHub Actions" bench/hooks.sh 5
 else # in at most 20 minutes on a quiet machine with two cores
-	measure "Warm steps" bench/warm.sh 5 start one chain boundary
+	measure "Warm steps" bench/warm.sh 3 start one chain boundary
 	measure "Steps at once, many layers" PEERS='runc|ctr' bench/warm.sh 2 wide many
-	measure "Cold start" bench/cold.sh 2
+	measure "Cold start" bench/cold.sh 1
 	measure "Output" bench/logs.sh 1 512
 	measure "Hook of GitHub Actions" bench/hooks.sh 15
 	measure "Keyed caches" bench/cache.sh 1
 	measure "Networks" bench/network.sh 15
-	measure "Growth" MOST=10000 bench/growth.sh
+	measure "Growth" RUNS=500 bench/growth.sh
 fi
 if [ -z "$anyway" ] && busy; then
 	echo "all.sh: the machine is busy by now: the figures are not written" >&2
