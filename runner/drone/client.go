@@ -21,8 +21,9 @@ import (
 const (
 	// answerTime bounds the wait for an answer. The server ends long polls after 30 s.
 	answerTime = 90 * time.Second
-	maxAnswer  = 64 << 20         // bytes
-	retryPause = 10 * time.Second // longest pause before a call is made again
+	maxAnswer  = 64 << 20               // bytes
+	retryPause = 10 * time.Second       // longest pause before a call is made again
+	hastyPoll  = 100 * time.Millisecond // shorter than a server waits
 	// DefaultOutage is the default of Options.Outage.
 	DefaultOutage = time.Hour
 	// DefaultLogPatience is the default of Options.LogPatience.
@@ -36,6 +37,7 @@ var (
 	errNothing   = errors.New("nothing yet (204)")
 	errRefused   = errors.New("the server rejected the secret (check DRONE_RPC_SECRET)")
 	errTooLarge  = errors.New("the server, or a proxy before it, takes no call of that size (413)")
+	errNotDrone  = errors.New("the answer is not one of a Drone server")
 	errUncertain = errors.New("it is unknown whether the server got the call: its answer was lost")
 )
 
@@ -100,6 +102,7 @@ func (c *client) callWhile(ctx context.Context, goOn func(failing time.Time) boo
 		switch {
 		case errors.Is(err, errConflict) && lost:
 			return errUncertain
+		case errors.Is(err, errNothing): // the server's own time for the call was over, of which it may have done a part
 		case isShut && !c.known.Load(), !isShut && !errors.As(err, &again):
 			return err
 		}
@@ -151,23 +154,33 @@ func (c *client) try(ctx context.Context, method, path string, in, out any) erro
 		c.stats.CallFailed()
 		return temporary{fmt.Errorf("read the server's answer: %w", err)}
 	}
-	err = answerError(answer, data)
+	if err = answerError(answer, data); err == nil {
+		err = decode(data, out)
+	}
 	if err == nil || errors.Is(err, errNothing) || errors.Is(err, errConflict) {
 		c.stats.Answered()
 		c.known.Store(true)
 	} else {
 		c.stats.CallFailed()
 	}
-	if err != nil {
-		return err
-	}
-	if out == nil {
+	return err
+}
+
+// decode reads an answer. out is nil for calls that the server answers without a word. Anything else is a
+// page of a proxy with the status 200, or of another kind of server.
+func decode(data []byte, out any) error {
+	data = bytes.TrimSpace(data)
+	if out == nil && len(data) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(data, out); err != nil {
-		return shut{fmt.Errorf("the server's answer to %s: %w", path, err)} // a page of a proxy with the status 200
+	err := errNotDrone
+	if out != nil {
+		err = json.Unmarshal(data, out)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	return shut{fmt.Errorf("%w (check DRONE_RPC_HOST): %.80q", errNotDrone, data)}
 }
 
 // withoutURL drops the method and the URL that url.Error begins with: the caller names both
@@ -212,14 +225,26 @@ func (c *client) ping(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/ping", nil, nil)
 }
 
+// poll makes a call that waits, once. An answer that brings nothing and came at once is not of a server
+// that has waited: a pause follows, so that the next poll does not come at once as well.
+func (c *client) poll(ctx context.Context, path string, in, out any) error {
+	began := time.Now()
+	err := c.try(ctx, http.MethodPost, path, in, out)
+	if errors.Is(err, errNothing) && time.Since(began) < hastyPoll {
+		runner.Pause(ctx, min(c.pause, time.Second))
+	}
+	return err
+}
+
 // next asks for a stage to run with one long poll. The error is errNothing when the poll
 // ended without one.
 func (c *client) next(ctx context.Context, r *request) (*stage, error) {
 	s := &stage{}
-	if err := c.try(ctx, http.MethodPost, "/stage", r, s); err != nil {
-		return nil, err
+	err := c.poll(ctx, "/stage", r, s)
+	if err == nil && s.ID == 0 {
+		err = errNotDrone
 	}
-	return s, nil
+	return s, err
 }
 
 // accept claims a stage for this runner. The error is errConflict when another runner has it.
@@ -227,8 +252,11 @@ func (c *client) next(ctx context.Context, r *request) (*stage, error) {
 func (c *client) accept(ctx context.Context, s *stage, machine string) (*stage, error) {
 	accepted := &stage{}
 	err := c.call(ctx, http.MethodPost, stagePath(s.ID)+"?machine="+url.QueryEscape(machine), nil, accepted)
-	if !errors.Is(err, errUncertain) {
-		return accepted, err
+	if err == nil && accepted.ID == s.ID {
+		return accepted, nil
+	}
+	if err != nil && !errors.Is(err, errUncertain) {
+		return nil, err
 	}
 	d, err := c.details(ctx, s.ID)
 	if err != nil {
@@ -331,7 +359,7 @@ func (c *client) upload(ctx context.Context, id int64, lines []line) (lost int, 
 
 // watch waits with one long poll, and reports whether the build is over or cancelled.
 func (c *client) watch(ctx context.Context, build int64) (over bool, err error) {
-	err = c.try(ctx, http.MethodPost, "/build/"+strconv.FormatInt(build, 10)+"/watch", nil, nil)
+	err = c.poll(ctx, "/build/"+strconv.FormatInt(build, 10)+"/watch", nil, nil)
 	if errors.Is(err, errNothing) {
 		return false, nil
 	}

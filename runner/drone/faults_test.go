@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,12 +34,22 @@ func TestCallsThatGoWrong(t *testing.T) {
 	for name, break_ := range map[string]func(s *servertest.Server){
 		"polls":             func(s *servertest.Server) { s.Refuse(callRequest, 502, 2); s.Lose(callRequest, 0) },
 		"ping of a restart": func(s *servertest.Server) { s.Refuse(callRequest, 503, 1); s.Refuse(callDetails, 502, 2) },
-		"lost accept":       func(s *servertest.Server) { s.Lose(callAccept, 1) },
-		"lost step":         func(s *servertest.Server) { s.Lose(callPutStep, 2) },
-		"lost end":          func(s *servertest.Server) { s.Refuse(callUpload, 504, 2); s.Lose(callUpload, 1) },
-		"refused updates":   func(s *servertest.Server) { s.Refuse(callPutStep, 502, 3); s.Refuse(callPutStage, 502, 2) },
-		"no live view":      func(s *servertest.Server) { s.Refuse(callBatch, 500, 100) },
-		"watch":             func(s *servertest.Server) { s.Refuse(callWatch, 500, 3); s.Lose(callWatch, 2) },
+		"time that is over": func(s *servertest.Server) {
+			for _, call := range []string{callAccept, callDetails, callPutStage, callPutStep, callUpload} {
+				s.Refuse(call, 204, 2)
+			}
+		},
+		"a page with the status 200": func(s *servertest.Server) {
+			for _, call := range []string{callRequest, callAccept, callDetails, callPutStage, callPutStep, callUpload, callWatch} {
+				s.Refuse(call, 200, 1)
+			}
+		},
+		"lost accept":     func(s *servertest.Server) { s.Lose(callAccept, 1) },
+		"lost step":       func(s *servertest.Server) { s.Lose(callPutStep, 2) },
+		"lost end":        func(s *servertest.Server) { s.Refuse(callUpload, 504, 2); s.Lose(callUpload, 1) },
+		"refused updates": func(s *servertest.Server) { s.Refuse(callPutStep, 502, 3); s.Refuse(callPutStage, 502, 2) },
+		"no live view":    func(s *servertest.Server) { s.Refuse(callBatch, 500, 100) },
+		"watch":           func(s *servertest.Server) { s.Refuse(callWatch, 500, 3); s.Lose(callWatch, 2) },
 		"slow": func(s *servertest.Server) {
 			s.Slow(callPutStep, 300*time.Millisecond, 4)
 			s.Slow(callUpload, 300*time.Millisecond, 4)
@@ -274,5 +285,20 @@ func TestCancelBeforeTheStageBegins(t *testing.T) {
 	b.server.Ended(b.server.Push(steps("a: commands: [echo]"), nil)) // the runner goes on
 	if s := b.server.Get(id); s.Status != "killed" || s.Over || len(s.Steps) > 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// An address that is not a Drone server's is an error at the start, whatever answers there.
+func TestAddressOfAnotherServer(t *testing.T) {
+	for name, text := range map[string]string{"page": "<html>Welcome</html>", "JSON": `{"status": "ok"}`} {
+		t.Run(name, func(t *testing.T) {
+			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+			defer other.Close()
+			b := newBench(t)
+			w := b.start(func(o *drone.Options) { o.Server = other.URL })
+			if err := w.Err(); err == nil || !strings.Contains(err.Error(), "not one of a Drone server (check DRONE_RPC_HOST)") {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -92,9 +92,9 @@ func (w *worker) poll(ctx context.Context) {
 		}
 		s, err := w.client.next(ctx, wanted)
 		switch {
-		case err == nil && s.ID != 0 && !w.begin(s.ID):
+		case err == nil && !w.begin(s.ID):
 			runner.Pause(ctx, offeredPause)
-		case err == nil && s.ID != 0:
+		case err == nil:
 			w.stages.Go(func() {
 				defer func() { <-w.room }()
 				defer w.end(s.ID)
@@ -103,7 +103,7 @@ func (w *worker) poll(ctx context.Context) {
 			continue
 		case ctx.Err() != nil:
 			return
-		case err != nil && !errors.Is(err, errNothing):
+		case !errors.Is(err, errNothing):
 			w.o.Say("warning: the server gives no work: " + err.Error())
 			runner.Pause(ctx, w.client.pause)
 		}
