@@ -62,7 +62,7 @@ func TestTreesOfAnyDepthAreGivenAwayKeptAndRemoved(t *testing.T) {
 		t.Errorf("the workspace has %d levels, the last file is of user %d", count, bottom.Uid)
 	}
 	must(t, host.Keep(upper, sandbox.Kept{Name: "deep", Step: *step}))
-	all, err := sandbox.ListKept(filepath.Join(upper, "../../../.."))
+	all, err := sandbox.ListKept(filepath.Join(upper, "../../..")) // of ROOT/runs/ID/upper-1
 	must(t, err)
 	for _, kept := range all {
 		if bytes, err := kept.Bytes(); err != nil || bytes < 3000 {

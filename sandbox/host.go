@@ -64,11 +64,11 @@ type Options struct {
 // Host is the place on this machine where the sandboxes of one run live:
 //
 //	ROOT/runs/ID/          0700, locked while the run lives
-//	ROOT/runs/ID/upper/    files that the steps write outside their mounts
+//	ROOT/runs/ID/upper-*/  files that the steps write outside their mounts, and to a workspace of the run
 //	ROOT/runs/ID/layers/   mounted image layers that are not directories
 //	ROOT/runs/ID/init/     the program of init processes, if a step has one: see mountInit
 //	ROOT/runs/ID/private/  a tmpfs: bundles, scripts, secrets, FIFOs, runtime state
-//	ROOT/runs/ID/runtime   a link to the runtime's state, see runtimeRoot
+//	ROOT/runs/ID/runtime   a link to the runtime's state, if that is elsewhere: see runtimeRoot
 //
 // ROOT/mountpoints is shared by all runs: see mountPointsFor.
 //

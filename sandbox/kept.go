@@ -93,10 +93,10 @@ func (h *Host) keepShared() error {
 		return nil
 	}
 	var failed []error
-	for from, to := range map[string]string{"volumes": keptVolumes, "upper/workspace": keptWorkspace} {
+	for from, to := range map[string]string{"volumes": keptVolumes, "upper-workspace": keptWorkspace} {
 		err := os.Rename(filepath.Join(h.dir, from), filepath.Join(h.kept(), to))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = append(failed, fmt.Errorf("keep the run's %s: %w", filepath.Base(from), err))
+			failed = append(failed, fmt.Errorf("keep the run's %s: %w", strings.TrimPrefix(to, "+"), err))
 		}
 	}
 	return errors.Join(failed...)

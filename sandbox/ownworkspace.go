@@ -13,7 +13,7 @@ import (
 // change before that.
 func (h *Host) OwnWorkspace(ctx context.Context, folder string) (path string, release func() error, err error) {
 	path = filepath.Join(h.dir, "workspace")
-	release, err = h.mountRootfs(ctx, []string{folder}, "", filepath.Join(h.dir, "upper", "workspace"), path, func() bool {
+	release, err = h.mountRootfs(ctx, []string{folder}, "", filepath.Join(h.dir, "upper-workspace"), path, func() bool {
 		_, err := os.Stat(h.kept())
 		return err == nil // then it is kept, too
 	})

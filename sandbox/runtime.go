@@ -16,15 +16,24 @@ import (
 	"github.com/containerd/go-runc"
 )
 
-// runtimeRoot returns the folder of the runtime's state: a link to Options.RuntimeRoot or, by
-// default, into the run's memory. The link lets the clean-up after the run find the state, and
-// recognise the run's own calls of the runtime.
-func runtimeRoot(runDir string) string { return filepath.Join(runDir, "runtime") }
+// runtimeRoot returns the folder of the runtime's state: in the run's memory or, if there is one, a
+// link to Options.RuntimeRoot. Either lets the clean-up after the run find the state, and recognise
+// the run's own calls of the runtime.
+func runtimeRoot(runDir string) string {
+	link := runtimeLink(runDir)
+	if _, err := os.Lstat(link); err == nil {
+		return link
+	}
+	return filepath.Join(runDir, "private", "runtime")
+}
 
-// makeRuntimeRoot creates the folder, which other runs may use too, and the link to it.
+func runtimeLink(runDir string) string { return filepath.Join(runDir, "runtime") }
+
+// makeRuntimeRoot creates the folder. If it is Options.RuntimeRoot, which other runs may use too, it
+// makes the link to it.
 func (h *Host) makeRuntimeRoot(dir string) error {
 	if dir == "" {
-		dir = filepath.Join(h.private(), "runtime")
+		return os.Mkdir(runtimeRoot(h.dir), 0o700)
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -33,7 +42,7 @@ func (h *Host) makeRuntimeRoot(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder of the runtime's state: %w", err)
 	}
-	return os.Symlink(dir, runtimeRoot(h.dir))
+	return os.Symlink(dir, runtimeLink(h.dir))
 }
 
 // newRuntime returns a client of the OCI runtime for one container; log is the file for the

@@ -144,7 +144,7 @@ func (s *Sandbox) mountRoot(ctx context.Context, h *Host) (dir, rootfs string, e
 	if err != nil {
 		return "", "", err
 	}
-	s.upper, s.leave = cmp.Or(s.step.Upper, filepath.Join(h.dir, "upper", s.step.ID)), s.step.Upper != ""
+	s.upper, s.leave = cmp.Or(s.step.Upper, filepath.Join(h.dir, "upper-"+s.step.ID)), s.step.Upper != ""
 	unmount, err := h.mountRootfs(ctx, lowerdirs, points, s.upper, rootfs, func() bool { return s.leave })
 	if err != nil {
 		return "", "", err
