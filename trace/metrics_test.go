@@ -157,7 +157,7 @@ func TestRunsAtOnceAreTracesOfTheirOwn(t *testing.T) {
 		root := got.ResourceSpans[0].ScopeSpans[0].Spans[0]
 		ids[root.Name] = root.TraceID
 	}
-	if len(ids) != 2 || ids["run one"] == ids["run two"] {
+	if len(ids) != 2 || ids["RUN one"] == ids["RUN two"] {
 		t.Errorf("traces %v", ids)
 	}
 }

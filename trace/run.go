@@ -147,6 +147,22 @@ func resultOf(s event.Status) string {
 	return "failure"
 }
 
+// errorType is a word, of few that there are, for why a step or a run failed; "" if it did not.
+func errorType(s event.Status, exitCode int, oom bool) string {
+	switch {
+	case oom:
+		return "out_of_memory"
+	case s == event.TimedOut:
+		return "timeout"
+	case s == event.Failed:
+		return fmt.Sprintf("exit %d", exitCode)
+	}
+	return ""
+}
+
+// actionRun is what a run does, as the semantic conventions for CI/CD name it.
+const actionRun = "RUN"
+
 // traceOf makes the spans of the run and its steps; nil: the run is not sampled.
 func (r *Run) traceOf(e *event.Event) any {
 	parent := r.tracer.parent
@@ -155,12 +171,16 @@ func (r *Run) traceOf(e *event.Event) any {
 	}
 	s := e.Summary
 	root := span{
-		TraceID: r.traceID(), SpanID: r.spanID(), Parent: parent.span, Name: "run " + s.Name, Kind: kindInternal,
+		TraceID: r.traceID(), SpanID: r.spanID(), Parent: parent.span, Name: actionRun + " " + s.Name, Kind: kindServer,
 		Start: nanos(r.started), End: nanos(e.Time), Status: failed(s.Status != event.Succeeded, s.Error),
 		Attributes: []attribute{
 			textOf("cicd.pipeline.name", s.Name), textOf("cicd.pipeline.run.id", s.Run), textOf("cicd.pipeline.result", resultOf(s.Status)),
+			textOf("cicd.pipeline.action.name", actionRun),
 			number("stepexec.exit_code", int64(s.ExitCode)),
 		},
+	}
+	if kind := errorType(s.Status, s.ExitCode, false); kind != "" {
+		root.Attributes = append(root.Attributes, textOf("error.type", kind))
 	}
 	if r.cell != "" {
 		root.Attributes = append(root.Attributes, textOf("stepexec.cell", r.cell))
@@ -213,6 +233,9 @@ func stepAttributes(run string, s *event.StepResult) []attribute {
 		textOf("cicd.pipeline.task.name", s.Step), textOf("cicd.pipeline.task.run.id", run+"/"+s.Step),
 		textOf("cicd.pipeline.task.run.result", resultOf(s.Status)),
 		textOf("container.image.name", s.Image), number("process.exit.code", int64(s.ExitCode)),
+	}
+	if kind := errorType(s.Status, s.ExitCode, s.OOM); kind != "" {
+		all = append(all, textOf("error.type", kind))
 	}
 	if s.Digest != "" {
 		all = append(all, textOf("oci.manifest.digest", s.Digest))

@@ -42,8 +42,12 @@ type span struct {
 	Status     status      `json:"status"`
 }
 
-// kindInternal is SPAN_KIND_INTERNAL.
-const kindInternal = 1
+// The kinds SPAN_KIND_INTERNAL, and SPAN_KIND_SERVER, which the semantic conventions for CI/CD give a
+// run ("CICD spans").
+const (
+	kindInternal = 1
+	kindServer   = 2
+)
 
 type status struct {
 	Code    int    `json:"code,omitempty"` // 1: ok, 2: error

@@ -25,6 +25,7 @@ type sent struct {
 }
 
 type span struct {
+	Kind                                int
 	TraceID, SpanID, ParentSpanID, Name string
 	StartTimeUnixNano, EndTimeUnixNano  int64 `json:",string"`
 	Attributes                          []attribute
@@ -140,7 +141,7 @@ func TestARunIsATrace(t *testing.T) {
 	tell(tracer)
 	tracer.Close(nil)
 	all := spans(t, c)
-	run, build, failed := all["run ci"], all["step build"], all["step test"]
+	run, build, failed := all["RUN ci"], all["step build"], all["step test"]
 	if run.ParentSpanID != "" || build.ParentSpanID != run.SpanID || failed.ParentSpanID != run.SpanID || all["pull golang"].ParentSpanID != run.SpanID {
 		t.Errorf("the spans hang together wrongly: %+v", all)
 	}
@@ -167,6 +168,23 @@ func TestARunIsATrace(t *testing.T) {
 		if attributes[key] != want {
 			t.Errorf("%s is %q, want %q", key, attributes[key], want)
 		}
+	}
+	for _, test := range []struct {
+		span span
+		want string
+	}{{run, "exit 3"}, {failed, "exit 3"}, {build, ""}} {
+		kind := ""
+		for _, a := range test.span.Attributes {
+			if a.Key == "error.type" {
+				kind = a.Value.StringValue
+			}
+		}
+		if kind != test.want {
+			t.Errorf("%s: error.type is %q, want %q", test.span.Name, kind, test.want)
+		}
+	}
+	if run.Kind != 2 || build.Kind != 1 { // SERVER and INTERNAL
+		t.Errorf("kind of the run %d, of a step %d", run.Kind, build.Kind)
 	}
 	resource := map[string]string{}
 	for _, a := range c.got[0].ResourceSpans[0].Resource.Attributes {
@@ -196,7 +214,7 @@ func TestARunBelongsToItsParent(t *testing.T) {
 			}
 			continue
 		}
-		run := spans(t, c)["run ci"]
+		run := spans(t, c)["RUN ci"]
 		if ours := run.TraceID == id && run.ParentSpanID == "b7ad6b7169203331"; ours != (want == id) {
 			t.Errorf("%s: the run has the trace %s and the parent %s", parent, run.TraceID, run.ParentSpanID)
 		}
