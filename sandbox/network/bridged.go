@@ -287,7 +287,11 @@ func (n *Bridged) leaveHost() error {
 	uplink := n.uplink
 	link, err := followLink(uplink.link, uplink.name())
 	n.closeRouter()
-	err = errors.Join(err, uplink.deleteRules(), link.finish(n.closing.Go))
+	wait := patience
+	if n.serial > 0 { // the namespaces of the run's containers come first
+		wait = 0
+	}
+	err = errors.Join(err, uplink.deleteRules(), link.finish(wait, n.closing.Go))
 	n.closing.Go(func() { _ = uplink.close() })
 	return err
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long the kernel is given to delete a link with the namespace of its other end.
-// It needs 1 ms, unless it is still at work on the namespaces of the run's containers.
+// It needs 1 ms, unless it is still at work on the namespaces of containers.
 const patience = 3 * time.Millisecond
 
 // departure follows a link of the host until it is gone.
@@ -40,17 +40,19 @@ func followLink(handle *rtnetlink.Handle, name string) (*departure, error) {
 	return &departure{link, conn}, nil
 }
 
-// finish returns once the link is off the host. A link that does not leave by itself is deleted by
-// background: it is off the host at once, but whoever asked for that is held until the kernel has
-// freed it, some 20 ms.
-func (d *departure) finish(background func(func())) error {
+// finish returns once the link is off the host. A link that does not leave by itself within wait is
+// deleted by background: it is off the host at once, but whoever asked for that is held until the
+// kernel has freed it, some 20 ms.
+func (d *departure) finish(wait time.Duration, background func(func())) error {
 	if d == nil {
 		return nil
 	}
 	defer d.conn.Close()
-	_ = d.conn.SetReadDeadline(time.Now().Add(patience))
-	if d.sawItGo() {
-		return nil
+	if wait > 0 {
+		_ = d.conn.SetReadDeadline(time.Now().Add(wait))
+		if d.sawItGo() {
+			return nil
+		}
 	}
 	_ = d.conn.SetReadDeadline(time.Time{})
 	deleted := make(chan error, 1)
