@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/stepexec/stepexec/logs"
 )
 
 // LineEncoder writes Line events as an Encoder does. A step may print
@@ -43,12 +41,33 @@ func appendText(to []byte, field, text string) []byte {
 		return to
 	}
 	to = append(append(to, field...), '"')
-	if logs.Printable(text) == len(text) && strings.IndexByte(text, '"') < 0 && strings.IndexByte(text, '\\') < 0 {
+	if isPlain(text) {
 		to = append(to, text...)
 	} else {
 		to = appendEscaped(to, text)
 	}
 	return append(to, '"')
+}
+
+// isPlain reports whether a text is printable ASCII without what JSON escapes, eight bytes at once.
+func isPlain(text string) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	at := 0
+	for ; at+8 <= len(text); at += 8 {
+		t := text[at : at+8]
+		w := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56 // the compiler makes one load of it
+		quote, backslash := w^'"'*each, w^'\\'*each
+		if (w|(w-' '*each)|(w+each)|(quote-each)&^quote|(backslash-each)&^backslash)&high != 0 {
+			return false
+		}
+	}
+	for ; at < len(text); at++ {
+		if c := text[at]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // appendEscaped appends the inside of a JSON string (RFC 8259, section 7). A byte that is not UTF-8

@@ -43,10 +43,11 @@ type streamOf struct{ step, cell, stream string }
 
 // shownStream is what all lines of a stream have in common.
 type shownStream struct {
-	of    streamOf
-	label string // name of the step in its colour, and a space
-	fold  bool   // the lines are left out
-	clean logs.Sanitizer
+	of     streamOf
+	quoted streamOf
+	label  string // name of the step in its colour, and a space
+	fold   bool   // the lines are left out
+	clean  logs.Sanitizer
 }
 
 // NewPlain returns a Plain that writes to w, without colours or times of its own.
@@ -57,6 +58,10 @@ func NewPlain(w io.Writer) *Plain {
 // Event writes one event. After a failed write it writes nothing more.
 func (p *Plain) Event(e event.Event) {
 	p.stamps.Times, p.paint.on = p.Style.Times, p.Style.Colour
+	if e.Kind == event.Line {
+		p.line(&e)
+		return
+	}
 	e = Quoted(e)
 	p.stamps.Event(e)
 	event.Visit(plainEvents{p}, e)
@@ -71,7 +76,7 @@ func (p plainEvents) PullStarted(event.Event)  {} // PullFinished has a line if 
 func (p plainEvents) PullProgress(event.Event) {} // a log would fill with it
 func (p plainEvents) Failure(event.Event)      {} // the command line writes it to stderr
 
-func (p plainEvents) Line(e event.Event) { p.line(e) }
+func (p plainEvents) Line(e event.Event) { p.line(&e) }
 
 func (p plainEvents) PullFinished(e event.Event) {
 	if e.Error == "" && time.Duration(e.Duration) >= time.Second {
@@ -141,24 +146,31 @@ func (p *Plain) say(e event.Event, text string) {
 	p.printf("%s%s %s\n", p.stamps.Of(e), p.paint.label(Label(e)), text)
 }
 
-// line writes a line of a step, or a piece of one. The next piece follows on the same
-// line, unless something else was written in between.
-func (p *Plain) line(e event.Event) {
-	if p.err != nil {
-		return
-	}
+// line writes a line of a step, or a piece of one, and keeps it for the end. The measured reason for pointers, and for
+// quoting names once a stream: a step may print millions of lines, and each copy of an event is three times as long
+// as most lines.
+func (p *Plain) line(e *event.Event) {
 	stream := p.stream(e)
-	if stream.fold {
-		return
+	e.Cell, e.Step, e.Stream = stream.quoted.cell, stream.quoted.step, stream.quoted.stream
+	if p.err == nil && !stream.fold {
+		p.show(e, stream)
 	}
+	p.tails.line(e)
+}
+
+// show writes a line of a step, or a piece of one. The next piece follows on the same line, unless something else was
+// written in between.
+func (p *Plain) show(e *event.Event, stream *shownStream) {
 	whose := ""
 	if p.open != "" || e.Partial {
-		whose = e.Stream + " of " + Label(e)
+		whose = e.Stream + " of " + Label(*e)
 	}
 	b := p.buffer[:0]
 	if goesOn := p.open != "" && p.open == whose; !goesOn || strings.Contains(e.Text, "\r") {
 		b = append(b, p.between(goesOn)...)
-		b = append(b, p.stamps.Of(e)...)
+		if p.stamps.Times != NoTimes {
+			b = append(b, p.stamps.Of(*e)...)
+		}
 		b = append(b, stream.label...)
 	}
 	b = append(b, stream.clean.Line(e.Text)...)
@@ -183,13 +195,17 @@ func (p *Plain) between(overwrites bool) string {
 }
 
 // stream returns the stream of a line, which most often is that of the line before.
-func (p *Plain) stream(e event.Event) *shownStream {
-	of := streamOf{e.Step, e.Cell, e.Stream}
-	if p.last != nil && p.last.of == of {
+func (p *Plain) stream(e *event.Event) *shownStream {
+	if p.last != nil && p.last.of.step == e.Step && p.last.of.stream == e.Stream && p.last.of.cell == e.Cell {
 		return p.last
 	}
+	of := streamOf{e.Step, e.Cell, e.Stream}
 	if p.last = p.shown[of]; p.last == nil {
-		p.last = &shownStream{of: of, label: p.paint.label(Label(e)) + " ", fold: p.folded[streamOf{step: e.Step, cell: e.Cell}]}
+		q := Quoted(*e)
+		p.last = &shownStream{
+			of: of, quoted: streamOf{q.Step, q.Cell, q.Stream},
+			label: p.paint.label(Label(q)) + " ", fold: p.folded[streamOf{step: q.Step, cell: q.Cell}],
+		}
 		p.shown[of] = p.last
 	}
 	return p.last

@@ -21,10 +21,10 @@ const (
 //   - section_start:TIME:NAME[OPTIONS] and section_end:TIME:NAME for GitLab's, with "\r" and the order that
 //     erases the line in front of the title.
 func SectionMark(line string) (mark Mark, title string) {
-	if !strings.HasPrefix(line, "::") && !strings.Contains(line, "section_") { // as most lines
+	text := strings.TrimPrefix(line, eraseLine)
+	if text == "" || text[0] != ':' && text[0] != 's' { // as most lines
 		return NoMark, ""
 	}
-	text := strings.TrimPrefix(line, eraseLine)
 	switch {
 	case strings.HasPrefix(text, "::group::"):
 		return SectionBegin, strings.TrimSpace(plain(text[len("::group::"):]))

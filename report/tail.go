@@ -27,7 +27,9 @@ type Tail struct {
 }
 
 // Add adds a Line event.
-func (t *Tail) Add(e event.Event) {
+func (t *Tail) Add(e event.Event) { t.add(&e) }
+
+func (t *Tail) add(e *event.Event) {
 	text := e.Text
 	if t.open == e.Stream && t.open != "" {
 		text = t.lines[len(t.lines)-1] + text
@@ -121,17 +123,22 @@ func (t *Tails) Event(e event.Event) {
 		}
 		t.tails[Label(e)] = &Tail{Max: t.Max, Fold: t.Fold}
 	case event.Line:
-		if t.last.tail == nil || t.last.step != e.Step || t.last.cell != e.Cell {
-			t.last = lastTail{e.Cell, e.Step, t.tails[Label(e)]}
-		}
-		if t.last.tail != nil {
-			t.last.tail.Add(e)
-		}
+		t.line(&e)
 	case event.StepFinished:
 		t.last.tail = nil
 		if e.Result != nil && !IsFailure(e.Result) && !t.Keep {
 			delete(t.tails, Label(e))
 		}
+	}
+}
+
+// line is Event for a line.
+func (t *Tails) line(e *event.Event) {
+	if t.last.tail == nil || t.last.step != e.Step || t.last.cell != e.Cell {
+		t.last = lastTail{e.Cell, e.Step, t.tails[Label(*e)]}
+	}
+	if t.last.tail != nil {
+		t.last.tail.add(e)
 	}
 }
 
