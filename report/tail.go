@@ -20,7 +20,7 @@ type Tail struct {
 	Fold  bool   // show a section that has ended as one line
 	Total int    // number of lines so far
 	open  string // stream of the last line while that line may continue; "": it has ended
-	lines []string
+	lines []string // the last ones, up to twice as many as are kept
 
 	section string // title of the section that is open; "": none is
 	begin   int    // Total at the first line of the section
@@ -35,8 +35,10 @@ func (t *Tail) add(e *event.Event) {
 		text = t.lines[len(t.lines)-1] + text
 	} else {
 		t.Total++
-		if len(t.lines) == t.Max {
-			t.lines = append(t.lines[:0], t.lines[1:]...)
+		if len(t.lines) >= 2*t.Max { // to move them for every line takes a tenth of a display's time
+			kept := copy(t.lines, t.lines[len(t.lines)-t.Max+1:])
+			clear(t.lines[kept:])
+			t.lines = t.lines[:kept]
 		}
 		t.lines = append(t.lines, "")
 	}
@@ -74,7 +76,7 @@ func (t *Tail) mark(mark Mark, title string) {
 }
 
 // Lines returns the last lines, with their control characters.
-func (t *Tail) Lines() []string { return t.lines }
+func (t *Tail) Lines() []string { return t.lines[max(0, len(t.lines)-t.Max):] }
 
 // overwritten returns what a terminal shows of a line in the end, provided that no state of
 // the line is shorter than the one before. The end of a line that goes on is kept: what comes
@@ -189,7 +191,8 @@ func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResul
 		fmt.Fprint(w, "\n\n")
 		return
 	}
-	switch n := len(tail.lines); {
+	lines := tail.Lines()
+	switch n := len(lines); {
 	case n == 0 && !r.Started.IsZero():
 		fmt.Fprint(w, "; ", logs.Sanitize(r.WithoutLines()))
 	case n > 0 && n < tail.Total:
@@ -198,7 +201,7 @@ func (t *Tails) writeFailure(w *strings.Builder, cell string, r *event.StepResul
 		fmt.Fprint(w, "; what it printed:")
 	}
 	fmt.Fprintln(w)
-	for _, line := range tail.lines {
+	for _, line := range lines {
 		fmt.Fprintf(w, "%s %s\n", mark(logs.Quote(r.Step)+" |"), logs.Sanitize(line))
 	}
 	fmt.Fprintln(w)
