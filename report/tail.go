@@ -16,10 +16,10 @@ const maxTailLine = 4 << 10
 // Tail keeps the last lines of a step as a terminal would show them: when a step writes over
 // a line after a "\r", as a progress bar does, it keeps the last state.
 type Tail struct {
-	Max   int    // number of lines that are kept
-	Fold  bool   // show a section that has ended as one line
-	Total int    // number of lines so far
-	open  string // stream of the last line while that line may continue; "": it has ended
+	Max   int      // number of lines that are kept
+	Fold  bool     // show a section that has ended as one line
+	Total int      // number of lines so far
+	open  string   // stream of the last line while that line may continue; "": it has ended
 	lines []string // the last ones, up to twice as many as are kept
 
 	section string // title of the section that is open; "": none is
