@@ -291,10 +291,16 @@ func (r *Remote) Save(ctx context.Context, item Item, from string, l Limits) (er
 	defer w.stop()
 	u := Upload{Description: text, Addresses: addresses, Data: packed, Digest: e.Digest, Size: e.Packed, Watch: w.watched}
 	if err := r.depot.Put(sending, u); err != nil {
-		return r.failed(ctx, "take an entry", w.why(err))
+		if err = w.why(err); errors.Is(err, fs.ErrNotExist) {
+			err = errNoPlace
+		}
+		return r.failed(ctx, "take an entry", err)
 	}
 	return nil
 }
+
+// errNoPlace is what a depot means that takes nothing because something does not exist.
+var errNoPlace = errors.New("it has no such place (does the repository or bucket exist, and may this machine write to it?)")
 
 // isThere reports whether the scope has an entry with the key that is not too old. Whatever else is
 // at its address is replaced.

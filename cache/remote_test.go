@@ -23,7 +23,8 @@ type memory struct {
 	err     error                       // of everything
 	deliver func(r io.Reader) io.Reader // changes what data are read; nil: nothing
 	asked   int
-	stuck   bool // an answer never comes
+	stuck   bool  // an answer never comes
+	refused error // of Put
 }
 
 func newMemory() *memory { return &memory{entries: map[string][]byte{}, data: map[string][]byte{}} }
@@ -65,6 +66,9 @@ func (m *memory) Data(ctx context.Context, digest string) (io.ReadCloser, error)
 func (m *memory) Put(ctx context.Context, u Upload) error {
 	if err := m.ask(ctx); err != nil {
 		return err
+	}
+	if m.refused != nil {
+		return m.refused
 	}
 	data, err := io.ReadAll(u.Watch(io.NewSectionReader(u.Data, 0, u.Size)))
 	m.data[u.Digest] = data
@@ -178,6 +182,16 @@ func TestAnEntryWhoseDataTheStoreHasLostIsReplaced(t *testing.T) {
 	got, found, err := m.store(t, Patience{}).Restore(t.Context(), query, t.TempDir(), Limits{})
 	if err != nil || !found || !got.Exact {
 		t.Errorf("found %v, %+v, %v", found, got, err)
+	}
+}
+
+// A store that does not exist has no entries, which is no error before something is saved.
+func TestSavingToAStoreThatDoesNotExistSaysSo(t *testing.T) {
+	m := newMemory()
+	m.refused = fs.ErrNotExist
+	err := m.store(t, Patience{}).Save(t.Context(), Item{Scope: "s", Name: "deps", Key: Key{"os"}}, folder(t, "x"), Limits{})
+	if err == nil || !strings.Contains(err.Error(), "take an entry: it has no such place (does the repository or bucket exist") {
+		t.Errorf("saved: %v", err)
 	}
 }
 
