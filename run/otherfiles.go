@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // otherSystem tells whose pipeline file it is that stepexec does not read: "" for none. The name decides
@@ -38,14 +39,16 @@ func otherSystem(path string, content []byte) string {
 	if system := systemOfKeys(keys, content); system != "" || slices.Contains(keys, "steps") {
 		return system
 	}
-	if jobScript.Match(content) {
+	if jobScript().Match(content) {
 		return "GitLab CI"
 	}
 	return ""
 }
 
 // jobScript matches the key of a job that GitLab's files have and no other.
-var jobScript = regexp.MustCompile(`(?m)^[ \t]+(?:before_|after_)?script[ \t]*:`)
+var jobScript = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]+(?:before_|after_)?script[ \t]*:`)
+})
 
 // systemOfName is the system of a file whose name other systems take as well, if only it has no steps.
 func systemOfName(base string) string {

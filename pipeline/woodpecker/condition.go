@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -230,7 +231,9 @@ func never(c *pipeline.Condition, why string) {
 func comment(text string) string { return " /* " + strings.ReplaceAll(text, "*/", "* /") + " */" }
 
 // capitals are the names of variables in an expression, and texts in quotes, which have none.
-var capitals = regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|\\b(?:nil|[A-Z][A-Z0-9_]*)\\b")
+var capitals = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile("\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|\\b(?:nil|[A-Z][A-Z0-9_]*)\\b")
+})
 
 // nativeNames are the variables that expressions of native files have under these or other
 // names.
@@ -250,7 +253,7 @@ func (p *parser) nativeExpression(n pipeline.Node, text string) string {
 			axes[v.Axis] = true
 		}
 	}
-	return capitals.ReplaceAllStringFunc(text, func(found string) string {
+	return capitals().ReplaceAllStringFunc(text, func(found string) string {
 		switch {
 		case strings.ContainsAny(found[:1], "\"'`"):
 			return found
