@@ -76,6 +76,8 @@ var invalid = []struct {
 	{"cache-key-twice", semantics, `4:45: steps[0].cache[1]: /b is already mounted at line 4`},
 	{"cache-option", semantics, `4:13: steps[0].cache[0]: "rw" is not an option of a cache (there are "ro" or "fill")
 4:24: steps[0].cache[1]: "" is not an option of a cache (there are "ro" or "fill")`},
+	{"cache-dev", semantics, `4:13: steps[0].cache[0]: a folder at /dev would hide the devices, without which nothing starts (mount it elsewhere, or below /dev)
+4:23: steps[0].cache[1]: a folder at /dev would hide the devices, without which nothing starts (mount it elsewhere, or below /dev)`},
 	{"cache-proc", semantics, `4:13: steps[0].cache[0]: nothing can be mounted at "/proc/x": /proc and /sys belong to the kernel`},
 	{"cache-relative", structure, `4:13: steps[0].cache[0]: the path "b" in the container is not absolute (begin it with /)
 4:20: steps[0].cache[1]: the path "c" in the container is not absolute (begin it with /)`},

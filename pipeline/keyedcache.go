@@ -85,7 +85,7 @@ func (p *parser) keyedCache(s *Step, v value) (Mount, error) {
 	if c.Name == "" || c.Path == "" {
 		return Mount{}, nil // reported
 	}
-	if err := checkDestination(c.Path); err != nil {
+	if err := checkFolderDestination(c.Path); err != nil {
 		return Mount{}, err
 	}
 	c.Path = path.Clean(c.Path)

@@ -208,6 +208,14 @@ func checkDestination(text string) error {
 	return nil
 }
 
+// checkFolderDestination is checkDestination for a folder of stepexec's own, such as a cache.
+func checkFolderDestination(text string) error {
+	if path.Clean(text) == "/dev" {
+		return &Error{Message: "a folder at /dev would hide the devices, without which nothing starts", Hint: "mount it elsewhere, or below /dev"}
+	}
+	return checkDestination(text)
+}
+
 // isBelow tells whether a clean path is dir or inside it.
 func isBelow(clean, dir string) bool {
 	return clean == dir || strings.HasPrefix(clean, dir+"/")

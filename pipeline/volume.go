@@ -117,7 +117,7 @@ func (p *parser) cache(v value) (Mount, error) {
 			}
 		}
 	}
-	if err := checkDestination(m.Destination); err != nil {
+	if err := checkFolderDestination(m.Destination); err != nil {
 		return Mount{}, err
 	}
 	m.Destination = path.Clean(m.Destination)
