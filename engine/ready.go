@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type readiness struct {
 	node     *node
 	probes   []probe
 	claimed  []uint16      // TCP ports that the step's program may be expected to listen on
+	asked    []uint16      // TCP ports of the step that the command line of a probe asks
 	timeout  time.Duration // from the start of the command until it must be ready; 0: patience alone decides
 	patience *patience     // with failures of its health check; nil: time alone decides
 	interval time.Duration // between two tries
@@ -59,6 +61,7 @@ type probe struct {
 	what string                                                // completes "waited for …"
 	wait func(ctx context.Context, box *sandbox.Sandbox) error // returns nil once the condition holds
 	port string                                                // the step's own port that answers once the condition holds; "": another condition
+	at   netip.Addr                                            // its address
 }
 
 // newReadiness returns nil for a step that nobody waits for, or that is ready as soon as it
@@ -84,6 +87,7 @@ func (r *run) newReadiness(n *node, image *fetch.Image) (*readiness, error) {
 		}
 		rd.timeout = check.timeout()
 		rd.claimed = append(rd.claimed, r.portsIn(n, check.argv())...)
+		rd.asked = append(rd.asked, rd.askedBy(check.argv())...)
 		rd.probes = append(rd.probes, rd.healthProbe(check))
 	}
 	if asked != nil {
@@ -126,6 +130,7 @@ func (rd *readiness) ask(asked *pipeline.Ready) error {
 	if asked.Exec != nil {
 		rd.probes = append(rd.probes, rd.execProbe(asked.Exec, tryTimeout))
 		rd.claimed = append(rd.claimed, rd.run.portsIn(rd.node, asked.Exec)...)
+		rd.asked = append(rd.asked, rd.askedBy(asked.Exec)...)
 	}
 	return nil
 }

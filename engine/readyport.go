@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ func (rd *readiness) checkFree(box *sandbox.Sandbox) error {
 	if rd == nil {
 		return nil
 	}
-	listeners, shared, err := box.Listeners()
+	listeners, shared, err := box.Listeners(rd.addresses()...)
 	if err != nil || !shared {
 		return err
 	}
@@ -39,18 +40,34 @@ func (rd *readiness) probedPorts() []uint16 {
 	return ports
 }
 
+// addresses are where the step's probes ask it.
+func (rd *readiness) addresses() []netip.Addr {
+	var all []netip.Addr
+	for _, p := range rd.probes {
+		if p.at.IsValid() {
+			all = append(all, p.at)
+		}
+	}
+	return all
+}
+
 // checkOwner looks, once a probe has succeeded, whether it was the step that answered. A port
 // that a probe asks must be the step's own. A program inside, such as a health check, asks
 // ports that only it knows: as long as the step listens nowhere at all, they are taken for
 // those that the image exposes and those that the command lines of step and probe name.
 func (rd *readiness) checkOwner(box *sandbox.Sandbox) error {
-	listeners, shared, err := box.Listeners()
+	listeners, shared, err := box.Listeners(rd.addresses()...)
 	if err != nil || !shared {
 		return err
 	}
 	ports := rd.probedPorts()
 	if len(ports) == 0 && len(listeners.Own) == 0 {
 		ports = rd.claimed
+	}
+	for _, port := range rd.asked {
+		if !listeners.Own[port] {
+			ports = append(ports, port)
+		}
 	}
 	for _, port := range ports {
 		if holder, ok := listeners.Foreign[port]; ok {
@@ -111,6 +128,28 @@ func (r *run) portsIn(n *node, texts []string) []uint16 {
 	for _, word := range words {
 		if port, err := strconv.ParseUint(word, 10, 16); err == nil && port > 0 {
 			ports = append(ports, uint16(port))
+		}
+	}
+	return ports
+}
+
+// askedBy are the ports of the step itself that a command line asks: the number behind one of the
+// step's names, or behind -p or --port. One that speaks of another service asks that.
+func (rd *readiness) askedBy(argv []string) []uint16 {
+	if len(rd.run.portsIn(rd.node, argv)) == 0 {
+		return nil
+	}
+	var ports []uint16
+	isAsked := false
+	for _, text := range argv {
+		for _, word := range strings.FieldsFunc(text, func(c rune) bool { return !isOfWord(c) }) {
+			port, err := strconv.ParseUint(word, 10, 16)
+			if err == nil && port > 0 && isAsked {
+				ports, isAsked = append(ports, uint16(port)), false
+			}
+			if _, own := rd.itself(word); own || word == "-p" || word == "--port" {
+				isAsked = true
+			}
 		}
 	}
 	return ports

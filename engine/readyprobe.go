@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -64,8 +65,8 @@ func (rd *readiness) tcpProbe(address string) probe {
 		what += " of " + host
 	}
 	p := probe{what: what + " to accept a connection"}
-	if rd.isOwn(host) {
-		p.port = port
+	if at, ok := rd.itself(host); ok {
+		p.port, p.at = port, at
 	}
 	p.wait = rd.poll(tryTimeout, func(ctx context.Context, box *sandbox.Sandbox) error {
 		conn, err := rd.dial(ctx, box, address)
@@ -97,10 +98,9 @@ func (rd *readiness) httpProbe(address string, status int) probe {
 		what = fmt.Sprintf("%s to answer with status %d", address, status)
 	}
 	p := probe{what: what}
-	if u, err := url.Parse(address); err == nil && rd.isOwn(u.Hostname()) {
-		p.port = u.Port()
-		if p.port == "" {
-			p.port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	if u, err := url.Parse(address); err == nil {
+		if at, ok := rd.itself(u.Hostname()); ok {
+			p.port, p.at = cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]), at
 		}
 	}
 	p.wait = rd.poll(tryTimeout, func(ctx context.Context, box *sandbox.Sandbox) error {
@@ -175,10 +175,38 @@ func (rd *readiness) exec(ctx context.Context, box *sandbox.Sandbox, argv []stri
 	return fmt.Errorf("exit code %d: %s", exit.Code, said)
 }
 
-// isOwn reports whether a host is the step itself.
-func (rd *readiness) isOwn(host string) bool {
+// itself returns the address of a host that is the step itself: one of its names or, on the host's
+// network, an address of the host.
+func (rd *readiness) itself(host string) (netip.Addr, bool) {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	step := rd.node.step
+	if host == "" || host == "localhost" || host == step.Name || host == step.Names.Hostname || slices.Contains(rd.run.aliases(rd.node), host) {
+		return loopback, true
+	}
+	for _, extra := range step.Names.ExtraHosts {
+		if extra.Name == host {
+			host = extra.Address
+		}
+	}
 	address, err := netip.ParseAddr(host)
-	return host == "" || host == "localhost" || host == rd.node.step.Name || err == nil && address.IsLoopback()
+	switch {
+	case err != nil:
+		return address, false
+	case address.IsUnspecified():
+		return loopback, true
+	case address.IsLoopback():
+		return address, true
+	}
+	return address, (step.Network == "" || step.Network == sandbox.NetworkHost) && isOfHost(address)
+}
+
+// isOfHost reports whether the machine has an address.
+func isOfHost(address netip.Addr) bool {
+	all, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(all, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().Unmap() == address.Unmap()
+	})
 }
 
 // dial connects from the step's network.
@@ -208,8 +236,8 @@ func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address str
 
 // resolve finds the addresses that a host has for the step.
 func (rd *readiness) resolve(ctx context.Context, box *sandbox.Sandbox, host string) ([]netip.Addr, error) {
-	if rd.isOwn(host) && host != "::1" {
-		host = "127.0.0.1"
+	if address, ok := rd.itself(host); ok {
+		return []netip.Addr{address}, nil
 	}
 	for _, peer := range rd.run.peers() {
 		if slices.Contains(peer.Names, host) {

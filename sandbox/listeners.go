@@ -2,29 +2,31 @@ package sandbox
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stepexec/stepexec/sandbox/network"
 )
 
-// Listeners are the ports of a network at which programs accept connections to the loopback
-// address, as a step sees them.
+// Listeners are the ports of a network at which programs accept connections, as a step sees them.
 type Listeners struct {
 	Own     map[uint16]bool   // ports of the step's own processes
 	Foreign map[uint16]string // ports of other processes, with the program and pid of each
 }
 
-// Listeners returns the listeners in the network that the step shares with others. For a step with
-// its own network it returns nothing: all listeners there are the step's.
-func (s *Sandbox) Listeners() (l Listeners, shared bool, err error) {
+// Listeners returns the listeners at loopback addresses, or at one of those given, in the network
+// that the step shares with others. For a step with its own network it returns nothing: all
+// listeners there are the step's.
+func (s *Sandbox) Listeners(at ...netip.Addr) (l Listeners, shared bool, err error) {
 	if s.host == nil || s.host.hasOwnNetwork(s.step) || s.step.Advanced.Spec != nil {
 		return l, false, nil
 	}
 	list := func() (err error) {
-		l, err = s.listeners()
+		l, err = s.listeners(at)
 		return err
 	}
 	if onHostNetwork(s.step) {
@@ -33,7 +35,7 @@ func (s *Sandbox) Listeners() (l Listeners, shared bool, err error) {
 	return l, true, s.inNetwork(list)
 }
 
-func (s *Sandbox) listeners() (Listeners, error) {
+func (s *Sandbox) listeners(at []netip.Addr) (Listeners, error) {
 	l := Listeners{Own: map[uint16]bool{}, Foreign: map[uint16]string{}}
 	sockets, err := network.Listening()
 	if err != nil {
@@ -50,7 +52,7 @@ func (s *Sandbox) listeners() (Listeners, error) {
 		}
 	}
 	for _, socket := range sockets {
-		if address := socket.Address.Addr(); !address.IsUnspecified() && !address.IsLoopback() {
+		if address := socket.Address.Addr(); !address.IsUnspecified() && !address.IsLoopback() && !slices.Contains(at, address) {
 			continue
 		}
 		if own[socket.Inode] {
