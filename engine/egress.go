@@ -32,7 +32,7 @@ func (r *run) connections(n *node, box *sandbox.Sandbox) {
 	r.keepErr(err)
 	for _, c := range list {
 		n.result.Egress = append(n.result.Egress, event.Connection{
-			Kind: string(c.Kind), Name: c.Name, Address: c.Address.String(), Port: c.Port, Protocol: c.Protocol,
+			Kind: string(c.Kind), Name: c.Name, Also: c.Also, Address: c.Address.String(), Port: c.Port, Protocol: c.Protocol,
 			Sent: c.Sent, Received: c.Got, First: c.First, Last: c.Last, Refused: c.Refused,
 		})
 	}

@@ -59,6 +59,10 @@ func (r *run) shown(s event.StepResult) event.StepResult {
 	var egress []event.Connection
 	for _, c := range s.Egress {
 		c.Name = r.mask.String(c.Name) // a step can ask for SECRET.example.com
+		c.Also = slices.Clone(c.Also)
+		for i := range c.Also {
+			c.Also[i] = r.mask.String(c.Also[i])
+		}
 		egress = append(egress, c)
 	}
 	s.Egress = egress

@@ -90,6 +90,7 @@ type Artifact struct {
 type Connection struct {
 	Kind     string    `json:"kind,omitempty"` // service: another container of the run; host: the host itself; "": the world
 	Name     string    `json:"name,omitempty"` // that led there; "" when no name was asked for
+	Also     []string  `json:"also,omitempty"` // other names that were asked for and have the address
 	Address  string    `json:"address"`
 	Port     uint16    `json:"port,omitempty"` // 0 for a protocol without ports
 	Protocol string    `json:"protocol"`

@@ -57,6 +57,10 @@ func quotedResult(r event.StepResult) event.StepResult {
 	for i := range r.Egress {
 		c := &r.Egress[i]
 		quote(&c.Kind, &c.Name, &c.Address, &c.Protocol)
+		c.Also = slices.Clone(c.Also)
+		for j := range c.Also {
+			quote(&c.Also[j])
+		}
 	}
 	r.Caches = slices.Clone(r.Caches)
 	for i := range r.Caches {

@@ -42,7 +42,7 @@ func explainEgress(w io.Writer, root, run string) error {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", step.Step, cmp.Or(c.Name, "-"), c.Address, report.EgressPort(&c), report.EgressKind(&c),
 				units.BytesSize(float64(c.Sent)), units.BytesSize(float64(c.Received)), c.First.Format(time.TimeOnly), c.Last.Format(time.TimeOnly), verdict)
 			if c.Kind == "" { // connections within the run need no list, and a list would open the host
-				list = append(list, ruleFor(c))
+				list = append(list, rulesFor(c)...)
 			}
 		}
 	}
@@ -61,14 +61,19 @@ func explainEgress(w io.Writer, root, run string) error {
 	return err
 }
 
-// ruleFor returns the rule that allows a connection, by host name where one is known.
-func ruleFor(c event.Connection) egress.Rule {
+// rulesFor returns the rules that allow a connection, by the names that have the address where one is
+// known: which of them the program meant cannot be told.
+func rulesFor(c event.Connection) egress.List {
 	if c.Name != "" {
-		return egress.Rule{Name: c.Name, Port: c.Port}
+		list := egress.List{{Name: c.Name, Port: c.Port}}
+		for _, name := range c.Also {
+			list = append(list, egress.Rule{Name: name, Port: c.Port})
+		}
+		return list
 	}
 	address, err := netip.ParseAddr(c.Address)
 	if err != nil {
-		return egress.Rule{}
+		return nil
 	}
-	return egress.Rule{Prefix: netip.PrefixFrom(address, address.BitLen()), Port: c.Port}
+	return egress.List{{Prefix: netip.PrefixFrom(address, address.BitLen()), Port: c.Port}}
 }

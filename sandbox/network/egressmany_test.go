@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,4 +121,22 @@ func TestContainerWithManyDestinationsLeaves(t *testing.T) {
 	if got := next.call("198.51.100.2:80"); got != "hello to 198.51.100.1" {
 		t.Errorf("whoever comes next: %q", got)
 	}
+}
+
+func TestConnectionHasAllNamesOfItsAddress(t *testing.T) {
+	needRoot(t)
+	worldWithNames(t)
+	n := run(t, "caaaaaaaae", servers)
+	c, _ := limited(t, n, egress.Audit)
+	for _, name := range []string{"other.example.com", "cdn.example.com", "other.example.com"} {
+		c.lookup(t, n, name)
+		if got := c.call("198.51.100.3:80"); got != "hello to 198.51.100.1" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	until(t, "the connection has both names", func() bool {
+		list, err := c.Connections()
+		must(t, err)
+		return len(list) == 1 && list[0].Name == "other.example.com" && slices.Equal(list[0].Also, []string{"cdn.example.com"})
+	})
 }

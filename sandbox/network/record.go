@@ -19,6 +19,7 @@ const (
 	maxRefusals    = 100   // that are told
 	maxConnections = 10000 // destinations
 	maxNames       = 10000 // names that were asked for
+	maxShared      = 50    // other names of one address
 	maxBelow       = 1000  // different names below a *.DOMAIN of its list
 	maxBelowLength = 120   // bytes of such a name: more is a message to whoever runs the name server
 )
@@ -49,7 +50,8 @@ const (
 // Connection is a destination that a container has had connections with.
 type Connection struct {
 	Kind        Kind
-	Name        string // that led there, or of the container; "": none was asked for
+	Name        string   // that led there, or of the container; "": none was asked for
+	Also        []string // other names that were asked for and have the address
 	Address     netip.Addr
 	Port        uint16 // 0: of a protocol without ports
 	Protocol    string
@@ -63,7 +65,7 @@ type record struct {
 	member Member
 
 	mu          sync.Mutex
-	names       map[netip.Addr]string
+	names       map[netip.Addr][]string // that have an address; the one that was asked for last is the first
 	below       map[string]bool
 	connections map[destination]*Connection
 	told        map[string]bool // refusals
@@ -107,7 +109,7 @@ func isClosedByItself(address netip.Addr) bool {
 }
 
 func newRecord(m Member) *record {
-	return &record{member: m, names: map[netip.Addr]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
+	return &record{member: m, names: map[netip.Addr][]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
 }
 
 // limited reports whether the container reaches only what its list has.
@@ -176,9 +178,12 @@ func (r *record) note(name string, addresses []netip.Addr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, address := range addresses {
-		if _, known := r.names[address]; known || len(r.names) < maxNames {
-			r.names[address] = name
+		names, known := r.names[address]
+		if !known && len(r.names) >= maxNames {
+			continue
 		}
+		others := slices.DeleteFunc(slices.Clone(names), func(other string) bool { return other == name })
+		r.names[address] = append([]string{name}, others[:min(len(others), maxShared)]...)
 	}
 }
 
@@ -229,14 +234,18 @@ func (r *record) begun(p packet, peer string, isRefused bool) (name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key, now := destination{p.to, p.protocol, isRefused}, time.Now()
-	name = cmp.Or(peer, r.names[p.to.Addr()])
+	names := r.names[p.to.Addr()]
+	if peer != "" || len(names) == 0 {
+		names = []string{peer}
+	}
+	name = names[0]
 	c := r.connections[key]
 	if c == nil && len(r.connections) < maxConnections && r.member.Egress.Mode != egress.Open {
 		c = &Connection{Kind: kindOf(p), Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: isRefused}
 		r.connections[key] = c
 	}
 	if c != nil {
-		c.Last, c.Name = now, cmp.Or(name, c.Name)
+		c.Last, c.Name, c.Also = now, name, names[1:]
 	}
 	begun := destination{p.to, p.protocol, false}
 	if was := r.connections[begun]; isRefused && was != nil && was.First.Equal(was.Last) {
