@@ -73,7 +73,7 @@ func (e *environ) droneOptions() drone.Options {
 	o := drone.Options{
 		Secret:   e.secret("DRONE_RPC_SECRET"),
 		Name:     cmp.Or(e.text("DRONE_RUNNER_NAME"), host),
-		Capacity: int(e.number(2, "DRONE_RUNNER_CAPACITY")),
+		Capacity: e.count(2, "DRONE_RUNNER_CAPACITY"),
 		OS:       cmp.Or(e.text("DRONE_PLATFORM_OS"), runtime.GOOS), Arch: cmp.Or(e.text("DRONE_PLATFORM_ARCH"), runtime.GOARCH),
 		Variant: e.text("DRONE_PLATFORM_VARIANT"), Kernel: e.text("DRONE_PLATFORM_KERNEL"),
 		Labels: e.colonPairs("DRONE_RUNNER_LABELS"),

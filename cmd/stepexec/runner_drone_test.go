@@ -208,7 +208,15 @@ func TestRunnerDroneThatIsKilledLeavesNothing(t *testing.T) {
 
 func TestRunnerDroneSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 	for variable, want := range map[string]string{
-		"DRONE_RUNNER_CAPACITY=many":               `$DRONE_RUNNER_CAPACITY: "many" is not a number`,
+		"DRONE_RUNNER_CAPACITY=many":               `$DRONE_RUNNER_CAPACITY: "many" is not a whole number`,
+		"DRONE_RUNNER_CAPACITY=0":                  `$DRONE_RUNNER_CAPACITY: "0" is not 1 or more`,
+		"DRONE_RPC_HOST=127.0.0.1:99999":           "must be HOST or HOST:PORT (check DRONE_RPC_HOST)",
+		"DRONE_RPC_HOST=127.0.0.1:":                "must be HOST or HOST:PORT (check DRONE_RPC_HOST)",
+		"DRONE_LIMIT_REPOS=octocat/[":              "not a pattern such as octocat/* (check DRONE_LIMIT_REPOS)",
+		"DRONE_LIMIT_EVENTS=push,tags":             `event "tags": Drone has push`,
+		"DRONE_PLATFORM_OS=windows":                "this runner has Linux alone",
+		"DRONE_PLATFORM_ARCH=x86_64":               "Drone calls it amd64",
+		"DRONE_RUNNER_PRIVILEGED_IMAGES=a:b:c d":   "(check DRONE_RUNNER_PRIVILEGED_IMAGES)",
 		"DRONE_RUNNER_LABELS=a":                    `$DRONE_RUNNER_LABELS: an entry is not NAME:VALUE`,
 		"DRONE_RUNNER_VOLUMES=a":                   `$DRONE_RUNNER_VOLUMES: "a" is not a volume`,
 		"DRONE_LIMIT_TRUSTED=maybe":                `$DRONE_LIMIT_TRUSTED: "maybe" is not true or false`,

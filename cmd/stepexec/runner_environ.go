@@ -75,9 +75,18 @@ func (e *environ) number(otherwise int64, names ...string) int64 {
 	}
 	value, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || value < 0 {
-		e.fail(names[0], text, "a number")
+		e.fail(names[0], text, "a whole number from 0")
 	}
 	return value
+}
+
+// count is number of something of which there must be one at least.
+func (e *environ) count(otherwise int64, names ...string) int {
+	value := e.number(otherwise, names...)
+	if value == 0 {
+		e.fail(names[0], "0", "1 or more")
+	}
+	return int(value)
 }
 
 func (e *environ) duration(name string) time.Duration {

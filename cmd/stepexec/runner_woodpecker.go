@@ -76,7 +76,7 @@ func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 		Secret:           e.secret("WOODPECKER_AGENT_SECRET"),
 		Hostname:         cmp.Or(e.text("WOODPECKER_HOSTNAME"), host),
 		Labels:           e.pairs("WOODPECKER_AGENT_LABELS", "WOODPECKER_FILTER_LABELS"),
-		MaxWorkflows:     int(e.number(1, "WOODPECKER_MAX_WORKFLOWS", "WOODPECKER_MAX_PROCS")),
+		MaxWorkflows:     e.count(1, "WOODPECKER_MAX_WORKFLOWS", "WOODPECKER_MAX_PROCS"),
 		SingleWorkflow:   e.flag("WOODPECKER_AGENT_SINGLE_WORKFLOW", false),
 		AgentFile:        "/etc/woodpecker/agent.conf",
 		Version:          "stepexec-" + version,

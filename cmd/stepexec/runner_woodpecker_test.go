@@ -211,7 +211,9 @@ func TestResultsSurviveAnOutageAndAKill(t *testing.T) {
 
 func TestRunnerSaysWhatIsWrongWithItsEnvironment(t *testing.T) {
 	for variable, want := range map[string]string{
-		"WOODPECKER_MAX_WORKFLOWS=many":                `$WOODPECKER_MAX_WORKFLOWS: "many" is not a number`,
+		"WOODPECKER_MAX_WORKFLOWS=many":                `$WOODPECKER_MAX_WORKFLOWS: "many" is not a whole number`,
+		"WOODPECKER_MAX_WORKFLOWS=0":                   `$WOODPECKER_MAX_WORKFLOWS: "0" is not 1 or more`,
+		"WOODPECKER_SERVER=localhost:99999":            "must be HOST:PORT",
 		"WOODPECKER_AGENT_LABELS=a,b=":                 `$WOODPECKER_AGENT_LABELS: "a" is not NAME=VALUE`,
 		"WOODPECKER_GRPC_SECURE=maybe":                 `$WOODPECKER_GRPC_SECURE: "maybe" is not true or false`,
 		"WOODPECKER_RETRY_TIMEOUT=2":                   `$WOODPECKER_RETRY_TIMEOUT: "2" is not a duration`,

@@ -146,7 +146,8 @@ func (c *client) try(ctx context.Context, method, path string, in, out any) erro
 			return context.Cause(ctx)
 		}
 		c.stats.CallFailed()
-		return temporary{withoutURL(err)}
+		err = withoutURL(err)
+		return temporary{fmt.Errorf("%w%s", err, hint(err.Error()))}
 	}
 	defer answer.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -193,6 +194,20 @@ func withoutURL(err error) error {
 	return err
 }
 
+// hint says what mends a failure whose text leads to a wrong setting, in parentheses; "" where nothing is
+// known.
+func hint(text string) string {
+	switch {
+	case strings.Contains(text, "server gave HTTP response to HTTPS client"), strings.Contains(text, "first record does not look like a TLS handshake"):
+		return " (the server speaks no TLS there: set DRONE_RPC_PROTO=http)"
+	case strings.Contains(text, "HTTP request to an HTTPS server"), strings.Contains(text, "malformed HTTP response \"\\x15\\x03"):
+		return " (the server wants TLS: set DRONE_RPC_PROTO=https)"
+	case strings.Contains(text, "certificate signed by unknown authority"):
+		return " (let SSL_CERT_FILE name the certificate of the authority)"
+	}
+	return ""
+}
+
 func answerError(answer *http.Response, data []byte) error {
 	text := strings.TrimSpace(string(data[:min(len(data), 400)]))
 	switch code := answer.StatusCode; {
@@ -213,7 +228,8 @@ func answerError(answer *http.Response, data []byte) error {
 	case code >= http.StatusBadGateway, code == http.StatusTooManyRequests:
 		return temporary{fmt.Errorf("the server answers %s", answer.Status)}
 	default:
-		return shut{fmt.Errorf("the server answers %s: %s", answer.Status, text)}
+		first, _, _ := strings.Cut(text, "\n")
+		return shut{fmt.Errorf("the server answers %s: %s%s", answer.Status, first, hint(first))}
 	}
 }
 

@@ -3,10 +3,17 @@ package drone
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stepexec/stepexec/pipeline"
+	"github.com/stepexec/stepexec/policy"
 	"github.com/stepexec/stepexec/runner"
 )
 
@@ -56,6 +63,9 @@ type Options struct {
 	Outage          time.Duration     // time for which refusals of a server that has answered before count as its absence; 0: DefaultOutage
 }
 
+// droneArchitectures are Drone's words for what machines call themselves.
+var droneArchitectures = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "armv6l": "arm", "armv7l": "arm", "i386": "386", "i686": "386"}
+
 func (o *Options) check() error {
 	switch {
 	case o.Server == "":
@@ -66,6 +76,50 @@ func (o *Options) check() error {
 		return errors.New("the runner has no name (set DRONE_RUNNER_NAME)")
 	case o.Capacity < 1:
 		return errors.New("the runner takes nothing (set DRONE_RUNNER_CAPACITY to 1 or more)")
+	case o.OS != "linux":
+		return fmt.Errorf("pipelines for %s: this runner has Linux alone (check DRONE_PLATFORM_OS)", o.OS)
+	case droneArchitectures[o.Arch] != "":
+		return fmt.Errorf("architecture %s: no pipeline asks for it (Drone calls it %s; check DRONE_PLATFORM_ARCH)", o.Arch, droneArchitectures[o.Arch])
+	}
+	return errors.Join(o.checkAddress(), o.checkLimits())
+}
+
+// checkAddress finds what no connection can lead to.
+func (o *Options) checkAddress() error {
+	address, err := url.Parse(o.Server)
+	if err != nil {
+		return fmt.Errorf("server: %w (check DRONE_RPC_HOST)", err)
+	}
+	if port := address.Port(); address.Hostname() == "" || strings.HasSuffix(address.Host, ":") || port != "" && !isPort(port) {
+		return fmt.Errorf("server %s: must be HOST or HOST:PORT (check DRONE_RPC_HOST)", o.Server)
+	}
+	return nil
+}
+
+func isPort(text string) bool {
+	number, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && number > 0
+}
+
+// checkLimits finds patterns that nothing fits, with which the runner would refuse every pipeline.
+func (o *Options) checkLimits() error {
+	for _, pattern := range o.Repos {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("repositories %q: not a pattern such as octocat/* (check DRONE_LIMIT_REPOS)", pattern)
+		}
+	}
+	known := []string{"push", "pull_request", "tag", "promote", "rollback", "cron", "custom"}
+	for _, pattern := range o.Events {
+		fits := func(event string) bool {
+			ok, err := path.Match(pattern, event)
+			return ok && err == nil
+		}
+		if !slices.ContainsFunc(known, fits) {
+			return fmt.Errorf("event %q: Drone has %s (check DRONE_LIMIT_EVENTS)", pattern, strings.Join(known, ", "))
+		}
+	}
+	if _, err := policy.FromServer(policy.Trust{PrivilegedImages: o.PrivilegedImages}); err != nil {
+		return fmt.Errorf("privileged images: %w (check DRONE_RUNNER_PRIVILEGED_IMAGES)", err)
 	}
 	return nil
 }

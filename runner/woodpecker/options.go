@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +62,9 @@ func (o *Options) check() error {
 		return fmt.Errorf("%d workflows at once: must be 1 or more", o.MaxWorkflows)
 	}
 	path, isSocket := strings.CutPrefix(o.Server, "unix://")
-	if _, port, err := net.SplitHostPort(o.Server); !isSocket && (err != nil || port == "") {
+	_, port, err := net.SplitHostPort(o.Server)
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	if !isSocket && (err != nil || portErr != nil || number == 0) {
 		return fmt.Errorf("server %s: must be HOST:PORT: the port is that of the server's gRPC, 9000 unless it is set otherwise", o.Server)
 	}
 	if isSocket {
