@@ -23,6 +23,7 @@ type zone struct {
 	mu      sync.Mutex
 	records map[string][]string // "NAME TYPE" to records, as in a zone file
 	asked   []string
+	last    *dns.Msg
 }
 
 func (z *zone) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
@@ -31,7 +32,7 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	answer := new(dns.Msg).SetReply(question)
 	name := strings.ToLower(question.Question[0].Name)
 	kind := dns.TypeToString[question.Question[0].Qtype]
-	z.asked = append(z.asked, name+" "+kind)
+	z.asked, z.last = append(z.asked, name+" "+kind), question
 	for {
 		records, known := z.records[name+" "+kind]
 		if cname := z.records[name+" CNAME"]; !known && len(cname) > 0 {

@@ -216,3 +216,29 @@ func (c *container) keepsTalking(t *testing.T, address string, isRefused func() 
 	}
 	return got
 }
+
+func TestQuestionsOfAStepWithAListCarryNothingButTheName(t *testing.T) {
+	needRoot(t)
+	z := worldWithNames(t)
+	n := run(t, "caaaaaaaaf", servers)
+	c, _ := limited(t, n, egress.Deny, "api.example.com")
+	question := new(dns.Msg).SetQuestion("aPi.EXAMPLE.com.", dns.TypeA).SetEdns0(4096, true)
+	question.IsEdns0().Option = append(question.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: dns.EDNS0LOCALSTART, Data: []byte("secret")})
+	question.Extra = append(question.Extra, &dns.TXT{Hdr: dns.RR_Header{Name: "secret.", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{"secret"}})
+	var answer *dns.Msg
+	must(t, in(c.namespace, func() (err error) {
+		answer, _, err = (&dns.Client{Timeout: 10 * time.Second}).Exchange(question, n.Router().V4.String()+":53")
+		return err
+	}))
+	if len(answer.Answer) != 1 || answer.Question[0].Name != "aPi.EXAMPLE.com." {
+		t.Errorf("answered %v", answer)
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.last.Question[0].Name != "api.example.com." || len(z.last.Extra) != 1 || len(z.last.IsEdns0().Option) != 0 {
+		t.Errorf("the name server was asked %v", z.last)
+	}
+	if got := c.call("198.51.100.2:443"); got != "hello to 198.51.100.1" {
+		t.Errorf("the address: %q", got)
+	}
+}

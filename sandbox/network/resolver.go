@@ -19,6 +19,7 @@ const (
 	upstreamTimeout = 3 * time.Second // of one question to one server
 	answerTimeout   = 8 * time.Second // of all of them together
 	maxQuestions    = 256             // that are answered at once
+	bareSize        = 1232            // bytes of an answer to a question of a step with a list (DNS flag day 2020)
 	localTTL        = 5               // seconds that a container may keep a name of the run
 )
 
@@ -233,7 +234,7 @@ func (r *resolver) ask(client *Endpoint, question *dns.Msg, overTCP bool) (*dns.
 	failed := []error{}
 	for range 2 {
 		for _, server := range servers {
-			answer, err := r.askOne(ctx, server, question, overTCP, own)
+			answer, err := r.askOne(ctx, server, question, overTCP, own, client.limited())
 			if err == nil && answer.Rcode != dns.RcodeServerFailure && answer.Rcode != dns.RcodeRefused {
 				return answer, nil
 			}
@@ -251,7 +252,7 @@ func (r *resolver) ask(client *Endpoint, question *dns.Msg, overTCP bool) (*dns.
 	return nil, errors.Join(failed...)
 }
 
-func (r *resolver) askOne(ctx context.Context, server string, question *dns.Msg, overTCP, own bool) (answer *dns.Msg, err error) {
+func (r *resolver) askOne(ctx context.Context, server string, question *dns.Msg, overTCP, own, limited bool) (answer *dns.Msg, err error) {
 	ctx, cancel := context.WithTimeout(ctx, upstreamTimeout)
 	defer cancel()
 	client := &dns.Client{Net: "udp", Timeout: upstreamTimeout, UDPSize: dns.MaxMsgSize}
@@ -273,11 +274,25 @@ func (r *resolver) askOne(ctx context.Context, server string, question *dns.Msg,
 	}
 	defer conn.Close()
 	query := question.Copy() // with an identity of its own, which nobody in the run knows
+	if limited {
+		query = bare(question)
+	}
 	query.Id = dns.Id()
 	answer, _, err = client.ExchangeWithConnContext(ctx, query, conn)
 	if err != nil {
 		return nil, err
 	}
-	answer.Id = question.Id
+	answer.Id, answer.Question = question.Id, question.Question
 	return answer, nil
+}
+
+// bare is a question as anybody would ask it: the case of letters, options and further records, which
+// name servers pass on, could carry data out under a name of the list.
+func bare(question *dns.Msg) *dns.Msg {
+	asked := question.Question[0]
+	query := new(dns.Msg).SetQuestion(strings.ToLower(asked.Name), asked.Qtype)
+	if o := question.IsEdns0(); o != nil {
+		query.SetEdns0(bareSize, false)
+	}
+	return query
 }
