@@ -251,7 +251,7 @@ func TestSavingLeavesNothingBehind(t *testing.T) {
 	m.err = nil
 	must(t, NewRemote("store", m, temp, Patience{}).Save(t.Context(), Item{Scope: "s", Name: "deps", Key: Key{"os"}}, folder(t, "x"), Limits{}))
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
-		t.Errorf("%v is left: %v", left, err)
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 	if err := NewRemote("store", m, temp, Patience{}).Save(t.Context(), Item{Scope: "s", Name: "deps", Key: Key{"new"}}, folder(t, "four"), Limits{Bytes: 3}); err == nil {
 		t.Error("a folder that is too large was saved")

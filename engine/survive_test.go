@@ -97,10 +97,10 @@ func leavesNothing(t *testing.T, dir string) {
 	t.Helper()
 	left, err := filepath.Glob(filepath.Join(dir, "root", "runs", "*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("left: %v, error %v", left, err)
+		t.Errorf("left behind: %v, error %v", left, err)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || strings.Contains(string(mounts), dir) {
-		t.Errorf("something is still mounted in %s, or error %v", dir, err)
+		t.Errorf("left behind: something is mounted in %s, or error %v", dir, err)
 	}
 }

@@ -33,6 +33,6 @@ func TestTheFolderOfACacheIsThereWithItsMode(t *testing.T) {
 	}
 	wait.Wait()
 	if left, err := filepath.Glob(filepath.Join(root, "*", "new-*")); len(left) > 0 || err != nil {
-		t.Errorf("%q is left, %v", left, err)
+		t.Errorf("left behind: %q, %v", left, err)
 	}
 }

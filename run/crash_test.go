@@ -56,7 +56,7 @@ func TestAPanicInOnePipelineEndsNoOther(t *testing.T) {
 		t.Errorf("the log has no stack: %s", log.String())
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "root", "runs", "*")); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("left behind: %v", left)
 	}
 }
 
@@ -88,6 +88,6 @@ func TestAPanicAroundARunIsAnErrorAndLeavesNothing(t *testing.T) {
 		t.Errorf("the log has no panic: %s", log.String())
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "root", "runs", "*")); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("left behind: %v", left)
 	}
 }

@@ -59,7 +59,7 @@ func TestLayersAreImagesWhereTheyStayMounted(t *testing.T) {
 				t.Errorf("%s: run %d: no layer has %s (%v)", c.name, n, c.want, err)
 			}
 			if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), root) {
-				t.Errorf("%s: run %d left a mount (%v):\n%s", c.name, n, err, mounts)
+				t.Errorf("left behind: %s: run %d left a mount (%v):\n%s", c.name, n, err, mounts)
 			}
 			if n == 1 {
 				pruneAll(t, root)

@@ -31,7 +31,7 @@ func TestStepWithoutARootLeavesTheWorkingDirectoryAlone(t *testing.T) {
 			dir, err := host.Dir("other")
 			must(t, err)
 			if _, err := os.Stat(filepath.Join(filepath.Dir(dir), step.ID)); !os.IsNotExist(err) {
-				t.Errorf("the step's folder is left: %v", err)
+				t.Errorf("left behind: the step's folder: %v", err)
 			}
 		})
 	}

@@ -68,7 +68,7 @@ func TestNothingOfAStepStaysInAJoinedProcessNamespace(t *testing.T) {
 		t.Errorf("output %q, %q", stdout, stderr)
 	}
 	if left, err := exec.Command("pgrep", "-x", "-f", "sleep 87654").Output(); err == nil {
-		t.Errorf("processes left: %s", left)
+		t.Errorf("left behind: processes %s", left)
 	}
 }
 

@@ -55,7 +55,7 @@ func checkGone(t *testing.T, traces []string) {
 	for line := range strings.Lines(state) {
 		for _, trace := range traces {
 			if strings.Contains(line, trace) {
-				t.Errorf("left on the host: %s", line)
+				t.Errorf("left behind: on the host %s", line)
 			}
 		}
 	}
@@ -443,7 +443,7 @@ func TestNetworkOfTheUsersOwnConfiguration(t *testing.T) {
 	}
 	must(t, host.Close())
 	if left, err := filepath.Glob(leases + "/own/198*"); err != nil || len(left) > 0 {
-		t.Errorf("leases left: %v, %v", left, err)
+		t.Errorf("left behind: leases %v, %v", left, err)
 	}
 }
 

@@ -108,6 +108,6 @@ func TestKillingAGroupEndsWhatIsInItAndBelowIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := unix.Access(group, unix.F_OK); err == nil {
-		t.Error("the group is still there")
+		t.Error("left behind: the group")
 	}
 }

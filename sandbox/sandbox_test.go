@@ -342,6 +342,6 @@ func TestStateOfTheRuntimeIsWhereItIsAskedFor(t *testing.T) {
 	left, err := os.ReadDir(state)
 	must(t, err)
 	if len(left) != 1 || left[0].Name() != "somebody-else" {
-		t.Errorf("left in the runtime's root: %v", left)
+		t.Errorf("left behind: in the runtime's root %v", left)
 	}
 }

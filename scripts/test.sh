@@ -34,16 +34,19 @@ run foreign foreign
 run vm scripts/vm/test.sh
 wait
 
-# Three failures at most are given a second chance, and never a data race, a panic, a hang or a leak.
+# Three failures at most are given a second chance, and never a data race, a crash, a hang or a leak.
 # Tests without root had theirs already (rootless/rootlesstest).
 for failed in out/rootless.failed out/command.failed out/packages.failed; do
 	name=$(basename "$failed" .failed)
-	[ -e "$failed" ] && ! grep -qE 'DATA RACE|^panic: |has not ended in|left behind:|failed( twice)? as a user without root: ' "out/$name.log" || continue
+	[ -e "$failed" ] && ! grep -qE 'DATA RACE|^(panic|fatal error): |has not ended in|left behind:|failed( twice)? as a user without root: ' "out/$name.log" || continue
+	# A program that was killed has no line FAIL of its own, and nobody knows what its other tests say.
 	awk '/^--- FAIL: / { tests[$3] }
+		/^FAIL$/ { ended = 1 }
 		/^(ok|FAIL)\t/ {
 			if ($1 == "FAIL") for (test in tests) print $2, test
-			if ($1 == "FAIL" && !length(tests)) print $2, "-"
+			if ($1 == "FAIL" && !(ended && length(tests))) print $2, "-"
 			delete tests
+			ended = 0
 		}' "out/$name.log" >out/failures
 	grep -q . out/failures && ! grep -q ' -$' out/failures && [ "$(wc -l <out/failures)" -le 3 ] || continue
 	mv "$failed" "out/$name.flaky"

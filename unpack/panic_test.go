@@ -51,7 +51,7 @@ func TestPanicOfALayerIsAnError(t *testing.T) {
 					t.Fatalf("got %v", err)
 				}
 				if open := openBelow(t, dir); len(open) > 0 {
-					t.Errorf("still open: %v", open)
+					t.Errorf("left behind: open %v", open)
 				}
 				if _, err := store.Unpack(t.Context(), []unpack.Layer{good}, nil); err != nil {
 					t.Errorf("afterwards: %v", err)

@@ -149,14 +149,14 @@ func TestHookBuildsActions(t *testing.T) {
 		t.Errorf("FROM alone: %d, %s", got.code, got.out)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
-		t.Errorf("a build of FROM alone has left mounts: %v", err)
+		t.Errorf("left behind: mounts of a build of FROM alone: %v", err)
 	}
 	broken := r.writeAction(t, "octo/broken/v1", map[string]string{"Dockerfile": "FROM " + r.image + "\nRUN exit 3\n"})
 	if got := run(broken, nil); got.code != 125 || !strings.Contains(got.out, "::error::stepexec: build the action's image from "+broken) {
 		t.Errorf("a build that fails: %d, %s", got.code, got.out)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), r.root+"/buildah") {
-		t.Errorf("a build that failed has left mounts: %v", err)
+		t.Errorf("left behind: mounts of a build that failed: %v", err)
 	}
 	outside := filepath.Join(t.TempDir(), "secret")
 	if err := os.Mkdir(outside, 0o755); err != nil {
@@ -257,7 +257,7 @@ func TestHookEndsABuildThatIsCancelled(t *testing.T) {
 			if test.name == "keeper killed" {
 				r.prepare(t, nil)
 				if left := r.leftOfBuilds(t, sleep); left != "" {
-					t.Errorf("after the next prepare_job: %s", left)
+					t.Errorf("left behind: after the next prepare_job: %s", left)
 				}
 				return
 			}
@@ -266,7 +266,7 @@ func TestHookEndsABuildThatIsCancelled(t *testing.T) {
 				time.Sleep(20 * time.Millisecond) // the keeper clears away after a hook that was killed
 			}
 			if left != "" {
-				t.Errorf("after a minute there is still %s: %s", left, printed)
+				t.Errorf("left behind: after a minute there is still %s: %s", left, printed)
 			}
 		})
 	}

@@ -629,7 +629,7 @@ func TestHookEndsTheJobThatTheSameRunnerLeftAndNoOther(t *testing.T) {
 	}
 	first.state = old
 	if got := first.script(t, "true"); got.code == 0 {
-		t.Errorf("the job that was left is still there: %s", got.out)
+		t.Errorf("left behind: the job that was left, %s", got.out)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestHookEndsAJobWhosePrepareWasEnded(t *testing.T) {
 			_ = cmd.Wait()
 			if signal == syscall.SIGINT {
 				if left, _ := filepath.Glob(r.root + "/actions/*"); len(left) > 0 {
-					t.Errorf("after the interrupt there is still %q", left)
+					t.Errorf("left behind: after the interrupt there is still %q", left)
 				}
 			}
 			r.prepare(t, nil)
@@ -183,7 +183,7 @@ func (r *hookRunner) endedBy(t *testing.T, hook *exec.Cmd, signal syscall.Signal
 		}
 	}
 	if left, _ := filepath.Glob(r.root + "/actions/*"); len(left) > 0 {
-		t.Errorf("there is still %q", left)
+		t.Errorf("left behind: %q", left)
 	}
 	k := killing{root: r.root}
 	if left := k.left(t); left != "" {
@@ -248,7 +248,7 @@ func TestHookEndsAJobWhoseRunnerIsGone(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("a minute after its runner's folder the job is still there: %q", left)
+			t.Fatalf("left behind: a minute after its runner's folder, the job: %q", left)
 		}
 	}
 	if err := os.MkdirAll(filepath.Join(r.dir, "work/_temp/_runner_hook_responses"), 0o755); err != nil {

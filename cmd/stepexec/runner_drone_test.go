@@ -202,7 +202,7 @@ func TestRunnerDroneThatIsKilledLeavesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(filepath.Join(d.root, "runs")); err != nil || len(left) > 0 {
-		t.Errorf("%d runs are left, %v", len(left), err)
+		t.Errorf("left behind: %d runs, %v", len(left), err)
 	}
 }
 

@@ -174,7 +174,7 @@ func TestRunnerThatIsKilledLeavesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(filepath.Join(w.root, "runs")); err != nil || len(left) > 0 {
-		t.Errorf("%d runs are left, %v", len(left), err)
+		t.Errorf("left behind: %d runs, %v", len(left), err)
 	}
 }
 

@@ -314,7 +314,7 @@ func waitgoneCommand(ts *testscript.TestScript, _ bool, args []string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%v stayed for a minute", left)
+			ts.Fatalf("left behind: after a minute there is still %v", left)
 		}
 	}
 }
@@ -328,7 +328,7 @@ func waitendedCommand(ts *testscript.TestScript, _ bool, args []string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("still running after a minute: %s", found)
+			ts.Fatalf("left behind: after a minute there still runs %s", found)
 		}
 	}
 }
@@ -343,12 +343,12 @@ func cleanCommand(ts *testscript.TestScript, _ bool, args []string) {
 	})
 	check(ts, err)
 	for _, m := range mounts {
-		ts.Fatalf("mount left at %s", m.Mountpoint)
+		ts.Fatalf("left behind: mount at %s", m.Mountpoint)
 	}
 	runs, err := os.ReadDir(filepath.Join(root, "runs"))
 	check(ts, err)
 	for _, run := range runs {
-		ts.Fatalf("directory left: runs/%s", run.Name())
+		ts.Fatalf("left behind: runs/%s", run.Name())
 	}
 	if len(args) == 0 {
 		return
@@ -362,6 +362,6 @@ func cleanCommand(ts *testscript.TestScript, _ bool, args []string) {
 	cgroups, err := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/*/stepexec-%s-*", event.Run))
 	check(ts, err)
 	if len(cgroups) > 0 {
-		ts.Fatalf("cgroups left: %v", cgroups)
+		ts.Fatalf("left behind: cgroups %v", cgroups)
 	}
 }

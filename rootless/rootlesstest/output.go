@@ -12,7 +12,11 @@ var (
 	endLine     = regexp.MustCompile(`^\s*--- (?:PASS|SKIP|FAIL): (\S+)`)
 
 	// serious is a failure that chance does not excuse.
-	serious = regexp.MustCompile(`DATA RACE|(?m:^panic: )|has not ended in|left behind:`)
+	serious = regexp.MustCompile(`DATA RACE|(?m:^(?:panic|fatal error): )|has not ended in|left behind:`)
+
+	// ownEnd is the last line of a test program with failed tests. One that was killed or called os.Exit has
+	// none, and nobody knows what the tests that it did not come to would have said.
+	ownEnd = regexp.MustCompile(`(?m)^FAIL$`)
 )
 
 // failedTests lists the tests that failed, by the output of a test program with -test.v: the subtest
@@ -59,7 +63,7 @@ func outputOfFailed(out string) string {
 }
 
 // secondChance reports whether the failed tests may run once more: three at most, and never after a
-// data race, a panic, a hang or a leak.
+// data race, a crash, a hang or a leak.
 func secondChance(out string, failed []string) bool {
-	return len(failed) > 0 && len(failed) <= 3 && !serious.MatchString(out)
+	return len(failed) > 0 && len(failed) <= 3 && ownEnd.MatchString(out) && !serious.MatchString(out)
 }

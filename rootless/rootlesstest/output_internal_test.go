@@ -52,6 +52,8 @@ func TestOnlyFewAndHarmlessFailuresRunOnceMore(t *testing.T) {
 		"a panic":           {verbose + "panic: index out of range\n", false},
 		"a hang":            {verbose + "    a_test.go:1: run has not ended in 1m0s\n", false},
 		"a leak":            {verbose + "    a_test.go:1: left behind: mounts [/x]\n", false},
+		"a fatal error":     {verbose + "fatal error: concurrent map writes\n", false},
+		"killed":            {strings.TrimSuffix(verbose, "FAIL\n") + "=== RUN   TestNext\n", false},
 		"words of a script": {verbose + "    > see left behind\n", true},
 	}
 	for name, test := range tests {

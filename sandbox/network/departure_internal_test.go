@@ -37,7 +37,7 @@ func TestLinkLeavesTheHostWhileSomebodyHoldsTheRoutersNamespace(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := netlink.LinkByName(link); !errors.As(err, new(netlink.LinkNotFoundError)) {
-				t.Errorf("the host still has %s: %v", link, err)
+				t.Errorf("left behind: link %s: %v", link, err)
 			}
 			if err := n.Wait(); err != nil {
 				t.Error(err)

@@ -78,7 +78,7 @@ func run(t *testing.T, id string, servers ...string) *network.Bridged {
 	t.Cleanup(func() {
 		must(t, n.Down())
 		if left := traces(t, id); left != "" {
-			t.Errorf("left on the host: %s", left)
+			t.Errorf("left behind: on the host %s", left)
 		}
 	})
 	return n

@@ -74,6 +74,6 @@ func TestAHundredRunsAtOnceDoNotCollideAndLeaveNothing(t *testing.T) {
 	}
 	each(func(i int) error { return all[i].Down() })
 	if left := traces(t, "d0000000"); left != "" {
-		t.Errorf("left on the host: %s", left)
+		t.Errorf("left behind: on the host %s", left)
 	}
 }

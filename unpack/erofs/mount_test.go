@@ -112,7 +112,7 @@ func TestSupportedLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		t.Errorf("left %v, %v", entries, err)
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 
