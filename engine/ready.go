@@ -249,7 +249,7 @@ func (rd *readiness) failure(how string, lines []string) error {
 	if len(lines) == 0 {
 		b.WriteString("; it printed nothing")
 	} else {
-		b.WriteString("; its last lines:\n  " + strings.Join(lines, "\n  "))
+		b.WriteString(event.LastLines + "\n  " + strings.Join(lines, "\n  "))
 	}
 	return errors.New(b.String())
 }

@@ -117,6 +117,9 @@ func (r *StepResult) FailsRun() bool {
 // OutputNone as StepResult.Output says that what the step printed was thrown away.
 const OutputNone = "none"
 
+// LastLines stands in the Error of a service that did not become ready, before the last lines that it printed.
+const LastLines = "; its last lines:"
+
 // WithoutLines says why there are no lines of a step in the log, as the rest of a sentence.
 func (r *StepResult) WithoutLines() string {
 	switch r.Output {

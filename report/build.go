@@ -20,7 +20,7 @@ type pageFact struct{ Name, Value string }
 
 // pageBuildOf returns nil if nothing is known.
 func pageBuildOf(b *event.Build) *pageBuild {
-	if b == nil {
+	if b == nil || *b == (event.Build{Event: b.Event}) && b.Event == "manual" { // which says nothing
 		return nil
 	}
 	p := &pageBuild{Commit: plain(b.Commit), Short: plain(short(b.Commit)), Message: plain(b.Message)}

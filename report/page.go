@@ -25,8 +25,16 @@ type Page struct {
 	Title, Made, Error string
 	Overview           []PageRun // of several runs, in the order of the file
 	OverviewCounts     string
+	Worst              []pageWorst // the failed steps of several runs
+	MoreWorst          int         // failed steps that are not in it
 	Runs               []PageRun
 	Data               []pageData // for the script, as JSON in an element with the id data
+}
+
+// pageWorst is a failed step of one of several runs.
+type pageWorst struct {
+	Run  *PageRun
+	Step pageStep
 }
 
 // PageRun is what a page shows of a run.
@@ -38,6 +46,7 @@ type PageRun struct {
 	Build                                            *pageBuild
 	Past                                             *pagePast
 	Few                                              bool
+	Idle                                             bool // it has ended, and no step of it ran
 	Bad                                              []pageStep
 	MoreBad                                          int
 	Warnings                                         []string
@@ -116,6 +125,9 @@ func PageOf(r *Report) Page {
 			ps := pageStepOf(index, s)
 			if s.isBad() && tails < htmlTails {
 				ps.Where, ps.Tail, ps.Open = Where(&s.StepResult), tailOf(s), tails == 0
+				if ps.Tail != "" {
+					ps.Words, _, _ = strings.Cut(ps.Words, event.LastLines) // they are in the tail
+				}
 				tails++
 			}
 			pr.Steps = append(pr.Steps, ps)
@@ -139,8 +151,24 @@ func PageOf(r *Report) Page {
 	}
 	if len(p.Runs) > 1 {
 		p.Overview, p.OverviewCounts = p.Runs, runCounts(r.Runs)
+		p.addWorst()
 	}
 	return p
+}
+
+// addWorst lists the failed steps of all runs: the run that failed can be far below others.
+func (p *Page) addWorst() {
+	for i := range p.Runs {
+		run := &p.Runs[i]
+		for _, step := range run.Bad {
+			if len(p.Worst) < htmlTails {
+				p.Worst = append(p.Worst, pageWorst{run, step})
+			} else {
+				p.MoreWorst++
+			}
+		}
+		p.MoreWorst += run.MoreBad
+	}
 }
 
 // tailOf is the last lines of a failed step. What cannot be read is not shown: the log says so.
@@ -192,6 +220,7 @@ func pageRunOf(index int, run *Run, made time.Time) PageRun {
 	if run.Status != event.Running {
 		pr.ExitCode = fmt.Sprint(run.ExitCode)
 	}
+	pr.Idle = run.Status == event.Succeeded && noneRan(run.results())
 	if !run.Started.IsZero() {
 		pr.Started = moment(run.Started)
 	}

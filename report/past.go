@@ -52,11 +52,7 @@ func (r *Run) AddPast(earlier []event.Earlier) {
 		r.Past = append(r.Past, PastRun{ID: s.Run, Status: s.Status, Started: earlier[i].Started, Duration: s.Duration})
 	}
 	slices.Reverse(r.Past)
-	var steps []event.StepResult
-	for _, s := range r.Steps {
-		steps = append(steps, s.StepResult)
-	}
-	r.Flaky = FlakyTests(steps, r.Build.TestedCommit(), earlier)
+	r.Flaky = FlakyTests(r.results(), r.Build.TestedCommit(), earlier)
 }
 
 // compare compares the steps that ended in both runs by their own. A step that was left out, or cancelled

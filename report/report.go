@@ -84,6 +84,14 @@ func (r *Report) Status() event.Status {
 	return event.Succeeded
 }
 
+// results are the results of the steps.
+func (r *Run) results() (all []event.StepResult) {
+	for _, s := range r.Steps {
+		all = append(all, s.StepResult)
+	}
+	return all
+}
+
 // end is the time at which the step's command ended.
 func (s *StepReport) end() time.Time { return s.Started.Add(time.Duration(s.Duration)) }
 
