@@ -67,7 +67,7 @@ func TestPackagesImportOnlyWhatTheArchitectureAllows(t *testing.T) {
 		"doctor":                 {"unpack/erofs", "sandbox", "sandbox/network"},
 		"settings":               {"pull", "rootless", "signature", "unpack"},
 		"run":                    {"artifact", "beneath", "cache", "cache/registry", "cache/s3", "crash", "egress", "event", "engine", "fetch", "lockfile", "logs", "pipeline", "pipeline/drone", "pipeline/woodpecker", "pull", "policy", "provenance", "record", "rootless", "sandbox", "schedule", "settings", "trace", "unpack"},
-		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "demo", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github", "ui", "signature", "provenance"},
+		"cmd/stepexec":           {"archive", "artifact", "beneath", "cache", "demo", "egress", "run", "trace", "doctor", "rootless", "settings", "policy", "pipeline", "pipeline/drone", "lockfile", "pull", "unpack", "unpack/erofs", "sandbox", "sandbox/network", "logs", "event", "fetch", "engine", "record", "report", "report/live", "pipeline/portable", "pipeline/export", "pipeline/woodpecker", "runner", "runner/actions", "runner/drone", "runner/woodpecker", "report/github", "ui", "signature", "provenance"},
 		"runner/woodpecker":      {"cache", "crash", "run", "runner", "runner/health", "runner/journal", "runner/woodpecker/wire", "policy", "event", "pipeline", "pipeline/woodpecker", "pull"},
 		"runner/woodpecker/wire": {},
 	}
