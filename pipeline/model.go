@@ -37,7 +37,7 @@ type Pipeline struct {
 	PullSecrets   []SecretUse   // by Name alone: each holds a docker config.json for the registries of the images
 	Steps         []Step
 	Services      []Step
-	NeedsUnsaid   bool // the format has no word for which services a step needs: it needs those that it names in its texts
+	NeedsUnsaid   bool // the format has no word for which services a step needs: it needs those that it calls
 
 	envFilesAt  Position
 	substitutes bool // its values may have ${matrix.AXIS} and ${env.NAME}: it is a native file

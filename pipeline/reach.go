@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepexec/stepexec/container"
 )
@@ -67,37 +68,40 @@ func (pl *planner) isNeeded(from, to *placed) bool {
 	switch {
 	case isStated && !slices.Contains(from.Needs, to.Name):
 		return false
-	case from.Network == "none":
-		return from.written.calls(names)
-	case pl.pipeline.NeedsUnsaid:
-		return from.written.speaksOf(names)
+	case isStated && from.Network != "none" && !pl.pipeline.NeedsUnsaid:
+		return true
 	}
-	return isStated || from.written.calls(names)
+	return from.written.calls(names)
 }
 
-// speaksOf reports whether a text of the step has one of the names as a word.
-func (s *Step) speaksOf(names []string) bool {
-	return slices.ContainsFunc(s.texts(), func(text string) bool {
-		words := strings.FieldsFunc(text, func(r rune) bool {
-			isOfName := r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-			return !isOfName
-		})
-		return slices.ContainsFunc(words, func(word string) bool {
-			return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(strings.Trim(word, ".-"), name) })
-		})
-	})
-}
+// hostVariable matches the names of variables whose value is a host. Those of others, such as of a driver, of a mode
+// or of an image, have the names of services, too.
+var hostVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(^|_)(PG)?(HOST|HOSTNAME|SERVER|ADDR|ADDRESS|ENDPOINT|BROKERS?|URL|URI)$`)
+})
 
-// calls reports whether a text of the step has one of the names in the place of a host: in an
-// address, behind -h or --host, or alone.
+// calls reports whether the step has one of the names in the place of a host: in an address, before a port, behind
+// --host or the -h of a database's client, or as the value of a variable for a host. What only looks like that, as
+// the tag of an image, a target of bazel or the -h of grep do, does not count: the file may work.
 func (s *Step) calls(names []string) bool {
 	var any []string
 	for _, name := range names {
 		any = append(any, regexp.QuoteMeta(name))
 	}
 	name := "(" + strings.Join(any, "|") + ")"
-	host := regexp.MustCompile(`(?i)^` + name + `$|(//|@|(^|\s)-h\s*|--host[= ])` + name + `($|[^a-z0-9_.-])|(^|[^a-z0-9_./-])` + name + `:[0-9]`)
-	return slices.ContainsFunc(s.texts(), host.MatchString)
+	const (
+		end    = `($|[^a-z0-9_.-])`
+		client = `(^|[^a-z0-9_.-])(psql|pg_[a-z]+|createdb|dropdb|mysql[a-z]*|mariadb[a-z-]*|redis-cli|valkey-cli|mosquitto_[a-z]+|ldap[a-z]+)\s([^|;&\n]*\s)?`
+		port   = `:(80|[0-9]{3,5})($|[^a-z0-9_.-])`
+	)
+	host := regexp.MustCompile(`(?i)` + `[a-z][a-z0-9+.-]*://([^/\s@]*@)?` + name + end + `|--host[= ]` + name + end +
+		`|` + client + `-h\s*` + name + end + `|(^|[^a-z0-9_./-])` + name + port)
+	if slices.ContainsFunc(s.texts(), host.MatchString) {
+		return true
+	}
+	return slices.ContainsFunc(s.Environment, func(v Variable) bool {
+		return hostVariable().MatchString(v.Name) && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(v.Value.Text, name) })
+	})
 }
 
 // texts are all that the file gives to the step's program.

@@ -26,6 +26,14 @@ func TestNeedsOnAnotherNetworkAreRefused(t *testing.T) {
 		{"a detached step, not called", detached + "  - {name: a, image: x, network: host, commands: [cat ./api/log, wget http://api.example.com/]}", ""},
 		{"a detached step with a port of the host", "steps:\n  - {name: api, image: x, network: private, detach: true, ports: [8080], commands: [serve]}\n  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", ""},
 		{"a service that calls another one", "services:\n  db: {image: x, network: private}\n  web: {image: x, network: host, environment: {DB: \"postgres://u@db/x\"}}\nsteps:\n  - {name: a, image: x, network: host, depends_on: [web], commands: [make]}", "service is on network host and needs service db"},
+		{"a variable for a driver", private + "  - {name: a, image: x, network: none, environment: {DB_CONNECTION: api, DB_URL: \"api://localhost/x\"}, commands: [make]}", ""},
+		{"tags of images", private + "  - {name: a, image: x, network: none, environment: {API_IMAGE: \"api:16\"}, commands: [\"docker build -t api:1.0 .\", \"docker tag api:1 api:7-alpine\"]}", ""},
+		{"targets of bazel", detached + "  - {name: a, image: x, network: none, commands: [\"bazel build //api:all //api/...\"]}", ""},
+		{"a scope of npm and a folder", detached + "  - {name: a, image: x, network: host, commands: [\"npm install @api/test\", \"du -h api\", \"grep -h api README\"]}", ""},
+		{"an argument and a mode", detached + "  - {name: a, image: x, network: host, environment: {NODE_ENV: api}, entrypoint: [make], args: [api]}", ""},
+		{"before a port", detached + "  - {name: a, image: x, network: host, commands: [\"wait-for api:80\"]}", "needs detached step api"},
+		{"a variable for a host", detached + "  - {name: a, image: x, network: host, environment: {PGHOST: api}, commands: [make]}", "needs detached step api"},
+		{"a client with options", detached + "  - {name: a, image: x, network: host, commands: [\"psql -U me -h api\"]}", "needs detached step api"},
 		{"the same network", private + "  - {name: a, image: x, network: private, commands: [\"wget http://api/\"]}", ""},
 	} {
 		p, err := pipeline.Parse("p.yml", []byte(test.file))

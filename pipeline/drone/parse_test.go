@@ -43,7 +43,7 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 		{"template", "kind: template\nload: x", ".drone.yml:1:7: kind: the server makes the pipelines from a template, which is not in this file (ask the server for what it makes of it)"},
 		{"two of a name", "kind: pipeline\nsteps: [{name: a, image: x}]\n---\nkind: pipeline\nname: default\nsteps: [{name: a, image: x}]", `.drone.yml:5:7: name: there is a pipeline "default" already (give each a name of its own)`},
 		{"slip", one("comands: [a]"), `.drone.yml:4:23: steps[0].comands: unknown key (did you mean "commands"?)`},
-		{"string commands", one("commands: make"), ".drone.yml:4:33: steps[0].commands: must be a list, not a string"},
+		{"string commands", one("commands: make"), ".drone.yml:4:33: steps[0].commands: must be a list, not a string (write it as a list: [make])"},
 		{"no steps", "kind: pipeline", ".drone.yml:1:1: the pipeline has no steps"},
 		{"no volume", one("volumes: [{name: nope, path: /x}]"), `.drone.yml:4:33: steps[0].volumes[0]: the pipeline has no volume "nope" (declare it under volumes)`},
 		{"runner's folder", one("volumes: [{name: tmp, path: /run/drone/x}]"), ".drone.yml:4:33: steps[0].volumes[0]: linter: cannot mount volume at restricted path /run/drone/x"},
