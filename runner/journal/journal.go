@@ -52,6 +52,11 @@ type Entry struct {
 func (f *Folder) Begin(name string) (*Entry, error) {
 	sum := sha256.Sum256([]byte(name)) // a server chooses the name
 	path := filepath.Join(f.path, hex.EncodeToString(sum[:16])+".jsonl")
+	folder, err := holdFolder(f.path, unix.LOCK_SH)
+	if err != nil {
+		return nil, fmt.Errorf("keep results: %w", err)
+	}
+	defer folder.Close()
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("keep results: %w", err)
@@ -122,6 +127,19 @@ func syncFolder(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// holdFolder locks a folder until the file that it returns is closed. Whoever makes a file there
+// shares the lock until the file has its name; removeUnfinished excludes them.
+func holdFolder(path string, how int) (*os.File, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(dir.Fd()), how); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), dir.Close())
+	}
+	return dir, nil
+}
+
 // Size is the length of the file, in bytes.
 func (e *Entry) Size() int64 {
 	if e == nil {
@@ -140,6 +158,12 @@ func (e *Entry) Replace(records ...any) {
 
 func (e *Entry) replace(records []any) {
 	old, path, size := e.file, e.path(), e.size
+	folder, err := holdFolder(filepath.Dir(path), unix.LOCK_SH)
+	if err != nil {
+		e.err = err
+		return
+	}
+	defer folder.Close()
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		e.err = err
@@ -208,7 +232,7 @@ func (f *Folder) Left() ([]Left, error) {
 		return nil, err
 	}
 	var all []Left
-	var errs []error
+	errs := []error{f.removeUnfinished()}
 	for _, path := range paths {
 		l, err := f.open(path)
 		switch {
@@ -222,6 +246,26 @@ func (f *Folder) Left() ([]Left, error) {
 		}
 	}
 	return all, errors.Join(errs...)
+}
+
+// removeUnfinished removes files that never got their name because their runner was killed. What
+// they were to replace is still there. While another runner makes a file, all of them stay until
+// the next start.
+func (f *Folder) removeUnfinished() error {
+	folder, err := holdFolder(f.path, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("results of an earlier runner: %w", err)
+	}
+	defer folder.Close()
+	paths, err := filepath.Glob(filepath.Join(f.path, "*.jsonl.new"))
+	errs := []error{err}
+	for _, path := range paths {
+		errs = append(errs, os.Remove(path))
+	}
+	return errors.Join(errs...)
 }
 
 func (f *Folder) open(path string) (Left, error) {

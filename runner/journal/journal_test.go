@@ -96,3 +96,42 @@ func TestFilesWithoutARecordAreRemoved(t *testing.T) {
 		t.Errorf("%v, %v, files %v", left, err, files)
 	}
 }
+
+func TestFilesThatAKillLeftWithoutTheirNameAreRemoved(t *testing.T) {
+	root := t.TempDir()
+	f, err := journal.Open(root, "server", func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := f.Begin("1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Add("kept")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept, _ := filepath.Glob(filepath.Join(root, "runner", "*", "*"))
+	if len(kept) != 1 {
+		t.Fatal(kept)
+	}
+	folder := filepath.Dir(kept[0])
+	for path, text := range map[string]string{
+		filepath.Join(folder, "0123.jsonl.new"): "",       // of Begin
+		kept[0] + ".new":                        "\"half", // of Replace
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := f.Left()
+	if err != nil || len(left) != 1 || string(left[0].Records[0]) != "\"kept\"\n" {
+		t.Fatalf("%v, %v", left, err)
+	}
+	if err := left[0].Close(); err != nil {
+		t.Error(err)
+	}
+	if files, _ := filepath.Glob(filepath.Join(folder, "*")); len(files) != 1 || files[0] != kept[0] {
+		t.Error(files)
+	}
+}
