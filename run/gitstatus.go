@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -39,15 +41,47 @@ func (g gitCheckout) checkout(ctx context.Context) checkout {
 	if err != nil {
 		return c
 	}
-	cmd := g.command(ctx, "status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
-	cmd.Env = append(cmd.Env, filters...)
-	if changed, err := printsAnything(cmd); err == nil {
+	temp, err := os.MkdirTemp(g.tempDir(), "stepexec-index-")
+	if err != nil {
+		return c
+	}
+	defer os.RemoveAll(temp)
+	env := append(filters, "GIT_INDEX_FILE="+filepath.Join(temp, "index"))
+	read := g.whole(ctx, env, "read-tree", "HEAD")
+	if err := read.Run(); err != nil {
+		return c
+	}
+	status := g.whole(ctx, env, "status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
+	if changed, err := printsAnything(status); err == nil {
 		c.tree = treeClean
 		if changed {
 			c.tree = treeChanged
 		}
 	}
 	return c
+}
+
+// tempDir is a folder for an index that is not in the work tree, where it would count as an added file.
+func (g gitCheckout) tempDir() string {
+	dir, err := filepath.EvalSymlinks(os.TempDir())
+	within, rootErr := filepath.EvalSymlinks(g.dir)
+	if err == nil && rootErr == nil && strings.HasPrefix(dir+"/", within+"/") {
+		return "/tmp"
+	}
+	return ""
+}
+
+// whole is a command that looks at every file and all of it. The checkout's own index and configuration can say
+// that a file is as it was (assume-unchanged, skip-worktree, times that were put back), or that modes, links or ends
+// of lines do not matter, and an earlier run can have written both.
+func (g gitCheckout) whole(ctx context.Context, env []string, args ...string) *exec.Cmd {
+	var settings []string
+	for _, setting := range []string{"core.fileMode=true", "core.symlinks=true", "core.autocrlf=false", "core.sparseCheckout=false"} {
+		settings = append(settings, "-c", setting)
+	}
+	cmd := g.command(ctx, append(settings, args...)...)
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
 }
 
 // ownFilters are variables that turn off the filters which the configuration of the checkout itself
