@@ -18,6 +18,10 @@ type detour struct {
 // and over take more.
 const maxDetour = 64
 
+// maxDetours is how many escapes wait for the text that follows them. Escapes that stand for what is left out, such as
+// %20, bring none: a step could otherwise take all memory and time with them.
+const maxDetours = 64
+
 // addDetour notes an escape that has been read, from u.next to a place in the visible text.
 func (u *unescaped) addDetour(visible []byte, to int) {
 	if visible[to-1] == '\\' { // backslashes alone, which are left out one by one or together
@@ -83,7 +87,7 @@ func (s *scan) searchDetours(u *unescaped, visible []byte, last bool, found foun
 			at += s.searchDetour(&d, at, begin, len(before), most, u.text, found)
 		}
 	}
-	u.detours = pending
+	u.detours = pending[:copy(pending, pending[max(0, len(pending)-maxDetours):])]
 }
 
 // searchDetour looks at places inside of an escape, the first of them at, and returns how many. begin is the text from

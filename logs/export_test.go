@@ -77,3 +77,8 @@ func (m *Mask) Masked(text string) []bool {
 	}
 	return masked
 }
+
+// Kept is about how many bytes a MaskWriter keeps of a stream that it has read.
+func Kept(w *MaskWriter) int {
+	return cap(w.buf) + len(w.seen.text) + 16*len(w.seen.cuts) + len(w.bare.text) + 8*len(w.bare.marks) + 32*len(w.bare.detours)
+}

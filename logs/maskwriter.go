@@ -53,9 +53,16 @@ func (m *MaskWriter) Write(p []byte) (n int, err error) {
 		if err := m.release(hold); err != nil {
 			return n, err
 		}
+		if len(m.seen.text) > len(m.buf)+maxBlank {
+			m.beginAnew()
+		}
 	}
 	return n, nil
 }
+
+// maxBlank bounds what is kept of the text that has been passed on. A search waits there for what follows the last few
+// letters, and a step may print nothing but spaces from then on.
+const maxBlank = 64 << 10
 
 // What is held back is bounded by so many bytes, or so many for each byte of the longest secret: a step
 // could otherwise take all memory with the beginning of a secret and then only what is left out.
@@ -106,6 +113,11 @@ func (m *MaskWriter) renew() {
 		return
 	}
 	m.indexes = x
+	m.beginAnew()
+}
+
+// beginAnew searches all that is held back once more, and nothing in front of it.
+func (m *MaskWriter) beginAnew() {
 	m.forgetAll()
 	m.search(false)
 }

@@ -79,12 +79,12 @@ func addressOf(line []byte) (n int, colon, more bool) {
 
 // mayBeDumped reports whether a text may be the beginning of a line of a dump.
 func mayBeDumped(line []byte) bool {
-	address, colon, more := addressOf(line)
-	switch {
-	case address == 0:
-		return more
-	case len(line) > maxDumped:
+	if len(line) > maxDumped { // also one that only has spaces so far: it must not be kept without a bound
 		return false
+	}
+	address, colon, more := addressOf(line)
+	if address == 0 {
+		return more
 	}
 	for _, notation := range notations {
 		if _, ok := notation(dumped{line[address:], colon, true}); ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -22,8 +23,9 @@ type placed struct {
 // to nobody or, worse, to somebody else.
 func (pl *planner) reachable(all []placed) {
 	for _, from := range all {
+		hosts := sync.OnceValue(from.written.hosts)
 		for _, to := range all {
-			if to.PlannedStep == from.PlannedStep || !to.service && !to.Detach || !pl.areApart(&from, &to) || !pl.isNeeded(&from, &to) {
+			if to.PlannedStep == from.PlannedStep || !to.service && !to.Detach || !pl.areApart(&from, &to) || !pl.isNeeded(&from, &to, hosts) {
 				continue
 			}
 			hint := "give both the same network, or name the service in the depends_on of those steps that need it"
@@ -61,8 +63,9 @@ func (pl *planner) areApart(from, to *placed) bool {
 
 // isNeeded reports whether one needs the other, which is on another network. Steps say which
 // services they need, where the format has a word for it. All others need whom they name. A step
-// without any network can go without a service; if it calls one it has forgotten that.
-func (pl *planner) isNeeded(from, to *placed) bool {
+// without any network can go without a service; if it calls one it has forgotten that. hosts are those
+// of from: they are found once, as there may be hundreds of both.
+func (pl *planner) isNeeded(from, to *placed, hosts func() map[string]bool) bool {
 	names := append([]string{to.Name}, to.Names.Aliases...)
 	isStated := !from.service && to.service
 	switch {
@@ -71,7 +74,7 @@ func (pl *planner) isNeeded(from, to *placed) bool {
 	case isStated && from.Network != "none" && !pl.pipeline.NeedsUnsaid:
 		return true
 	}
-	return from.written.calls(names)
+	return slices.ContainsFunc(names, func(name string) bool { return hosts()[strings.ToLower(name)] })
 }
 
 // hostVariable matches the names of variables whose value is a host. Those of others, such as of a driver, of a mode
@@ -80,28 +83,44 @@ var hostVariable = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)(^|_)(PG)?(HOST|HOSTNAME|SERVER|ADDR|ADDRESS|ENDPOINT|BROKERS?|URL|URI)$`)
 })
 
-// calls reports whether the step has one of the names in the place of a host: in an address, before a port, behind
-// --host or the -h of a database's client, or as the value of a variable for a host. What only looks like that, as
-// the tag of an image, a target of bazel or the -h of grep do, does not count: the file may work.
-func (s *Step) calls(names []string) bool {
-	var any []string
-	for _, name := range names {
-		any = append(any, regexp.QuoteMeta(name))
+// hostPlaces match a word in the place of a host, which is the last group: in an address, behind --host or the -h of a
+// database's client. portPlace has the port behind it. What only looks like that, as the tag of an image, a target of
+// bazel or the -h of grep do, does not count: the file may work.
+var hostPlaces = sync.OnceValue(func() []*regexp.Regexp {
+	const client = `(?:^|[^a-z0-9_.-])(?:psql|pg_[a-z]+|createdb|dropdb|mysql[a-z]*|mariadb[a-z-]*|redis-cli|valkey-cli|mosquitto_[a-z]+|ldap[a-z]+)`
+	return []*regexp.Regexp{
+		regexp.MustCompile(`[a-z][a-z0-9+.-]*://(?:[^/\s@]*@)?([a-z0-9_.-]+)`),
+		regexp.MustCompile(`--host[= ]([a-z0-9_.-]+)`),
+		regexp.MustCompile(client + `\s(?:[^|;&\n]*\s)?-h\s*([a-z0-9_.-]+)`),
 	}
-	name := "(" + strings.Join(any, "|") + ")"
-	const (
-		end    = `($|[^a-z0-9_.-])`
-		client = `(^|[^a-z0-9_.-])(psql|pg_[a-z]+|createdb|dropdb|mysql[a-z]*|mariadb[a-z-]*|redis-cli|valkey-cli|mosquitto_[a-z]+|ldap[a-z]+)\s([^|;&\n]*\s)?`
-		port   = `:(80|[0-9]{3,5})($|[^a-z0-9_.-])`
-	)
-	host := regexp.MustCompile(`(?i)` + `[a-z][a-z0-9+.-]*://([^/\s@]*@)?` + name + end + `|--host[= ]` + name + end +
-		`|` + client + `-h\s*` + name + end + `|(^|[^a-z0-9_./-])` + name + port)
-	if slices.ContainsFunc(s.texts(), host.MatchString) {
-		return true
+})
+
+var portPlace = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:^|[^a-z0-9_./-])([a-z0-9_.-]+):([a-z0-9_.-]+)`)
+})
+
+// hosts are the words, in lower case, that a step has in the place of a host, or as the value of a variable for a host.
+func (s *Step) hosts() map[string]bool {
+	found := map[string]bool{}
+	for _, text := range s.texts() {
+		text = strings.ToLower(text)
+		for _, place := range hostPlaces() {
+			for _, match := range place.FindAllStringSubmatch(text, -1) {
+				found[match[1]] = true
+			}
+		}
+		for _, match := range portPlace().FindAllStringSubmatch(text, -1) {
+			if port, err := strconv.Atoi(match[2]); err == nil && (port == 80 || len(match[2]) >= 3 && len(match[2]) <= 5) {
+				found[match[1]] = true
+			}
+		}
 	}
-	return slices.ContainsFunc(s.Environment, func(v Variable) bool {
-		return hostVariable().MatchString(v.Name) && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(v.Value.Text, name) })
-	})
+	for i := range s.Environment {
+		if v := &s.Environment[i]; hostVariable().MatchString(v.Name) {
+			found[strings.ToLower(v.Value.Text)] = true
+		}
+	}
+	return found
 }
 
 // texts are all that the file gives to the step's program.

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,11 @@ func TestNeedsOnAnotherNetworkAreRefused(t *testing.T) {
 		{"without any network, an alias and a port", private + "  - {name: a, image: x, network: none, environment: {DB: \"backend:5432\"}, commands: [make]}", "network none and needs service api"},
 		{"without any network, behind -h", private + "  - {name: a, image: x, network: none, commands: [\"psql -h api\"]}", "network none and needs service api"},
 		{"without any network, a variable", private + "  - {name: a, image: x, network: none, environment: {HOST: api}, commands: [make]}", "network none and needs service api"},
+		{"without any network, behind -h and no space", private + "  - {name: a, image: x, network: none, commands: [\"mysql -hBackend -u x\"]}", "network none and needs service api"},
+		{"without any network, behind --host", private + "  - {name: a, image: x, network: none, commands: [\"psql --host=api\"]}", "network none and needs service api"},
+		{"without any network, behind --host and a space", private + "  - {name: a, image: x, network: none, commands: [\"psql --host api\"]}", "network none and needs service api"},
+		{"without any network, behind another option", private + "  - {name: a, image: x, network: none, commands: [\"make -j api --with-host api x-h api ./api:1 api.d:1 api:443-x\"]}", ""},
+		{"two before a port", private + "  - {name: a, image: x, network: none, commands: [\"wait-for x:80 api:80\"]}", "network none and needs service api"},
 		{"a detached step, called", detached + "  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", "needs detached step api, which is on network private"},
 		{"a detached step, not called", detached + "  - {name: a, image: x, network: host, commands: [cat ./api/log, wget http://api.example.com/]}", ""},
 		{"a detached step with a port of the host", "steps:\n  - {name: api, image: x, network: private, detach: true, ports: [8080], commands: [serve]}\n  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", ""},
@@ -52,4 +58,30 @@ func TestNeedsOnAnotherNetworkAreRefused(t *testing.T) {
 func planErr(p *pipeline.Pipeline) error {
 	_, err := p.Plan(pipeline.Inputs{Network: "host"})
 	return err
+}
+
+// A text is looked through once, not once for each service and step: a file of 1 MB took up to a minute.
+func TestNetworksOfManyStepsAreCheckedAtOnce(t *testing.T) {
+	const each = 200
+	var file strings.Builder
+	file.WriteString("services:\n")
+	for i := range each {
+		fmt.Fprintf(&file, "  - {name: s%d, image: x, network: private}\n", i)
+	}
+	file.WriteString("steps:\n")
+	for i := range each {
+		fmt.Fprintf(&file, "  - {name: t%d, image: x, network: none, commands: [make all]}\n", i)
+	}
+	p, err := pipeline.Parse("p.yml", []byte(file.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocations := testing.AllocsPerRun(1, func() {
+		if err := p.CheckNetworks(); err != nil {
+			t.Error(err)
+		}
+	})
+	if allocations > 5*each*each {
+		t.Errorf("%.0f allocations for %d steps and as many services", allocations, each)
+	}
 }
