@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -96,8 +95,11 @@ var hostPlaces = sync.OnceValue(func() []*regexp.Regexp {
 })
 
 var portPlace = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?:^|[^a-z0-9_./-])([a-z0-9_.-]+):([a-z0-9_.-]+)`)
+	return regexp.MustCompile(`(?:^|[^a-z0-9_./-])([a-z0-9_.-]+):(80|[0-9]{3,})`)
 })
+
+// goesOn matches what goes on with the word in front of it.
+var goesOn = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_.-]`) })
 
 // hosts are the words, in lower case, that a step has in the place of a host, or as the value of a variable for a host.
 func (s *Step) hosts() map[string]bool {
@@ -109,9 +111,10 @@ func (s *Step) hosts() map[string]bool {
 				found[match[1]] = true
 			}
 		}
-		for _, match := range portPlace().FindAllStringSubmatch(text, -1) {
-			if port, err := strconv.Atoi(match[2]); err == nil && (port == 80 || len(match[2]) >= 3 && len(match[2]) <= 5) {
-				found[match[1]] = true
+		for _, at := range portPlace().FindAllStringSubmatchIndex(text, -1) {
+			end := at[5]
+			if end-at[4] <= len("65535") && !goesOn().MatchString(text[end:]) {
+				found[text[at[2]:at[3]]] = true
 			}
 		}
 	}
