@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,14 +14,21 @@ import (
 )
 
 func TestResultsTellWhatWasWaitedFor(t *testing.T) {
-	summary, _ := newBench(t).run(t, t.Context(), `
+	b := newBench(t)
+	summary, _ := b.run(t, t.Context(), `
 services:
   db: {image: 'oci:busybox', commands: ['sleep 0.3; echo up; exec sleep 1000'], ready: {log: up, timeout: 1m}}
 steps:
   - {name: quick, image: 'oci:busybox', depends_on: [], commands: ['true']}
-  - {name: slow, image: 'oci:busybox', depends_on: [], commands: [sleep 0.5]}
+  - {name: slow, image: 'oci:busybox', depends_on: [], commands: ['while [ ! -e seen ]; do sleep 0.01; done']}
   - {name: last, image: 'oci:busybox', depends_on: [quick, slow], commands: ['true']}
-`, pipeline.Inputs{}, nil)
+`, pipeline.Inputs{}, func(e event.Event) {
+		if e.Kind == event.StepFinished && e.Step == "quick" {
+			if err := os.WriteFile(filepath.Join(b.dir, "seen"), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	byName := map[string]event.StepResult{}
 	for _, r := range summary.Steps {
 		byName[r.Step] = r

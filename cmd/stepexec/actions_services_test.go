@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -46,6 +48,19 @@ func (r *hookRunner) recorded(t *testing.T) string {
 	return string(data)
 }
 
+// untilRecorded waits, for a minute at most, until the log of the job's run has the text.
+func (r *hookRunner) untilRecorded(t *testing.T, text string) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		logs, _ := filepath.Glob(r.root + "/history/*/log.ndjson") // never an error of this pattern
+		for _, log := range logs {
+			if data, err := os.ReadFile(log); err == nil && strings.Contains(string(data), text) {
+				return
+			}
+		}
+	}
+	t.Errorf("after a minute the record of no run has %s", text)
+}
+
 func TestHookRefusesAJobWhoseServiceHasDied(t *testing.T) {
 	r := newHookRunner(t, hookImages(t))
 	for _, test := range []struct{ name, code, options, want string }{
@@ -73,7 +88,7 @@ func TestHookRunsTwoServicesOnOnePort(t *testing.T) {
 	if got := r.call(t, "prepare_job", r.withServices(t, web(), web())); got.code != 0 {
 		t.Errorf("on a network of the job: %d, %s", got.code, got.out)
 	}
-	if got := r.script(t, "nc service-1 18080; nc service-2 18080"); got.out != "hello\nhello\n" {
+	if got := r.script(t, "for s in service-1 service-2; do until nc $s 18080 2>/dev/null; do sleep 0.02; done; done"); got.out != "hello\nhello\n" {
 		t.Errorf("both answer: %d, %q", got.code, got.out)
 	}
 	// As with docker, localhost is the container's own; on the host it leads to published ports.
@@ -83,7 +98,7 @@ func TestHookRunsTwoServicesOnOnePort(t *testing.T) {
 	if got := r.call(t, "prepare_job", r.withServices(t, web(), published)); got.code != 0 {
 		t.Errorf("with a published port: %d, %s", got.code, got.out)
 	}
-	if got := r.script(t, "for p in 18080 "+port+"; do nc localhost $p </dev/null 2>/dev/null || echo closed; done"); got.out != "closed\nclosed\n" {
+	if got := r.script(t, "until nc service-2 18080 </dev/null >/dev/null 2>&1; do sleep 0.02; done; for p in 18080 "+port+"; do nc localhost $p </dev/null 2>/dev/null || echo closed; done"); got.out != "closed\nclosed\n" {
 		t.Errorf("localhost of the container: %d, %q", got.code, got.out)
 	}
 	connection, err := net.Dial("tcp", "127.0.0.1:"+port)
@@ -110,7 +125,15 @@ func TestHookTellsOfAServiceThatDiesLater(t *testing.T) {
 	if got := r.script(t, "echo fine"); got.out != "fine\n" {
 		t.Errorf("before: %q", got.out)
 	}
-	got := r.script(t, ": > /__w/die; sleep 1; echo after")
+	var watching sync.WaitGroup
+	watching.Go(func() { // the script goes on until the record has it that the service is dead
+		r.untilRecorded(t, `"exit_code":5`)
+		if err := os.WriteFile(filepath.Join(r.dir, "work/over"), nil, 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+	got := r.script(t, ": > /__w/die; until [ -e /__w/over ]; do sleep 0.02; done; echo after")
+	watching.Wait()
 	if want := "has ended with exit code 5; its last lines:%0A  ::error::up%0A  out of disk\n"; got.code != 0 || !strings.Contains(got.out, "::warning::service service-1 (") || !strings.Contains(got.out, want) {
 		t.Errorf("the step in which it died: %d, %q", got.code, got.out)
 	}

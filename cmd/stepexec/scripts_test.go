@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -319,11 +320,11 @@ func waitgoneCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// waitendedCommand is `waitended PATTERN`: it waits until no process has a command line that
-// pgrep finds by the pattern. What the kernel kills with a namespace ends a moment later.
+// waitendedCommand is `waitended PATTERN`: it waits until no process of the user has a command line
+// that pgrep finds by the pattern: the tests run as root and without at the same time. What the kernel kills with a namespace ends a moment later.
 func waitendedCommand(ts *testscript.TestScript, _ bool, args []string) {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		found, err := exec.Command("pgrep", "-f", "-a", args[0]).Output()
+		found, err := exec.Command("pgrep", "-U", strconv.Itoa(os.Getuid()), "-f", "-a", args[0]).Output()
 		if err != nil { // none
 			return
 		}
