@@ -95,7 +95,7 @@ var hostPlaces = sync.OnceValue(func() []*regexp.Regexp {
 })
 
 var portPlace = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?:^|[^a-z0-9_./-])([a-z0-9_.-]+):(80|[0-9]{3,})`)
+	return regexp.MustCompile(`(?:^|[^a-z0-9_./-])([a-z0-9_.-]+):([0-9]{3,}|80)`)
 })
 
 // goesOn matches what goes on with the word in front of it.

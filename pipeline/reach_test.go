@@ -27,7 +27,7 @@ func TestNeedsOnAnotherNetworkAreRefused(t *testing.T) {
 		{"without any network, behind --host", private + "  - {name: a, image: x, network: none, commands: [\"psql --host=api\"]}", "network none and needs service api"},
 		{"without any network, behind --host and a space", private + "  - {name: a, image: x, network: none, commands: [\"psql --host api\"]}", "network none and needs service api"},
 		{"without any network, behind another option", private + "  - {name: a, image: x, network: none, commands: [\"make -j api --with-host api x-h api ./api:1 api.d:1 api:443-x\"]}", ""},
-		{"two before a port", private + "  - {name: a, image: x, network: none, commands: [\"wait-for x:80 tcp:api:80\"]}", "network none and needs service api"},
+		{"two before a port", private + "  - {name: a, image: x, network: none, commands: [\"wait-for x:80 tcp:api:8080\"]}", "network none and needs service api"},
 		{"a detached step, called", detached + "  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", "needs detached step api, which is on network private"},
 		{"a detached step, not called", detached + "  - {name: a, image: x, network: host, commands: [cat ./api/log, wget http://api.example.com/]}", ""},
 		{"a detached step with a port of the host", "steps:\n  - {name: api, image: x, network: private, detach: true, ports: [8080], commands: [serve]}\n  - {name: a, image: x, network: host, commands: [\"wget http://api/\"]}", ""},

@@ -20,11 +20,12 @@ type gitCheckout struct{ dir string }
 
 // command is a git command that only reads. The configuration of a checkout can name
 // programs that git would start, so those that these commands could come to are off. One of them is
-// that of a server from which git would fetch what is missing.
+// that of a server from which git would fetch what is missing. Replacements of objects are off too:
+// a commit must be what its hash says.
 func (g gitCheckout) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"-C", g.dir, "--no-optional-locks", "--no-pager", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"}, args...)
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_TERMINAL_PROMPT=0")
+	cmd.Env = append(os.Environ(), "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1")
 	return cmd
 }
 

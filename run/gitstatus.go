@@ -86,7 +86,7 @@ func (g gitCheckout) whole(ctx context.Context, env []string, args ...string) *e
 
 // ownFilters are variables that turn off the filters which the configuration of the checkout itself
 // names: git would start them to compare files. Those of the machine and the user, such as git-lfs,
-// stay.
+// stay. git-lfs itself starts what the checkout names as its extensions; then there is an error.
 func (g gitCheckout) ownFilters(ctx context.Context) ([]string, error) {
 	out, err := g.git(ctx, "config", "--show-scope", "--name-only", "-z", "--list")
 	if err != nil {
@@ -96,7 +96,11 @@ func (g gitCheckout) ownFilters(ctx context.Context) ([]string, error) {
 	fields := strings.Split(out, "\x00")
 	for i := 0; i+1 < len(fields); i += 2 {
 		scope, name := fields[i], fields[i+1]
-		if scope == "system" || scope == "global" || !strings.HasPrefix(name, "filter.") {
+		isOwn := scope != "system" && scope != "global"
+		if isOwn && strings.HasPrefix(strings.ToLower(name), "lfs.extension.") { // git-lfs takes any case
+			return nil, fmt.Errorf("the checkout names a program for git-lfs: %s", name)
+		}
+		if !isOwn || !strings.HasPrefix(name, "filter.") {
 			continue
 		}
 		value := ""
