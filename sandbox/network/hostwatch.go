@@ -24,23 +24,30 @@ func (n *Bridged) watchHost() (err error) {
 	if n.host, err = startHostWatch(n.closeHost); err != nil {
 		return err
 	}
-	return n.tables.closeHost(n.router.nft, hostAddresses()) // those that it has got before anybody listened
+	addresses, err := hostAddresses() // also those that it has got before anybody listened
+	if err != nil {
+		return err
+	}
+	return n.tables.closeHost(n.router.nft, addresses)
 }
 
-func (n *Bridged) closeHost(addresses []netip.Addr) {
+func (n *Bridged) closeHost(addresses []netip.Addr, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.router == nil {
 		return
 	}
-	if err := n.tables.closeHost(n.router.nft, addresses); err != nil && n.o.Warn != nil {
+	if err == nil {
+		err = n.tables.closeHost(n.router.nft, addresses)
+	}
+	if err != nil && n.o.Warn != nil {
 		n.o.Warn(fmt.Sprintf("the host has a new address, and private networks may reach it: %v", err))
 	}
 }
 
 // startHostWatch begins to call changed, one call at a time, with all addresses of the host whenever
-// it has got one.
-func startHostWatch(changed func([]netip.Addr)) (*hostWatch, error) {
+// it has got one, or with the reason why they are not known.
+func startHostWatch(changed func([]netip.Addr, error)) (*hostWatch, error) {
 	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return nil, fmt.Errorf("listen to changes of the host's addresses: %w", err)
@@ -55,7 +62,7 @@ func startHostWatch(changed func([]netip.Addr)) (*hostWatch, error) {
 	return w, nil
 }
 
-func (w *hostWatch) read(changed func([]netip.Addr)) {
+func (w *hostWatch) read(changed func([]netip.Addr, error)) {
 	for {
 		messages, err := w.conn.Receive()
 		isMore := errors.Is(err, unix.ENOBUFS) // more came than was read
@@ -71,11 +78,11 @@ func (w *hostWatch) read(changed func([]netip.Addr)) {
 	}
 }
 
-// hostAddresses are the addresses of the host now; none if they cannot be read.
-func hostAddresses() []netip.Addr {
+// hostAddresses are the addresses of the host now.
+func hostAddresses() ([]netip.Addr, error) {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("list the host's addresses, which are closed to private networks: %w", err)
 	}
 	var addresses []netip.Addr
 	for _, a := range list {
@@ -85,7 +92,7 @@ func hostAddresses() []netip.Addr {
 			}
 		}
 	}
-	return addresses
+	return addresses, nil
 }
 
 // close ends the watching; nil: there is none.
