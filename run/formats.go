@@ -150,7 +150,13 @@ func IsFormatFolder(path string) bool {
 	return slices.ContainsFunc(formats(), func(f format) bool { return f.named(path, true) })
 }
 
-// IsFormatFile reports whether the name of a file says that it is of another CI system.
-func IsFormatFile(path string) bool {
-	return slices.ContainsFunc(formats(), func(f format) bool { return f.named(path, false) })
+// FormatOfName is the CI system that the name of a file says it is of, such as drone; "" where
+// it says none.
+func FormatOfName(path string) string {
+	for _, f := range formats() {
+		if f.named(path, false) {
+			return f.name
+		}
+	}
+	return ""
 }

@@ -37,8 +37,9 @@ func newConvert() *cobra.Command {
 		Short: "Write the pipelines of one CI system as files of another",
 		Long: `Print a pipeline of another CI system, such as that of a .drone.yml, as a native
 pipeline file, or with --to as one of Woodpecker or Drone. Of a file with several
-pipelines, --pipeline chooses one, and --dir writes a file for each. What a native file
-cannot express, the order of pipelines and their triggers, is reported on stderr.
+pipelines, --pipeline chooses one, and --dir writes a file for each, or the one
+.drone.yml that Drone reads. What a native file cannot express, the order of pipelines
+and their triggers, is reported on stderr.
 
 Values that are the same for every build are filled in: those of --env, and what the git
 checkout says about the repository. Other variables of the build become ${env.NAME}, to
@@ -94,35 +95,59 @@ func (o *convertOptions) convert(ctx context.Context, stdout io.Writer, args []s
 	if o.dir == "" && len(chosen) > 1 && export.Format(o.to) != export.Drone {
 		return fmt.Errorf("%s has several pipelines (choose one: --pipeline NAME, of %s; or write all: --dir DIR)", from.File, run.PipelineNames(chosen))
 	}
+	if export.Format(o.to) == export.Drone {
+		return errors.Join(append(errs, o.documents(stdout, from, chosen))...)
+	}
 	for i := range chosen {
 		text, err := o.text(from, &chosen[i])
-		if err == nil && i > 0 && o.dir == "" { // of Drone: a document each
-			_, err = io.WriteString(stdout, "---\n")
-		}
 		if err == nil {
-			err = o.write(stdout, &chosen[i], text)
+			err = o.write(stdout, fileName(&chosen[i])+".yml", text)
+		}
+		if err != nil {
+			err = fmt.Errorf("convert pipeline %s: %w", chosen[i].Name, err)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
+// documents writes the only file of a repository that Drone reads. Each pipeline is a document
+// of it, so that pipelines may depend on each other.
+func (o *convertOptions) documents(stdout io.Writer, from *run.Source, chosen []pipeline.Workflow) error {
+	var all []byte
+	var errs []error
+	for i := range chosen {
+		text, err := o.text(from, &chosen[i])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("convert pipeline %s: %w", chosen[i].Name, err))
+			continue
+		}
+		if len(all) > 0 {
+			all = append(all, "---\n"...)
+		}
+		all = append(all, text...)
+	}
+	if len(all) > 0 {
+		errs = append(errs, o.write(stdout, ".drone.yml", all))
+	}
+	return errors.Join(errs...)
+}
+
 // text is the file of a pipeline. Its losses are told.
 func (o *convertOptions) text(from *run.Source, w *pipeline.Workflow) (text []byte, err error) {
-	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("convert pipeline %s: %w", w.Name, err) }
 	var losses []string
 	if to := export.Format(o.to); to == export.Native {
 		if from.Format != "" {
 			if err := portable.Convert(w); err != nil {
-				return fail(err)
+				return nil, err
 			}
 		}
 		if text, err = pipeline.Write(w.Pipeline); err != nil {
-			return fail(err)
+			return nil, err
 		}
 		losses = lossesOf(w, text)
 	} else if text, losses, err = export.Write(w, export.Format(cmp.Or(from.Format, string(export.Native))), to); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	for _, loss := range losses {
 		sayOnStderr(fmt.Sprintf("warning: pipeline %s: %s", w.Name, loss))
@@ -130,7 +155,9 @@ func (o *convertOptions) text(from *run.Source, w *pipeline.Workflow) (text []by
 	return text, nil
 }
 
-func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow, text []byte) error {
+// write writes a file into the directory, or to stdout. Its name is such that it is read in its
+// own format.
+func (o *convertOptions) write(stdout io.Writer, name string, text []byte) error {
 	if o.dir == "" {
 		_, err := stdout.Write(text)
 		return err
@@ -138,15 +165,23 @@ func (o *convertOptions) write(stdout io.Writer, w *pipeline.Workflow, text []by
 	if err := os.MkdirAll(o.dir, 0o777); err != nil {
 		return err
 	}
-	file := filepath.Join(o.dir, fileName(w)+".yml")
-	if export.Format(o.to) == export.Native && run.IsFormatFile(file) { // it would still be read in its original format
-		file = filepath.Join(o.dir, "native-"+fileName(w)+".yml")
+	file, own := filepath.Join(o.dir, name), o.to
+	if own == string(export.Native) {
+		own = ""
 	}
-	if export.Format(o.to) == export.Native && run.IsFormatFile(file) {
-		return fmt.Errorf("convert pipeline %s: --dir %s: files in this folder are another CI system's (choose another)", w.Name, o.dir)
+	read := run.FormatOfName(file)
+	if read != own && read != "" {
+		file = filepath.Join(o.dir, o.to+"-"+name)
+		read = run.FormatOfName(file)
+	}
+	if read != own && read != "" {
+		return fmt.Errorf("--dir %s: files in this folder are another CI system's (choose another)", o.dir)
+	}
+	if read != own { // of Woodpecker: the name .drone.yml tells
+		sayOnStderr(fmt.Sprintf("warning: %s: Woodpecker looks for its files in the folder .woodpecker (move it there)", file))
 	}
 	if _, err := os.Stat(file); err == nil {
-		return fmt.Errorf("convert pipeline %s: %s is there already (remove it first)", w.Name, file)
+		return fmt.Errorf("%s is there already (remove it first)", file)
 	}
 	if err := os.WriteFile(file, text, 0o666); err != nil {
 		return err

@@ -59,6 +59,9 @@ func verdict(err error) int {
 		}
 		return unsurely
 	}
+	if status.Code(err) > codes.Unauthenticated { // no code of gRPC: something else than the server has answered
+		return unsurely
+	}
 	return refused
 }
 
