@@ -126,7 +126,9 @@ func (r *reader) start(e xml.StartElement) error {
 	}
 	switch name {
 	case "testsuites", "testsuite":
-		r.suites = append(r.suites, r.collector.suiteOf(name, value))
+		s := r.collector.suiteOf(name, value)
+		s.loose = s.loose || len(r.suites) > 0 && r.suites[len(r.suites)-1].loose // the inner name can be chosen (junit_suite_name)
+		r.suites = append(r.suites, s)
 	case "testcase":
 		if r.test != nil {
 			return errors.New("it has a test in a test")
