@@ -24,9 +24,12 @@ const HostGateway = "host-gateway"
 // HostAddress is a line of /etc/hosts.
 type HostAddress struct{ Name, Address string } // Address may be HostGateway
 
+// DefaultHostIP is the host's address of a published port that names none.
+const DefaultHostIP = "127.0.0.1"
+
 // Port is a port of the host that leads to a port of a step on a private network.
 type Port struct {
-	HostIP    string // address of the host; "" is 127.0.0.1
+	HostIP    string // address of the host; "" is DefaultHostIP
 	Host      int    // port of the host; 0 is the same as Container
 	Container int    // port of the step
 	Protocol  string // "tcp" or "udp"; "" is tcp

@@ -234,9 +234,13 @@ func (rd *readiness) dial(ctx context.Context, box *sandbox.Sandbox, address str
 	return nil, errors.Join(failed...)
 }
 
-// resolve finds the addresses that a host has for the step.
+// resolve finds the addresses that a host has for the step. A step that is called by a name may
+// listen by IPv6 alone.
 func (rd *readiness) resolve(ctx context.Context, box *sandbox.Sandbox, host string) ([]netip.Addr, error) {
 	if address, ok := rd.itself(host); ok {
+		if literal, err := netip.ParseAddr(host); err != nil || literal.IsUnspecified() {
+			return []netip.Addr{address, netip.IPv6Loopback()}, nil
+		}
 		return []netip.Addr{address}, nil
 	}
 	for _, peer := range rd.run.peers() {

@@ -232,6 +232,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 		all = append(all, placed{&plan.Steps[i], &p.Steps[s.index], false})
 	}
 	pl.reachable(all)
+	pl.portsApart(all)
 	if err := pl.errs.result(); err != nil {
 		return nil, err
 	}

@@ -144,24 +144,30 @@ func (s *Step) texts() []string {
 	return texts
 }
 
-// CheckNetworks refuses steps that need a service on another network, as a plan does, where
-// steps that name no network are on the host's. The error is an [Errors].
+// CheckNetworks refuses steps that need a service on another network and ports that two publish at
+// the same time, as a plan does, where steps that name no network are on the host's. The error is
+// an [Errors].
 func (p *Pipeline) CheckNetworks() error {
 	pl := &planner{pipeline: p}
 	var all []placed
 	add := func(written *Step, isService bool, needs []string) {
 		step := &PlannedStep{Name: written.Name, Network: cmp.Or(written.Network, "host"), Names: written.Names, Advanced: written.Advanced,
-			Detach: written.Detach, Serves: written.Serves, Needs: needs}
+			Detach: written.Detach, Serves: written.Serves, Needs: needs, DependsOn: written.DependsOn}
 		all = append(all, placed{step, written, isService})
 	}
 	for i := range p.Services {
 		add(&p.Services[i], true, nil)
 	}
 	needs := p.serviceNeeds()
+	inOrder := !slices.ContainsFunc(p.Steps, func(s Step) bool { return len(s.DependsOn) > 0 })
 	for i := range p.Steps {
 		add(&p.Steps[i], false, needs.of(&p.Steps[i]))
+		if inOrder && i > 0 {
+			all[len(all)-1].DependsOn = []string{p.Steps[i-1].Name}
+		}
 	}
 	pl.reachable(all)
+	pl.portsApart(all)
 	return pl.errs.result()
 }
 

@@ -131,7 +131,7 @@ func (p *parser) ports(v value) []Port {
 		return nil
 	}
 	var ports []Port
-	taken := map[Port]bool{}
+	taken := takenPorts[bool]{}
 	for i := range v.items {
 		item := v.item(i)
 		published := p.portRange(item)
@@ -140,12 +140,10 @@ func (p *parser) ports(v value) []Port {
 			return ports
 		}
 		for _, port := range published {
-			host := Port{HostIP: port.HostIP, Host: hostPort(port), Protocol: port.Protocol}
-			if taken[host] {
-				p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", host.Host), "")
+			if len(taken.take(port, true)) > 0 {
+				p.wrong(item, fmt.Sprintf("the port %d of the host is published twice", hostPort(port)), "")
 				continue
 			}
-			taken[host] = true
 			ports = append(ports, port)
 		}
 	}

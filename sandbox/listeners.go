@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stepexec/stepexec/sandbox/network"
@@ -47,91 +45,38 @@ func (s *Sandbox) listeners(at []netip.Addr) (Listeners, error) {
 	}
 	own := map[uint32]bool{}
 	for pid := range pids {
-		for _, inode := range socketsOf(pid) {
+		for _, inode := range network.SocketsOf(pid) {
 			own[inode] = true
 		}
 	}
+	others := map[uint32]bool{}
+	sockets = slices.DeleteFunc(sockets, func(socket network.Listener) bool {
+		address := socket.Address.Addr()
+		return !address.IsUnspecified() && !address.IsLoopback() && !slices.Contains(at, address)
+	})
 	for _, socket := range sockets {
-		if address := socket.Address.Addr(); !address.IsUnspecified() && !address.IsLoopback() && !slices.Contains(at, address) {
-			continue
+		if !own[socket.Inode] {
+			others[socket.Inode] = true
 		}
-		if own[socket.Inode] {
-			l.Own[socket.Address.Port()] = true
-			continue
-		}
-		l.Foreign[socket.Address.Port()] = fmt.Sprintf("a program of user %d", socket.UID)
 	}
-	return l, s.nameHolders(&l, sockets, own)
+	holders, err := network.Holders(others)
+	for _, socket := range sockets {
+		of, port := holders[socket.Inode], socket.Address.Port()
+		switch {
+		case own[socket.Inode] || slices.ContainsFunc(of, s.isBelow):
+			l.Own[port] = true
+		case len(of) > 0:
+			l.Foreign[port] = of[0].String()
+		case l.Foreign[port] == "":
+			l.Foreign[port] = fmt.Sprintf("a program of user %d", socket.UID)
+		}
+	}
+	return l, err
 }
 
-// nameHolders finds the programs that hold foreign sockets. A process in a group below the step's,
-// which the step has created itself, counts as the step's own.
-func (s *Sandbox) nameHolders(l *Listeners, sockets []network.Listener, own map[uint32]bool) error {
-	wanted := map[uint32]network.Listener{}
-	for _, socket := range sockets {
-		if _, foreign := l.Foreign[socket.Address.Port()]; foreign && !own[socket.Inode] {
-			wanted[socket.Inode] = socket
-		}
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return err
-	}
-	for _, dir := range processes {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
-			continue
-		}
-		for _, inode := range socketsOf(pid) {
-			socket, ok := wanted[inode]
-			if !ok {
-				continue
-			}
-			port := socket.Address.Port()
-			if s.isBelow(dir) {
-				delete(l.Foreign, port)
-				l.Own[port] = true
-				continue
-			}
-			name, err := os.ReadFile(filepath.Join(dir, "comm"))
-			if err == nil {
-				l.Foreign[port] = fmt.Sprintf("%s (pid %d)", strings.TrimSpace(string(name)), pid)
-			}
-		}
-	}
-	return nil
-}
-
-// isBelow reports whether a process is in a cgroup below the container's.
-func (s *Sandbox) isBelow(dir string) bool {
-	data, err := os.ReadFile(filepath.Join(dir, "cgroup"))
+// isBelow reports whether a process is in a cgroup below the container's: one which the step has
+// created itself. It counts as the step's own.
+func (s *Sandbox) isBelow(p network.Process) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", p.PID))
 	return err == nil && strings.Contains(string(data), "/"+cgroupName(s.id)+"/")
-}
-
-// socketsOf returns the inodes of a process's sockets; none when it has ended or cannot be
-// inspected.
-func socketsOf(pid int) []uint32 {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	var inodes []uint32
-	for _, entry := range entries {
-		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
-		if err != nil {
-			continue
-		}
-		text, ok := strings.CutPrefix(target, "socket:[")
-		if !ok {
-			continue
-		}
-		if inode, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 32); err == nil {
-			inodes = append(inodes, uint32(inode))
-		}
-	}
-	return inodes
 }

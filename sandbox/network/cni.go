@@ -192,7 +192,7 @@ func (n *CNI) runtimeConf() *libcni.RuntimeConf {
 // Publish is as that of an Endpoint: all containers are at the loopback of the
 // one namespace.
 func (n *CNI) Publish(ports []container.Port) (release func() error, err error) {
-	return publish(n.dial, "127.0.0.1", ports)
+	return publish(n.dial, []string{"127.0.0.1", "::1"}, ports)
 }
 
 func (n *CNI) dial(ctx context.Context, protocol, to string) (conn net.Conn, err error) {

@@ -37,7 +37,7 @@ func TestPanicOfAForwarderIsAnErrorOfItsEnd(t *testing.T) {
 				panic("a bug")
 			}
 			port := unusedPort(t)
-			release, err := publish(broken, "127.0.0.1", []container.Port{{Host: port, Container: 80, Protocol: protocol}})
+			release, err := publish(broken, []string{"127.0.0.1"}, []container.Port{{Host: port, Container: 80, Protocol: protocol}})
 			if err != nil {
 				t.Fatal(err)
 			}

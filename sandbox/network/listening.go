@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a TCP socket that accepts connections.
+// Listener is a TCP socket that accepts connections, or a UDP socket that takes packets of anybody.
 type Listener struct {
 	Address netip.AddrPort
 	UID     uint32 // of its user
@@ -20,6 +20,7 @@ type Listener struct {
 const (
 	sockDiagByFamily  = 20
 	tcpListen         = 10
+	tcpClose          = 7 // of a UDP socket: it is not connected
 	inetDiagReqBytes  = 56
 	inetDiagMsgBytes  = 72
 	inetDiagSourceAt  = 8
@@ -31,7 +32,10 @@ const (
 
 // Listening lists the TCP sockets that listen in the network namespace of the
 // calling thread; see sock_diag(7).
-func Listening() ([]Listener, error) {
+func Listening() ([]Listener, error) { return listeners(unix.IPPROTO_TCP, tcpListen) }
+
+// listeners lists the sockets of a protocol that are in one state.
+func listeners(protocol byte, state int) ([]Listener, error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
 		return nil, fmt.Errorf("list listening sockets: %w", err)
@@ -40,8 +44,8 @@ func Listening() ([]Listener, error) {
 	var all []Listener
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		request := make([]byte, inetDiagReqBytes)
-		request[0], request[1] = family, unix.IPPROTO_TCP
-		binary.NativeEndian.PutUint32(request[inetDiagStatesPos:], 1<<tcpListen)
+		request[0], request[1] = family, protocol
+		binary.NativeEndian.PutUint32(request[inetDiagStatesPos:], 1<<state)
 		messages, err := conn.Execute(netlink.Message{
 			Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request | netlink.Dump}, Data: request,
 		})

@@ -443,6 +443,58 @@ func runShell(script string) error {
 	return nil
 }
 
+func answerPackets(echo net.PacketConn) {
+	packet := make([]byte, 100)
+	for {
+		size, from, err := echo.ReadFrom(packet)
+		if err != nil {
+			return
+		}
+		_, _ = echo.WriteTo(packet[:size], from)
+	}
+}
+
+// The first packet finds that nobody listens by IPv4, so a client has to ask again.
+func TestPublishedPortsLeadToProgramsThatListenByIPv6Alone(t *testing.T) {
+	needRoot(t)
+	n := run(t, "aaaaaaapub")
+	c := join(t, n, network.Member{})
+	six := func(port string) string { return net.JoinHostPort(c.V6.String(), port) }
+	serve(t, c.namespace, six("80"), "hello")
+	var echo net.PacketConn
+	must(t, in(c.namespace, func() (err error) {
+		echo, err = net.ListenPacket("udp", six("7"))
+		return err
+	}))
+	go answerPackets(echo)
+	t.Cleanup(func() { echo.Close() })
+	release, err := c.Publish([]cont.Port{{Host: 8086, Container: 80}, {Host: 7086, Container: 7, Protocol: "udp"}})
+	must(t, err)
+	defer func() { must(t, release()) }()
+	conn, err := net.Dial("tcp", "127.0.0.1:8086")
+	must(t, err)
+	defer conn.Close()
+	if data, err := io.ReadAll(conn); !strings.HasPrefix(string(data), "hello") {
+		t.Errorf("TCP: %q, %v", data, err)
+	}
+	packets, err := net.Dial("udp", "127.0.0.1:7086")
+	must(t, err)
+	defer packets.Close()
+	answer := make([]byte, 10)
+	for tries := 1; ; tries++ {
+		_, err = packets.Write([]byte("one"))
+		must(t, err)
+		must(t, packets.SetReadDeadline(time.Now().Add(time.Second)))
+		size, err := packets.Read(answer)
+		if err == nil && string(answer[:size]) == "one" {
+			return
+		}
+		if tries == 20 {
+			t.Fatalf("waited for an answer by UDP to %d packets: %q, %v", tries, answer[:size], err)
+		}
+	}
+}
+
 func TestPublishedPortsLeadToTheContainer(t *testing.T) {
 	needRoot(t)
 	n := run(t, "aaaaaaaaaf")
@@ -453,16 +505,7 @@ func TestPublishedPortsLeadToTheContainer(t *testing.T) {
 		echo, err = net.ListenPacket("udp", ":7")
 		return err
 	}))
-	go func() {
-		packet := make([]byte, 100)
-		for {
-			size, from, err := echo.ReadFrom(packet)
-			if err != nil {
-				return
-			}
-			_, _ = echo.WriteTo(packet[:size], from)
-		}
-	}()
+	go answerPackets(echo)
 	t.Cleanup(func() { echo.Close() })
 	release, err := c.Publish([]cont.Port{{Host: 8080, Container: 80}, {HostIP: "::1", Host: 8080, Container: 80}, {Host: 7007, Container: 7, Protocol: "udp"}})
 	must(t, err)
@@ -492,6 +535,9 @@ func TestPublishedPortsLeadToTheContainer(t *testing.T) {
 	}
 	if _, err := c.Publish([]cont.Port{{Host: 8080, Container: 80}}); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("published twice: %v", err)
+	}
+	if _, err := c.Publish([]cont.Port{{Host: 7007, Container: 80, Protocol: "udp"}}); err == nil || !strings.Contains(err.Error(), "address already in use: this run") {
+		t.Errorf("published twice by UDP: %v", err)
 	}
 	must(t, release())
 	if _, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stepexec/stepexec/container"
 	"github.com/stepexec/stepexec/crash"
 )
@@ -21,7 +23,7 @@ func PortName(p container.Port) string {
 	return net.JoinHostPort(hostIP(p), strconv.Itoa(hostPort(p))) + "/" + protocolOf(p)
 }
 
-func hostIP(p container.Port) string     { return cmp.Or(p.HostIP, "127.0.0.1") }
+func hostIP(p container.Port) string     { return cmp.Or(p.HostIP, container.DefaultHostIP) }
 func hostPort(p container.Port) int      { return cmp.Or(p.Host, p.Container) }
 func protocolOf(p container.Port) string { return cmp.Or(p.Protocol, "tcp") }
 
@@ -51,16 +53,18 @@ func CheckPorts(ports []container.Port) error {
 // Publish listens on ports of the host and connects whoever calls to the
 // container, until release is called. No rule of the host's firewall is
 // involved: the sockets say that the ports are taken, and by whom, and nothing
-// but the listed addresses leads in.
+// but the listed addresses leads in. A program that listens only by IPv6 is
+// reached, too.
 func (e *Endpoint) Publish(ports []container.Port) (release func() error, err error) {
-	return publish(e.network.Dial, e.V4.String(), ports)
+	return publish(e.network.Dial, []string{e.V4.String(), e.V6.String()}, ports)
 }
 
 // dialer connects from within a run's network.
 type dialer func(ctx context.Context, protocol, to string) (net.Conn, error)
 
-func publish(dial dialer, address string, ports []container.Port) (release func() error, err error) {
-	f := &forwarder{dial: dial, address: address, connections: map[io.Closer]bool{}}
+// publish forwards to the first of the container's addresses at which somebody listens.
+func publish(dial dialer, addresses []string, ports []container.Port) (release func() error, err error) {
+	f := &forwarder{dial: dial, addresses: addresses, connections: map[io.Closer]bool{}}
 	f.running, f.stop = context.WithCancel(context.Background())
 	for _, p := range ports {
 		listen := f.listenTCP
@@ -68,28 +72,36 @@ func publish(dial dialer, address string, ports []container.Port) (release func(
 			listen = f.listenUDP
 		}
 		if err := listen(p); err != nil {
-			return nil, errors.Join(fmt.Errorf("publish port %s: %w (another run or program has it, the host lacks the address, or users may not have it: sysctl net.ipv4.ip_unprivileged_port_start)", PortName(p), withoutAddress(err)), f.close())
+			return nil, errors.Join(fmt.Errorf("publish port %s: %w", PortName(p), whyNotListening(p, err)), f.close())
 		}
 	}
 	return f.close, nil
 }
 
-// withoutAddress is an error of package net without the address, which is said
-// beside it.
-func withoutAddress(err error) error {
+// whyNotListening is an error of package net without the address, which is said beside it, and
+// with what mends it.
+func whyNotListening(p container.Port, err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {
-		return op.Err
+		err = op.Err
+	}
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%w: %s has it (use another port of the host)", err, holderOf(p))
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("%w: the host lacks the address", err)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w (users may have ports from sysctl net.ipv4.ip_unprivileged_port_start on)", err)
 	}
 	return err
 }
 
 // forwarder copies what ports of the host get to a container, and back.
 type forwarder struct {
-	dial    dialer
-	address string          // of the container
-	running context.Context // ends with close
-	stop    context.CancelFunc
+	dial      dialer
+	addresses []string        // of the container, the preferred one first
+	running   context.Context // ends with close
+	stop      context.CancelFunc
 
 	mu          sync.Mutex
 	closed      bool
@@ -97,8 +109,18 @@ type forwarder struct {
 	done        crash.Group
 }
 
-func (f *forwarder) to(port int) string {
-	return net.JoinHostPort(f.address, strconv.Itoa(port))
+// connect connects to a port of the container.
+func (f *forwarder) connect(port int) (conn net.Conn, err error) {
+	for i := range f.addresses {
+		if conn, err = f.dial(f.running, "tcp", f.at(i, port)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+func (f *forwarder) at(i, port int) string {
+	return net.JoinHostPort(f.addresses[i%len(f.addresses)], strconv.Itoa(port))
 }
 
 func (f *forwarder) listenTCP(p container.Port) error {
@@ -123,7 +145,7 @@ func (f *forwarder) listenTCP(p container.Port) error {
 // that nobody listens on is cut off.
 func (f *forwarder) forward(from net.Conn, port int) {
 	defer from.Close()
-	to, err := f.dial(f.running, "tcp", f.to(port))
+	to, err := f.connect(port)
 	if err != nil {
 		return
 	}
@@ -183,7 +205,10 @@ func (f *forwarder) forwardPackets(socket net.PacketConn, port int) {
 		}
 		if to := s.of(from); to != nil {
 			_ = to.SetReadDeadline(time.Now().Add(udpIdle))
-			_, _ = to.Write(packet[:n]) // as packets may, it is lost where nobody listens
+			if _, err := to.Write(packet[:n]); errors.Is(err, unix.ECONNREFUSED) { // of the one before; as packets may, it is lost
+				s.tryNext()
+				to.Close()
+			}
 		}
 	}
 }
@@ -197,6 +222,7 @@ type senders struct {
 
 	mu    sync.Mutex
 	known map[string]net.Conn // by address
+	try   int                 // which of the container's addresses new senders are connected to
 }
 
 // of returns the socket of a sender, or nil when there are too many or the container cannot be
@@ -208,7 +234,7 @@ func (s *senders) of(from net.Addr) net.Conn {
 	if to := s.known[from.String()]; to != nil || len(s.known) >= maxUDPPeers {
 		return to
 	}
-	to, err := f.dial(f.running, "udp", f.to(s.port))
+	to, err := f.dial(f.running, "udp", f.at(s.try, s.port))
 	if err != nil || !f.hold(to) {
 		return nil
 	}
@@ -216,7 +242,9 @@ func (s *senders) of(from net.Addr) net.Conn {
 	f.done.Go(func() {
 		defer s.forget(from)
 		defer f.drop(to)
-		answer(s.socket, from, to)
+		if err := answer(s.socket, from, to); errors.Is(err, unix.ECONNREFUSED) {
+			s.tryNext()
+		}
 	})
 	return to
 }
@@ -227,17 +255,25 @@ func (s *senders) forget(from net.Addr) {
 	delete(s.known, from.String())
 }
 
-// answer passes packets back until none come any more.
-func answer(socket net.PacketConn, from net.Addr, to net.Conn) {
+// tryNext has the next packet go to the container's next address: a socket of UDP connects where
+// nobody listens as well, and learns it from the answer.
+func (s *senders) tryNext() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.try++
+}
+
+// answer passes packets back until none come any more, and returns why.
+func answer(socket net.PacketConn, from net.Addr, to net.Conn) error {
 	defer to.Close()
 	packet := make([]byte, 1<<16)
 	for {
 		n, err := to.Read(packet)
 		if err != nil {
-			return
+			return err
 		}
 		if _, err := socket.WriteTo(packet[:n], from); err != nil {
-			return
+			return err
 		}
 	}
 }
