@@ -14,7 +14,7 @@ func nameKeys() []Key {
 			Doc:    "What the step calls itself.",
 			Schema: `{"$ref": "#/$defs/hostname"}`,
 			Flags: []KeyFlag{
-				{Name: "hostname", Short: "h", Kind: TextFlag, Usage: "`NAME` of the host, as the command sees it"},
+				{Name: "hostname", Short: "h", Kind: TextFlag, Usage: "host `NAME` that the command sees"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.Hostname = p.hostname(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Names.Hostname) },
@@ -24,7 +24,7 @@ func nameKeys() []Key {
 			Doc:    "Addresses of name servers.",
 			Schema: `{"$ref": "#/$defs/texts"}`,
 			Flags: []KeyFlag{
-				{Name: "dns", Kind: ListFlag, Usage: "name server's `ADDRESS`"},
+				{Name: "dns", Kind: ListFlag, Usage: "`ADDRESS` of a name server to use"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.DNS = p.filled(v, p.address) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNS) },
@@ -34,7 +34,7 @@ func nameKeys() []Key {
 			Doc:    "Domains that names are looked for in.",
 			Schema: `{"$ref": "#/$defs/texts"}`,
 			Flags: []KeyFlag{
-				{Name: "dns-search", Kind: ListFlag, Usage: "`DOMAIN` that names are looked for in"},
+				{Name: "dns-search", Kind: ListFlag, Usage: "search `DOMAIN` for names without a dot"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.DNSSearch = p.filled(v, p.domain) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNSSearch) },
@@ -44,7 +44,7 @@ func nameKeys() []Key {
 			Doc:    "Options of resolv.conf(5).",
 			Schema: `{"$ref": "#/$defs/texts"}`,
 			Flags: []KeyFlag{
-				{Name: "dns-option", Kind: ListFlag, Usage: "`OPTION` of resolv.conf(5)"},
+				{Name: "dns-option", Kind: ListFlag, Usage: "`OPTION` for resolv.conf, such as ndots:2; see resolv.conf(5)"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.DNSOptions = p.filled(v, p.resolverOption) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.DNSOptions) },
@@ -54,7 +54,7 @@ func nameKeys() []Key {
 			Doc:    "Lines for /etc/hosts: a map from names to addresses, or a list of name:address. The address host-gateway is the host itself.",
 			Schema: `{"$ref": "#/$defs/extra_hosts"}`,
 			Flags: []KeyFlag{
-				{Name: "add-host", Kind: ListFlag, Usage: "`NAME:ADDRESS` for /etc/hosts; the address host-gateway is the host itself"},
+				{Name: "add-host", Kind: ListFlag, Usage: "add `NAME:ADDRESS` to /etc/hosts; the address host-gateway stands for the host itself"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.ExtraHosts = p.extraHosts(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return hostsNode(s.Names.ExtraHosts) },
@@ -64,7 +64,7 @@ func nameKeys() []Key {
 			Doc:    "Further names that lead to the step, for steps and services on a private network.",
 			Schema: `{"$ref": "#/$defs/texts"}`,
 			Flags: []KeyFlag{
-				{Name: "network-alias", Kind: ListFlag, Usage: "further `NAME` that leads to the command on a private network"},
+				{Name: "network-alias", Kind: ListFlag, Usage: "additional `NAME` for the command on a private network"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.Aliases = p.filled(v, p.alias) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Names.Aliases) },
@@ -74,7 +74,7 @@ func nameKeys() []Key {
 			Doc:    "What the step may reach outside the run: a list of names, *.DOMAIN, addresses and networks, each with :PORT or without; or audit, which records and refuses nothing.",
 			Schema: `{"$ref": "#/$defs/egress"}`,
 			Flags: []KeyFlag{
-				{Name: "allow-egress", Kind: ListFlag, Usage: "`NAME[:PORT]`, address or network that the command may reach, and nothing else"},
+				{Name: "allow-egress", Kind: ListFlag, Usage: "let the command reach `NAME[:PORT]` (or an address or network) and nothing outside that is not listed"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Egress = p.egress(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return egressNode(s.Egress) },
@@ -84,7 +84,7 @@ func nameKeys() []Key {
 			Doc:    "Ports of the host that lead to the step, as [address:]host:container[/protocol]; only with network: private.",
 			Schema: `{"$ref": "#/$defs/ports"}`,
 			Flags: []KeyFlag{
-				{Name: "publish", Short: "p", Kind: ListFlag, Usage: "`[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`: a port of the host that leads to the command; needs --network private"},
+				{Name: "publish", Short: "p", Kind: ListFlag, Usage: "publish a port of the command on the host: `[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`; implies --network private"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Names.Ports = p.ports(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Names.Ports, portNode) },

@@ -100,8 +100,8 @@ func runKeys() []Key {
 			Doc:    "Working directory; a relative one is below the workspace.",
 			Schema: `{"$ref": "#/$defs/text", "not": {"pattern": "^/+proc(/|$)"}}`,
 			Flags: []KeyFlag{
-				{Name: "cwd", Kind: TextFlag, Usage: "working `directory`, made when missing"},
-				{Name: "workdir", Short: "w", Kind: TextFlag, Usage: "working `directory`, like --cwd"},
+				{Name: "cwd", Kind: TextFlag, Usage: "working `directory`; created if it does not exist"},
+				{Name: "workdir", Short: "w", Kind: TextFlag, Usage: "same as --cwd `directory`"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Directory = p.directory(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Directory) },
@@ -111,7 +111,7 @@ func runKeys() []Key {
 			Doc:    "Name or uid, and after a colon group or gid.",
 			Schema: `{"$ref": "#/$defs/user"}`,
 			Flags: []KeyFlag{
-				{Name: "user", Short: "u", Kind: TextFlag, Usage: "`USER[:GROUP]`, names or numbers, in place of the image's"},
+				{Name: "user", Short: "u", Kind: TextFlag, Usage: "run as `USER[:GROUP]`, by name or number (default: as the image says)"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.User = p.user(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.User) },
@@ -121,7 +121,7 @@ func runKeys() []Key {
 			Doc:    "Bind mounts and tmpfs.",
 			Schema: `{"type": "array", "items": {"$ref": "#/$defs/mount"}}`,
 			Flags: []KeyFlag{
-				{Name: "mount", Kind: ListFlag, Usage: "`type=bind,src=PATH,dst=PATH,options=rbind:ro`, or type=tmpfs"},
+				{Name: "mount", Kind: ListFlag, Usage: "add a mount, such as `type=bind,src=PATH,dst=PATH,options=rbind:ro`; the types are bind, tmpfs and volume"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.mount)...) },
 			write: func(_ *writer, s *Step) *yaml.Node { return mountsNode(s.Mounts) },
@@ -131,7 +131,7 @@ func runKeys() []Key {
 			Doc:    "Bind mounts as src:dst or src:dst:options, such as ro; dst alone is a volume of the step's own.",
 			Schema: `{"type": "array", "items": {"type": "string", "pattern": "^([^:]+:)?/[^:]*(:(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent)(,(r[ow]|r?(shared|slave|private)|no(suid|dev|exec|copy)|[zZ]|cached|delegated|consistent))*)?$"}}`,
 			Flags: []KeyFlag{
-				{Name: "volume", Short: "v", Kind: ListFlag, Usage: "bind mount `SRC:DST[:ro]`; NAME:DST is a volume that stays, a cache, and DST one that goes with the step"},
+				{Name: "volume", Short: "v", Kind: ListFlag, Usage: "bind mount `SRC:DST[:ro]`; NAME:DST is a named volume that is kept, and DST alone a volume that lasts as long as the step"},
 			},
 			read: func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.volume)...) },
 		},
@@ -140,7 +140,7 @@ func runKeys() []Key {
 			Doc:    "Empty memory as PATH or PATH:options, with nosuid, nodev and noexec.",
 			Schema: `{"type": "array", "items": {"type": "string", "pattern": "^/+[^/:]"}}`,
 			Flags: []KeyFlag{
-				{Name: "tmpfs", Kind: ListFlag, Usage: "empty memory at `PATH[:OPTIONS]`"},
+				{Name: "tmpfs", Kind: ListFlag, Usage: "mount an empty file system in memory at `PATH[:OPTIONS]`"},
 			},
 			read: func(p *parser, s *Step, v value) { s.Mounts = append(s.Mounts, p.mounts(v, p.tmpfs)...) },
 		},
@@ -158,7 +158,7 @@ func runKeys() []Key {
 			Doc:    "The host's network, loopback only, or a network of the pipeline's own.",
 			Schema: `{"enum": ["host", "none", "private"], "default": "host"}`,
 			Flags: []KeyFlag{
-				{Name: "network", Kind: TextFlag, Usage: "`NETWORK`: host, none or private"},
+				{Name: "network", Kind: TextFlag, Usage: "`NETWORK` to use: host, none or private (default: host)"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Network = p.oneOf(v, "host", "none", "private") },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Network) },

@@ -14,7 +14,7 @@ func securityKeys() []Key {
 			Doc:    "All rights on the host.",
 			Schema: `{"type": "boolean", "default": false}`,
 			Flags: []KeyFlag{
-				{Name: "privileged", Kind: ToggleFlag, Usage: "all rights on the host"},
+				{Name: "privileged", Kind: ToggleFlag, Usage: "give the command all rights on the host"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.Privileged = p.boolean(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Security.Privileged) },
@@ -24,7 +24,7 @@ func securityKeys() []Key {
 			Doc:    "Lets setuid programs work.",
 			Schema: `{"type": "boolean", "default": false}`,
 			Flags: []KeyFlag{
-				{Name: "allow-new-privs", Kind: ToggleFlag, Usage: "let setuid programs work"},
+				{Name: "allow-new-privs", Kind: ToggleFlag, Usage: "let setuid programs gain privileges"},
 			},
 			read: func(p *parser, s *Step, v value) {
 				s.Security.AllowNewPrivileges = p.boolean(v)
@@ -37,7 +37,7 @@ func securityKeys() []Key {
 			Doc:    "Shows the step the files of /proc and /sys that are hidden from containers otherwise, and lets it write those that are read-only. Containers in a step need it for a /proc of their own.",
 			Schema: `{"type": "boolean", "default": false}`,
 			Flags: []KeyFlag{
-				{Name: "unmask", Kind: ToggleFlag, Usage: "show the files of /proc and /sys that are hidden from containers: containers in the command's need it"},
+				{Name: "unmask", Kind: ToggleFlag, Usage: "show the files of /proc and /sys that are normally hidden; needed to run containers inside the command's container"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.Unmask = p.boolean(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asFlag(s.Security.Unmask) },
@@ -47,7 +47,7 @@ func securityKeys() []Key {
 			Doc:    "Supplementary groups on top of the user's own, by the image's /etc/group: names or numbers.",
 			Schema: `{"anyOf": [{"$ref": "#/$defs/scalar"}, {"type": "array", "items": {"$ref": "#/$defs/scalar"}}]}`,
 			Flags: []KeyFlag{
-				{Name: "group-add", Kind: ListFlag, Usage: "one more `GROUP` of the user, by the image's /etc/group, name or number"},
+				{Name: "group-add", Kind: ListFlag, Usage: "add the user to a `GROUP`, by name in the image's /etc/group or by number"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.Groups = p.filled(v, p.group) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Security.Groups) },
@@ -67,7 +67,7 @@ func securityKeys() []Key {
 			Doc:    "Capabilities on top of the usual ones, or ALL.",
 			Schema: `{"$ref": "#/$defs/texts"}`,
 			Flags: []KeyFlag{
-				{Name: "cap-add", Kind: ListFlag, Usage: "add `CAPABILITY`, or ALL"},
+				{Name: "cap-add", Kind: ListFlag, Usage: "add a `CAPABILITY`, or ALL"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.CapAdd = p.filled(v, p.capability) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Security.CapAdd) },
@@ -77,7 +77,7 @@ func securityKeys() []Key {
 			Doc:    "Capabilities to take away, or ALL.",
 			Schema: `{"$ref": "#/$defs/texts"}`,
 			Flags: []KeyFlag{
-				{Name: "cap-drop", Kind: ListFlag, Usage: "take away `CAPABILITY`, or ALL"},
+				{Name: "cap-drop", Kind: ListFlag, Usage: "drop a `CAPABILITY`, or ALL"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.CapDrop = p.filled(v, p.capability) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asTexts(s.Security.CapDrop) },
@@ -87,7 +87,7 @@ func securityKeys() []Key {
 			Doc:    "default, unconfined, or the path of a profile in docker's JSON form.",
 			Schema: `{"$ref": "#/$defs/line", "default": "default"}`,
 			Flags: []KeyFlag{
-				{Name: "seccomp-profile", Kind: TextFlag, Usage: "`PROFILE`: default, unconfined, or a file in docker's form"},
+				{Name: "seccomp-profile", Kind: TextFlag, Usage: "seccomp `PROFILE`: default, unconfined, or a file in docker's format"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.Seccomp = p.line(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.Security.Seccomp) },
@@ -97,9 +97,9 @@ func securityKeys() []Key {
 			Doc:    "Name of a loaded profile, or unconfined.",
 			Schema: `{"type": "string", "pattern": "^[^\\s\\x00-\\x1f\\x7f]+$"}`,
 			Flags: []KeyFlag{
-				{Name: "apparmor", Kind: TextFlag, Usage: "loaded `PROFILE`, or unconfined"},
-				{Name: "apparmor-profile", Kind: TextFlag, Usage: "`PROFILE`, like --apparmor"},
-				{Name: "apparmor-default-profile", Kind: TextFlag, Usage: "`PROFILE`, like --apparmor: it must be loaded"},
+				{Name: "apparmor", Kind: TextFlag, Usage: "AppArmor `PROFILE`, which must be loaded, or unconfined"},
+				{Name: "apparmor-profile", Kind: TextFlag, Usage: "same as --apparmor `PROFILE`"},
+				{Name: "apparmor-default-profile", Kind: TextFlag, Usage: "same as --apparmor `PROFILE`"},
 			},
 			read: func(p *parser, s *Step, v value) {
 				s.Security.AppArmor = p.matching(v, imageForm(), "a profile's name has no spaces")
@@ -111,7 +111,7 @@ func securityKeys() []Key {
 			Doc:    "Devices of the host as src[:dst][:rwm], or names of the Container Device Interface.",
 			Schema: `{"$ref": "#/$defs/devices"}`,
 			Flags: []KeyFlag{
-				{Name: "device", Kind: ListFlag, Usage: "`SRC[:DST][:rwm]`, a node or a directory of the host, or a CDI name"},
+				{Name: "device", Kind: ListFlag, Usage: "give access to `SRC[:DST][:rwm]`, a device node or a directory of them on the host, or to a CDI device by name"},
 			},
 			read:  func(p *parser, s *Step, v value) { p.devices(v, &s.Security) },
 			write: func(_ *writer, s *Step) *yaml.Node { return devicesNode(&s.Security) },
@@ -121,7 +121,7 @@ func securityKeys() []Key {
 			Doc:    "all, or GPUs by number, UUID or CDI name.",
 			Schema: `{"$ref": "#/$defs/gpus"}`,
 			Flags: []KeyFlag{
-				{Name: "gpus", Kind: CommaFlag, Usage: "`all`, or numbers or UUIDs of GPUs"},
+				{Name: "gpus", Kind: CommaFlag, Usage: "GPUs to give access to: `all`, or a comma-separated list of numbers or UUIDs"},
 			},
 			read: func(p *parser, s *Step, v value) { s.Security.CDI = append(s.Security.CDI, p.filled(v, p.gpu)...) },
 		},
@@ -130,7 +130,7 @@ func securityKeys() []Key {
 			Doc:    "User ids of a user namespace; uidmap and gidmap go together.",
 			Schema: `{"$ref": "#/$defs/idMaps"}`,
 			Flags: []KeyFlag{
-				{Name: "uidmap", Kind: ListFlag, Usage: "`CONTAINER:HOST:SIZE` user ids of a user namespace"},
+				{Name: "uidmap", Kind: ListFlag, Usage: "map user IDs in a user namespace: `CONTAINER:HOST:SIZE`"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.UIDMap = p.idMaps(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Security.UIDMap, idMapNode) },
@@ -140,7 +140,7 @@ func securityKeys() []Key {
 			Doc:    "Group ids of a user namespace; uidmap and gidmap go together.",
 			Schema: `{"$ref": "#/$defs/idMaps"}`,
 			Flags: []KeyFlag{
-				{Name: "gidmap", Kind: ListFlag, Usage: "`CONTAINER:HOST:SIZE` group ids of a user namespace"},
+				{Name: "gidmap", Kind: ListFlag, Usage: "map group IDs in a user namespace: `CONTAINER:HOST:SIZE`"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Security.GIDMap = p.idMaps(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return tree.List(s.Security.GIDMap, idMapNode) },

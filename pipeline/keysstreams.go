@@ -54,7 +54,7 @@ func streamKeys() []Key {
 			Doc:    "Who gets the files that the step makes as root in the workspace.",
 			Schema: `{"type": "string", "pattern": "^(me|[0-9]{1,10}:[0-9]{1,10})$"}`,
 			Flags: []KeyFlag{
-				{Name: "workspace-owner", Kind: TextFlag, Usage: "`UID:GID`, or me, that gets what the command makes as root in --workspace"},
+				{Name: "workspace-owner", Kind: TextFlag, Usage: "change the owner of files that the command creates as root in --workspace to `UID:GID`, or to me"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.Owner = p.owner(v) },
 			write: func(_ *writer, s *Step) *yaml.Node { return ownerNode(s.Owner) },
@@ -65,7 +65,7 @@ func streamKeys() []Key {
 			Schema:     `{"$ref": "#/$defs/line"}`,
 			BesideSpec: true,
 			Flags: []KeyFlag{
-				{Name: "config", Short: "c", Kind: TextFlag, Usage: "OCI runtime specification `FILE` to use as it is"},
+				{Name: "config", Short: "c", Kind: TextFlag, Usage: "use the OCI runtime specification in `FILE` as it is"},
 			},
 			read:  func(p *parser, s *Step, v value) { s.SpecFile, s.specFileAt = p.line(v), v.position() },
 			write: func(_ *writer, s *Step) *yaml.Node { return asText(s.SpecFile) },

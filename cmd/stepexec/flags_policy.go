@@ -13,7 +13,7 @@ import (
 type policyFlag struct{ name string }
 
 func (f *policyFlag) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.name, "policy", "trusted", "what the pipeline may ask for: trusted, untrusted, or a `FILE`")
+	flags.StringVar(&f.name, "policy", "trusted", "limits on what the pipeline may ask for: trusted, untrusted, or a policy `FILE`")
 }
 
 // load returns the policy. To load a file with the name of a policy, write ./trusted.

@@ -20,23 +20,23 @@ type settingsFlags struct {
 }
 
 func (f *settingsFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.file, "settings", "", "settings `FILE`: registries, the store's limit, its format (default: $"+settings.Variable+", or the machine's or user's)")
+	flags.StringVar(&f.file, "settings", "", "settings `FILE` for registries, the store and its limit (default: $"+settings.Variable+", or the user's or machine's file)")
 }
 
 // addRegistries adds the flags of commands that contact registries.
 func (f *settingsFlags) addRegistries(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.mirrors, "registry-mirror", nil, "try `HOST=MIRROR` before a registry, or MIRROR alone before docker.io; may be repeated")
+	flags.StringArrayVar(&f.mirrors, "registry-mirror", nil, "try a mirror before the registry: `HOST=MIRROR`, or MIRROR alone for docker.io (may be repeated)")
 }
 
 // addStore adds the flags of commands that unpack layers.
 func (f *settingsFlags) addStore(flags *pflag.FlagSet) {
-	flags.StringVar(&f.storeLimit, "store-limit", "", "when something was unpacked, remove images until the store takes up no more than `SIZE`, such as 20GB, or none")
-	flags.StringVar(&f.layerFormat, "layer-format", "", "how new layers are kept: auto, directories or erofs")
+	flags.StringVar(&f.storeLimit, "store-limit", "", "after unpacking, remove images until the store takes up no more than `SIZE`, such as 20GB; none means no limit")
+	flags.StringVar(&f.layerFormat, "layer-format", "", "`format` in which new layers are stored: auto, directories or erofs")
 }
 
 // addRuntimeCalls adds the flag of commands that run containers.
 func (f *settingsFlags) addRuntimeCalls(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.runtimeCalls, "runtime-calls", false, "have the runtime start and delete every container, also where stepexec can do so by itself; slower")
+	flags.BoolVar(&f.runtimeCalls, "runtime-calls", false, "let the runtime start and delete every container, even where stepexec can do so itself; slower")
 }
 
 // load returns the settings of the file, overridden by the flags.

@@ -11,27 +11,27 @@ import (
 
 // addRoot adds the flag for the folder in which stepexec keeps its state.
 func addRoot(flags *pflag.FlagSet, root *string) {
-	flags.StringVar(root, "root", defaultRoot(), "state `directory`: layers, image records, runs")
+	flags.StringVar(root, "root", defaultRoot(), "state `directory`, which holds layers, image records and runs")
 }
 
 // addRuntime adds the flag for the program that runs containers.
 func addRuntime(flags *pflag.FlagSet, runtime *string) {
-	flags.StringVar(runtime, "runtime", "runc", "OCI runtime, `NAME` or path")
+	flags.StringVar(runtime, "runtime", "runc", "OCI runtime, by `NAME` or path")
 }
 
 // addRuntimeRoot adds the flag for the folder in which the runtime keeps its state.
 func addRuntimeRoot(flags *pflag.FlagSet, root *string) {
-	flags.StringVar(root, "runtime-root", "", "`directory` of the runtime's state, for other programs to look at (default: in memory that only stepexec can read)")
+	flags.StringVar(root, "runtime-root", "", "keep the runtime's state in `directory`, where other programs can see it (default: in memory that only stepexec can read)")
 }
 
 // addSystemdCgroup adds the flag for machines where only systemd may create cgroups.
 func addSystemdCgroup(flags *pflag.FlagSet, systemd *bool) {
-	flags.BoolVar(systemd, "systemd-cgroup", false, "have systemd make the cgroups of containers")
+	flags.BoolVar(systemd, "systemd-cgroup", false, "let systemd create the cgroups of containers")
 }
 
 // addNoPivot adds the flag for machines that run from a ramdisk.
 func addNoPivot(flags *pflag.FlagSet, noPivot *bool) {
-	flags.BoolVar(noPivot, "no-pivot", false, "enter root file systems by chroot: for machines whose own root is a ramdisk; weaker")
+	flags.BoolVar(noPivot, "no-pivot", false, "use chroot instead of pivot_root, for machines whose own root is a ramdisk; weaker isolation")
 }
 
 func defaultRoot() string {

@@ -89,8 +89,17 @@ func peerCommand(name string) string {
 // similarFlag returns a hint at the flag that was meant by an unknown one.
 func similarFlag(cmd *cobra.Command, err error) string {
 	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
+	if !errors.As(err, &unknown) {
 		return ""
+	}
+	if letters := unknown.GetSpecifiedShortnames(); len(letters) > 1 && cmd.Flags().Lookup(letters) != nil {
+		return "did you mean --" + letters + "? " // -rm
+	}
+	if len(unknown.GetSpecifiedName()) < 2 {
+		return ""
+	}
+	if inSingleLetters(cmd, unknown.GetSpecifiedName()) {
+		return "did you mean -" + unknown.GetSpecifiedName() + "? " // --it
 	}
 	if !cmd.HasParent() && unknown.GetSpecifiedName() == "version" {
 		return "did you mean stepexec version? "
@@ -106,6 +115,16 @@ func similarFlag(cmd *cobra.Command, err error) string {
 		return beginning(unknown.GetSpecifiedName(), names)
 	}
 	return strings.Replace(strings.ReplaceAll(hint, `"`, ""), "mean ", "mean --", 1) + " "
+}
+
+// inSingleLetters reports whether every letter of a name is a flag of one letter.
+func inSingleLetters(cmd *cobra.Command, name string) bool {
+	for _, letter := range name {
+		if cmd.Flags().ShorthandLookup(string(letter)) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // beginning returns a hint at the flags that begin with a name and a hyphen.

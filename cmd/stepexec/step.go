@@ -94,20 +94,20 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	flags.Bool("help", false, "help for step") // as in docker, -h NAME sets the host name; -h alone is help
 	o.keys.set("--name", "name", "step")
 	o.keys.add(flags)
-	flags.StringArrayVarP(&o.env, "env", "e", nil, "environment variable `NAME[=VALUE]`; without a value, from the environment")
-	flags.StringArrayVar(&o.envFiles, "env-file", nil, "`FILE` of lines NAME=VALUE, taken as they are; NAME alone takes the host's value")
-	flags.StringArrayVar(&o.secrets, "secret", nil, "`NAME[=VALUE]` or NAME[,type=env][,target=T]: a file below /run/secrets, or a variable; masked in the output; without a value, from the environment")
-	flags.StringVar(&o.workspace, "workspace", "", "`directory` to mount at /workspace and to work in (default: none)")
-	flags.BoolVarP(&o.detach, "detach", "d", false, "print the run's id once the command has started, and leave it running: see stepexec ps, logs and stop")
-	flags.Func("entrypoint", "`PROGRAM` in place of the image's entrypoint; \"\" for none", func(program string) error {
+	flags.StringArrayVarP(&o.env, "env", "e", nil, "set an environment variable, `NAME[=VALUE]`; without a value, it is taken from the environment")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "read variables from `FILE`: lines of NAME=VALUE, taken literally; NAME alone takes the host's value")
+	flags.StringArrayVar(&o.secrets, "secret", nil, "pass a secret, `NAME[=VALUE]` or NAME[,type=env][,target=T], as a file in /run/secrets or as a variable, masked in the output; without a value, it is taken from the environment")
+	flags.StringVar(&o.workspace, "workspace", "", "mount `directory` at /workspace and use it as the working directory (default: none)")
+	flags.BoolVarP(&o.detach, "detach", "d", false, "print the run's ID once the command has started, and leave it running; see stepexec ps, logs and stop")
+	flags.Func("entrypoint", "`PROGRAM` to use instead of the image's entrypoint; \"\" means none", func(program string) error {
 		o.entrypoint = &program
 		return nil
 	})
-	flags.BoolVar(&o.rootfs, "rootfs", false, "IMAGE is a directory, to be used as a read-only lower layer")
-	flags.StringVar(&o.propagation, "rootfs-propagation", "", "`PROPAGATION` of the root file system: private, slave or shared, or with r in front")
-	flags.StringVar(&o.pidFile, "pid-file", "", "`FILE` to write the command's pid to")
+	flags.BoolVar(&o.rootfs, "rootfs", false, "treat IMAGE as a directory on the host, used as a read-only root file system")
+	flags.StringVar(&o.propagation, "rootfs-propagation", "", "mount `PROPAGATION` of the root file system: private, slave, shared or unbindable, or one of these with r in front")
+	flags.StringVar(&o.pidFile, "pid-file", "", "write the command's process ID to `FILE`")
 	flags.StringVar(&o.platform, "platform", "", "platform of the image, such as linux/arm64 (default: this machine's)")
-	flags.Var((*timeFlag)(&o.timeout), "timeout", "`time` that the command may take, such as 10m; a bare number is seconds")
+	flags.Var((*timeFlag)(&o.timeout), "timeout", "stop the command after this `time`, such as 10m; a bare number is in seconds")
 	o.reports.add(flags)
 	o.debug.addShell(flags)
 	o.settings.add(flags)
@@ -117,15 +117,15 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 	o.settings.addRuntimeCalls(flags)
 	addRuntime(flags, &o.runtime)
 	addNoPivot(flags, &o.noPivot)
-	flags.StringVar(&o.runtime, "runc-binary", "runc", "OCI runtime, like --runtime")
+	flags.StringVar(&o.runtime, "runc-binary", "runc", "same as --runtime `NAME`")
 	addRuntimeRoot(flags, &o.runtimeRoot)
-	flags.StringVar(&o.runtimeRoot, "runc-root", "", "`directory` of the runtime's state, like --runtime-root")
+	flags.StringVar(&o.runtimeRoot, "runc-root", "", "same as --runtime-root `directory`")
 	addSystemdCgroup(flags, &o.systemd)
-	flags.BoolVar(&o.systemd, "runc-systemd-cgroup", false, "like --systemd-cgroup")
+	flags.BoolVar(&o.systemd, "runc-systemd-cgroup", false, "same as --systemd-cgroup")
 	addRoot(flags, &o.root)
-	flags.BoolVarP(&o.quiet, "quiet", "q", false, "do not show how the image is pulled")
-	flags.IntVar(&o.stopTimeout, "stop-timeout", 0, "`seconds` between the stop signal and the kill (default 10)")
-	flags.StringVar(&o.idFile, "cidfile", "", "`FILE` to write the id of the run to, which must not exist")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "do not show the progress of the pull")
+	flags.IntVar(&o.stopTimeout, "stop-timeout", 0, "`seconds` to wait after the stop signal before killing the command (default 10)")
+	flags.StringVar(&o.idFile, "cidfile", "", "write the run's ID to `FILE`, which must not exist yet")
 	addNoEffect(flags)
 	o.keys.addForeign(flags)
 }
@@ -133,14 +133,23 @@ func (o *stepOptions) add(flags *pflag.FlagSet) {
 // addNoEffect adds flags that people type from habit, and that change nothing here or are not
 // supported.
 func addNoEffect(flags *pflag.FlagSet) {
-	flags.Bool("rm", true, "accepted: the container is always removed")
-	flags.String("fifo-dir", "", "accepted: the FIFOs are always in memory that only stepexec can read")
+	flags.Bool("rm", true, "has no effect: the container is always removed")
+	flags.String("fifo-dir", "", "has no effect: FIFOs are always in memory that only stepexec can read")
 	refuse := func(name, short, why string) {
 		flags.BoolFuncP(name, short, why, func(string) error { return refusal{why} })
 		flags.Lookup(name).Hidden = true
 	}
 	for _, name := range []string{"snapshotter", "snapshotter-label", "remap-labels"} {
 		refuse(name, "", "there are no snapshotters: layers are mounted with overlayfs, or copied where the kernel has none; see --layer-format")
+	}
+	for _, name := range []string{"image", "container"} {
+		refuse(name, "", "the image is an argument, which follows the flags: stepexec step [flags] IMAGE [COMMAND [ARG...]]")
+	}
+	for _, name := range []string{"command", "cmd", "args", "script", "shell"} {
+		refuse(name, "", "the command follows the image: stepexec step [flags] IMAGE COMMAND [ARG...] (for shell syntax: IMAGE sh -c 'COMMANDS')")
+	}
+	for name, own := range map[string]string{"mem": "--memory", "environment": "--env", "directory": "--workdir", "id": "--name"} {
+		refuse(name, "", "write "+own)
 	}
 	refuse("rdt-class", "", "classes of cache and memory bandwidth are not supported: see --cpuset-cpus, --cpus and --memory")
 	refuse("runtime-config-path", "", "a runtime has no configuration here: give --runtime a script that calls it with its options")

@@ -54,7 +54,7 @@ func (k *stepKeys) unset(key string) {
 
 // add adds the flags to those of a command.
 func (k *stepKeys) add(flags *pflag.FlagSet) {
-	flags.Func("name", "`NAME` of the step, in messages", func(value string) error {
+	flags.Func("name", "`NAME` of the step in messages", func(value string) error {
 		k.set("--name", "name", value)
 		return nil
 	})
@@ -132,11 +132,11 @@ func (k *stepKeys) addShorthands(flags *pflag.FlagSet) {
 			return err
 		})
 	}
-	stands("net-host", "", "--network host, which is the default", "network", "host")
-	stands("cni", "", "--network private", "network", "private")
-	stands("null-io", "", "throw away what the command prints", "output", pipeline.OutputNone)
-	stands("interactive", "i", "pass on standard input, which is empty otherwise", "stdin", pipeline.StdinInherited)
-	flags.Func("log-uri", "append what the command prints to the file of `file:///PATH`", func(value string) error {
+	stands("net-host", "", "same as --network host, which is the default", "network", "host")
+	stands("cni", "", "same as --network private", "network", "private")
+	stands("null-io", "", "discard the command's output", "output", pipeline.OutputNone)
+	stands("interactive", "i", "pass standard input to the command (default: its input is empty)", "stdin", pipeline.StdinInherited)
+	flags.Func("log-uri", "append the command's output to a file, given as `file:///PATH`", func(value string) error {
 		u, err := url.Parse(value)
 		if err != nil || u.Scheme != "file" || u.Path == "" || u.Host != "" {
 			return fmt.Errorf("it must be file:///PATH: nothing else takes logs here")
@@ -144,10 +144,10 @@ func (k *stepKeys) addShorthands(flags *pflag.FlagSet) {
 		k.set("--log-uri", "output", "file:"+u.Path)
 		return nil
 	})
-	flags.Func("seccomp", "like --seccomp-profile; alone it is `default`, which is on anyway", func(value string) error {
+	flags.Func("seccomp", "same as --seccomp-profile; without a value: `default`, which is on anyway", func(value string) error {
 		k.set("--seccomp", "seccomp", value)
 		return nil
 	})
 	flags.Lookup("seccomp").NoOptDefVal = "default" // ctr's flag is a switch
-	flags.Func("security-opt", "docker's `OPTION`: seccomp=PROFILE, apparmor=PROFILE, no-new-privileges[:false] or systempaths=unconfined", k.securityOption)
+	flags.Func("security-opt", "security `OPTION` as in docker: seccomp=PROFILE, apparmor=PROFILE, no-new-privileges[:false] or systempaths=unconfined", k.securityOption)
 }
