@@ -49,7 +49,8 @@ type Options struct {
 	Events func(event.Event)
 	Flush  func()
 
-	Build event.Build // what is built, for the run's first event; zero: not known
+	Build    event.Build // what is built, for the run's first event; zero: not known
+	Position int         // place of the run among those of its file, for the first event, from 1; 0: the only run
 
 	// Cache makes a named cache ready; nil: there are no caches.
 	Cache func(name string) (folder string, err error)
@@ -132,7 +133,7 @@ func Run(ctx context.Context, admitted *policy.Plan, o Options) (event.Summary, 
 	r.feed = newFeed(o.Events, o.Flush)
 	defer func() { _ = r.feed.close() }()
 	r.shared, r.interrupt = shared, ctx
-	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Steps: len(plan.Steps) + len(plan.LeftOut), Build: r.build()})
+	r.emit(event.Event{Kind: event.RunStarted, Version: event.Version, Run: o.Host.ID(), Name: r.name(), Position: o.Position, Steps: len(plan.Steps) + len(plan.LeftOut), Build: r.build()})
 	if weak := r.mask.Weak(); weak > 0 {
 		r.emit(event.Event{Kind: event.Warning, Text: weakSecrets(weak)})
 	}

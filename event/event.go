@@ -10,7 +10,7 @@ type Kind string
 
 // The kinds of events, with the fields of Event that each of them fills beside Time.
 const (
-	RunStarted     Kind = "run_started"     // Run, Name, Version, Steps, Build
+	RunStarted     Kind = "run_started"     // Run, Name, Version, Position, Steps, Build
 	PullStarted    Kind = "pull_started"    // Image
 	PullProgress   Kind = "pull_progress"   // Image, Progress; at most ten a second for each image
 	PullFinished   Kind = "pull_finished"   // Image, Digest, Duration, Error
@@ -40,11 +40,12 @@ const (
 type Event struct {
 	Time     time.Time   `json:"time"`
 	Kind     Kind        `json:"kind"`
-	Version  int         `json:"version,omitempty"` // the constant Version
-	Run      string      `json:"run,omitempty"`     // ID of the run
-	Name     string      `json:"name,omitempty"`    // name of the pipeline
-	Cell     string      `json:"cell,omitempty"`    // cell of the matrix that the run belongs to
-	Step     string      `json:"step,omitempty"`    // name of the step or service
+	Version  int         `json:"version,omitempty"`  // the constant Version
+	Run      string      `json:"run,omitempty"`      // ID of the run
+	Name     string      `json:"name,omitempty"`     // name of the pipeline
+	Cell     string      `json:"cell,omitempty"`     // cell of the matrix that the run belongs to
+	Position int         `json:"position,omitempty"` // place of the run among those of its file, such as the cells of a matrix, from 1; 0 for the only run
+	Step     string      `json:"step,omitempty"`     // name of the step or service
 	Service  bool        `json:"service,omitempty"`
 	Image    string      `json:"image,omitempty"`     // reference, as the pipeline names it
 	Digest   string      `json:"digest,omitempty"`    // digest of the image's manifest

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,10 +54,11 @@ func (c collectorEvents) MatrixFinished(event.Event) {} // the runs have all of 
 
 func (c collectorEvents) RunStarted(e event.Event) {
 	if run := c.byCell[e.Cell]; run != nil && run.ID == e.Run { // Plan was called
-		run.Started, run.Build = e.Time, e.Build
+		run.Started, run.Build, run.Position = e.Time, e.Build, e.Position
 		return
 	}
-	c.begin(e.Cell, e.Run, e.Name, e.Time).Build = e.Build
+	run := c.begin(e.Cell, e.Run, e.Name, e.Time)
+	run.Build, run.Position = e.Build, e.Position
 }
 
 func (c collectorEvents) PullFinished(e event.Event) {
@@ -154,11 +156,16 @@ func (c *Collector) finish(run *Run, s *event.Summary) {
 	}
 }
 
+// ordered returns the runs in the order of their file: parallel ones begin in any order.
+func (c *Collector) ordered() []*Run {
+	return slices.SortedStableFunc(slices.Values(c.runs), func(a, b *Run) int { return cmp.Compare(a.Position, b.Position) })
+}
+
 // Now returns the report on the events so far. More events do not change it, except that the logs of its
 // steps grow: whoever reads them holds back the next event meanwhile.
 func (c *Collector) Now() *Report {
 	r := &Report{Made: time.Now(), Error: c.failed}
-	for _, run := range c.runs {
+	for _, run := range c.ordered() {
 		now := *run
 		now.Steps = nil
 		for _, s := range run.Steps {
@@ -173,7 +180,7 @@ func (c *Collector) Now() *Report {
 
 // Report returns the report on the events so far. The Collector must not be used after it.
 func (c *Collector) Report() *Report {
-	r := &Report{Made: time.Now(), Runs: c.runs, Error: c.failed}
+	r := &Report{Made: time.Now(), Runs: c.ordered(), Error: c.failed}
 	for _, run := range r.Runs {
 		for _, s := range run.Steps {
 			c.keep.press(s.Log)

@@ -23,6 +23,7 @@ type Run struct {
 	Status   event.Status
 	ExitCode int
 	Error    string
+	Position int // place among the runs of its file, from 1; 0: it is the only one, or not known
 	Started  time.Time
 	Duration event.Millis  // 0 unless finished
 	Finished bool          // false: it still runs, or its process died

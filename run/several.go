@@ -37,10 +37,11 @@ type severalRuns struct {
 // severalRun is one of them.
 type severalRun struct {
 	*Job
-	item   *schedule.Item
-	after  []*severalRun           // runs that it waits for
-	cells  context.Context         // of all cells of its pipeline
-	cancel context.CancelCauseFunc // of cells
+	position int // in the order of the file, from 1
+	item     *schedule.Item
+	after    []*severalRun           // runs that it waits for
+	cells    context.Context         // of all cells of its pipeline
+	cancel   context.CancelCauseFunc // of cells
 
 	// Its goroutine alone uses these until it is over.
 	failed  bool   // it failed, or one that it waited for
@@ -139,8 +140,8 @@ func (c *severalRuns) run(ctx context.Context, jobs []*Job) (int, error) {
 func (c *severalRuns) connect(ctx context.Context, jobs []*Job, limit int) (order *schedule.Schedule, end func()) {
 	order = schedule.New(limit)
 	byName := map[string][]*severalRun{}
-	for _, j := range jobs {
-		r := &severalRun{Job: j, item: order.Add(j.Cell)}
+	for i, j := range jobs {
+		r := &severalRun{Job: j, position: i + 1, item: order.Add(j.Cell)}
 		if others := byName[j.Name]; len(others) > 0 {
 			r.cells, r.cancel = others[0].cells, others[0].cancel
 		} else {
@@ -209,7 +210,9 @@ func (c *severalRuns) take(ctx context.Context, r *severalRun) {
 }
 
 func (c *severalRuns) runOne(r *severalRun) {
-	code, err := execute(r.cells, r.Job, c.machine, c.options)
+	options := c.options
+	options.Position = r.position
+	code, err := execute(r.cells, r.Job, c.machine, options)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", r.Cell, Masked(err, r.Secrets))
 		code = event.CodeError
