@@ -34,7 +34,7 @@ var (
 
 // overdue adds to an error how long the time was that is over.
 func overdue(err error, timeout time.Duration) error {
-	return fmt.Errorf("%w (timeout: %v)", err, timeout)
+	return fmt.Errorf("%w (timeout: %s)", err, pipeline.DurationText(timeout))
 }
 
 // Options are the settings of a run. What is left at its zero value makes a plain run: it

@@ -44,9 +44,9 @@ func (p *patience) String() string {
 	}
 	after := ""
 	if p.startPeriod > 0 {
-		after = fmt.Sprintf(" after a start period of %v", p.startPeriod)
+		after = fmt.Sprintf(" after a start period of %s", pipeline.DurationText(p.startPeriod))
 	}
-	return fmt.Sprintf("unhealthy: its health check failed for %d %s, one in %v%s", p.retries, times, p.interval, after)
+	return fmt.Sprintf("unhealthy: its health check failed for %d %s, one in %s%s", p.retries, times, pipeline.DurationText(p.interval), after)
 }
 
 // newHealth has a service be judged as Docker judges a container. It returns nil for a service

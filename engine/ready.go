@@ -220,7 +220,7 @@ func (rd *readiness) judge(lasting context.Context, end outcome) outcome {
 		if rd.patience != nil {
 			return outcome{event.Failed, event.CodeError, rd.failure(rd.patience.String(), rd.lines)}
 		}
-		return outcome{event.TimedOut, event.CodeTimeout, rd.failure("not ready in "+rd.timeout.String(), rd.lines)}
+		return outcome{event.TimedOut, event.CodeTimeout, rd.failure("not ready in "+pipeline.DurationText(rd.timeout), rd.lines)}
 	case lasting.Err() != nil:
 		return end // stopped with the run
 	}

@@ -28,7 +28,7 @@ func (r *run) attempts(ctx context.Context, n *node, foreseen *prepared) outcome
 			return end
 		}
 		pause := retry.Pause(attempt)
-		r.emit(event.Event{Kind: event.StepRetried, Step: n.step.Name, Text: fmt.Sprintf("attempt %d of %d: %s; again in %v", attempt, retry.Attempts, end, pause)})
+		r.emit(event.Event{Kind: event.StepRetried, Step: n.step.Name, Text: fmt.Sprintf("attempt %d of %d: %s; again in %s", attempt, retry.Attempts, end, pipeline.DurationText(pause))})
 		if !sleep(ctx, pause) {
 			return end
 		}

@@ -114,7 +114,7 @@ func asDuration(d time.Duration) *yaml.Node {
 	if d == 0 {
 		return nil
 	}
-	return tree.Text(d.String())
+	return tree.Text(DurationText(d))
 }
 
 // asTexts is a list: a nil one is not set, and an empty one is.

@@ -58,7 +58,7 @@ func (c *check) limits() {
 	}
 	c.tmpfs()
 	if timeout := c.step.Timeout; most.timeout > 0 && timeout > most.timeout {
-		c.exceeds("timeout", timeout.String(), most.timeout.String())
+		c.exceeds("timeout", pipeline.DurationText(timeout), pipeline.DurationText(most.timeout))
 	}
 }
 
@@ -151,7 +151,7 @@ func (p *Policy) checkRun(plan *pipeline.Plan) Denials {
 	case plan.Timeout == 0:
 		plan.Timeout = most
 	case plan.Timeout > most:
-		return Denials{p.denial("", "timeout", plan.Timeout.String(), "the most is "+most.String(), "limits")}
+		return Denials{p.denial("", "timeout", pipeline.DurationText(plan.Timeout), "the most is "+pipeline.DurationText(most), "limits")}
 	}
 	return nil
 }

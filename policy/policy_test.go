@@ -244,7 +244,7 @@ func TestPolicyFileDecides(t *testing.T) {
 		{"artifacts", pipeline.PlannedStep{Artifacts: []pipeline.Artifact{{MaxSize: 1 << 20}, {MaxSize: 1 << 30}}}, "artifacts: 1GiB is not allowed: the most is 10MiB"},
 		{"keyed cache", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: pipeline.MountKeyed, Source: "deps"}}}, "cache: deps is not allowed: what it saves stays on the machine"},
 		{"size of a keyed cache", pipeline.PlannedStep{Caches: []pipeline.KeyedCache{{}, {MaxSize: 2 << 30}}}, "cache: 2GiB is not allowed: the most is 1GiB"},
-		{"timeout", pipeline.PlannedStep{Timeout: 2 * time.Hour}, "timeout: 2h0m0s is not allowed: the most is 1h0m0s"},
+		{"timeout", pipeline.PlannedStep{Timeout: 2 * time.Hour}, "timeout: 2h is not allowed: the most is 1h"},
 		{"tmpfs", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"size=50%"}}}}, "mounts[0]: size=50% is not allowed"},
 		{"tmpfs in blocks", pipeline.PlannedStep{Mounts: []pipeline.Mount{{Type: "tmpfs", Options: []string{"nr_blocks=9"}}}}, "mounts[0]: nr_blocks=9 is not allowed"},
 	}

@@ -29,7 +29,11 @@ func Ended(r *event.StepResult) string {
 	case r.Status == event.Failed:
 		text += fmt.Sprintf(" with exit code %d", r.ExitCode)
 	}
-	if !r.Started.IsZero() {
+	switch {
+	case r.Started.IsZero():
+	case r.Status == event.TimedOut: // the limit also counts what came before the command
+		text += fmt.Sprintf(", %s after its command began", Duration(r.Duration))
+	default:
 		text += " after " + Duration(r.Duration)
 	}
 	if r.Ignored {

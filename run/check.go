@@ -17,8 +17,8 @@ import (
 	"github.com/stepexec/stepexec/pull"
 )
 
-// CheckReferences returns what a pipeline of the file refers to and cannot have: images that are no references,
-// and files and volumes that are not there. Images and files whose names have variables in them are left out.
+// CheckReferences returns what a pipeline of the file refers to and cannot have: malformed references of images,
+// unknown platforms, and files and volumes that do not exist. Names with variables in them are left out.
 // The second result is what is only suspicious.
 func (s *Source) CheckReferences() (wrong pipeline.Errors, suspicious []error) {
 	for _, w := range s.Set.Workflows {
@@ -26,6 +26,8 @@ func (s *Source) CheckReferences() (wrong pipeline.Errors, suspicious []error) {
 			for i := range steps {
 				c := referenceCheck{source: s, pipeline: w.Pipeline, step: &steps[i]}
 				c.image()
+				c.platform()
+				c.events()
 				c.files()
 				c.volumes()
 				c.scripts()
@@ -55,13 +57,20 @@ func (c *referenceCheck) fail(key, message, hint string) {
 	c.wrong = append(c.wrong, c.report(key, message, hint))
 }
 
+func (c *referenceCheck) suspect(key, message, hint string) {
+	c.suspicious = append(c.suspicious, c.report(key, message, hint))
+}
+
 func (c *referenceCheck) image() {
 	if c.step.Image == "" || strings.Contains(c.step.Image, "$") {
 		return
 	}
-	if _, err := pull.ParseReference(c.step.Image); err != nil {
+	image, err := pull.ParseReference(c.step.Image)
+	if err != nil {
 		c.fail("image", err.Error(), "")
+		return
 	}
+	c.localImage(image)
 }
 
 // files checks the files that the step's keys name.
@@ -115,9 +124,8 @@ func (c *referenceCheck) scripts() {
 	for _, command := range c.step.Commands {
 		for _, match := range program.FindAllStringSubmatch(command, -1) {
 			if c.step.Directory == "" && hasWindowsShebang(root, match[1]) {
-				c.suspicious = append(c.suspicious, c.report("commands",
-					match[1]+" has line ends of Windows, so that the interpreter in its first line is not found",
-					`convert it: sed -i 's/\r$//' FILE; in git: "* text=auto eol=lf" in .gitattributes`))
+				c.suspect("commands", match[1]+" has line ends of Windows, so that the interpreter in its first line is not found",
+					`convert it: sed -i 's/\r$//' FILE; in git: "* text=auto eol=lf" in .gitattributes`)
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -42,4 +44,12 @@ func defaultRoot() string {
 		return filepath.Join(data, "stepexec")
 	}
 	return filepath.Join(os.Getenv("HOME"), ".local", "share", "stepexec")
+}
+
+// otherRoot is a hint at the flag for a state directory that does not exist; "": it does.
+func otherRoot(root string) string {
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		return ", which does not exist (--root names another state directory)"
+	}
+	return ""
 }

@@ -41,6 +41,9 @@ func newPs() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(runs) == 0 {
+				sayOnStderr("no run is in progress in " + root + otherRoot(root))
+			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), runs)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func findLive(root, prefix string) (sandbox.Live, error) {
 	}
 	id, err := record.Match(ids, prefix)
 	if errors.Is(err, record.ErrNotFound) {
-		return sandbox.Live{}, fmt.Errorf("run %s: it is not going on (stepexec ps lists those that are)", prefix)
+		return sandbox.Live{}, fmt.Errorf("run %s: it is not going on in %s%s", prefix, root, cmp.Or(otherRoot(root), " (stepexec ps lists the runs that are)"))
 	}
 	if err != nil {
 		return sandbox.Live{}, fmt.Errorf("run %s: %w", prefix, err)

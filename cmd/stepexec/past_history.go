@@ -45,6 +45,9 @@ are kept, and for how long.`,
 			if asJSON {
 				printer = func(w io.Writer, runs []pastRun) error { return printJSON(w, runs) }
 			}
+			if len(runs) == 0 && damaged == nil {
+				sayOnStderr("no run is recorded in " + root + otherRoot(root))
+			}
 			return errors.Join(printer(cmd.OutOrStdout(), runs), damaged)
 		},
 	}

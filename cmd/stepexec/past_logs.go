@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,13 +103,13 @@ func findRecord(root, prefix string) (record.Record, error) {
 			failed = errors.Join(failed, err)
 		}
 		if failed == nil {
-			failed = fmt.Errorf("there is %w of a run yet", record.ErrNotFound)
+			failed = fmt.Errorf("there is %w of a run yet in %s%s", record.ErrNotFound, root, otherRoot(root))
 		}
 		return record.Record{}, failed
 	}
 	r, err := record.Find(root, prefix)
 	if errors.Is(err, record.ErrNotFound) {
-		return r, fmt.Errorf("run %s: %w (stepexec history lists the runs that have one)", prefix, err)
+		return r, fmt.Errorf("run %s: %w in %s%s", prefix, err, root, cmp.Or(otherRoot(root), " (stepexec history lists the runs that have one)"))
 	}
 	if err != nil {
 		return r, fmt.Errorf("run %s: %w", prefix, err)
