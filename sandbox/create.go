@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/go-runc"
 	"github.com/docker/go-units"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // create writes config.json, lets the runtime create the container, and deletes config.json again:
@@ -36,6 +37,9 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if err != nil {
 		return s.createError(commandOf(spec.Process).Args[0], err)
 	}
+	if err := s.forgetEnvironment(spec); err != nil {
+		return fmt.Errorf("remove the environment from the runtime's state: %w", err)
+	}
 	pid := s.init.Pid
 	s.direct = s.isDirect(s.host, spec)
 	if err := writePidFile(s.step, pid); err != nil {
@@ -51,6 +55,32 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if err == nil {
 		s.release = append(s.release, letGo)
 	}
+	return err
+}
+
+// forgetEnvironment replaces the copy of config.json that crun keeps in its state as long as the
+// container exists. crun reads hooks from it, and what programs that join the container get unless
+// told otherwise; the init process has its environment already.
+func (s *Sandbox) forgetEnvironment(spec *specs.Spec) error {
+	file, err := os.OpenFile(filepath.Join(s.stateDir(), "config.json"), os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // runc keeps none
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	kept, process := *spec, *spec.Process
+	process.Env, process.Args = nil, process.Args[:1]
+	kept.Process = &process
+	data, err := json.Marshal(&kept)
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = file.Write(data)
 	return err
 }
 
@@ -73,7 +103,12 @@ func (s *Sandbox) callCreate(ctx context.Context, bundle, pidFile string, termin
 func (s *Sandbox) createWithStreams(ctx context.Context, bundle, pidFile string, terminal bool) error {
 	opts := &runc.CreateOpts{PidFile: pidFile, NoPivot: s.noPivot}
 	if !terminal {
-		opts.IO = stdio{in: s.step.Stdin, out: s.step.Stdout, err: s.step.Stderr}
+		streams, err := newStdio(s.step.Stdin, s.step.Stdout, s.step.Stderr)
+		if err != nil {
+			return err
+		}
+		defer streams.Close()
+		opts.IO = streams
 		return s.runtime.Create(ctx, s.id, bundle, opts)
 	}
 	socket, err := newConsoleSocket(bundle)

@@ -164,7 +164,12 @@ func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Proc
 		defer func() { err = errors.Join(err, socket.Close()) }()
 		cmd.Args = append(cmd.Args, "--console-socket", socket.Path())
 	} else {
-		stdio{o.Stdin, o.Stdout, o.Stderr}.Set(cmd)
+		streams, err := newStdio(o.Stdin, o.Stdout, o.Stderr)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer streams.Close()
+		streams.Set(cmd)
 	}
 	cmd.Args = append(cmd.Args, s.id)
 	running, err := callExec(cmd, pidFile)
@@ -277,7 +282,7 @@ func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struc
 		return nil
 	}
 	family := s.familyOf(running.Pid)
-	_ = unix.Kill(-running.Pid, unix.SIGTERM) // ESRCH: it does not lead a process group
+	_ = unix.Kill(-family.group, unix.SIGTERM) // ESRCH: the group is empty
 	err := family.stop()
 	timer := time.NewTimer(o.Grace)
 	defer timer.Stop()
@@ -292,9 +297,9 @@ func (s *Sandbox) endExec(running *os.Process, o ExecOptions, ended <-chan struc
 	return errors.Join(err, family.kill()) // processes started in the meantime
 }
 
-// killLeader kills a program and the rest of its process group, whose leader the runtimes make it.
-// Nobody may have waited for it before: its number could belong to another process.
+// killLeader kills a program and the rest of its process group. Nobody may have waited for it
+// before: its number could belong to another process.
 func killLeader(running *os.Process) {
-	_ = unix.Kill(-running.Pid, unix.SIGKILL) // ESRCH: it does not lead a process group
-	_ = running.Kill()                        // it is dead already
+	_ = unix.Kill(-groupOf(running.Pid), unix.SIGKILL) // ESRCH: it does not lead a process group
+	_ = running.Kill()                                 // it is dead already
 }

@@ -132,6 +132,16 @@ func TestExecSaysHowTheProgramEnded(t *testing.T) {
 	})
 }
 
+func TestStreamsOfAnExecThatAreNotGivenAreTheNullDevice(t *testing.T) {
+	runningEachWay(t, script(t, "sleep 1000"), func(t *testing.T, s *sandbox.Sandbox) {
+		const command = "for n in 0 1 2; do [ -c /proc/$$/fd/$n ] || exit 1$n; done"
+		exit, err := s.Exec(t.Context(), sandbox.ExecOptions{Args: []string{"sh", "-c", command}})
+		if err != nil || exit.Code != 0 {
+			t.Errorf("got %+v, %v; an exit code from 10 on is the number of a stream", exit, err)
+		}
+	})
+}
+
 func TestExecIsKilledWithItsGroupWhenTheContextEnds(t *testing.T) {
 	runningEachWay(t, script(t, "sleep 1000"), func(t *testing.T, s *sandbox.Sandbox) {
 		ours, theirs, err := os.Pipe()
@@ -158,7 +168,7 @@ func TestExecIsKilledWithItsGroupWhenTheContextEnds(t *testing.T) {
 }
 
 func TestProgramsOfAnExecAreAskedToEndOnce(t *testing.T) {
-	const command = `trap : TERM
+	const command = `trap 'echo program asked' TERM; echo begun
 sh -c 'trap "echo child asked" TERM; echo begun; while :; do sleep 1000 & wait; done' &
 setsid sh -c 'trap "echo other asked" TERM; echo begun; while :; do sleep 1000 & wait; done' &
 while :; do wait; done`
@@ -173,7 +183,7 @@ while :; do wait; done`
 			_, err := s.Exec(ctx, sandbox.ExecOptions{Args: []string{"sh", "-c", command}, Stdout: theirs, Grace: time.Second})
 			done <- errors.Join(err, theirs.Close())
 		}()
-		_, err = io.ReadFull(ours, make([]byte, 2*len("begun\n")))
+		_, err = io.ReadFull(ours, make([]byte, 3*len("begun\n")))
 		must(t, err)
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -181,7 +191,7 @@ while :; do wait; done`
 		}
 		said, err := io.ReadAll(ours)
 		must(t, err)
-		for _, who := range []string{"child", "other"} {
+		for _, who := range []string{"program", "child", "other"} {
 			if got := strings.Count(string(said), who+" asked\n"); got != 1 {
 				t.Errorf("the %s was asked %d times: %q", who, got, said)
 			}

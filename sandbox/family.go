@@ -37,13 +37,26 @@ func kinOf(pid int) (kin, bool) {
 // their own sessions and those whose parents have ended.
 type family struct {
 	box    *Sandbox
-	leader int
-	since  uint64 // start time of the leader
+	leader int    // the program
+	group  int    // its process group and session: see groupOf
+	since  uint64 // its start time
 }
 
 func (s *Sandbox) familyOf(leader int) family {
 	k, _ := kinOf(leader) // if the leader has ended, no process can be found by its start time
-	return family{box: s, leader: leader, since: k.started}
+	return family{box: s, leader: leader, group: groupOf(leader), since: k.started}
+}
+
+// groupOf returns the number of the process group and of the session that a program executed in a
+// sandbox runs in. Nobody may have waited for the program before. runc makes the program itself the
+// leader of both. With crun, its own process leads both, starts the program, and ends.
+func groupOf(program int) int {
+	k, ok := kinOf(program)
+	ours, err := unix.Getsid(0)
+	if !ok || err != nil || k.group <= 1 || k.group != k.session || k.session == ours {
+		return program // a signal to another group could reach processes outside the sandbox
+	}
+	return k.group
 }
 
 // members returns the living processes of the family except the leader. A process whose parents
@@ -67,7 +80,7 @@ func (f *family) members(withGroup bool) ([]int, error) {
 		for range len(all) { // parents form no cycle, but readings of two moments may
 			k, known := all[pid]
 			switch {
-			case pid == f.leader || known && k.session == f.leader:
+			case pid == f.leader || known && k.session == f.group:
 				return true
 			case !known || pid == init:
 				return false
@@ -80,7 +93,7 @@ func (f *family) members(withGroup bool) ([]int, error) {
 	}
 	var members []int
 	for pid := range all {
-		isLeft := !withGroup && all[pid].group == f.leader
+		isLeft := !withGroup && all[pid].group == f.group
 		if pid != f.leader && pid != init && !isLeft && belongs(pid) {
 			members = append(members, pid)
 		}

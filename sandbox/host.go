@@ -23,7 +23,8 @@ type Options struct {
 	Runtime string // name or path of an OCI runtime with runc's command line; "": runc
 
 	// RuntimeRoot is the folder of the runtime's container state, for other programs to find it
-	// there. Some runtimes store the environment in it. "" means memory that only the run can read.
+	// there. crun writes the environment to it, where it stays until the container exists. "" means
+	// memory that only the run can read.
 	RuntimeRoot string
 
 	// NetworkConfig is a CNI configuration list (.conflist) for private networks, in which all

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,13 +97,32 @@ func commandFailure(message string) (code int, ok bool) {
 	return 0, false
 }
 
-// stdio passes the step's files to the runtime, which passes them on to the container. Standard
-// input is /dev/null unless the step has one: a command that reads it must not swallow anything
-// (runc.IO).
-type stdio struct{ in, out, err *os.File }
+// stdio passes the step's files to the runtime, which passes them on to the container (runc.IO).
+type stdio struct {
+	in, out, err *os.File
+	null         *os.File // nil if it is not needed
+}
 
+// newStdio returns the streams of a container or of a program in one; nil is /dev/null. A command
+// that reads must not swallow anything, and the first files that a command opens must not become its
+// standard output. The caller closes it, but not the files, after the call of the runtime.
+func newStdio(in, out, err *os.File) (stdio, error) {
+	s := stdio{in: in, out: out, err: err}
+	if out != nil && err != nil {
+		return s, nil
+	}
+	var failed error
+	if s.null, failed = os.OpenFile(os.DevNull, os.O_WRONLY, 0); failed != nil {
+		return stdio{}, failed
+	}
+	s.out, s.err = cmp.Or(out, s.null), cmp.Or(err, s.null)
+	return s, nil
+}
+
+// Set sets the streams. Where output and errors are nil, go-runc would make a pipe and wait for its
+// end, which comes with the end of the container.
 func (s stdio) Set(cmd *exec.Cmd) {
-	if s.in != nil { // a nil *os.File in the interface would not be /dev/null
+	if s.in != nil { // a nil *os.File in the interface would be a closed descriptor
 		cmd.Stdin = s.in
 	}
 	cmd.Stdout, cmd.Stderr = s.out, s.err
@@ -110,4 +130,11 @@ func (s stdio) Set(cmd *exec.Cmd) {
 func (s stdio) Stdin() io.WriteCloser { return nil }
 func (s stdio) Stdout() io.ReadCloser { return nil }
 func (s stdio) Stderr() io.ReadCloser { return nil }
-func (s stdio) Close() error          { return nil }
+
+// Close closes the null device (runc.IO).
+func (s stdio) Close() error {
+	if s.null == nil {
+		return nil
+	}
+	return s.null.Close()
+}

@@ -1,9 +1,11 @@
 package sandbox_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -273,12 +275,33 @@ func TestConfigIsGoneOnceTheContainerExists(t *testing.T) {
 	_, err := runStep(t, host, step, func(*sandbox.Sandbox) {
 		dir, err := host.Dir(step.ID)
 		must(t, err)
-		out, err := exec.Command("grep", "-r", "--exclude-dir=rootfs", "hunter2-hunter2", filepath.Dir(dir)).CombinedOutput()
-		if err == nil {
-			t.Errorf("the environment is in %s", out)
+		if found := filesWith(t, filepath.Dir(dir), "hunter2-hunter2"); len(found) > 0 {
+			t.Errorf("the environment is in %v", found)
 		}
 	})
 	must(t, err)
+}
+
+// filesWith returns the regular files below dir that contain the text, except for those of mounted
+// root file systems.
+func filesWith(t *testing.T, dir, text string) (found []string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == "rootfs":
+			return fs.SkipDir
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte(text)) {
+			found = append(found, path)
+		}
+		return err
+	}))
+	return found
 }
 
 func TestOpenSaysWhatIsMissing(t *testing.T) {
