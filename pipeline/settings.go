@@ -36,6 +36,21 @@ func pluginVariable(name string) string {
 	return "PLUGIN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
+// Variable is the variable in which a step finds the setting. ok is false where a secret is inside
+// of a list or map: a variable in a file is a text or a secret.
+func (s Setting) Variable() (v Variable, ok bool) {
+	v = Variable{Position: s.Position, Name: pluginVariable(s.Name), Value: s.Value}
+	if s.scalar() {
+		return v, true
+	}
+	ok = true
+	v.Value.Text = s.text(func(value Value, _ Position) string {
+		ok = ok && value.FromSecret == ""
+		return value.Text
+	})
+	return v, ok
+}
+
 // setting reads any value. Only what ends up as JSON may have null in it: nested
 // says so.
 func (r *reader) setting(v value, nested bool) Setting {

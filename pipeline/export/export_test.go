@@ -240,6 +240,28 @@ func steps(t *testing.T, format export.Format, data string) []step {
 	return all
 }
 
+// Woodpecker refuses settings of a step with commands or an entrypoint, which find them as variables
+// in Drone.
+func TestSettingsBesideCommandsBecomeVariables(t *testing.T) {
+	const data = `kind: pipeline
+environment: {PLUGIN_N: workflow}
+steps:
+- {name: a, image: x, commands: [c], settings: {list-of: [a, b], n: 1.0, m: {k: true}, pw: {from_secret: p}, own: x}, environment: {PLUGIN_OWN: mine}}
+- {name: b, image: x, entrypoint: [e], settings: {n: 2}}
+`
+	text := exported(t, export.Drone, export.Woodpecker, data)
+	got := steps(t, export.Woodpecker, text)
+	want := []map[string]string{
+		{"PLUGIN_LIST_OF": "a,b", "PLUGIN_N": "1.0", "PLUGIN_M": `{"k":true}`, "PLUGIN_PW": "p", "PLUGIN_OWN": "mine"},
+		{"PLUGIN_N": "2"},
+	}
+	for i := range got {
+		if diff := cmp.Diff(want[i], got[i].Values); diff != "" {
+			t.Errorf("%s\n%s", diff, text)
+		}
+	}
+}
+
 // What a server of the other format runs are the same steps, with variables of the same values.
 func TestOtherFormatsRunTheSameSteps(t *testing.T) {
 	names := strings.NewReplacer("$DRONE_COMMIT_SHA", "$CI_COMMIT_SHA")
@@ -317,6 +339,7 @@ func TestKeysWithoutWordsAreRefused(t *testing.T) {
 		{export.Native, export.Drone, one("settings: {p: [{from_secret: s}, b]}"), "settings.p: files of Drone have no words for it: a secret is inside of it"},
 		{export.Native, export.Drone, one("settings: {p: {q: {from_secret: s}}}"), "settings.p: files of Drone have no words for it: a secret is inside of it"},
 		{export.Native, export.Woodpecker, one("settings: {p: [{from_secret: s}, b]}"), "settings.p: files of Woodpecker have no words for it: the plugin gets this list joined"},
+		{export.Native, export.Woodpecker, one("commands: [x], settings: {p: {q: {from_secret: s}}}"), "settings.p: files of Woodpecker have no words for it: a secret is inside of it"},
 		{export.Woodpecker, export.Drone, one("settings: {p: [{q: {from_secret: s}}]}"), "settings.p: files of Drone have no words for it: a secret is inside of it"},
 		{export.Native, export.Woodpecker, one("args: [x]"), "args: files of Woodpecker have no words for it: without an entrypoint"},
 		{export.Native, export.Woodpecker, "timeout: 5m\n" + one("commands: [x]"), "timeout: files of Woodpecker"},

@@ -28,3 +28,18 @@ func (e *exporter) checkSettings(settings []pipeline.Setting) {
 func hasSecret(s pipeline.Setting) bool {
 	return s.Value.FromSecret != "" || slices.ContainsFunc(s.List, hasSecret) || slices.ContainsFunc(s.Map, hasSecret)
 }
+
+// withSettings adds the variables in which a step finds its settings. They win over those of the
+// workflow, but not over the step's own.
+func (e *exporter) withSettings(variables []pipeline.Variable, s *pipeline.Step) []pipeline.Variable {
+	for _, setting := range s.Settings {
+		v, ok := setting.Variable()
+		named := func(other pipeline.Variable) bool { return other.Name == v.Name }
+		if !ok {
+			e.refuse("settings."+setting.Name, "a secret is inside of it, and the step is no plugin there (give the secret a setting of its own)")
+		} else if !slices.ContainsFunc(s.Environment, named) {
+			variables = append(slices.DeleteFunc(variables, named), v)
+		}
+	}
+	return variables
+}

@@ -96,13 +96,18 @@ func (e *exporter) woodpeckerStep(s *pipeline.Step, area string) *yaml.Node {
 		last := slices.IndexFunc(s.Environment, func(own pipeline.Variable) bool { return own.Name == v.Name })
 		return last >= 0 && s.Environment[last].Value != v.Value
 	})
+	if !isPlugin { // Woodpecker has settings for plugins alone
+		variables = e.withSettings(variables, s)
+	}
 	known := map[string]func(*yaml.Node){
 		"image": as("image"), "commands": as("commands"), "detach": as("detach"),
 		"dns": as("dns"), "dns_search": as("dns_search"), "privileged": as("privileged"), "devices": as("devices"),
 		"entrypoint": func(*yaml.Node) { o.Put("entrypoint", texts(slices.Concat(s.Entrypoint, s.Args))) },
 		"settings": func(value *yaml.Node) {
-			e.checkSettings(s.Settings)
-			o.Put("settings", value)
+			if isPlugin {
+				e.checkSettings(s.Settings)
+				o.Put("settings", value)
+			}
 		},
 		"environment": func(*yaml.Node) {},
 		"shell":       func(*yaml.Node) { o.Put("entrypoint", e.pipedShell(s.Shell)) },
