@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ import (
 type hostWatch struct {
 	conn    *netlink.Conn
 	reading crash.Group
+	closing atomic.Bool
 }
 
 // watchHost keeps closed what the host gets since the network was made: without root, the program
@@ -41,7 +43,7 @@ func (n *Bridged) closeHost(addresses []netip.Addr, err error) {
 		err = n.tables.closeHost(n.router.nft, addresses)
 	}
 	if err != nil && n.o.Warn != nil {
-		n.o.Warn(fmt.Sprintf("the host has a new address, and private networks may reach it: %v", err))
+		n.o.Warn(fmt.Sprintf("the host may get new addresses that private networks can reach: %v", err))
 	}
 }
 
@@ -67,7 +69,10 @@ func (w *hostWatch) read(changed func([]netip.Addr, error)) {
 		messages, err := w.conn.Receive()
 		isMore := errors.Is(err, unix.ENOBUFS) // more came than was read
 		if err != nil && !isMore {
-			return // it is closed
+			if !w.closing.Load() {
+				changed(nil, fmt.Errorf("listen to changes of the host's addresses: %w", err))
+			}
+			return
 		}
 		for _, m := range messages {
 			isMore = isMore || m.Header.Type == unix.RTM_NEWADDR
@@ -100,5 +105,6 @@ func (w *hostWatch) close() error {
 	if w == nil {
 		return nil
 	}
+	w.closing.Store(true)
 	return errors.Join(w.conn.Close(), w.reading.Wait())
 }
