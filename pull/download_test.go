@@ -97,7 +97,7 @@ func TestLayerThatCannotBeRead(t *testing.T) {
 		want     string
 		requests int // for the layer, 0: not compared
 	}{
-		{"hang up", always(fault{hangUp, 0}), "EOF", 0},
+		{"hang up", always(fault{hangUp, 0}), "closed the connection without an answer", 0},
 		{"cut without a byte", always(fault{cut, 0}), "unexpected EOF", 6},
 		{"stall", always(fault{stall, 0}), "nothing came for 1s", 6},
 		{"no answer", always(fault{noAnswer, 0}), "nothing came for 1s", 6},

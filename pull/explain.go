@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -25,6 +26,9 @@ func (e *endpoint) explain(ctx context.Context, err error) error {
 		return cause
 	}
 	asked := e.askedHost(err)
+	if plain := new(withoutTLS); hasNoTLS(err) && errors.As(err, &plain) {
+		err, asked = plain.error, asked+" (which has no TLS)"
+	}
 	if reason := explainTLS(err); reason != "" {
 		return &failure{fmt.Sprintf("TLS with %s: %s", asked, reason), nil}
 	}
@@ -45,6 +49,8 @@ func (e *endpoint) explain(ctx context.Context, err error) error {
 		return &failure{fmt.Sprintf("cannot reach %s: %s", asked, scrub(network.Err.Error())), network.Err}
 	case errors.As(err, &status):
 		return e.explainStatus(ctx, status)
+	case errors.Is(err, io.EOF):
+		return &failure{fmt.Sprintf("%s closed the connection without an answer", asked), nil}
 	}
 	if requested := new(url.Error); errors.As(err, &requested) {
 		err = requested.Err // its text has the URL, whose query can contain a signature
@@ -61,6 +67,11 @@ func (e *endpoint) askedHost(err error) string {
 		}
 	}
 	return e.host()
+}
+
+// hasNoTLS reports whether a server answered a TLS handshake with something else.
+func hasNoTLS(err error) bool {
+	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, new(tls.RecordHeaderError))
 }
 
 func explainTLS(err error) string {

@@ -179,9 +179,18 @@ func checkRedirects(r *http.Request) error {
 	return nil
 }
 
+// withoutTLS is the failure of a request over plain HTTP. The library asks a registry of this
+// machine with TLS first, and reports both failures if plain HTTP fails too.
+type withoutTLS struct{ error }
+
+func (w *withoutTLS) Unwrap() error { return w.error }
+
 // plainHTTPError says so when a server has no TLS. For registries of this machine, this is just how
-// the library finds out.
+// the library finds out: what plain HTTP led to matters there.
 func plainHTTPError(r *http.Request, settings Host, err error) error {
+	if r.URL.Scheme == "http" {
+		return &withoutTLS{err}
+	}
 	record := new(tls.RecordHeaderError)
 	if errors.As(err, record) && string(record.RecordHeader[:]) == "HTTP/" && (settings.usesTLS() || !isLoopback(r.URL.Hostname())) {
 		return refusePlainHTTP(r.URL.Host)

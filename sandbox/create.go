@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/go-runc"
 	"github.com/docker/go-units"
@@ -129,6 +131,9 @@ func (s *Sandbox) createError(command string, err error) error {
 	}
 	if code, ok := commandFailure(failure.Error()); ok {
 		return &CommandError{Code: code, Command: command, Image: s.step.Image, Err: failure}
+	}
+	if place, why := mountFailure(failure.Error()); slices.ContainsFunc(s.step.Mounts, func(m Mount) bool { return path.Clean(m.Destination) == place }) {
+		return fmt.Errorf("mount at %s in image %s: %s", place, s.step.Image, why)
 	}
 	return failure
 }

@@ -97,6 +97,21 @@ func commandFailure(message string) (code int, ok bool) {
 	return 0, false
 }
 
+// mountFailure recognises messages of runc which say that nothing can be mounted at a place of the
+// image, and returns the place, with why and what to do.
+func mountFailure(message string) (place, why string) {
+	found := regexp.MustCompile(`mounting ".*" to rootfs at "(/.*?)":`).FindStringSubmatch(message)
+	switch {
+	case found == nil:
+		return "", ""
+	case strings.HasSuffix(message, ": not a directory"):
+		return found[1], "it, or a folder above it, is a file where a folder is needed, or the other way round (mount it elsewhere)"
+	case strings.HasSuffix(message, ": read-only file system"):
+		return found[1], "it does not exist, and a read-only mount above it keeps it from being made (make it at the source of that mount, or mount it elsewhere)"
+	}
+	return "", ""
+}
+
 // stdio passes the step's files to the runtime, which passes them on to the container (runc.IO).
 type stdio struct {
 	in, out, err *os.File

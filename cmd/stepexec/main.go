@@ -119,8 +119,15 @@ Exit codes: 0 success; otherwise that of the failed step; 124 timeout;
 		Args:          knownCommand,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asked, _ := cmd.Flags().GetBool("version"); asked {
+				fmt.Fprintln(cmd.OutOrStdout(), describeVersion())
+				return nil
+			}
+			return cmd.Help()
+		},
 	}
+	root.Flags().Bool("version", false, "print the version, as stepexec version does")
 	addSubcommands(root, kill, args)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var missing *pflag.ValueRequiredError

@@ -101,9 +101,6 @@ func similarFlag(cmd *cobra.Command, err error) string {
 	if inSingleLetters(cmd, unknown.GetSpecifiedName()) {
 		return "did you mean -" + unknown.GetSpecifiedName() + "? " // --it
 	}
-	if !cmd.HasParent() && unknown.GetSpecifiedName() == "version" {
-		return "did you mean stepexec version? "
-	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {

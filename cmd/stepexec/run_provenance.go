@@ -70,7 +70,7 @@ func (p *provenances) ask(r *run.Request, o *provenanceFlags, policy string) {
 	if o.file == "" {
 		return
 	}
-	r.Provenance = &run.Provenance{Builder: provenance.Builder{ID: o.builder, Version: map[string]string{"stepexec": version}}, Policy: policy, Attest: p.attest}
+	r.Provenance = &run.Provenance{Builder: provenance.Builder{ID: o.builder, Version: map[string]string{"stepexec": programVersion()}}, Policy: policy, Attest: p.attest}
 	if !p.key.IsEncrypted() {
 		r.Provenance.Key = o.key
 	}

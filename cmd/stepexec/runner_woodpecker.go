@@ -79,7 +79,7 @@ func (e *environ) woodpeckerOptions() (woodpecker.Options, error) {
 		MaxWorkflows:     e.count(1, "WOODPECKER_MAX_WORKFLOWS", "WOODPECKER_MAX_PROCS"),
 		SingleWorkflow:   e.flag("WOODPECKER_AGENT_SINGLE_WORKFLOW", false),
 		AgentFile:        "/etc/woodpecker/agent.conf",
-		Version:          "stepexec-" + version,
+		Version:          "stepexec-" + programVersion(),
 		Platform:         fetch.HostPlatform(),
 		RetryTimeout:     e.duration("WOODPECKER_RETRY_TIMEOUT"),
 		KeepaliveTime:    e.duration("WOODPECKER_KEEPALIVE_TIME"),
