@@ -97,7 +97,7 @@ func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error)
 	}
 	all = len(pids) <= heldAtOnce
 	var failed []error
-	for some := range slices.Chunk(slices.Collect(maps.Keys(pids)), heldAtOnce) {
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(pids)), heldAtOnce) {
 		closeFDs(others) // there is a single round, unless there are too many
 		others, err = s.signalSome(some, sig)
 		failed = append(failed, err)
@@ -107,7 +107,9 @@ func (s *Sandbox) signalAll(sig unix.Signal) (others []int, all bool, err error)
 
 // signalSome sends sig to processes of the step and returns pidfds of all except process 1. It uses
 // a pid only after a descriptor holds the process and the process has been seen in the group again:
-// between the two reads the pid could have passed to a process of the host.
+// between the two reads the pid could have passed to a process of the host. Lower pids come first: a
+// shell has the signal before the command that it waits for, whose end would otherwise end a script
+// with set -e before its trap.
 func (s *Sandbox) signalSome(some []int, sig unix.Signal) (others []int, err error) {
 	held := map[int]int{}
 	for _, pid := range some {
@@ -117,7 +119,8 @@ func (s *Sandbox) signalSome(some []int, sig unix.Signal) (others []int, err err
 	}
 	pids, err := s.pids()
 	failed := []error{err}
-	for pid, fd := range held {
+	for _, pid := range slices.Sorted(maps.Keys(held)) {
+		fd := held[pid]
 		if pids[pid] && (pid != s.init.Pid || !hasInit(s.process)) {
 			if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 				failed = append(failed, fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err))

@@ -33,6 +33,9 @@ func TestCancelledStepGetsItsStopSignal(t *testing.T) {
 		{"child of a shell may finish", func(s *sandbox.Step) {
 			s.Script = []byte("sh -c 'trap \"sleep 0.2; echo tidied up; exit 3\" TERM; echo ready; while :; do sleep 0.01; done' || true\nwhile :; do :; done\n")
 		}, "ready\ntidied up\n", "yes"},
+		{"script has the signal before the command that it waits for", func(s *sandbox.Step) {
+			s.Script = []byte("for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done\ntrap 'echo trapped; exit 3' TERM\nsh -c 'echo ready; exec sleep 1000'\n")
+		}, "ready\ntrapped\n", ""},
 		{"step that ignores its stop signal is killed after the grace", func(s *sandbox.Step) {
 			s.Script = []byte("trap '' TERM\necho ready\nwhile :; do sleep 0.01; done\n")
 		}, "ready\n", "yes"},
