@@ -38,7 +38,7 @@ func RunContainer(ctx context.Context, o sandbox.Options) (err error) {
 		return fmt.Errorf("there is no test program for this processor")
 	}
 	if _, missing := os.Stat(o.Root); missing != nil {
-		o.RuntimeCalls = true // otherwise what was learned about the runtime would be remembered in the state root
+		o.RuntimeCalls = true // otherwise the state root would keep what was learned about the runtime, and mount points
 		defer func() {
 			_ = os.Remove(filepath.Join(o.Root, "runs")) // like the next line: only when it is empty
 			_ = os.Remove(o.Root)

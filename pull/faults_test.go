@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fault is what a faultyProxy does to one response. Counts are bytes of its body.
@@ -252,6 +253,10 @@ func (p *faultyProxy) send(w http.ResponseWriter, r *http.Request, body []byte) 
 			return
 		}
 		_ = http.NewResponseController(w).Flush()
+		select { // each byte has the reader look for the range's answer, which may take long
+		case <-p.more.happened:
+		case <-time.After(time.Millisecond):
+		}
 	}
 	p.await(r, p.more.happened)
 	_, _ = w.Write(body[few:])

@@ -69,7 +69,7 @@ func TestLargeLayerComesInParts(t *testing.T) {
 		{"a part is cut", []fault{{none, 0}, {cut, 1000}}, all + 1, false},
 		{"a part is reset", []fault{{none, 0}, {reset, 1000}}, all + 1, false},
 		{"a part stalls", []fault{{none, 0}, {none, 0}, {stall, 1000}}, all + 1, false},
-		{"a part is short", []fault{{shortRange, 1000}}, all + 1, false},
+		{"a part is short", []fault{{none, 0}, {shortRange, 1000}}, all + 1, false},
 		{"503", []fault{{none, 0}, {status503, 0}}, all + 1, false},
 		{"429", []fault{{none, 0}, {status429, 0}}, all + 1, false},
 		{"no ranges: all of it", []fault{{ignoreRange, 0}}, 1, true},

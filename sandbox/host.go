@@ -41,9 +41,10 @@ type Options struct {
 	// be able to escape.
 	NoPivot bool
 
-	// RuntimeCalls makes the runtime itself start and delete every container, and start every
-	// program in one. Otherwise stepexec does so where it knows how the runtime stores its state,
-	// which saves two processes per step; see also ServeExecs.
+	// RuntimeCalls makes the runtime itself start and delete every container, start every program
+	// in one, and make the mount points that an image lacks. Otherwise stepexec does so where it
+	// knows how the runtime stores its state, which saves two processes per step; see also
+	// ServeExecs.
 	RuntimeCalls bool
 
 	Images *erofs.Kept // keeps layers that are images mounted after the run; nil: each run mounts them anew
@@ -91,6 +92,7 @@ type Host struct {
 	noPivot      bool          // see Options
 	preparing    chan struct{} // see newPlaces
 	direct       bool          // whether stepexec starts and deletes containers without the runtime: see isDirect
+	runtimeCalls bool          // see Options
 	leftovers    error         // see Leftovers
 
 	rootless     bool                            // whether this process is in a user namespace, whose root is a normal user of the machine
@@ -163,6 +165,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 	if err := host.makeRuntimeRoot(o.RuntimeRoot); err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
+	host.runtimeCalls = o.RuntimeCalls
 	host.direct = !o.RuntimeCalls && o.RuntimeRoot == "" && keepsKnownState(ctx, o.Root, host.dir, runtime)
 	return host, nil
 }

@@ -38,7 +38,7 @@ type mountPoint struct {
 // mountPointsFor returns the folder of the mount points that the image lacks, or "" if the runtime
 // is to make them.
 func (h *Host) mountPointsFor(step *Step, lowerdirs []string) (string, error) {
-	if step.Advanced.Spec != nil || step.Advanced.SpecPatch != nil || hasUserNamespace(&step.Security) || len(lowerdirs) > mountPointLayers {
+	if h.runtimeCalls || step.Advanced.Spec != nil || step.Advanced.SpecPatch != nil || hasUserNamespace(&step.Security) || len(lowerdirs) > mountPointLayers {
 		return "", nil
 	}
 	points := slices.DeleteFunc(wantedMountPoints(step), func(p mountPoint) bool { return !isMissing(p.path, lowerdirs) })
