@@ -43,7 +43,7 @@ func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, b
 			if err == nil {
 				return nil
 			}
-			if ctx.Err() == nil || rd.last == nil {
+			if !isOver(ctx) || rd.last == nil { // otherwise the end of the time has cut the try off
 				rd.last = err
 			}
 			if ctx.Err() == nil && rd.patience.isOver(time.Now()) {
@@ -56,6 +56,13 @@ func (rd *readiness) poll(timeout time.Duration, try func(ctx context.Context, b
 			}
 		}
 	}
+}
+
+// isOver reports whether a context has ended or its deadline has passed: connections that have the
+// same deadline may notice it first.
+func isOver(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 func (rd *readiness) tcpProbe(address string) probe {

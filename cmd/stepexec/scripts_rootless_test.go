@@ -32,5 +32,5 @@ func TestRootless(t *testing.T) {
 		"TestScripts/recordlive":                          "it expects root's name",
 		"TestActionInAWorkflow":                           "act is built by root",
 		"TestHookKeepsToAPolicyFile":                      "the sample names root's caches",
-	}, "testdata", "../../fixtures/pipelines", "../../docs", "../../contrib")
+	}, "testdata", "../../fixtures/pipelines", "../../docs", "../../contrib", "../../install.sh")
 }
