@@ -64,8 +64,8 @@ func peerKeys(name string) []string {
 	return nil
 }
 
-// peerAdvice says what to do instead of a key of other CI systems that has no native key of the same meaning; "":
-// the key is none of them.
+// peerAdvice says what to do instead of a key of other CI systems that has no native key of the same meaning. For
+// every other key it returns "".
 func peerAdvice(name string) string {
 	switch name {
 	case "continue-on-error", "continue_on_error", "continueOnError", "allow_failure", "ignore_failure", "ignore_errors", "soft_fail":

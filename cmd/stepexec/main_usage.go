@@ -55,7 +55,8 @@ func knownTopics(root *cobra.Command) {
 	}
 }
 
-// peerCommand is the command for what a command of docker, act or other tools does; "": it is none of those.
+// peerCommand returns the command that does what a command of docker, act or another tool does, or ""
+// if there is none.
 func peerCommand(name string) string {
 	switch name {
 	case "exec", "attach", "sh", "bash":

@@ -112,7 +112,7 @@ func (w *worker) left() *keptResults {
 				w.o.Say("warning: " + err.Error())
 			}
 		case stage != nil:
-			w.begin(stage.stage.ID)
+			w.running.Begin(stage.stage.ID)
 			k.stages = append(k.stages, stage)
 		default:
 			k.steps[step.log.step.ID] = step
@@ -130,7 +130,7 @@ func (w *worker) deliver(ctx context.Context, k *keptResults) {
 			continue
 		}
 		w.deliverStage(ctx, s, k.steps)
-		w.end(s.stage.ID)
+		w.running.End(s.stage.ID)
 	}
 	for _, s := range k.steps { // of no stage that is left
 		if err := s.log.kept.Remove(); err != nil {
@@ -142,7 +142,7 @@ func (w *worker) deliver(ctx context.Context, k *keptResults) {
 // resume runs a stage that an earlier runner was killed too early to begin, if it is this runner's or
 // nobody's yet, when there is room. If ctx ends before, it stays for the next start.
 func (w *worker) resume(ctx context.Context, k *keptStage) {
-	defer w.end(k.stage.ID)
+	defer w.running.End(k.stage.ID)
 	s, err := w.client.claim(ctx, k.stage, w.o.Name)
 	if err != nil {
 		w.deliverStage(ctx, k, nil)

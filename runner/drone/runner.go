@@ -29,8 +29,7 @@ type worker struct {
 	room    chan struct{}   // an element for each stage that runs, and for the poll
 	stages  sync.WaitGroup  // that run
 
-	mu      sync.Mutex
-	running map[int64]bool // numbers of stages
+	running runner.Running[int64] // by the numbers of stages
 }
 
 // Run works for a server until ctx ends, and lets the stages that run then come to their end,
@@ -42,7 +41,7 @@ func Run(ctx context.Context, o Options) error {
 	stats := runner.NewStats("stage", o.Capacity, silence)
 	c := newClient(&o, stats)
 	defer c.close()
-	w := &worker{o: &o, client: c, stats: stats, room: make(chan struct{}, o.Capacity), running: map[int64]bool{}}
+	w := &worker{o: &o, client: c, stats: stats, room: make(chan struct{}, o.Capacity)}
 	if o.State != "" {
 		var err error
 		if w.journal, err = journal.Open(o.State, "drone "+o.Server+" "+o.Name, func(err error) { o.Say("warning: " + err.Error()) }); err != nil {
@@ -92,12 +91,12 @@ func (w *worker) poll(ctx context.Context) {
 		}
 		s, err := w.client.next(ctx, wanted)
 		switch {
-		case err == nil && !w.begin(s.ID):
+		case err == nil && !w.running.Begin(s.ID):
 			runner.Pause(ctx, offeredPause)
 		case err == nil:
 			w.stages.Go(func() {
 				defer func() { <-w.room }()
-				defer w.end(s.ID)
+				defer w.running.End(s.ID)
 				w.runStage(s)
 			})
 			continue
@@ -109,21 +108,4 @@ func (w *worker) poll(ctx context.Context) {
 		}
 		<-w.room
 	}
-}
-
-// begin notes that a stage runs here, and reports whether it did not before.
-func (w *worker) begin(id int64) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.running[id] {
-		return false
-	}
-	w.running[id] = true
-	return true
-}
-
-func (w *worker) end(id int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.running, id)
 }

@@ -30,8 +30,8 @@ type agent struct {
 	life    *runner.Life
 	journal *journal.Folder // nil: nothing is kept on disk
 
+	running    runner.Running[string] // by the ids of workflows
 	mu         sync.Mutex
-	running    map[string]bool // ids of workflows
 	registered int64           // number under which the server knows the agent
 	member     context.Context // ends when the agent registers anew, or polls no more
 	leave      context.CancelFunc
@@ -54,7 +54,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer client.conn.Close()
-	a := &agent{o: &o, client: client, stats: s, running: map[string]bool{}}
+	a := &agent{o: &o, client: client, stats: s}
 	if o.State != "" {
 		if a.journal, err = journal.Open(o.State, "woodpecker "+o.Server+" "+o.Hostname, func(err error) { o.Say("warning: " + err.Error()) }); err != nil {
 			return err
@@ -230,28 +230,11 @@ func (a *agent) poll(ctx context.Context) {
 // take runs a workflow, unless it runs here already: a server that was restarted hands out
 // again what still runs. It reports whether the entry is used up.
 func (a *agent) take(w *wire.Workflow, entry *journal.Entry) bool {
-	if !a.begin(w.GetId()) {
+	if !a.running.Begin(w.GetId()) {
 		return false
 	}
-	defer a.end(w.GetId())
+	defer a.running.End(w.GetId())
 	defer a.stats.BuildBegan()()
 	a.runWorkflow(w, entry)
 	return true
-}
-
-// begin notes that a workflow runs here, and reports whether it did not before.
-func (a *agent) begin(id string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.running[id] {
-		return false
-	}
-	a.running[id] = true
-	return true
-}
-
-func (a *agent) end(id string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.running, id)
 }

@@ -163,10 +163,10 @@ func (a *agent) deliver(ctx context.Context) {
 func (a *agent) deliverOne(ctx context.Context, k *kept, entry *journal.Entry) {
 	told := false
 	defer func() { a.release(k.ID, entry, told) }()
-	if ctx.Err() != nil || !a.begin(k.ID) {
+	if ctx.Err() != nil || !a.running.Begin(k.ID) {
 		return
 	}
-	defer a.end(k.ID)
+	defer a.running.End(k.ID)
 	if !k.Begun {
 		state := &wire.WorkflowState{Started: k.Started}
 		if _, err := call(ctx, a.client, prompt, a.client.calls.Init, &wire.InitRequest{Id: k.ID, State: state}); err != nil {
