@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stepexec/stepexec/egress"
 	"github.com/stepexec/stepexec/pipeline/tree"

@@ -3,7 +3,7 @@ package pipeline
 import (
 	"slices"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Class says what a key of a step asks for, and so whether a policy has a say in it.

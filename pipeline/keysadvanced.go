@@ -1,6 +1,6 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import "go.yaml.in/yaml/v3"
 
 // advancedKeys are the keys of what few steps need.
 func advancedKeys() []Key {

@@ -1,6 +1,6 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import "go.yaml.in/yaml/v3"
 
 // limitKeys are the keys of what a step may use.
 func limitKeys() []Key {

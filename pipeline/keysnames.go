@@ -1,7 +1,7 @@
 package pipeline
 
 import (
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stepexec/stepexec/pipeline/tree"
 )

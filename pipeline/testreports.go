@@ -1,6 +1,6 @@
 package pipeline
 
-import "gopkg.in/yaml.v3"
+import "go.yaml.in/yaml/v3"
 
 // TestReports are files in the workspace that say how a step's tests have ended.
 type TestReports struct {

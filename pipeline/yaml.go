@@ -11,9 +11,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
-	// Imported here and in write*.go: the maintained twin, go.yaml.in/yaml/v3, is a change
-	// of these lines.
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 const (

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stepexec/stepexec/pipeline"
 )

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/capability"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stepexec/stepexec/signature"
 )

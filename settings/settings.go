@@ -3,7 +3,7 @@ package settings
 import (
 	"fmt"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stepexec/stepexec/pull"
 	"github.com/stepexec/stepexec/signature"

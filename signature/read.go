@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // ReadRules reads the value of the key verify_images of a settings or policy file. The files of

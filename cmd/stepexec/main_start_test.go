@@ -55,11 +55,10 @@ var heavy = []string{
 	"encoding/xml", "html/template", "unicode",
 	"github.com/expr-lang/expr/builtin",
 	"github.com/google/go-containerregistry/pkg/name",
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport",
 	"github.com/klauspost/compress/flate",
 	"github.com/miekg/dns",
 	"github.com/opencontainers/go-digest", // 0.1 ms, the most of all, for hash functions and a pattern
-	"go.yaml.in/yaml/v3", "gopkg.in/yaml%2ev3",
+	"go.yaml.in/yaml/v3",
 	"tags.cncf.io/container-device-interface/internal/validation/k8s",
 	// Of Woodpecker's protocol:
 	"golang.org/x/net/trace",

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stepexec/stepexec/pipeline"
 	"github.com/stepexec/stepexec/pipeline/tree"

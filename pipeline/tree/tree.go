@@ -1,7 +1,7 @@
 // Package tree builds the YAML of pipelines that are written, of whatever format.
 package tree
 
-import "gopkg.in/yaml.v3"
+import "go.yaml.in/yaml/v3"
 
 // Text is a string.
 func Text(value string) *yaml.Node {
