@@ -92,6 +92,14 @@ func TestPageInABrowser(t *testing.T) {
 		b.Run(`document.querySelector(".past").scrollIntoView({ block: "center", behavior: "instant" })`)
 		b.Screenshot("past")
 	})
+	t.Run("the last lines of a failed step end with a whole line", func(t *testing.T) {
+		b.T = t
+		b.Resize(390, 844)
+		b.Run(`const tail = document.querySelector(".problems .tail"); tail.dataset.text = tail.textContent; tail.textContent += "more\n".repeat(40)`)
+		b.Expect(`const tail = document.querySelector(".problems .tail"); return (tail.clientHeight - parseFloat(getComputedStyle(tail).paddingTop)) % parseFloat(getComputedStyle(tail).lineHeight) < 1`, "true")
+		b.Run(`const tail = document.querySelector(".problems .tail"); tail.textContent = tail.dataset.text`)
+		b.Resize(1280, 900)
+	})
 	t.Run("no badge is cut off", func(t *testing.T) {
 		b.T = t
 		for _, width := range []int{1280, 390} {
@@ -149,7 +157,7 @@ func TestPageInABrowser(t *testing.T) {
 	})
 	t.Run("everything to use has a name and ids are unique", func(t *testing.T) {
 		b.T = t
-		b.CheckNames()
+		b.CheckAccess()
 		b.Expect(`return ["header", "main", "footer", "[role=search]"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
 	})
 	t.Run("themes", func(t *testing.T) {
@@ -226,12 +234,11 @@ func TestEverySectionIsLegible(t *testing.T) {
 		b.Resize(width, 844)
 		for _, theme := range []string{"light", "dark"} {
 			b.Theme(theme)
-			b.CheckContrast()
+			b.CheckAccess()
 			b.Screenshot(fmt.Sprintf("sections-%d-%s", width, theme))
 		}
 		b.Expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
 	}
-	b.CheckNames()
 }
 
 func TestSectionsOfALogFold(t *testing.T) {

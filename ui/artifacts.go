@@ -35,7 +35,6 @@ const mostFiles = 100_000
 // fileRow is a file of an artifact.
 type fileRow struct {
 	Name, Size, Link string
-	path             string
 }
 
 // artifactPage is the data of the page of an artifact.
@@ -44,7 +43,7 @@ type artifactPage struct {
 	Files                    []fileRow
 	Size                     string
 	More                     int    // files that are not listed
-	All                      string // link to all files in one
+	All                      string // link to all files in one; "": they cannot all be read
 }
 
 // artifact finds the artifact that a request names and opens its folder, and otherwise answers the request.
@@ -134,6 +133,30 @@ func openFile(folder *os.File, name string) (*os.File, fs.FileInfo, error) {
 	return file, info, nil
 }
 
+// artifactFile is a regular file of an artifact.
+type artifactFile struct {
+	path  string // in the artifact
+	bytes int64
+}
+
+// firstFiles returns the files of an artifact that come first by path, at most mostRows of them, and the number and
+// size of all. Paths can be 4 kB long and there can be 200,000, so it never holds more than twice what it returns.
+func firstFiles(ctx context.Context, folder *os.File) (first []artifactFile, count int, bytes int64, err error) {
+	keepFirst := func() {
+		slices.SortFunc(first, func(a, b artifactFile) int { return strings.Compare(a.path, b.path) })
+		first = first[:min(len(first), mostRows)]
+	}
+	err = eachFile(ctx, folder, func(name string, st *unix.Stat_t) error {
+		count, bytes = count+1, bytes+st.Size
+		if first = append(first, artifactFile{name, st.Size}); len(first) == 2*mostRows {
+			keepFirst()
+		}
+		return nil
+	})
+	keepFirst()
+	return first, count, bytes, err
+}
+
 // serveArtifact lists the files of an artifact.
 func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request) {
 	of, found, folder, ok := s.artifact(w, r)
@@ -144,23 +167,14 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request) {
 	base := s.artifactLink(of.Run, found.Name)
 	page := artifactPage{Name: logs.Quote(found.Name), Step: logs.Quote(found.Step), Run: of.Run, RunName: logs.Quote(of.Name), All: base + "/all"}
 	f := frame{Title: "Artifact " + page.Name, Page: "artifact", Script: "list.js"}
-	var bytes int64
-	err := eachFile(r.Context(), folder, func(name string, st *unix.Stat_t) error {
-		bytes += st.Size
-		page.Files = append(page.Files, fileRow{Size: size(st.Size), path: name})
-		return nil
-	})
+	files, count, bytes, err := firstFiles(r.Context(), folder)
 	if err != nil {
-		f.Error = "Not all files can be listed: " + logs.QuoteLines(err.Error(), "")
+		f.Error, page.All = "Not all files can be listed: "+logs.QuoteLines(err.Error(), ""), ""
 	}
-	slices.SortFunc(page.Files, func(a, b fileRow) int { return strings.Compare(a.path, b.path) })
-	page.More = max(0, len(page.Files)-mostRows)
-	page.Files = page.Files[:min(len(page.Files), mostRows)]
-	for i := range page.Files {
-		file := &page.Files[i]
-		file.Name, file.Link = logs.Quote(file.path), base+"/file?"+url.Values{"path": {file.path}}.Encode()
+	for _, file := range files {
+		page.Files = append(page.Files, fileRow{Name: logs.Quote(file.path), Size: size(file.bytes), Link: base + "/file?" + url.Values{"path": {file.path}}.Encode()})
 	}
-	page.Size = size(bytes)
+	page.More, page.Size = count-len(files), size(bytes)
 	s.write(w, http.StatusOK, f, page)
 }
 

@@ -3,6 +3,7 @@ package ui_test
 import (
 	"archive/tar"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -97,6 +98,23 @@ func untar(t *testing.T, archive string) map[string]string {
 		content, err := io.ReadAll(r)
 		must(t, err)
 		files[header.Name] = string(content)
+	}
+}
+
+func TestAnArtifactOfManyFilesListsTheFirst(t *testing.T) {
+	root := t.TempDir()
+	folder := withArtifact(t, root)
+	for i := range 3000 {
+		must(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("f%04d", (i*7)%3000)), nil, 0o644))
+	}
+	page := serve(t, ui.Options{Root: root}).page("runs/run1/artifacts/dist")
+	for _, want := range []string{">f0000</a>", ">f0999</a>", "And 2003 more, which are in the tar."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	if strings.Contains(page, ">f1000</a>") {
+		t.Error("the page lists more than the first 1000")
 	}
 }
 

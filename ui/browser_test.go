@@ -2,6 +2,8 @@ package ui_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,9 @@ import (
 func TestPagesInABrowser(t *testing.T) {
 	root := t.TempDir()
 	keepMany(t, root, 1000, 20)
+	withArtifact(t, root)
+	keepImage(t, root)
+	must(t, os.MkdirAll(filepath.Join(root, "caches", "go-build", "data"), 0o700))
 	s := serve(t, ui.Options{Root: root, AllowStop: true})
 	b := chromium.Open(t)
 	b.Go(s.url)
@@ -21,27 +26,31 @@ func TestPagesInABrowser(t *testing.T) {
 	b.Expect(ready, "yes")
 	b.Expect(`return location.search + document.cookie`, "") // neither scripts nor the address have the secret
 	b.Expect(`return document.querySelectorAll(".lives li").length + " " + document.querySelectorAll(".runs tbody tr").length`, "20 100")
-	b.Expect(`return document.querySelector("#ended .count").textContent`, "1–100 of 1000")
+	b.Expect(`return document.querySelector("#ended .count").textContent`, "1–100 of 1001")
 
-	t.Run("every page at every size and in both themes", func(t *testing.T) {
-		b.T = t
-		for _, page := range []string{"", "pipelines", "storage", "runs/run0997", "runs/live0019"} {
-			b.Go(s.base + page)
-			b.Expect(ready, "yes")
-			for _, width := range []int{1280, 390} {
-				b.Resize(width, 844)
-				for _, theme := range []string{"light", "dark"} {
-					b.Theme(theme)
-					b.CheckContrast()
-					b.Screenshot(fmt.Sprintf("ui-%s-%d-%s", strings.ReplaceAll(page, "/", "-"), width, theme))
-				}
-				b.Expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
+	look := func(page string) {
+		b.T.Helper()
+		b.Go(s.base + page)
+		b.Expect(ready, "yes")
+		b.Run(`for (const e of document.querySelectorAll("details")) e.open = true`)
+		for _, width := range []int{1280, 390} {
+			b.Resize(width, 844)
+			for _, theme := range []string{"light", "dark"} {
+				b.Theme(theme)
+				b.CheckAccess()
+				b.Screenshot(fmt.Sprintf("ui-%s-%d-%s", strings.NewReplacer("/", "-", "?", "-").Replace(page), width, theme))
 			}
-			b.CheckNames()
-			b.Expect(`return ["header", "main", "h1"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
+			b.Expect(`return document.documentElement.scrollWidth <= innerWidth`, "true")
 		}
+		b.Expect(`return ["header", "main", "h1"].filter((s) => document.querySelectorAll(s).length !== 1).join()`, "")
 		b.Theme("light")
 		b.Resize(1280, 900)
+	}
+	t.Run("every page at every size and in both themes", func(t *testing.T) {
+		b.T = t
+		for _, page := range []string{"", "?q=nothing", "?page=5", "pipelines", "storage", "runs/run0997", "runs/run0996", "runs/live0019", "runs/run1", "runs/run1/artifacts/dist"} {
+			look(page)
+		}
 	})
 	t.Run("the list changes by itself, and what has the focus keeps it", func(t *testing.T) {
 		b.T = t
@@ -113,4 +122,5 @@ func TestPagesInABrowser(t *testing.T) {
 	})
 	b.T = t
 	b.CheckQuiet("http://" + s.host)
+	look("runs/missing") // of which the console says that it is missing
 }

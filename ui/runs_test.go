@@ -63,6 +63,15 @@ func goesOn(t *testing.T, root, id string, start time.Time) (end func()) {
 	return goOn(t, root, id)
 }
 
+// keepImage keeps an image of one layer, which is missing.
+func keepImage(t *testing.T, root string) {
+	t.Helper()
+	store, err := unpack.OpenStore(root)
+	must(t, err)
+	must(t, store.SaveImage(t.Context(), unpack.ImageRecord{Reference: "docker.io/library/alpine:3", Platform: "linux/amd64", Layers: []unpack.RecordLayer{{DiffID: digest.FromString("a")}}}))
+	must(t, store.Close())
+}
+
 func TestRunsAreListedLiveOnesFirst(t *testing.T) {
 	root := t.TempDir()
 	keepMany(t, root, 250, 3)
@@ -145,10 +154,7 @@ func TestLiveRunsWithoutARecordAreListed(t *testing.T) {
 func TestPagesChangeNothing(t *testing.T) {
 	root := t.TempDir()
 	keepMany(t, root, 3, 1)
-	store, err := unpack.OpenStore(root)
-	must(t, err)
-	must(t, store.SaveImage(t.Context(), unpack.ImageRecord{Reference: "docker.io/library/alpine:3", Platform: "linux/amd64", Layers: []unpack.RecordLayer{{DiffID: digest.FromString("a")}}}))
-	must(t, store.Close())
+	keepImage(t, root)
 	layer := filepath.Join(root, "layers", "sha256", digest.FromString("a").Encoded())
 	for _, dir := range []string{filepath.Join(layer, "fs"), filepath.Join(root, "tmp", "dead", "fs"), filepath.Join(root, "caches", "x")} {
 		must(t, os.MkdirAll(dir, 0o700))

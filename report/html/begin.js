@@ -4,6 +4,7 @@ const begin = (root) => {
   for (const box of root.querySelectorAll(".timeline")) drawTimeline(box, data[box.dataset.run]);
   for (const box of root.querySelectorAll(".usage")) drawUsage(box, data[box.dataset.run]);
   for (const t of root.querySelectorAll("time")) t.textContent = localTime(t.dateTime);
+  for (const tail of root.querySelectorAll(".tail[aria-label^=Last]")) tail.scrollTop = tail.scrollHeight; // the reason is at the end
   for (const details of root.querySelectorAll("details.log")) watchLog(details);
   for (const link of root.querySelectorAll('a[href^="#log-"]')) {
     link.addEventListener("click", () => { if (link.hash === location.hash) fromHash(); }); // again, without a new address
