@@ -29,10 +29,7 @@ import (
 	"github.com/stepexec/stepexec/pull"
 )
 
-const (
-	maxDocument = 8 << 20 // bytes of an answer that is not packed data
-	maxObject   = 5 << 30 // bytes that one request may store (Amazon S3 User Guide, "Uploading objects")
-)
+const maxDocument = 8 << 20 // bytes of an answer that is not packed data
 
 // bucket is a cache.Depot.
 type bucket struct {
@@ -40,6 +37,7 @@ type bucket struct {
 	credentials aws.Credentials // without a key, requests are not signed
 	transport   *http.Transport
 	client      *http.Client
+	partSize    int64 // bytes
 }
 
 // Open returns the depot at s3://BUCKET/PREFIX. It sends nothing yet.
@@ -53,6 +51,7 @@ func Open(address string) (cache.Depot, error) {
 		place:       p,
 		credentials: aws.Credentials{AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN")},
 		transport:   transport,
+		partSize:    usualPart,
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a signature is for one host
 		}},
@@ -160,15 +159,19 @@ func (b *bucket) Data(ctx context.Context, digest string) (io.ReadCloser, error)
 
 // Put implements cache.Depot.
 func (b *bucket) Put(ctx context.Context, u cache.Upload) error {
-	if u.Size > maxObject {
-		return fmt.Errorf("it is packed %d bytes, more than the %d that one request may store (max_size limits it)", u.Size, int64(maxObject))
-	}
-	if _, err := b.ask(ctx, http.MethodHead, data(b.prefix, u.Digest), nil, body{}); errors.Is(err, fs.ErrNotExist) {
+	object := data(b.prefix, u.Digest)
+	_, err := b.ask(ctx, http.MethodHead, object, nil, body{})
+	switch {
+	case err == nil: // it is there
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case u.Size > b.partSize:
+		err = b.putParts(ctx, object, u)
+	default:
 		packed := body{u.Watch(io.NewSectionReader(u.Data, 0, u.Size)), u.Size, u.Digest}
-		if _, err := b.ask(ctx, http.MethodPut, data(b.prefix, u.Digest), nil, packed); err != nil {
-			return err
-		}
-	} else if err != nil {
+		_, err = b.ask(ctx, http.MethodPut, object, nil, packed)
+	}
+	if err != nil {
 		return err
 	}
 	for _, address := range u.Addresses {

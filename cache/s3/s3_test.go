@@ -23,6 +23,7 @@ type service struct {
 	t       *testing.T
 	mu      sync.Mutex
 	objects map[string][]byte
+	uploads uploads
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +39,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("the request is for %s", r.URL)
 	}
 	switch object, there := s.objects[name]; {
+	case r.URL.Query().Has("uploads") || r.URL.Query().Has("uploadId"):
+		s.upload(w, r, name)
 	case r.Method == http.MethodPut:
 		body, err := io.ReadAll(r.Body)
 		if sum := sha256.Sum256(body); err != nil || hex.EncodeToString(sum[:]) != r.Header.Get("X-Amz-Content-Sha256") || int64(len(body)) != r.ContentLength {
