@@ -103,6 +103,26 @@ func TestALargeHistoryIsLookedAtOnlyWhenItIsBeyondALimit(t *testing.T) {
 	}
 }
 
+// TestARunThatIsStillBeingClosedCountsAsEndedForItself alone: the records of others that have a folder stay.
+func TestARunThatIsStillBeingClosedCountsAsEndedForItself(t *testing.T) {
+	root := t.TempDir()
+	for i := range 4 {
+		add(t, root, fmt.Sprintf("old%d", i), 100, time.Duration(i+1)*time.Hour)
+	}
+	add(t, root, "own", 100, 0)
+	for _, alive := range []string{"own", "old3"} {
+		must(t, os.MkdirAll(filepath.Join(root, "runs", alive), 0o700))
+	}
+	if removed, err := record.TrimAfter(root, "own", record.Limits{Runs: 3}); err != nil || removed != 1 {
+		t.Errorf("%d removed, %v", removed, err)
+	}
+	for run, want := range map[string]bool{"own": true, "old0": true, "old1": true, "old2": false, "old3": true} {
+		if _, err := os.Lstat(record.Folder(root, run)); (err == nil) != want {
+			t.Errorf("%s: %v", run, err)
+		}
+	}
+}
+
 func entries(t *testing.T, root string) []record.Entry {
 	t.Helper()
 	all, err := record.Entries(root)

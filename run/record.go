@@ -60,6 +60,12 @@ func TrimHistory(root string, s settings.Settings) (removed int, err error) {
 	return record.Trim(root, historyLimits(s))
 }
 
+// trimHistory removes the records that the settings say not to keep once a run has written its own.
+func (m *Machine) trimHistory(run string) error {
+	_, err := record.TrimAfter(m.Sandbox.Root, run, historyLimits(m.Settings))
+	return err
+}
+
 func historyLimits(s settings.Settings) record.Limits {
 	h := s.History.OrDefault()
 	return record.Limits{Runs: h.Keep, Age: h.MaxAge, Bytes: h.MaxSize}
