@@ -46,6 +46,7 @@ type Bridged struct {
 	watch    *firewallWatch // nil: without root
 	host     *hostWatch     // nil: with root, where the host's own table closes all of its addresses
 	check    *check         // nil: nobody would be warned
+	lost     func()         // warns, the first time, that records lack connections
 	closing  crash.Group    // those who close the sockets of a network that was taken away
 
 	serial  int
@@ -78,7 +79,10 @@ const Uplink = uplinkName
 
 // New returns a run's network, of which nothing exists before Up.
 func New(o Options) *Bridged {
-	return &Bridged{o: o, next: firstContainer, pinned: map[string]int{}, members: map[int]*Endpoint{}, byName: map[string][]*Endpoint{}}
+	return &Bridged{
+		o: o, next: firstContainer, lost: sync.OnceFunc(o.warnOfLost),
+		pinned: map[string]int{}, members: map[int]*Endpoint{}, byName: map[string][]*Endpoint{},
+	}
 }
 
 // pin is where the router's namespace has a name, without root.
@@ -116,7 +120,7 @@ func (n *Bridged) up(ctx context.Context) error {
 	if n.resolver, err = startResolver(n.router.namespace, n.router.subnet.at(placeRouter).V4, withPorts(n.o.Servers), n); err != nil {
 		return err
 	}
-	if n.reporter, err = startReporter(n.router.namespace, n.receive); err != nil {
+	if n.reporter, err = startReporter(n.router.namespace, n.receive, n.lost); err != nil {
 		return err
 	}
 	if n.uplink == nil {

@@ -112,28 +112,19 @@ func messages(kind netlink.HeaderType, data []byte) *netlink.Conn {
 }
 
 func TestPanicOfAReaderIsAnErrorOfItsEnd(t *testing.T) {
-	report, err := netlink.MarshalAttributes([]netlink.Attribute{
-		{Type: ulogAttrPrefix, Data: []byte("peer\x00")},
-		{Type: ulogAttrPayload, Data: append([]byte{0x45}, make([]byte, 19)...)},
-	})
-	if err != nil {
-		t.Fatal(err)
+	r, socket := reported(t, 1, func(packet) { panic("a bug") })
+	r.begin()
+	if err := r.reading.Wait(); !errors.As(err, new(*crash.Error)) {
+		t.Fatalf("the reader has ended with %v", err)
 	}
-	r := &reporter{conn: messages(ulogPacket, append(make([]byte, 4), report...))}
-	called := make(chan struct{})
-	r.begin(func(packet) {
-		close(called)
-		panic("a bug")
-	})
-	<-called
-	wantCrash(t, r.close())
+	_ = socket.Close()
 
 	deleted, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: nftAttrTable, Data: []byte("ours\x00")}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &firewallWatch{conn: messages(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE, append(make([]byte, 4), deleted...))}
-	called = make(chan struct{})
+	called := make(chan struct{})
 	w.begin("ours", nil, func() {
 		close(called)
 		panic("a bug")

@@ -1,11 +1,13 @@
 package network
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/egress"
 )
@@ -46,5 +48,23 @@ func TestEgressRulesAfterThoseThatCouldNotBeSetUp(t *testing.T) {
 	}
 	if err := e.Leave(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestConnectionsThatAreNotNotedAreTold(t *testing.T) {
+	for _, mode := range []egress.Mode{egress.Open, egress.Audit, egress.Deny} {
+		lost := 0
+		r := newRecord(Member{Egress: egress.Rules{Mode: mode}}, func() { lost++ })
+		for i := range maxConnections + 5 {
+			address := netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)})
+			r.receive(packet{kind: reportBegun, to: netip.AddrPortFrom(address, 80), protocol: unix.IPPROTO_TCP}, "")
+		}
+		noted, notNoted := maxConnections, 5
+		if mode == egress.Open {
+			noted, notNoted = 0, 0
+		}
+		if len(r.connections) != noted || lost != notNoted {
+			t.Errorf("mode %v: %d connections are noted and %d are told as lost, want %d and %d", mode, len(r.connections), lost, noted, notNoted)
+		}
 	}
 }

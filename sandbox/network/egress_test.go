@@ -275,18 +275,9 @@ func TestAuditRefusesNothingAndRecordsAll(t *testing.T) {
 	if got := c.call("169.254.169.254:80"); got != "refused" {
 		t.Errorf("metadata: %q", got)
 	}
-	var list []network.Connection
-	for range 100 { // the filter reports a moment later, first that the last one began, then its end
-		list, err = e.Connections()
-		must(t, err)
-		if len(list) == 4 && list[3].Refused {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	must(t, e.Leave())
-	list, err = e.Connections()
+	list, err := e.Connections()
 	must(t, err)
+	must(t, e.Leave())
 	var got []string
 	for _, c := range list {
 		got = append(got, fmt.Sprintf("%s %s:%d/%s refused=%v bytes=%v", c.Name, c.Address, c.Port, c.Protocol, c.Refused, c.Sent > 100 && c.Got > 100))
@@ -357,7 +348,7 @@ func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
 		"world 198.51.100.2:80/tcp refused=true bytes=false",
 	}
 	slices.Sort(want)
-	got := described(t, e, want)
+	got := described(t, e)
 	must(t, packets.Close())
 	<-done
 	if !slices.Equal(got, want) {
@@ -404,7 +395,7 @@ func TestConnectionsOfAnEndedContainerAreForgotten(t *testing.T) {
 			"service db " + service.V4.String() + ":7/udp refused=false bytes=true",
 			"service db [" + service.V6.String() + "]:7/udp refused=false bytes=true",
 		}
-		got := described(t, e, want)
+		got := described(t, e)
 		if !slices.Equal(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
@@ -436,17 +427,12 @@ func echo(t *testing.T, namespace *os.File, address string) (packets net.PacketC
 	return packets, done
 }
 
-// described describes the recorded connections. It waits for what is wanted: the filter reports a moment later.
-func described(t *testing.T, e *network.Endpoint, want []string) (got []string) {
+// described describes the recorded connections.
+func described(t *testing.T, e *network.Endpoint) []string {
 	t.Helper()
-	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
-		list, err := e.Connections()
-		must(t, err)
-		if got = textsOf(list); slices.Equal(got, want) {
-			break
-		}
-	}
-	return got
+	list, err := e.Connections()
+	must(t, err)
+	return textsOf(list)
 }
 
 func textsOf(list []network.Connection) []string {

@@ -19,7 +19,7 @@ import (
 const (
 	reportClosed  = "closed"  // refused: its address is closed to all containers
 	reportRefused = "refused" // refused: the step's list lacks it
-	reportBegun   = "begun"   // the first of a connection, which goes on to what decides
+	reportBegun   = "begun"   // the first of a connection that is let through
 	reportHost    = "host"    // the first of a connection to the host itself, by its gateway address
 )
 
@@ -35,6 +35,7 @@ const (
 type egressTables struct {
 	lists, pins, audited, sent, got [2]*nftables.Set // of IPv4 and of IPv6
 	table                           *nftables.Table
+	begun                           *nftables.Chain // reports a connection and lets it through
 
 	bridge *nftables.Table // where traffic among containers is counted
 	peers  *peerTables     // nil: no container is audited so far
@@ -59,6 +60,9 @@ func index(v6 bool) int {
 
 func (t *egressTables) add(r *router, table *nftables.Table) error {
 	t.table = table
+	t.begun = r.nft.AddChain(&nftables.Chain{Name: "begun", Table: table})
+	r.addRule(t.begun, report(reportGroup, reportBegun))
+	r.addRule(t.begun, accept())
 	for _, v6 := range []bool{false, true} {
 		i, suffix := index(v6), "4"
 		if v6 {
@@ -127,18 +131,18 @@ func (t *egressTables) addHost(r *router, chain *nftables.Chain, v6 bool, isToHo
 	r.addRule(chain, inSet(t.audited[index(v6)], v6, false), isToHost, report(reportGroup, reportHost))
 }
 
-// addPinned reports a connection of an audited container and lets through what
-// is open to this one, though it is closed to all others.
+// addPinned lets through what is open to one container, though it is closed to all others.
 func (t *egressTables) addPinned(r *router, chain *nftables.Chain) {
 	for _, v6 := range []bool{false, true} {
-		r.addRule(chain, inSet(t.audited[index(v6)], v6, false), report(reportGroup, reportBegun))
 		r.addRule(chain, dispatch(t.pins[index(v6)], v6, false))
 	}
 }
 
+// addDispatch has the list of a container decide. Without a list everything is let through.
 func (t *egressTables) addDispatch(r *router, chain *nftables.Chain) {
 	for _, v6 := range []bool{false, true} {
 		r.addRule(chain, dispatch(t.lists[index(v6)], v6, false))
+		r.addRule(chain, inSet(t.audited[index(v6)], v6, false), goTo(t.begun))
 	}
 }
 
@@ -206,13 +210,13 @@ func (s *stepRules) addLists(serial int) error {
 				return err
 			}
 		}
-		r.addRule(list, inSet(s.anyPort[i], v6, true), accept())
+		r.addRule(list, inSet(s.anyPort[i], v6, true), goTo(s.tables.begun))
 		for _, transport := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 			width := uint32(1 + 3*i)
 			r.addRule(list, family(v6), protocol(transport), []expr.Any{
 				loadAddress(unix.NFT_REG32_00, v6, true), loadPort(unix.NFT_REG32_00+width, 2),
 				&expr.Lookup{SourceRegister: unix.NFT_REG32_00, SetName: s.port[i].Name, SetID: s.port[i].ID},
-			}, accept())
+			}, goTo(s.tables.begun))
 		}
 	}
 	if err := s.addPrefixes(list, pins); err != nil {
@@ -254,11 +258,11 @@ func (s *stepRules) addPrefixes(list, pins *nftables.Chain) error {
 func (s *stepRules) addPrefix(chain *nftables.Chain, rule egress.Rule) {
 	to := within(rule.Prefix, true)
 	if rule.Port == 0 {
-		s.router.addRule(chain, to, accept())
+		s.router.addRule(chain, to, goTo(s.tables.begun))
 		return
 	}
 	for _, transport := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-		s.router.addRule(chain, to, protocol(transport), toPort(rule.Port), accept())
+		s.router.addRule(chain, to, protocol(transport), toPort(rule.Port), goTo(s.tables.begun))
 	}
 }
 

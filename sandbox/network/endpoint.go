@@ -45,7 +45,7 @@ type Endpoint struct {
 func (n *Bridged) Join(m Member) (*Endpoint, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	e := &Endpoint{network: n, servers: withPorts(m.Servers), gateway: m.Gateway, record: newRecord(m)}
+	e := &Endpoint{network: n, servers: withPorts(m.Servers), gateway: m.Gateway, record: newRecord(m, n.lost)}
 	for _, name := range m.Names {
 		e.names = append(e.names, strings.ToLower(name))
 	}

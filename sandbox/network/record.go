@@ -2,6 +2,7 @@ package network
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -63,6 +64,7 @@ type Connection struct {
 // record is what is known of a container's connections.
 type record struct {
 	member Member
+	lost   func() // is called when a connection is not noted: there are maxConnections
 
 	mu          sync.Mutex
 	names       map[netip.Addr][]string // that have an address; the one that was asked for last is the first
@@ -108,8 +110,8 @@ func isClosedByItself(address netip.Addr) bool {
 	return egress.IsClosed(netip.PrefixFrom(address, address.BitLen()))
 }
 
-func newRecord(m Member) *record {
-	return &record{member: m, names: map[netip.Addr][]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
+func newRecord(m Member, lost func()) *record {
+	return &record{member: m, lost: lost, names: map[netip.Addr][]string{}, below: map[string]bool{}, connections: map[destination]*Connection{}, told: map[string]bool{}}
 }
 
 // limited reports whether the container reaches only what its list has.
@@ -205,6 +207,12 @@ func (n *Bridged) receive(p packet) {
 	e.record.receive(p, peer)
 }
 
+func (o *Options) warnOfLost() {
+	if o.Warn != nil {
+		o.Warn("more connections began than could be recorded: the run's records of connections are incomplete (egress lists were enforced all the same)")
+	}
+}
+
 // receive takes a packet, to a container of a name or to the world.
 func (r *record) receive(p packet, peer string) {
 	isRefused := p.kind == reportClosed || p.kind == reportRefused
@@ -229,7 +237,7 @@ func (r *record) receive(p packet, peer string) {
 	r.tell(refusal, p.to.String()+protocolName(p.protocol))
 }
 
-// begun notes the connection that a packet begins, and returns the name that led there.
+// begun notes the connection that a packet begins or would begin, and returns the name that led there.
 func (r *record) begun(p packet, peer string, isRefused bool) (name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -240,16 +248,16 @@ func (r *record) begun(p packet, peer string, isRefused bool) (name string) {
 	}
 	name = names[0]
 	c := r.connections[key]
-	if c == nil && len(r.connections) < maxConnections && r.member.Egress.Mode != egress.Open {
+	switch {
+	case c != nil || r.member.Egress.Mode == egress.Open:
+	case len(r.connections) >= maxConnections:
+		r.lost()
+	default:
 		c = &Connection{Kind: kindOf(p), Name: name, Address: p.to.Addr(), Port: p.to.Port(), Protocol: protocolName(p.protocol), First: now, Refused: isRefused}
 		r.connections[key] = c
 	}
 	if c != nil {
 		c.Last, c.Name, c.Also = now, name, names[1:]
-	}
-	begun := destination{p.to, p.protocol, false}
-	if was := r.connections[begun]; isRefused && was != nil && was.First.Equal(was.Last) {
-		delete(r.connections, begun) // it was reported when it began, and went no further
 	}
 	return name
 }
@@ -285,16 +293,20 @@ func (e *Endpoint) count(forget bool) error {
 	return err
 }
 
-// Connections are those that the container has had so far, if it has egress
-// rules: with the world, the host and other containers of the run. What it has sent within the last moments
-// may not be counted.
+// Connections are those that the container has had so far, if it has egress rules: with the world,
+// the host and other containers of the run. Whatever was refused so far has been told before it
+// returns.
 func (e *Endpoint) Connections() ([]Connection, error) {
-	var err error
-	e.network.mu.Lock()
-	if e.rules != nil && e.network.router != nil {
-		err = e.count(false)
+	n := e.network
+	n.mu.Lock()
+	reporter := n.reporter
+	n.mu.Unlock()
+	err := reporter.drain()
+	n.mu.Lock()
+	if e.rules != nil && n.router != nil {
+		err = errors.Join(err, e.count(false))
 	}
-	e.network.mu.Unlock()
+	n.mu.Unlock()
 	e.record.mu.Lock()
 	defer e.record.mu.Unlock()
 	var list []Connection

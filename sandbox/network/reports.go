@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -29,6 +31,7 @@ const (
 
 	ulogAttrCommand   = 1
 	ulogAttrMode      = 2
+	ulogAttrSize      = 3
 	ulogAttrThreshold = 5
 	ulogCommandBind   = 1
 	ulogCopyPacket    = 2
@@ -39,13 +42,19 @@ const (
 
 // reporter reads what the rules of a router report, until it is closed.
 type reporter struct {
-	conn    *netlink.Conn
+	conn    *netlink.Conn // nil: in tests
+	socket  syscall.RawConn
+	receive func(packet) // is called with one packet at a time
+	lost    func()       // is called when packets were not reported, for want of room
+
+	turn    sync.Mutex // held from the read of a message until its packets were received
+	buffer  [4096]byte // guarded by turn; it holds any message, whose packet is cut at reportBytes
 	reading crash.Group
 }
 
-// startReporter begins to hand packets to receive, one at a time.
-func startReporter(namespace *os.File, receive func(packet)) (*reporter, error) {
-	r := &reporter{}
+// startReporter begins to hand packets to receive, one at a time, and to call lost when some were lost.
+func startReporter(namespace *os.File, receive func(packet), lost func()) (*reporter, error) {
+	r := &reporter{receive: receive, lost: lost}
 	err := inside(namespace, func() (err error) {
 		r.conn, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
 		return err
@@ -56,17 +65,19 @@ func startReporter(namespace *os.File, receive func(packet)) (*reporter, error) 
 	if err := r.bind(); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen to the router's filter: %w", err), r.conn.Close())
 	}
-	r.begin(receive)
+	r.begin()
 	return r, nil
 }
 
-func (r *reporter) begin(receive func(packet)) { r.reading.Go(func() { r.read(receive) }) }
+func (r *reporter) begin() { r.reading.Go(r.read) }
 
-// bind asks for the packets of reportGroup, every one at once.
-func (r *reporter) bind() error {
+// bind asks for the packets of reportGroup, every one at once and in a message no larger than it needs:
+// the kernel counts the room that messages could have against that of the socket.
+func (r *reporter) bind() (err error) {
 	for _, attribute := range []netlink.Attribute{
 		{Type: ulogAttrCommand, Data: []byte{ulogCommandBind}},
 		{Type: ulogAttrMode, Data: append(binary.BigEndian.AppendUint32(nil, reportBytes), ulogCopyPacket, 0)},
+		{Type: ulogAttrSize, Data: binary.BigEndian.AppendUint32(nil, 0)},
 		{Type: ulogAttrThreshold, Data: binary.BigEndian.AppendUint32(nil, 1)},
 	} {
 		data, err := netlink.MarshalAttributes([]netlink.Attribute{attribute})
@@ -80,28 +91,83 @@ func (r *reporter) bind() error {
 		}
 	}
 	// A burst is not to be lost; without the right to more it gets the usual room.
-	_ = r.conn.SetReadBuffer(1 << 20)
+	_ = r.conn.SetReadBuffer(reportRoom)
+	r.socket, err = r.conn.SyscallConn()
+	return err
+}
+
+// reportRoom is the room for reports that were not read so far, in bytes. The kernel grants twice as
+// much, of which a report takes messageRoom or more.
+const (
+	reportRoom  = 8 << 20
+	messageRoom = 512
+)
+
+// read hands packets on until the socket is closed.
+func (r *reporter) read() {
+	_ = r.socket.Read(func(fd uintptr) bool { // is called again when there is something to read
+		var err error
+		for err == nil {
+			err = r.next(int(fd))
+		}
+		return !errors.Is(err, unix.EAGAIN)
+	})
+}
+
+// drain returns when the packets that were reported before the call have been received. The kernel puts
+// a report on the socket before it answers or forwards the packet, so these are all packets whose
+// fate a container can know.
+func (r *reporter) drain() error {
+	if r == nil {
+		return nil
+	}
+	var failed error
+	err := r.socket.Control(func(fd uintptr) {
+		// Other containers may report faster than this reads: no more than the socket holds is waited for.
+		for range 2 * reportRoom / messageRoom {
+			err := r.next(int(fd))
+			if errors.Is(err, unix.EAGAIN) {
+				return
+			}
+			if err != nil {
+				failed = err
+				return
+			}
+		}
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("read what the router's filter reports: %w", err)
+	}
 	return nil
 }
 
-func (r *reporter) read(receive func(packet)) {
-	for {
-		messages, err := r.conn.Receive()
-		if errors.Is(err, unix.ENOBUFS) {
-			continue // more came than was read; connections are refused all the same
+// next hands on the packets of one message. unix.EAGAIN: there is none.
+func (r *reporter) next(fd int) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	size, _, err := unix.Recvfrom(fd, r.buffer[:], unix.MSG_DONTWAIT)
+	switch {
+	case errors.Is(err, unix.ENOBUFS):
+		r.lost()
+		return nil
+	case errors.Is(err, unix.EINTR):
+		return nil
+	case err != nil:
+		return err
+	}
+	messages, err := syscall.ParseNetlinkMessage(r.buffer[:size])
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		if m.Header.Type != ulogPacket || len(m.Data) < 4 {
+			continue
 		}
-		if err != nil {
-			return // it is closed
-		}
-		for _, m := range messages {
-			if m.Header.Type != ulogPacket || len(m.Data) < 4 {
-				continue
-			}
-			if p, ok := readPacket(m.Data[4:]); ok {
-				receive(p)
-			}
+		if p, ok := readPacket(m.Data[4:]); ok {
+			r.receive(p)
 		}
 	}
+	return nil
 }
 
 func readPacket(data []byte) (p packet, ok bool) {
