@@ -23,7 +23,8 @@ type woodpeckerRunner struct {
 	t             testing.TB
 	server        *servertest.Server
 	dir, root     string
-	open, private string // images
+	open, private string   // images
+	variables     []string // NAME=value of the program's environment, beside those that every test has
 	out           buffer
 }
 
@@ -71,6 +72,7 @@ func (w *woodpeckerRunner) start(args ...string) *exec.Cmd {
 	cmd := exec.Command("stepexec", append([]string{"runner", "woodpecker", "--root", w.root, "--network", "none"}, args...)...)
 	cmd.Env = append(os.Environ(), "WOODPECKER_SERVER="+w.server.Address(), "WOODPECKER_AGENT_SECRET="+servertest.Secret, "WOODPECKER_HOSTNAME=test",
 		"WOODPECKER_AGENT_CONFIG_FILE="+filepath.Join(w.dir, "agent.conf"), "WOODPECKER_MAX_WORKFLOWS=10", "STEPEXEC_SETTINGS=/dev/null", "DOCKER_CONFIG="+w.dir)
+	cmd.Env = append(cmd.Env, w.variables...)
 	cmd.Stderr = &w.out
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)

@@ -79,7 +79,11 @@ func undelivered(ctx context.Context, err error) bool {
 type keptStage struct {
 	stage, done *stage
 	entry       *journal.Entry
+	hasRoom     bool // among the stages that run
 }
+
+// mayRun reports whether the stage was not begun.
+func (k *keptStage) mayRun() bool { return k.done == nil && len(k.stage.Steps) == 0 }
 
 // keptStep is what an earlier runner has left of a step.
 type keptStep struct {
@@ -113,6 +117,9 @@ func (w *worker) left() *keptResults {
 			}
 		case stage != nil:
 			w.running.Begin(stage.stage.ID)
+			if stage.mayRun() {
+				stage.hasRoom = w.tryRoom()
+			}
 			k.stages = append(k.stages, stage)
 		default:
 			k.steps[step.log.step.ID] = step
@@ -125,7 +132,7 @@ func (w *worker) left() *keptResults {
 // ends with an error. One that was not begun may be begun now.
 func (w *worker) deliver(ctx context.Context, k *keptResults) {
 	for _, s := range k.stages {
-		if s.done == nil && len(s.stage.Steps) == 0 {
+		if s.mayRun() {
 			w.stages.Go(func() { w.resume(ctx, s) })
 			continue
 		}
@@ -143,19 +150,38 @@ func (w *worker) deliver(ctx context.Context, k *keptResults) {
 // nobody's yet, when there is room. If ctx ends before, it stays for the next start.
 func (w *worker) resume(ctx context.Context, k *keptStage) {
 	defer w.running.End(k.stage.ID)
+	defer func() {
+		if k.hasRoom {
+			<-w.room
+		}
+	}()
 	s, err := w.client.claim(ctx, k.stage, w.o.Name)
 	if err != nil {
 		w.deliverStage(ctx, k, nil)
 		return
 	}
 	k.entry.Add(record{Stage: s})
+	if !k.hasRoom {
+		select {
+		case w.room <- struct{}{}:
+			k.hasRoom = true
+		case <-ctx.Done():
+			w.release(s, false, k.entry)
+			return
+		}
+	}
+	w.o.Say(fmt.Sprintf("stage %d: an earlier runner was killed before it began; it runs now", s.ID))
+	w.runAccepted(s, k.entry)
+}
+
+// tryRoom takes room for a stage if there is any, and reports whether there was. Stages of an
+// earlier runner do so before the first poll, which would keep the only room for half a minute.
+func (w *worker) tryRoom() bool {
 	select {
 	case w.room <- struct{}{}:
-		defer func() { <-w.room }()
-		w.o.Say(fmt.Sprintf("stage %d: an earlier runner was killed before it began; it runs now", s.ID))
-		w.runAccepted(s, k.entry)
-	case <-ctx.Done():
-		w.release(s, false, k.entry)
+		return true
+	default:
+		return false
 	}
 }
 

@@ -60,6 +60,14 @@ func TestStageOfARunnerThatWasKilledBeforeItBegan(t *testing.T) {
 			c.since(t, b.server, id)
 			w := b.start(func(o *drone.Options) { o.State = dir })
 			if c.runs {
+				polls := 0
+				b.server.Until("its steps", func() bool {
+					polls = b.server.CallsLocked(callRequest)
+					return len(b.server.Peek(id).Steps) > 0
+				})
+				if polls > 0 {
+					t.Error("a poll had the only room before it")
+				}
 				if got := outcome(b.server.Ended(id)); got != "clone=success a=success success" {
 					t.Error(got)
 				}

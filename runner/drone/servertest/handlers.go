@@ -306,6 +306,7 @@ type fault struct {
 	code  int
 	after bool // the call is done, and its answer is lost
 	delay time.Duration
+	do    func() // before the call has any effect, or with after before its answer; nil: nothing
 }
 
 // Refuse has the next calls, like "PUT /rpc/v2/stage/{id}", answered with a status, without any effect.
@@ -317,6 +318,27 @@ func (s *Server) Lose(call string, times int) { s.add(call, fault{after: true}, 
 // Slow has the next calls take that long.
 func (s *Server) Slow(call string, delay time.Duration, times int) {
 	s.add(call, fault{delay: delay}, times)
+}
+
+// Before calls do at a call, after some calls of its kind that go well. The connection breaks
+// without any effect of the call.
+func (s *Server) Before(call string, wellBefore int, do func()) {
+	s.add(call, fault{}, wellBefore)
+	s.add(call, fault{do: do}, 1)
+}
+
+// After calls do at a call, after some calls of its kind that go well. The call has taken effect
+// by then, and its answer is lost.
+func (s *Server) After(call string, wellBefore int, do func()) {
+	s.add(call, fault{}, wellBefore)
+	s.add(call, fault{after: true, do: do}, 1)
+}
+
+// Sound forgets all faults that have not happened.
+func (s *Server) Sound() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = map[string][]fault{}
 }
 
 func (s *Server) add(call string, f fault, times int) {
@@ -347,7 +369,13 @@ func (s *Server) intercepted(call string, handle http.HandlerFunc) http.HandlerF
 			return
 		case f.after:
 			handle(discard{http.Header{}}, r)
+			if f.do != nil {
+				f.do()
+			}
 			panic(http.ErrAbortHandler) // the connection breaks
+		case f.do != nil:
+			f.do()
+			panic(http.ErrAbortHandler)
 		case f.delay > 0:
 			time.Sleep(f.delay) // as a slow server does
 		}

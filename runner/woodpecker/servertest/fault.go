@@ -18,6 +18,7 @@ type fault struct {
 	text  string // of the error; "": injected fault
 	after bool   // the call is done, and its answer is lost
 	delay time.Duration
+	do    func() // before the call has any effect, or with after before its answer; nil: nothing
 }
 
 // Refuse has the next calls of a method fail, without any effect.
@@ -49,6 +50,27 @@ func (s *Server) Slow(method string, delay time.Duration, times int) {
 	s.add(method, fault{delay: delay}, times)
 }
 
+// Before calls do at a call of a method, after some calls of it that go well. The call fails
+// without any effect.
+func (s *Server) Before(method string, wellBefore int, do func()) {
+	s.add(method, fault{}, wellBefore)
+	s.add(method, fault{code: codes.Unavailable, do: do}, 1)
+}
+
+// After calls do at a call of a method, after some calls of it that go well. The call has taken
+// effect by then, and its answer is lost.
+func (s *Server) After(method string, wellBefore int, do func()) {
+	s.add(method, fault{}, wellBefore)
+	s.add(method, fault{code: codes.Unavailable, after: true, do: do}, 1)
+}
+
+// Sound forgets all faults that have not happened.
+func (s *Server) Sound() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = map[string][]fault{}
+}
+
 func (s *Server) add(method string, f fault, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,6 +93,12 @@ func (s *Server) next(method string) fault {
 	return queue[0]
 }
 
+func (f fault) happens() {
+	if f.do != nil {
+		f.do()
+	}
+}
+
 type agentKey struct{}
 
 // intercept makes faults, and holds every call but Auth to its token.
@@ -78,6 +106,7 @@ func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnarySer
 	method := path.Base(info.FullMethod)
 	f := s.next(method)
 	if f.code != codes.OK && !f.after {
+		f.happens()
 		return nil, status.Error(f.code, cmp.Or(f.text, "injected fault"))
 	}
 	if f.delay > 0 {
@@ -98,6 +127,7 @@ func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnarySer
 	}
 	answer, err := handler(ctx, request)
 	if f.after {
+		f.happens()
 		return nil, status.Error(f.code, "the answer is lost")
 	}
 	return answer, err
