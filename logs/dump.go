@@ -81,10 +81,15 @@ func (d *dumps) search(x *indexes, stream *visible, last bool, cover cover) {
 func (d *dumps) add(x *indexes, stream *visible, line span, cover cover) {
 	text := stream.text[line.start:line.end]
 	address, colon, _ := addressOf(text)
+	printed := dumped{text: text[address:], colon: colon}
+	if address == 0 || len(text) > maxDumped || !printed.mayBeBytes() {
+		d.end(cover)
+		return
+	}
 	for i, notation := range notations {
 		r := &d.read[i]
-		read, ok := notation(dumped{text: text[address:], colon: colon})
-		if address == 0 || len(text) > maxDumped || !ok || len(read) == 0 {
+		read, ok := notation(printed)
+		if !ok || len(read) == 0 {
 			r.end(cover)
 			continue
 		}

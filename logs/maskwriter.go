@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"io"
 	"slices"
 )
@@ -31,6 +32,15 @@ type span struct{ start, end int }
 // chunk is how much of a write is searched at once, so that buffers stay small and in the cache.
 const chunk = 16 << 10
 
+// chunkEnd returns how much of p is searched at once: whole lines where it can be, behind which little is held back.
+func chunkEnd(p []byte) int {
+	end := min(chunk, len(p))
+	if line := bytes.LastIndexByte(p[:end], '\n'); line >= 0 && end < len(p) {
+		return line + 1
+	}
+	return end
+}
+
 // Write takes the next bytes of the stream and passes on what is decided. It fails only when the
 // writer below does; n then counts the bytes taken.
 func (m *MaskWriter) Write(p []byte) (n int, err error) {
@@ -39,9 +49,9 @@ func (m *MaskWriter) Write(p []byte) (n int, err error) {
 		return m.w.Write(p)
 	}
 	for n < len(p) {
-		part := p[n:min(n+chunk, len(p))]
-		m.buf = append(m.buf, part...)
+		part := p[n : n+chunkEnd(p[n:])]
 		n += len(part)
+		m.take(part)
 		m.search(false)
 		hold := m.held(false)
 		if len(m.buf)-hold > maxHeld && len(m.buf)-hold > maxQuoted*m.indexes.longest() {
@@ -50,7 +60,9 @@ func (m *MaskWriter) Write(p []byte) (n int, err error) {
 			}
 			continue
 		}
-		if err := m.release(hold); err != nil {
+		err := m.release(hold)
+		m.keep()
+		if err != nil {
 			return n, err
 		}
 		if len(m.seen.text) > len(m.buf)+maxBlank {

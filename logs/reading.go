@@ -5,6 +5,8 @@ import "slices"
 // reading is the search in one stream of bytes.
 type reading struct {
 	buf    []byte
+	lent   bool      // whether buf belongs to who wrote it; otherwise it is in room
+	room   []byte    // reused
 	seen   visible   // buf as a person reads it
 	bare   unescaped // seen.text as it was before tools quoted it
 	asIs   scan      // of seen.text
@@ -19,6 +21,24 @@ func newReading(x *indexes, buf []byte) reading {
 	return reading{
 		buf: buf, bare: unescaped{run: -1},
 		asIs: scan{index: x.visible}, quoted: scan{index: x.unescaped},
+	}
+}
+
+// take adds what comes next to buf. An empty buf borrows it until keep or drop.
+func (r *reading) take(next []byte) {
+	if r.lent = len(r.buf) == 0; r.lent {
+		r.buf = next
+		return
+	}
+	r.room = append(r.buf, next...)
+	r.buf = r.room
+}
+
+// keep makes buf the reading's own.
+func (r *reading) keep() {
+	if r.lent {
+		r.room = append(r.room[:0], r.buf...)
+		r.buf, r.lent = r.room, false
 	}
 }
 
@@ -99,7 +119,8 @@ func (r *reading) heldBare(idle bool) int {
 // drop drops buf[:n], and the text that no candidate needs. What stands behind the place needed in the visible text
 // stays.
 func (r *reading) drop(n, needed int) {
-	r.buf = r.buf[:copy(r.buf, r.buf[n:])]
+	r.room = append(r.room[:0], r.buf[n:]...)
+	r.buf, r.lent = r.room, false
 	bare, seen := r.quoted.keptFor(&r.bare, r.quoted.keep(r.bare.text), r.asIs.keep(r.seen.text))
 	from := r.bare.begin(r.seen.text, bare)
 	seen = min(seen, from, needed)
