@@ -36,8 +36,8 @@ func Reap(ctx context.Context, o Options) (cleared []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer all.Close()
 	cleared, err = reap(ctx, runtime, all.Name())
+	err = errors.Join(err, all.Close()) // stray groups are old: they belong to no run that is just starting
 	trees, listErr := listHierarchies()
 	return cleared, errors.Join(err, listErr, removeStrayGroups(trees, all.Name(), time.Now()))
 }

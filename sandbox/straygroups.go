@@ -39,10 +39,13 @@ func removeStrayGroups(trees []hierarchy, runs string, now time.Time) error {
 			if name == nil {
 				return nil
 			}
+			if !isStray(path, now) { // before any look for the run: that reads all of /proc
+				return fs.SkipDir
+			}
 			if _, known := lives[name[1]]; !known {
 				lives[name[1]] = runLives(runs, name[1])
 			}
-			if !lives[name[1]] && isStray(path, now) {
+			if !lives[name[1]] {
 				failed = append(failed, ignoreForeign(removeGroup(path)))
 			}
 			return fs.SkipDir

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -70,7 +71,7 @@ func newActionsJob() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			execute, err := bench.open(cmd.Context(), policy.Hook)
+			execute, err := bench.read(policy.Hook)
 			if err != nil {
 				return err
 			}
@@ -79,7 +80,8 @@ func newActionsJob() *cobra.Command {
 				return err
 			}
 			keeper := actions.Keeper{Root: bench.root, StoreLimit: s.StoreLimit, Read: readCreateOptions, Execute: execute}
-			return keeper.Keep(cmd.Context(), os.Stdin, voice)
+			err = keeper.Keep(cmd.Context(), os.Stdin, voice)
+			return errors.Join(err, bench.clear(cmd.Context())) // nobody waits for this process any more
 		},
 	}
 	bench.add(cmd.Flags(), "the runner's own folders, and no privilege", pipeline.PullAlways)

@@ -85,6 +85,31 @@ func checkNetworkFlag(name string) error {
 // open reads everything that the flags name, so that a runner with wrong flags does not start. It
 // also clears away runs that died with an earlier runner.
 func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, error) {
+	execute, err := w.read(way)
+	if err != nil {
+		return nil, err
+	}
+	return execute, w.clear(ctx)
+}
+
+// clear clears away runs that died with an earlier runner, and cgroups of runs that are over. Its
+// error says that this machine or user cannot run steps.
+func (w *workbench) clear(ctx context.Context) error {
+	cleared, err := sandbox.Reap(ctx, sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot})
+	switch {
+	case errors.Is(err, sandbox.ErrNoRuntime), errors.Is(err, sandbox.ErrPrivilege):
+		return err
+	case err != nil:
+		w.say("warning: " + err.Error())
+	}
+	if len(cleared) > 0 {
+		w.say("cleared away runs of an earlier runner that died: " + strings.Join(cleared, ", "))
+	}
+	return nil
+}
+
+// read reads everything that the flags name.
+func (w *workbench) read(way policy.Way) (runner.Execute, error) {
 	if err := checkNetworkFlag(w.network); err != nil {
 		return nil, err
 	}
@@ -99,16 +124,6 @@ func (w *workbench) open(ctx context.Context, way policy.Way) (runner.Execute, e
 	}
 	if _, err := w.settings.load(); err != nil {
 		return nil, err
-	}
-	cleared, err := sandbox.Reap(ctx, sandbox.Options{Root: w.root, Runtime: w.runtime, RuntimeRoot: w.runtimeRoot})
-	switch {
-	case errors.Is(err, sandbox.ErrNoRuntime), errors.Is(err, sandbox.ErrPrivilege):
-		return nil, err
-	case err != nil:
-		w.say("warning: " + err.Error())
-	}
-	if len(cleared) > 0 {
-		w.say("cleared away runs of an earlier runner that died: " + strings.Join(cleared, ", "))
 	}
 	rules, err := w.rules()
 	if err != nil {
