@@ -2,5 +2,9 @@ package s3
 
 import "github.com/stepexec/stepexec/cache"
 
-// SetPartSize has a depot of this package store what is larger than bytes in parts of that size.
-func SetPartSize(d cache.Depot, bytes int64) { d.(*bucket).partSize = bytes }
+// SetParts has a depot of this package store what is larger than size bytes in parts of that size,
+// or in most parts.
+func SetParts(d cache.Depot, size, most int64) {
+	b := d.(*bucket)
+	b.partSize, b.maxParts = size, most
+}

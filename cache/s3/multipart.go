@@ -20,10 +20,11 @@ import (
 	"github.com/stepexec/stepexec/cache"
 )
 
-// Amazon S3 User Guide, "Multipart upload limits": parts have 5 MiB to 5 GiB, but for the last one.
+// Amazon S3 User Guide, "Multipart upload limits": an upload has 10,000 parts
+// at most, of 5 MiB to 5 GiB each; the last one may be smaller.
 const (
 	usualPart      = 64 << 20 // bytes; data that are not larger are stored by one request
-	maxParts       = 10000
+	usualParts     = 10000
 	partsAtOnce    = 4
 	uploadPatience = 10 * time.Second // for requests that an interrupt does not end
 )
@@ -49,7 +50,7 @@ func (b *bucket) putParts(ctx context.Context, object string, u cache.Upload) (e
 			err = fmt.Errorf("%w; %w", err, kept)
 		}
 	}()
-	size := max(b.partSize, (u.Size+maxParts-1)/maxParts)
+	size := max(b.partSize, (u.Size+b.maxParts-1)/b.maxParts)
 	parts := make([]part, (u.Size+size-1)/size)
 	sending, sendCtx := errgroup.WithContext(ctx)
 	sending.SetLimit(partsAtOnce)

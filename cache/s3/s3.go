@@ -38,6 +38,7 @@ type bucket struct {
 	transport   *http.Transport
 	client      *http.Client
 	partSize    int64 // bytes
+	maxParts    int64 // of an upload
 }
 
 // Open returns the depot at s3://BUCKET/PREFIX. It sends nothing yet.
@@ -52,6 +53,7 @@ func Open(address string) (cache.Depot, error) {
 		credentials: aws.Credentials{AccessKeyID: os.Getenv("AWS_ACCESS_KEY_ID"), SecretAccessKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN")},
 		transport:   transport,
 		partSize:    usualPart,
+		maxParts:    usualParts,
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a signature is for one host
 		}},
