@@ -42,6 +42,7 @@ type Upload struct {
 	Digest      string                    // sha256 of the data, in hexadecimal
 	Size        int64                     // bytes of the data
 	Watch       func(io.Reader) io.Reader // wraps readers of the data, to notice when nothing is read
+	Sent        func()                    // says that all data are read, so that the depot may take its time with them
 }
 
 // Patience bounds how long a remote store may take. A zero field means the default.
@@ -289,7 +290,7 @@ func (r *Remote) Save(ctx context.Context, item Item, from string, l Limits) (er
 	}
 	sending, w := newWatch(ctx, r.patience)
 	defer w.stop()
-	u := Upload{Description: text, Addresses: addresses, Data: packed, Digest: e.Digest, Size: e.Packed, Watch: w.watched}
+	u := Upload{Description: text, Addresses: addresses, Data: packed, Digest: e.Digest, Size: e.Packed, Watch: w.watched, Sent: w.sent}
 	if err := r.depot.Put(sending, u); err != nil {
 		if err = w.why(err); errors.Is(err, fs.ErrNotExist) {
 			err = errNoPlace

@@ -38,6 +38,9 @@ func newWatch(ctx context.Context, p Patience) (context.Context, *watch) {
 // watched returns a reader whose progress keeps the transfer going.
 func (w *watch) watched(r io.Reader) io.Reader { return &watchedReader{r, w} }
 
+// sent ends the limit on a transfer without progress: the server has everything, and works on it.
+func (w *watch) sent() { w.stall.Stop() }
+
 // why replaces an error with what ended the transfer, if that was the watch.
 func (w *watch) why(err error) error {
 	if cause := context.Cause(w.ctx); errors.Is(cause, errSlow) {

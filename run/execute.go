@@ -21,7 +21,7 @@ import (
 // Machine is what runs have in common on this machine: where their state lies, what runs
 // containers, and who is told.
 type Machine struct {
-	Sandbox  sandbox.Options // Warn is set here
+	Sandbox  sandbox.Options // Warn and Stopping are set here
 	Settings settings.Settings
 	Trace    *trace.Tracer     // sends a trace and metrics of every run; nil: nobody wants them
 	Say      func(line string) // shows a line for people; nil: the lines are dropped
@@ -120,6 +120,7 @@ func OnHost(ctx context.Context, p *Planned, m Machine, o engine.Options, use fu
 	say := func(line string) { m.say(mask.String(line)) }
 	on := m.Sandbox
 	on.RuntimeCalls = on.RuntimeCalls || m.Settings.RuntimeCalls
+	on.Stopping = sandbox.Stopping{Grace: cmp.Or(o.Stop.Grace, engine.DefaultGrace), Now: o.Stop.Kill}
 	on.Warn = func(line string) { say("warning: " + line) }
 	host, err := sandbox.Open(ctx, on)
 	if err != nil {

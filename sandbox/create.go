@@ -29,10 +29,10 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 	if err := os.WriteFile(config, data, 0o600); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	ctx, cancel := s.stopping.call(ctx)
 	defer cancel()
 	s.release = append(s.release, func() error { return s.term.close() }, s.deleteContainer)
-	err = s.callCreate(ctx, bundle, pidFile, spec.Process.Terminal)
+	err = killedBy(ctx, s.callCreate(ctx, bundle, pidFile, spec.Process.Terminal))
 	if removed := os.Remove(config); removed != nil {
 		return errors.Join(err, removed)
 	}

@@ -149,7 +149,7 @@ func (s *Sandbox) beginExec(ctx context.Context, process *specs.Process, o ExecO
 // startExec lets the runtime start the process. The runtime exits as soon as the process runs, so
 // the process becomes a child of stepexec, like the container's init process.
 func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Process, o ExecOptions) (_ *os.Process, _ *Terminal, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	ctx, cancel := s.stopping.call(ctx)
 	defer cancel()
 	pidFile, log := filepath.Join(dir, "pid"), filepath.Join(dir, "log")
 	cmd, err := s.execCommand(ctx, dir, pidFile, log, process)
@@ -174,7 +174,7 @@ func (s *Sandbox) startExec(ctx context.Context, dir string, process *specs.Proc
 	cmd.Args = append(cmd.Args, s.id)
 	running, err := callExec(cmd, pidFile)
 	if err != nil {
-		return nil, nil, s.execError(log, process.Args[0], err)
+		return nil, nil, s.execError(log, process.Args[0], killedBy(ctx, err))
 	}
 	if socket == nil {
 		return running, nil, nil

@@ -109,7 +109,7 @@ func (s *Sandbox) canFork() bool {
 }
 
 func (s *Sandbox) startForkServer(ctx context.Context) (_ *forkServer, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	ctx, cancel := s.stopping.call(ctx)
 	defer cancel()
 	dir, err := os.MkdirTemp(s.bundle, "fork-")
 	if err != nil {

@@ -47,6 +47,10 @@ type Options struct {
 	// ServeExecs.
 	RuntimeCalls bool
 
+	// Stopping bounds how long calls of the runtime go on when the run has been cancelled. Without a
+	// grace, they have two minutes, as they have in any case.
+	Stopping Stopping
+
 	Images *erofs.Kept // keeps layers that are images mounted after the run; nil: each run mounts them anew
 
 	CDIDirs []string // folders of CDI specifications; nil: /etc/cdi and /var/run/cdi
@@ -103,7 +107,8 @@ type Host struct {
 	initProgram  func() (path string, err error) // is mountInit, once
 	initCopy     *os.File                        // the locked folder that mountInit uses; nil before
 	warn         func(line string)
-	gone         func() // see Options
+	gone         func()   // see Options
+	stopping     Stopping // see Options
 }
 
 // Open creates the run's directories and removes whatever dead runs have left below the same root.
@@ -140,7 +145,7 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 		return nil, fmt.Errorf("become the reaper of steps: %w", err)
 	}
 	host := &Host{runtime: runtime, capabilities: granted, cdiDirs: o.CDIDirs, cgroup2: hasOnlyCgroup2(), cgroups: trees, systemd: o.SystemdCgroup, noPivot: o.NoPivot,
-		preparing: newPlaces(), rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn, gone: o.Gone}
+		preparing: newPlaces(), rootless: inUserNamespace, delegated: own.trees, cgroupParent: own.parent, warn: o.Warn, gone: o.Gone, stopping: o.Stopping}
 	if host.warn == nil {
 		host.warn = func(string) {}
 	}

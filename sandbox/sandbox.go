@@ -24,10 +24,6 @@ import (
 // ScriptPath is the path of the script inside a step.
 const ScriptPath = "/run/stepexec/script"
 
-// runtimeTimeout bounds one call of the runtime, which takes milliseconds. Cancelling a run never
-// interrupts a call: a killed runtime leaves half-made containers.
-const runtimeTimeout = 2 * time.Minute
-
 // Sandbox is a step's container, from its creation on.
 type Sandbox struct {
 	step    *Step
@@ -50,6 +46,7 @@ type Sandbox struct {
 	release []func() error
 
 	host     *Host
+	stopping Stopping          // bounds calls of the runtime
 	endpoint *network.Endpoint // its place on the run's network; nil if there is none
 
 	hasOwnPIDs   bool       // whether it has a process namespace of its own
@@ -71,7 +68,7 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	s := &Sandbox{host: h, step: step, id: h.containerID(step), cgroups: h.cgroups, noPivot: h.noPivot}
+	s := &Sandbox{host: h, step: step, id: h.containerID(step), cgroups: h.cgroups, noPivot: h.noPivot, stopping: h.stopping}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Remove())
@@ -238,14 +235,14 @@ func (h *Host) stepFiles(step *Step, dir string, who *user.ExecUser, endpoint *n
 
 // Start lets the created container run its command.
 func (s *Sandbox) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), runtimeTimeout)
+	ctx, cancel := s.stopping.call(ctx)
 	defer cancel()
 	s.lookAtProgram()
 	if s.direct {
 		if err := s.startDirectly(ctx); err != nil {
 			return fmt.Errorf("start container: %w", err)
 		}
-	} else if err := s.runtime.Start(ctx, s.id); err != nil {
+	} else if err := killedBy(ctx, s.runtime.Start(ctx, s.id)); err != nil {
 		return runtimeError("start container", s.log, err)
 	}
 	if s.term != nil {
@@ -359,9 +356,9 @@ func (s *Sandbox) deleteContainer() error {
 		var err error
 		defer func() { s.deleted <- err }()
 		defer crash.Recover(&err)
-		ctx, cancel := context.WithTimeout(context.Background(), runtimeTimeout)
+		ctx, cancel := s.stopping.removal()
 		defer cancel()
-		err = s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true})
+		err = killedBy(ctx, s.runtime.Delete(ctx, s.id, &runc.DeleteOpts{Force: true}))
 	}()
 	if s.init == nil || s.hasLastHooks {
 		return s.awaitDelete()

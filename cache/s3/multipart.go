@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,13 +21,13 @@ import (
 	"github.com/stepexec/stepexec/cache"
 )
 
-// Amazon S3 User Guide, "Multipart upload limits": an upload has 10,000 parts
-// at most, of 5 MiB to 5 GiB each; the last one may be smaller.
+// Amazon S3 User Guide, "Multipart upload limits": an upload has 10,000 parts at most, of 5 MiB to
+// 5 GiB each; the last one may be smaller.
 const (
 	usualPart      = 64 << 20 // bytes; data that are not larger are stored by one request
 	usualParts     = 10000
 	partsAtOnce    = 4
-	uploadPatience = 10 * time.Second // for requests that an interrupt does not end
+	uploadPatience = 10 * time.Second // after an interrupt, for answers that matter
 )
 
 // part is one of the parts of an upload, as the request that completes it has it.
@@ -62,16 +63,17 @@ func (b *bucket) putParts(ctx context.Context, object string, u cache.Upload) (e
 			return err
 		})
 	}
-	if err := sending.Wait(); err != nil {
+	if err := cmp.Or(sending.Wait(), context.Cause(ctx)); err != nil { // parts outlive an interrupt
 		return err
 	}
+	u.Sent()
 	return b.completeUpload(ctx, object, id, parts)
 }
 
 // beginUpload returns the ID of an upload. An interrupt does not end the request: the upload could
 // then exist without anybody who knows its ID and can abort it.
 func (b *bucket) beginUpload(ctx context.Context, object string) (id string, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), uploadPatience)
+	ctx, cancel := outliving(ctx, nil)
 	defer cancel()
 	text, err := b.ask(ctx, http.MethodPost, object, url.Values{"uploads": {""}}, body{})
 	if err != nil {
@@ -98,18 +100,19 @@ func (b *bucket) putPart(ctx context.Context, object, id string, number int, con
 		return part{}, err
 	}
 	sent := &partBody{reader: watch(content), left: content.Size()}
-	requestCtx, cancel := sent.interruptedBy(ctx)
-	defer cancel(nil)
+	ctx, cancel := outliving(ctx, sent.cutOff)
+	defer cancel()
 	query := url.Values{"partNumber": {strconv.Itoa(number)}, "uploadId": {id}}
-	answer, err := b.do(requestCtx, http.MethodPut, object, query, body{sent, content.Size(), hex.EncodeToString(sum.Sum(nil))})
+	answer, err := b.do(ctx, http.MethodPut, object, query, body{sent, content.Size(), hex.EncodeToString(sum.Sum(nil))})
 	if err != nil {
 		return part{}, err
 	}
 	return part{number, answer.Header.Get("ETag")}, answer.Body.Close()
 }
 
-// completeUpload makes one object of parts. The service can begin its answer before it knows whether
-// it succeeds, so the status does not say (Amazon S3 API Reference, CompleteMultipartUpload).
+// completeUpload makes one object of parts. That can take minutes. The service can begin its answer
+// before it knows whether it succeeds, so the status does not say (Amazon S3 API Reference,
+// CompleteMultipartUpload). An upload that is aborted meanwhile may keep its parts.
 func (b *bucket) completeUpload(ctx context.Context, object, id string, parts []part) error {
 	list, err := xml.Marshal(struct {
 		XMLName xml.Name `xml:"CompleteMultipartUpload"`
@@ -118,7 +121,14 @@ func (b *bucket) completeUpload(ctx context.Context, object, id string, parts []
 	if err != nil {
 		return err
 	}
-	text, err := b.ask(ctx, http.MethodPost, object, url.Values{"uploadId": {id}}, document(list))
+	ctx, cancel := outliving(ctx, nil)
+	defer cancel()
+	patient := *b
+	patient.transport = b.transport.Clone()
+	patient.transport.ResponseHeaderTimeout = 0 // ctx bounds it
+	patient.client = &http.Client{Transport: patient.transport, CheckRedirect: b.client.CheckRedirect}
+	defer patient.Close()
+	text, err := patient.ask(ctx, http.MethodPost, object, url.Values{"uploadId": {id}}, document(list))
 	if err != nil {
 		return err
 	}
@@ -134,7 +144,7 @@ func (b *bucket) completeUpload(ctx context.Context, object, id string, parts []
 
 // abortUpload has the service remove the parts of an upload, also after an interrupt.
 func (b *bucket) abortUpload(ctx context.Context, object, id string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), uploadPatience)
+	ctx, cancel := outliving(ctx, nil)
 	defer cancel()
 	_, err := b.ask(ctx, http.MethodDelete, object, url.Values{"uploadId": {id}}, body{})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -180,21 +190,22 @@ func (b *partBody) cutOff(why error) bool {
 	return b.left > 0
 }
 
-// interruptedBy returns the context of the request that sends the content: it ends with ctx if not all
-// of it was read by then, and otherwise when the service has had time to answer. The caller cancels it.
-func (b *partBody) interruptedBy(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	request, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+// outliving returns a context that ends a while after ctx, so that a service answers whether it has
+// done what it was asked for. If cutOff says that it cannot have been asked yet, the context ends with
+// ctx; nil: it can.
+func outliving(ctx context.Context, cutOff func(why error) bool) (context.Context, context.CancelFunc) {
+	asking, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		if !b.cutOff(context.Cause(ctx)) {
+		if cutOff == nil || !cutOff(context.Cause(ctx)) {
 			select {
 			case <-time.After(uploadPatience):
-			case <-request.Done():
+			case <-asking.Done():
 			}
 		}
 		cancel(context.Cause(ctx))
 	})
-	return request, func(cause error) {
+	return asking, func() {
 		stop()
-		cancel(cause)
+		cancel(nil)
 	}
 }

@@ -111,7 +111,7 @@ func packed(t *testing.T, size int) (u cache.Upload, content []byte) {
 	sum := sha256.Sum256(content)
 	return cache.Upload{
 		Description: []byte("{}"), Addresses: []string{"key-0"}, Data: file, Digest: hex.EncodeToString(sum[:]), Size: int64(size),
-		Watch: func(r io.Reader) io.Reader { return r },
+		Watch: func(r io.Reader) io.Reader { return r }, Sent: func() {},
 	}, content
 }
 
