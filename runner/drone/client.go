@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// answerTime bounds the wait for an answer. The server ends long polls after 30 s.
+	// answerTime is the default of Options.AnswerTime. The server ends long polls after 30 s.
 	answerTime = 90 * time.Second
 	maxAnswer  = 64 << 20               // bytes
 	retryPause = 10 * time.Second       // longest pause before a call is made again
@@ -38,6 +38,7 @@ var (
 	errRefused   = errors.New("the server rejected the secret (check DRONE_RPC_SECRET)")
 	errTooLarge  = errors.New("the server, or a proxy before it, takes no call of that size (413)")
 	errNotDrone  = errors.New("the answer is not one of a Drone server")
+	errRedirect  = errors.New("a runner follows no redirects (check DRONE_RPC_PROTO and DRONE_RPC_HOST)")
 	errUncertain = errors.New("it is unknown whether the server got the call: its answer was lost")
 )
 
@@ -47,7 +48,8 @@ type client struct {
 	secret   string
 	http     *http.Client
 	pause    time.Duration // longest pause before a call is made again
-	outage   time.Duration // for which refusals of a server that has answered before count as its absence
+	answers  time.Duration // time for an answer
+	outage   time.Duration // for which answers that are not in the protocol count as the server's absence
 	patience time.Duration // for which the log of a step is sent again while the server answers other calls
 	known    atomic.Bool   // the server has answered as it should
 	stats    *runner.Stats
@@ -59,7 +61,7 @@ func newClient(o *Options, stats *runner.Stats) *client {
 	transport.TLSClientConfig = o.TLS
 	transport.MaxIdleConnsPerHost = 8
 	return &client{
-		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), outage: cmp.Or(o.Outage, DefaultOutage),
+		address: strings.TrimSuffix(o.Server, "/") + "/rpc/v2", secret: o.Secret, pause: cmp.Or(o.RetryPause, retryPause), answers: cmp.Or(o.AnswerTime, answerTime), outage: cmp.Or(o.Outage, DefaultOutage),
 		patience: cmp.Or(o.LogPatience, DefaultLogPatience), stats: stats, say: o.Say,
 		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
@@ -103,7 +105,7 @@ func (c *client) callWhile(ctx context.Context, goOn func(failing time.Time) boo
 		case errors.Is(err, errConflict) && lost:
 			return errUncertain
 		case errors.Is(err, errNothing): // the server's own time for the call was over, of which it may have done a part
-		case isShut && !c.known.Load(), !isShut && !errors.As(err, &again):
+		case !isShut && !errors.As(err, &again), isClear(err) && !c.known.Load():
 			return err
 		}
 		if failing.IsZero() {
@@ -124,13 +126,17 @@ func (c *client) callWhile(ctx context.Context, goOn func(failing time.Time) boo
 	}
 }
 
+// isClear reports whether an answer says what is wrong at the first contact. Others, such as the 404
+// of a proxy, may be those of a server that is not up yet.
+func isClear(err error) bool { return errors.Is(err, errRefused) || errors.Is(err, errRedirect) }
+
 // try makes a call once.
 func (c *client) try(ctx context.Context, method, path string, in, out any) error {
 	body, err := encode(in)
 	if err != nil {
 		return fmt.Errorf("encode a call of the server: %w", err)
 	}
-	limited, cancel := context.WithTimeout(ctx, answerTime)
+	limited, cancel := context.WithTimeout(ctx, c.answers)
 	defer cancel()
 	request, err := http.NewRequestWithContext(limited, method, c.address+path, bytes.NewReader(body))
 	if err != nil {
@@ -224,7 +230,7 @@ func answerError(answer *http.Response, data []byte) error {
 	case code == http.StatusInternalServerError && strings.Contains(text, "no rows in result set"):
 		return fmt.Errorf("the server does not know it any more: %s", text)
 	case code >= 300 && code < 400:
-		return shut{fmt.Errorf("the server redirects calls to %s, and a runner follows no redirects (check DRONE_RPC_PROTO and DRONE_RPC_HOST)", answer.Header.Get("Location"))}
+		return shut{fmt.Errorf("the server redirects calls to %s, and %w", answer.Header.Get("Location"), errRedirect)}
 	case code >= http.StatusBadGateway, code == http.StatusTooManyRequests:
 		return temporary{fmt.Errorf("the server answers %s", answer.Status)}
 	default:

@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	callPing     = "POST /rpc/v2/ping"
 	callRequest  = "POST /rpc/v2/stage"
 	callAccept   = "POST /rpc/v2/stage/{id}"
 	callDetails  = "GET /rpc/v2/stage/{id}"
@@ -288,14 +289,66 @@ func TestCancelBeforeTheStageBegins(t *testing.T) {
 	}
 }
 
-// An address that is not a Drone server's is an error at the start, whatever answers there.
+// A server that is not up yet is waited for, whatever stands in its place.
+func TestFirstContactWaitsForTheServer(t *testing.T) {
+	for name, break_ := range map[string]func(s *servertest.Server){
+		"502":                        func(s *servertest.Server) { s.Refuse(callPing, 502, 3) },
+		"503":                        func(s *servertest.Server) { s.Refuse(callPing, 503, 3) },
+		"504":                        func(s *servertest.Server) { s.Refuse(callPing, 504, 3) },
+		"404":                        func(s *servertest.Server) { s.Refuse(callPing, 404, 3) },
+		"429":                        func(s *servertest.Server) { s.Refuse(callPing, 429, 3) },
+		"500":                        func(s *servertest.Server) { s.Refuse(callPing, 500, 3) },
+		"a page with the status 200": func(s *servertest.Server) { s.Refuse(callPing, 200, 3) },
+		"204":                        func(s *servertest.Server) { s.Refuse(callPing, 204, 3) },
+		"connections that break":     func(s *servertest.Server) { s.Lose(callPing, 3) },
+		"all of them": func(s *servertest.Server) {
+			for _, code := range []int{404, 502, 200, 500, 204} {
+				s.Refuse(callPing, code, 1)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			break_(b.server)
+			b.start(nil)
+			b.server.Ended(b.server.Push(steps("a: commands: ['true']"), nil))
+		})
+	}
+}
+
+// What no waiting mends ends a runner at its first contact.
+func TestFirstContactThatIsRefused(t *testing.T) {
+	for code, want := range map[int]string{401: "check DRONE_RPC_SECRET", 403: "check DRONE_RPC_SECRET", 302: "a runner follows no redirects"} {
+		b := newBench(t)
+		b.server.Refuse(callPing, code, 1<<10)
+		if err := b.start(nil).Err(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+// Answers that come after the runner has given up on them are as good as lost ones.
+func TestAnswersThatComeTooLate(t *testing.T) {
+	b := newBench(t)
+	b.start(func(o *drone.Options) { o.AnswerTime = time.Second })
+	for _, call := range []string{callAccept, callDetails, callPutStep, callBatch, callUpload, callWatch} {
+		b.server.Late(call, 1500*time.Millisecond, 1)
+	}
+	s := b.server.Ended(b.server.Push(steps("a: commands: [echo one]", "b: commands: [echo two, exit 3]"), nil))
+	if got := outcome(s); got != "clone=success a=success b=failure(3) failure" || s.Step("a").Text() != "+ echo one\none\n" {
+		t.Errorf("%s %q", got, s.Step("a").Text())
+	}
+}
+
+// At an address that is not a Drone server's, the runner gives up when none has come up there for
+// the time of an outage.
 func TestAddressOfAnotherServer(t *testing.T) {
 	for name, text := range map[string]string{"page": "<html>Welcome</html>", "JSON": `{"status": "ok"}`} {
 		t.Run(name, func(t *testing.T) {
 			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
 			defer other.Close()
 			b := newBench(t)
-			w := b.start(func(o *drone.Options) { o.Server = other.URL })
+			w := b.start(func(o *drone.Options) { o.Server, o.Outage = other.URL, time.Millisecond })
 			if err := w.Err(); err == nil || !strings.Contains(err.Error(), "not one of a Drone server (check DRONE_RPC_HOST)") {
 				t.Error(err)
 			}

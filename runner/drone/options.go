@@ -60,7 +60,8 @@ type Options struct {
 	RetryPause      time.Duration     // longest pause before a call is made again; 0: 10 s
 	State           string            // folder below which results are kept until the server has them; "": they wait in memory only
 	LogPatience     time.Duration     // time for which the log of a step is sent again while the server answers other calls; 0: DefaultLogPatience
-	Outage          time.Duration     // time for which refusals of a server that has answered before count as its absence; 0: DefaultOutage
+	Outage          time.Duration     // time for which answers that are not in the protocol, such as those of a proxy, count as the server's absence; 0: DefaultOutage
+	AnswerTime      time.Duration     // time for an answer, polls included, before the call is made again; 0: 90 s
 }
 
 // droneArchitectures are Drone's words for what machines call themselves.

@@ -27,14 +27,16 @@ import (
 )
 
 const (
-	callTime   = 30 * time.Second       // for an answer to a call that does not wait for something
+	callTime   = 30 * time.Second       // default of Options.AnswerTime
+	longCall   = 10                     // longest wait for an answer, in times of Options.AnswerTime
 	firstPause = 100 * time.Millisecond // before gRPC connects again
 	longPause  = 10 * time.Second       // longest pause before a call is made again
 	// DefaultOutage is the default of Options.Outage.
 	DefaultOutage = time.Hour
-	recently      = 30 * time.Second // age of an answer of the server that shows that it works
-	maxMessage    = 64 << 20         // of a workflow; gRPC's own limit of 4 MiB is less than the server's
-	deadTime      = time.Minute      // without an acknowledgement of what was sent, after which a connection is dead
+	recently      = 30 * time.Second       // age of an answer of the server that shows that it works
+	maxMessage    = 64 << 20               // of a workflow; gRPC's own limit of 4 MiB is less than the server's
+	hastyAnswer   = 100 * time.Millisecond // to a call that waits; it is none of a server that has waited
+	deadTime      = time.Minute            // without an acknowledgement of what was sent, after which a connection is dead
 )
 
 var (
@@ -120,9 +122,11 @@ var (
 // call makes a call until the server answers or refuses it, ctx ends, or the agent gives up.
 func call[Request, Answer any](ctx context.Context, c *client, how manner, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
 	var failing time.Time // time of the first failure: a call that waits may have had no answer for hours before
-	pauses := runner.Backoff{Longest: longPause}
+	pauses, limit := runner.Backoff{Longest: longPause}, cmp.Or(c.o.AnswerTime, callTime)
+	longest := longCall * limit
 	for {
-		answer, err := attempt(ctx, c, how.waits, method, request)
+		began := time.Now()
+		answer, err := attempt(ctx, c, how.waits, limit, method, request)
 		if err == nil {
 			c.reached()
 			return answer, nil
@@ -136,16 +140,27 @@ func call[Request, Answer any](ctx context.Context, c *client, how manner, metho
 			}
 			continue
 		}
+		v := verdict(err)
+		if how.waits && v != refused && time.Since(began) > hastyAnswer && c.stats.AnsweredSince(began) {
+			// A proxy cuts calls off that last for longer than it likes: the server is there.
+			if failing = (time.Time{}); !runner.Pause(ctx, pauses.Next()) {
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
 		c.stats.CallFailed()
 		if failing.IsZero() {
 			failing = time.Now()
 		}
-		switch v := verdict(err); {
+		if status.Code(err) == codes.DeadlineExceeded {
+			limit = min(2*limit, longest) // it may be a server that is slow, and never faster than that
+		}
+		switch {
 		case how.minor && (isTooLarge(err) || time.Since(failing) >= how.patience && c.stats.AnsweredSince(time.Now().Add(-recently))):
 			return nil, err
 		case v == refused, errors.Is(err, errForgotten), v == shut && !c.known.Load():
 			return nil, err
-		case (v == shut || v == unsurely) && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
+		case v != away && time.Since(failing) > cmp.Or(c.o.Outage, DefaultOutage):
 			return nil, fmt.Errorf("%w: %w", errGaveUp, err)
 		default:
 			c.away(err)
@@ -159,14 +174,15 @@ func call[Request, Answer any](ctx context.Context, c *client, how manner, metho
 	}
 }
 
-func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
+// attempt makes a call once. One that does not wait for something has the limit for its answer.
+func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, limit time.Duration, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
 	if waits {
 		var release func()
 		ctx, release = c.whileConnected(ctx)
 		defer release()
 	} else {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTime)
+		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	for again := false; ; again = true {

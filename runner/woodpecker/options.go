@@ -31,7 +31,8 @@ type Options struct {
 	Platform       string            // of this machine, such as linux/amd64
 
 	RetryTimeout     time.Duration // time without the server after which the agent gives up; 0: never
-	Outage           time.Duration // time for which refusals at the door of a server that has answered before count as its absence: 401, 403, 404, 5xx of a proxy; 0: DefaultOutage
+	Outage           time.Duration // time for which answers of a proxy, and failures of the server that may pass, count as the server's absence; 0: DefaultOutage
+	AnswerTime       time.Duration // time for the first answer to a call that does not wait for something, before the call is made again, with more time; 0: 30 s
 	LogPatience      time.Duration // time for which lines of a log are sent again while the server answers other calls; 0: DefaultLogPatience
 	KeepaliveTime    time.Duration // silence after which the agent tests the connection; 0: never. Servers refuse less than their own setting
 	KeepaliveTimeout time.Duration // time for the answer to such a test; 0: 20 s

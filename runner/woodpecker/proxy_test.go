@@ -9,9 +9,13 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/woodpecker"
+	"github.com/stepexec/stepexec/runner/woodpecker/servertest"
 )
 
 // badProxy stands before the server. While it is armed, the first calls of every method get
@@ -158,6 +162,139 @@ func TestNothingIsLostBehindABadProxy(t *testing.T) {
 			b.server.Ended(b.server.Push(workflow(serial(step("next", "true"))...), 0, nil))
 			if left := p.unused(); len(left) > 0 {
 				t.Errorf("not tried: %v", left)
+			}
+		})
+	}
+}
+
+// A server that is not up yet is waited for, whatever stands in its place. Nothing but its own
+// refusal ends an agent that has not worked yet.
+func TestFirstContactWaitsForTheServer(t *testing.T) {
+	for name, answer := range map[string]func(*badProxy, http.ResponseWriter, *http.Request){
+		"502":             says(502, "text/html", "<html>Bad Gateway</html>", nil),
+		"503":             says(503, "text/plain", "no healthy upstream", nil),
+		"504":             says(504, "", "", nil),
+		"503 as gRPC":     says(200, grpcType, "", map[string]string{"Grpc-Status": "14"}),
+		"404":             says(404, "text/plain", "404 page not found", nil),
+		"401":             says(401, "text/html", "<html>log in</html>", nil),
+		"403":             says(403, "text/html", "", nil),
+		"429":             says(429, "", "", nil),
+		"500":             says(500, "text/html", "", nil),
+		"302":             says(302, "text/html", "", nil),
+		"HTML":            says(200, "text/html", "<html>starting</html>", nil),
+		"no route":        says(200, grpcType, "", map[string]string{"Grpc-Status": "12", "Grpc-Message": "unknown service proto.Woodpecker"}),
+		"no trailers":     says(200, grpcType, "", nil),
+		"garbage message": says(200, grpcType, "\x00\x00\x00\x00\x04\xff\xff\xff\xff", map[string]string{"Grpc-Status": "0"}),
+		"cut off":         cutOff,
+		"half closed":     halfClosed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it is mostly pauses
+			b := newBench(t)
+			p := newBadProxy(b, answer)
+			p.arm(3, "Auth", "Version", "RegisterAgent")
+			b.start(func(o *woodpecker.Options) { o.Server = p.address })
+			b.UntilSaid("trying until it is back")
+			b.server.Ended(b.server.Push(workflow(serial(step("a", "true"))...), 0, nil))
+			if left := p.unused(); len(left) > 0 {
+				t.Errorf("not tried: %v", left)
+			}
+		})
+	}
+}
+
+// A database that is not up yet when the server is says nothing about the secret.
+func TestTroubleOfTheServerIsNoRefusedSecret(t *testing.T) {
+	b := newBench(t)
+	for _, text := range []string{"agent could not auth: dial tcp 127.0.0.1:5432: connect: connection refused", "agent could not auth: database is locked"} {
+		b.server.RefuseSaying("Auth", text)
+	}
+	b.start(nil)
+	b.server.Ended(b.server.Push(workflow(serial(step("a", "true"))...), 0, nil))
+}
+
+// An address behind which no server ever comes up ends the agent in the end.
+func TestFirstContactGivesUpAfterTheOutage(t *testing.T) {
+	b := newBench(t)
+	p := newBadProxy(b, says(404, "text/plain", "404 page not found", nil))
+	p.arm(1<<30, "Auth")
+	a := b.start(func(o *woodpecker.Options) { o.Server, o.Outage = p.address, time.Millisecond })
+	if err := a.Err(); err == nil || !strings.Contains(err.Error(), "gave up on the server") || !b.HasSaid("is this the HTTP port?") {
+		t.Errorf("%v, said %q", err, b.Said())
+	}
+}
+
+// Proxies cut off calls that last for long, such as a poll for work without any. That is no
+// outage, which would end the agent after some time.
+func TestPollsThatAProxyCutsOffAreNoOutage(t *testing.T) {
+	b := newBench(t)
+	var cuts atomic.Int32
+	p := newBadProxy(b, func(p *badProxy, w http.ResponseWriter, r *http.Request) {
+		before := b.server.AllCalls()["Log"]
+		for b.server.AllCalls()["Log"] < before+3 && r.Context().Err() == nil { // so the agent has got answers meanwhile
+			runner.Pause(r.Context(), 10*time.Millisecond)
+		}
+		says(504, "text/html", "", nil)(p, w, r)
+		cuts.Add(1)
+	})
+	b.start(func(o *woodpecker.Options) {
+		o.Server, o.MaxWorkflows, o.Outage, o.RetryTimeout = p.address, 2, time.Millisecond, time.Millisecond
+	})
+	long := step("a", "while ! test -e /gate/open; do echo line; sleep 0.05; done")
+	dir := t.TempDir()
+	long.Volumes = append(long.Volumes, dir+":/gate")
+	id := b.server.Push(workflow(serial(long)...), 0, nil)
+	b.until("lines", func() bool { return len(b.server.Get(id).Step("a").Lines) > 1 })
+	p.arm(3, "Next")
+	b.server.Ended(b.server.Push(workflow(serial(step("b", "true"))...), 0, nil)) // after it, polls are cut off
+	b.until("three polls that were cut off", func() bool { return cuts.Load() == 3 })
+	touch(t, dir+"/open")
+	b.server.Ended(id)
+	b.server.Ended(b.server.Push(workflow(serial(step("c", "true"))...), 0, nil))
+	if b.HasSaid("cannot be reached") {
+		t.Errorf("said %q", b.Said())
+	}
+}
+
+// An answer that takes longer than the agent waits for one is waited for longer the next time.
+func TestServerThatIsAlwaysSlow(t *testing.T) {
+	for name, slow := range map[string]func(s *servertest.Server, method string){
+		"late":   func(s *servertest.Server, method string) { s.Slow(method, 300*time.Millisecond, 1<<10) },
+		"obeyed": func(s *servertest.Server, method string) { s.Late(method, 300*time.Millisecond, 1<<10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it is mostly pauses
+			b := newBench(t)
+			for _, method := range []string{"Auth", "Version", "RegisterAgent", "ReportHealth", "Next", "Init", "Wait", "Extend", "Update", "Log", "Done"} {
+				slow(b.server, method)
+			}
+			b.start(func(o *woodpecker.Options) { o.AnswerTime = 100 * time.Millisecond })
+			w := b.server.Ended(b.server.Push(workflow(serial(step("a", "seq 1 100"), step("b", "echo b", "exit 3"))...), 0, nil))
+			if outcome(w.Step("a")) != "success" || w.Step("b").End.GetExitCode() != 3 || w.Done.GetError() != "" || strings.Count(printed(w.Step("a")), "\n") != 99 {
+				t.Errorf("%v, %v, %v, %d lines", w.Step("a").End, w.Step("b").End, w.Done, len(w.Step("a").Lines))
+			}
+		})
+	}
+}
+
+// What goes wrong with the calls that watch a workflow and renew its lease does not touch it, and
+// a cancel still comes through.
+func TestCancelBehindABadProxy(t *testing.T) {
+	for name, answer := range map[string]func(*badProxy, http.ResponseWriter, *http.Request){
+		"502": says(502, "text/html", "", nil), "503": says(503, "", "", nil), "504": says(504, "", "", nil), "404": says(404, "", "", nil),
+		"HTML": says(200, "text/html", "<html>starting</html>", nil), "cut off": cutOff, "half closed": halfClosed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it is mostly pauses
+			b := newBench(t)
+			p := newBadProxy(b, answer)
+			p.arm(3, "Wait", "Extend", "ReportHealth")
+			b.start(func(o *woodpecker.Options) { o.Server = p.address })
+			id := b.server.Push(workflow(serial(step("a", "echo begun", "sleep 1000"))...), 0, nil)
+			b.until("the watch", func() bool { return b.server.Calls("Wait") > 0 && len(b.server.Get(id).Step("a").Lines) > 1 })
+			b.server.Cancel(id)
+			if w := b.server.Ended(id); !w.Done.GetCanceled() || outcome(w.Step("a")) != "canceled" {
+				t.Errorf("%v, %v", w.Done, w.Step("a").End)
 			}
 		})
 	}

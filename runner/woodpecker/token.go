@@ -39,8 +39,8 @@ var errJoining = errors.New("the agent registers anew")
 // joiner marks the context of the calls that register the agent.
 type joiner struct{}
 
-// get returns the token. The error is a status of gRPC: PermissionDenied when the secret
-// was never accepted, and otherwise one that is worth trying again.
+// get returns the token. The error is a status of gRPC: PermissionDenied when the server refuses
+// a secret that it has never accepted.
 func (t *token) get(ctx context.Context) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,12 +62,21 @@ func (t *token) get(ctx context.Context) (string, error) {
 	case err == nil:
 		t.value, t.got, t.agentID, t.valid = answer.GetAccessToken(), time.Now(), answer.GetAgentId(), true
 		return t.value, nil
-	case isHTTP(err):
+	case isHTTP(err) || verdict(err) == away:
 		return "", err
-	case verdict(err) == away || t.valid:
+	case t.valid: // it says nothing about the call that wants the token
 		return "", status.Error(codes.Unavailable, status.Convert(err).Message())
+	case isRefusedSecret(err):
+		return "", status.Error(codes.PermissionDenied, fmt.Sprintf("%s (is WOODPECKER_AGENT_SECRET that of the server?)", status.Convert(err).Message()))
 	}
-	return "", status.Error(codes.PermissionDenied, fmt.Sprintf("%s (is WOODPECKER_AGENT_SECRET that of the server?)", status.Convert(err).Message()))
+	return "", err
+}
+
+// isRefusedSecret knows a server's last words about a secret: no agent has it as its token, or the
+// agent with the number has another one.
+func isRefusedSecret(err error) bool {
+	text := status.Convert(err).Message()
+	return strings.Contains(text, "agent not found by token") || strings.Contains(text, "agent with this ID is not a system agent")
 }
 
 // isForgotten knows the answer to a number that the server has no agent of: an error of its

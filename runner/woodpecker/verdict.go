@@ -12,8 +12,8 @@ import (
 // verdicts of a failed call.
 const (
 	away     = iota // the server cannot be reached, or not now
-	shut            // something before the server, or its door, refuses: away for Options.Outage if the server has answered before
-	unsurely        // the server has failed, perhaps for a reason of its own that passes: away for Options.Outage
+	unsurely        // a proxy has answered, or the server has failed for a reason that may pass: away for Options.Outage
+	shut            // the door refuses: the last word of a server that has not answered before, otherwise as unsurely
 	refused
 )
 
@@ -46,13 +46,15 @@ func isFinal(err error) bool { return lastWords().MatchString(status.Convert(err
 // those of their database: asking again is better than losing a result to one of them.
 func verdict(err error) int {
 	if isHTTP(err) {
-		return shut
+		return unsurely
 	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.DataLoss, codes.ResourceExhausted, codes.Canceled, codes.Unauthenticated:
 		return away
-	case codes.PermissionDenied, codes.Unimplemented:
+	case codes.PermissionDenied:
 		return shut
+	case codes.Unimplemented: // by a proxy that has no server behind it yet, too
+		return unsurely
 	case codes.Unknown, codes.Internal:
 		if isFinal(err) {
 			return refused

@@ -306,6 +306,7 @@ type fault struct {
 	code  int
 	after bool // the call is done, and its answer is lost
 	delay time.Duration
+	late  bool   // the delay is between the effect and the answer
 	do    func() // before the call has any effect, or with after before its answer; nil: nothing
 }
 
@@ -318,6 +319,11 @@ func (s *Server) Lose(call string, times int) { s.add(call, fault{after: true}, 
 // Slow has the next calls take that long.
 func (s *Server) Slow(call string, delay time.Duration, times int) {
 	s.add(call, fault{delay: delay}, times)
+}
+
+// Late has the next calls take effect at once, and their answers take that long.
+func (s *Server) Late(call string, delay time.Duration, times int) {
+	s.add(call, fault{delay: delay, late: true}, times)
 }
 
 // Before calls do at a call, after some calls of its kind that go well. The connection breaks
@@ -373,6 +379,10 @@ func (s *Server) intercepted(call string, handle http.HandlerFunc) http.HandlerF
 				f.do()
 			}
 			panic(http.ErrAbortHandler) // the connection breaks
+		case f.late:
+			handle(w, r)
+			time.Sleep(f.delay) // the answer is in a buffer until the end
+			return
 		case f.do != nil:
 			f.do()
 			panic(http.ErrAbortHandler)

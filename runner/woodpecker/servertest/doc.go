@@ -22,6 +22,8 @@
 //   - Auth with a number that has no agent, and every other call of an agent that was deleted:
 //     Unknown, "sql: no rows in result set"; main of August 2026. Older servers said
 //     "AgentID not found in database".
+//   - Auth with a secret that is neither the server's nor an agent's token: Unknown, "agent could not
+//     auth: individual agent not found by token: sql: no rows in result set"; read, main of 2025.
 //   - A token stays valid after its agent was deleted: main of August 2026.
 //   - A workflow whose agent vanished stays running; nobody else gets it: main of August 2026.
 //   - A failed step is enough for a failed workflow; WorkflowState.Error is for what is no

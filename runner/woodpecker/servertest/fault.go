@@ -18,6 +18,7 @@ type fault struct {
 	text  string // of the error; "": injected fault
 	after bool   // the call is done, and its answer is lost
 	delay time.Duration
+	late  bool   // the delay is between the effect and the answer
 	do    func() // before the call has any effect, or with after before its answer; nil: nothing
 }
 
@@ -48,6 +49,11 @@ func (s *Server) Lose(method string, times int) {
 // Slow has the next calls of a method take that long.
 func (s *Server) Slow(method string, delay time.Duration, times int) {
 	s.add(method, fault{delay: delay}, times)
+}
+
+// Late has the next calls of a method take effect at once, and their answers take that long.
+func (s *Server) Late(method string, delay time.Duration, times int) {
+	s.add(method, fault{delay: delay, late: true}, times)
 }
 
 // Before calls do at a call of a method, after some calls of it that go well. The call fails
@@ -93,6 +99,21 @@ func (s *Server) next(method string) fault {
 	return queue[0]
 }
 
+// passes waits for the delay, and reports whether the caller still waits then.
+func (f fault) passes(ctx context.Context) bool {
+	if f.delay == 0 {
+		return true
+	}
+	timer := time.NewTimer(f.delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (f fault) happens() {
 	if f.do != nil {
 		f.do()
@@ -109,14 +130,8 @@ func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnarySer
 		f.happens()
 		return nil, status.Error(f.code, cmp.Or(f.text, "injected fault"))
 	}
-	if f.delay > 0 {
-		timer := time.NewTimer(f.delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil, status.FromContextError(ctx.Err()).Err()
-		}
+	if !f.late && !f.passes(ctx) {
+		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	if method != "Auth" {
 		id, err := s.authorize(ctx)
@@ -126,6 +141,9 @@ func (s *Server) intercept(ctx context.Context, request any, info *grpc.UnarySer
 		ctx = context.WithValue(ctx, agentKey{}, id)
 	}
 	answer, err := handler(ctx, request)
+	if f.late && !f.passes(ctx) {
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 	if f.after {
 		f.happens()
 		return nil, status.Error(f.code, "the answer is lost")

@@ -20,7 +20,7 @@ func (s *Server) Auth(_ context.Context, r *wire.AuthRequest) (*wire.AuthRespons
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.GetAgentToken() != Secret {
-		return nil, errors.New("agent could not auth: individual agent not found by token")
+		return nil, fmt.Errorf("agent could not auth: individual agent not found by token: %w", errNoRows)
 	}
 	id := r.GetAgentId()
 	if id == -1 {
