@@ -129,12 +129,12 @@ func (pl *planner) dependencies() [][]int {
 				graph[i] = append(graph[i], to)
 			case slices.Contains(services, name): // see needs
 			default:
-				pl.fail(steps[i].Position, fmt.Sprintf("step %q depends on %q, which is not a step", steps[i].Name, name), "", nil)
+				pl.fail(steps[i].PositionOf("depends_on"), fmt.Sprintf("step %q depends on %q, which is not a step", steps[i].Name, name), "", nil)
 			}
 		}
 	}
 	for _, cycle := range cycles(graph) {
-		pl.fail(steps[cycle[0]].Position, "cycle: "+cyclePath(cycle, steps), "remove one of these dependencies", nil)
+		pl.fail(steps[cycle[0]].PositionOf("depends_on"), "cycle: "+cyclePath(cycle, steps), "remove one of these dependencies", nil)
 	}
 	return graph
 }

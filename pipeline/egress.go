@@ -64,7 +64,7 @@ func (pl *planner) egress(step *PlannedStep, s *Step) {
 	case s.Network == "" && pl.in.Network == "":
 		step.Network = "private"
 	case step.Network == "host":
-		pl.fail(s.Position, "egress needs a network of the step's own, and the step is on the host's", "set network: private", nil)
+		pl.fail(s.PositionOf("egress"), "egress needs a network of the step's own, and the step is on the host's", "set network: private", nil)
 	}
 }
 
@@ -77,7 +77,7 @@ func (pl *planner) narrow(step *PlannedStep, s *Step, limit *egress.Rules) {
 	}
 	for _, rule := range step.Egress.List {
 		if len(limit.List) > 0 && !limit.List.Covers(rule) {
-			pl.fail(s.Position, fmt.Sprintf("egress %s is not in the list of --egress", rule), "add it there, or remove it here", nil)
+			pl.fail(s.PositionOf("egress"), fmt.Sprintf("egress %s is not in the list of --egress", rule), "add it there, or remove it here", nil)
 		}
 	}
 }

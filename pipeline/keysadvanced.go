@@ -37,7 +37,7 @@ func advancedKeys() []Key {
 		},
 		{
 			Name: "sysctls", Class: Free, Fields: []string{"Advanced.Sysctls"},
-			Doc:    "Settings of the kernel for namespaces of the step's own: net.* with network: private or none, fs.mqueue.*, kernel.msg*, kernel.sem and kernel.shm*.",
+			Doc:    "Settings of the kernel for namespaces of the step's own: those of net.* that each network has, with network: private or none, fs.mqueue.*, kernel.msg*, kernel.sem and kernel.shm*.",
 			Schema: `{"$ref": "#/$defs/sysctls"}`,
 			Flags: []KeyFlag{
 				{Name: "sysctl", Kind: PairFlag, Usage: "set a kernel parameter, `NAME=VALUE`, in the command's own namespaces"},

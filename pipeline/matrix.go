@@ -97,7 +97,7 @@ func (c Cell) Image(image string) string {
 func (pl *planner) image(s *Step) string {
 	image := pl.substitute(pl.in.Cell.Image(s.Image), s.Position)
 	if image != s.Image && !imageForm().MatchString(image) {
-		pl.fail(s.Position, fmt.Sprintf("%s becomes %q, which is not an image", s.Image, image), "an image reference has no spaces", nil)
+		pl.fail(s.PositionOf("image"), fmt.Sprintf("%s becomes %q, which is not an image", s.Image, image), "an image reference has no spaces", nil)
 	}
 	return image
 }

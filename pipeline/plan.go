@@ -233,6 +233,7 @@ func (p *Pipeline) Plan(in Inputs) (*Plan, error) {
 	}
 	pl.reachable(all)
 	pl.portsApart(all)
+	pl.ownSysctls(all)
 	if err := pl.errs.result(); err != nil {
 		return nil, err
 	}

@@ -144,8 +144,9 @@ func (s *Step) texts() []string {
 	return texts
 }
 
-// CheckNetworks refuses steps that need a service on another network and ports that two publish at
-// the same time, as a plan does, where steps that name no network are on the host's. The error is
+// CheckNetworks refuses steps that need a service on another network, ports that two publish at the
+// same time and sysctls of namespaces that are not the step's own, as a plan does. For the first two,
+// steps that name no network are on the host's. The error is
 // an [Errors].
 func (p *Pipeline) CheckNetworks() error {
 	pl := &planner{pipeline: p}
@@ -168,6 +169,10 @@ func (p *Pipeline) CheckNetworks() error {
 	}
 	pl.reachable(all)
 	pl.portsApart(all)
+	for _, p := range all {
+		p.Network = p.written.Network // a step that names none may get one of its own from whoever runs it
+	}
+	pl.ownSysctls(all)
 	return pl.errs.result()
 }
 

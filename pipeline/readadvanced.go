@@ -160,27 +160,6 @@ func (p *parser) labels(v value) map[string]string {
 	return labels
 }
 
-var sysctlForm = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(net\.[a-z0-9_.-]+|fs\.mqueue\.[a-z0-9_]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced))$`)
-})
-
-// sysctls reads settings that the kernel keeps for each namespace.
-func (p *parser) sysctls(v value) map[string]string {
-	if v.kind != mapKind {
-		p.wrongType(v, "a map")
-		return nil
-	}
-	settings := map[string]string{}
-	for _, pair := range v.pairs {
-		field := v.field(pair)
-		if !sysctlForm().MatchString(pair.name) || strings.Contains(pair.name, "..") {
-			p.misplaced(field, fmt.Sprintf("%q is not a setting of a step's own namespaces", pair.name), "a step may set net.*, fs.mqueue.*, kernel.msg*, kernel.sem and kernel.shm*")
-		}
-		settings[pair.name] = p.scalar(field)
-	}
-	return settings
-}
-
 // stopSignal reads a signal's name, with or without SIG, or its number.
 func (p *parser) stopSignal(v value) string {
 	text := p.scalar(v)

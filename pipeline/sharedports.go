@@ -68,7 +68,7 @@ func (pl *planner) portsApart(all []placed) {
 				return other == p || p.lastsInto(other, steps) || other.lastsInto(p, steps)
 			})
 			if j >= 0 {
-				pl.fail(p.written.Position, fmt.Sprintf("ports: the port %d of the host is published by the %s %s and by the %s %s, which run at the same time",
+				pl.fail(p.written.PositionOf("ports"), fmt.Sprintf("the port %d of the host is published by the %s %s and by the %s %s, which run at the same time",
 					hostPort(port), others[j].role(), others[j].Name, p.role(), p.Name), "give each a port of its own; on the run's network they are reached by their names", nil)
 				break
 			}

@@ -17,8 +17,8 @@ func TestPortsThatTwoPublishAtTheSameTimeAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		name, file, want string // want: "" is that it is valid
 	}{
-		{"two services", service + "  web: {image: x, network: private, ports: [\"127.0.0.1:8080:81\"]}\nsteps:\n" + step("a", "90", ""), "p.yml:3:3: services.web: ports: the port 8080 of the host is published by the service api and by the service web"},
-		{"a range", service + "steps:\n" + step("a", "8079-8081:80-82", ""), "p.yml:4:5: steps[0]: ports: the port 8080 of the host is published by the service api and by the step a"},
+		{"two services", service + "  web: {image: x, network: private, ports: [\"127.0.0.1:8080:81\"]}\nsteps:\n" + step("a", "90", ""), "p.yml:3:37: services.web.ports: the port 8080 of the host is published by the service api and by the service web"},
+		{"a range", service + "steps:\n" + step("a", "8079-8081:80-82", ""), "p.yml:4:43: steps[0].ports: the port 8080 of the host is published by the service api and by the step a"},
 		{"all addresses", service + "steps:\n" + step("a", "0.0.0.0:8080:80", ""), "the service api and by the step a"},
 		{"all addresses of IPv6, which take IPv4 too", service + "steps:\n" + step("a", "[::]:8080:80", ""), "the service api and by the step a"},
 		{"another protocol", service + "steps:\n" + step("a", "8080:80/udp", ""), ""},

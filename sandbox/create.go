@@ -135,5 +135,8 @@ func (s *Sandbox) createError(command string, err error) error {
 	if place, why := mountFailure(failure.Error()); slices.ContainsFunc(s.step.Mounts, func(m Mount) bool { return path.Clean(m.Destination) == place }) {
 		return fmt.Errorf("mount at %s in image %s: %s", place, s.step.Image, why)
 	}
+	if name, why := sysctlFailure(failure.Error(), s.step.Advanced.Sysctls); name != "" {
+		return fmt.Errorf("sysctls: %s: %s", name, why)
+	}
 	return failure
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/stepexec/stepexec/sandbox/network"
 )
@@ -53,6 +55,28 @@ func checkSysctl(name string, ownNetwork, ownIPC bool) error {
 func isIPCSysctl(name string) bool {
 	return strings.HasPrefix(name, "fs.mqueue.") ||
 		slices.Contains([]string{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"}, name)
+}
+
+// sysctlFailure recognises messages of runc which say that a setting that the step asks for cannot be
+// set, and returns its name, with why.
+func sysctlFailure(message string, asked map[string]string) (name, why string) {
+	found := regexp.MustCompile(`/proc/sys/(\S+): (.*)$`).FindStringSubmatch(message)
+	if found == nil {
+		return "", ""
+	}
+	name = strings.ReplaceAll(found[1], "/", ".")
+	value, isAsked := asked[name]
+	switch {
+	case !isAsked:
+		return "", ""
+	case found[2] == unix.ENOENT.Error():
+		return name, "this kernel has no such setting in a step's own namespaces"
+	case found[2] == unix.EACCES.Error(), found[2] == unix.EPERM.Error():
+		return name, "this kernel does not allow a step to set it"
+	case found[2] == unix.EINVAL.Error():
+		return name, fmt.Sprintf("the kernel refuses the value %q", value)
+	}
+	return name, found[2]
 }
 
 // lastGroup returns the highest group id up to which a step's user namespace has all ids: the
