@@ -149,7 +149,7 @@ steps:
 	}
 	var letting sync.WaitGroup
 	var lines []string
-	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Events: func(e event.Event) {
+	summary, err := engine.Run(t.Context(), plan, engine.Options{Host: b.host, Fetcher: b.fetcher, Events: func(e *event.Event) {
 		switch {
 		case e.Kind == event.StepStarted && e.Step == "replaces":
 			letting.Go(func() { b.letGo(t, 1) })

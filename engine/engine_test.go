@@ -75,10 +75,10 @@ func (b *bench) run(t *testing.T, ctx context.Context, file string, in pipeline.
 	var events []event.Event
 	summary, err := engine.Run(ctx, plan, engine.Options{
 		Host: b.host, Fetcher: b.fetcher, Streams: b.streams,
-		Events: func(e event.Event) {
-			events = append(events, e)
+		Events: func(e *event.Event) {
+			events = append(events, *e)
 			if listen != nil {
-				listen(e)
+				listen(*e)
 			}
 		},
 	})
@@ -238,7 +238,7 @@ steps:
 	ctx, cancel := context.WithCancelCause(t.Context())
 	summary, err := engine.Run(ctx, plan, engine.Options{
 		Host: b.host, Fetcher: b.fetcher, Stop: engine.Stop{Cleanup: 1500 * time.Millisecond},
-		Events: func(e event.Event) {
+		Events: func(e *event.Event) {
 			if e.Kind == event.Line && e.Step == "long" {
 				cancel(errors.New("stop"))
 			}
@@ -278,7 +278,7 @@ func TestAWidePipelineEndsWithFewStepsAtOnce(t *testing.T) {
 	var order []string
 	summary, err := engine.Run(t.Context(), plan, engine.Options{
 		Host: b.host, Fetcher: b.fetcher, Limits: engine.Limits{Parallel: 3},
-		Events: func(e event.Event) {
+		Events: func(e *event.Event) {
 			switch e.Kind {
 			case event.StepStarted:
 				running[e.Step] = true

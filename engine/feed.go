@@ -16,7 +16,7 @@ const maxQueued = 1 << 20
 // listener, such as a terminal that was stopped, slows the steps that print once maxQueued bytes
 // wait. Steps that print nothing, or to files, go on, and nothing is lost.
 type feed struct {
-	to      func(event.Event)
+	to      func(*event.Event)
 	flush   func() // called when nothing waits any more; may be nil
 	done    chan struct{}
 	mu      sync.Mutex // guards the rest
@@ -36,7 +36,7 @@ type queued struct {
 }
 
 // newFeed returns nil if nobody listens.
-func newFeed(to func(event.Event), flush func()) *feed {
+func newFeed(to func(*event.Event), flush func()) *feed {
 	if to == nil {
 		return nil
 	}
@@ -118,13 +118,13 @@ func (f *feed) deliver(q *queued) {
 		return
 	}
 	if q.lines == nil {
-		f.protect(func() { f.to(q.event) })
+		f.protect(func() { f.to(&q.event) })
 		return
 	}
 	f.protect(func() {
 		for _, line := range q.lines {
 			q.event.Text, q.event.Partial = line.Text, line.Partial
-			f.to(q.event)
+			f.to(&q.event)
 		}
 	})
 	f.mu.Lock()

@@ -50,7 +50,7 @@ func TestAnInterruptEndsTheSavingOfCaches(t *testing.T) {
 				Open:   func(string) (engine.CacheStore, error) { return store, nil },
 				Scopes: cache.Scopes{Read: []string{"scope"}, Write: "scope", Share: "share"},
 			},
-			Events: func(e event.Event) {
+			Events: func(e *event.Event) {
 				if e.Kind == event.Warning {
 					warnings = append(warnings, e.Text)
 				}

@@ -37,7 +37,7 @@ steps:
 		}, "stopped failed succeeded skipped skipped", false},
 		{"in the listener", func(o *engine.Options) {
 			o.Cache = func(string) (string, error) { return "", errors.New("no caches here") }
-			o.Events = func(e event.Event) {
+			o.Events = func(e *event.Event) {
 				if e.Kind == event.StepStarted {
 					panic("a bug")
 				}

@@ -26,7 +26,7 @@ func TestVariablesThatThePolicyKeepsFromAStepAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []string
-	_, err = engine.Run(t.Context(), admitted, engine.Options{Host: b.host, Fetcher: b.fetcher, Events: func(e event.Event) {
+	_, err = engine.Run(t.Context(), admitted, engine.Options{Host: b.host, Fetcher: b.fetcher, Events: func(e *event.Event) {
 		if e.Kind == event.Warning && e.Step == "plugin" {
 			told = append(told, e.Text)
 		}

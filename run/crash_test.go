@@ -39,7 +39,7 @@ func TestAPanicInOnePipelineEndsNoOther(t *testing.T) {
 	var verdict string
 	code, err := run.All(t.Context(), jobs, engine.Options{
 		Limits: engine.Limits{Parallel: 1},
-		Events: func(e event.Event) {
+		Events: func(e *event.Event) {
 			ran = ran || e.Kind == event.Line && e.Text == "ran"
 			if e.Kind == event.MatrixFinished {
 				verdict = e.Text

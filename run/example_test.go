@@ -48,7 +48,7 @@ func runFile(ctx context.Context, file, root string, out, log io.Writer) (exitCo
 	if err != nil {
 		return event.CodeError, err
 	}
-	return run.All(ctx, jobs, engine.Options{Events: func(e event.Event) {
+	return run.All(ctx, jobs, engine.Options{Events: func(e *event.Event) {
 		if e.Kind == event.Line {
 			fmt.Fprintf(out, "%s: %s\n", e.Step, e.Text)
 		}
@@ -91,7 +91,7 @@ func ExampleBench() {
 		fmt.Println(err)
 		return
 	}
-	work.Events = func(e event.Event) {
+	work.Events = func(e *event.Event) {
 		if e.Kind == event.RunFinished {
 			fmt.Println(e.Summary.Status, e.Summary.ExitCode)
 		}
@@ -127,7 +127,7 @@ func TestTheExamplesRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var summary *event.Summary
-	work.Events = func(e event.Event) { summary = e.Summary }
+	work.Events = func(e *event.Event) { summary = e.Summary }
 	if err := bench.Execute(t.Context(), work); err != nil || summary == nil || summary.Status != event.Succeeded {
 		t.Errorf("error %v, summary %+v, log %s", err, summary, log.String())
 	}

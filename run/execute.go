@@ -83,9 +83,9 @@ func Execute(ctx context.Context, p *Planned, m Machine, o engine.Options) (code
 }
 
 // telling returns options by which tell hears of each event, too, before anyone else.
-func telling(o engine.Options, tell func(event.Event)) engine.Options {
+func telling(o engine.Options, tell func(*event.Event)) engine.Options {
 	others := o.Events
-	o.Events = func(e event.Event) {
+	o.Events = func(e *event.Event) {
 		tell(e)
 		if others != nil {
 			others(e)
@@ -100,7 +100,7 @@ func (m *Machine) traced(o engine.Options) engine.Options {
 		return o
 	}
 	traced := m.Trace.Run(o.Host.ID())
-	o = telling(o, traced.Event)
+	o = telling(o, func(e *event.Event) { traced.Event(*e) })
 	o.TraceParent = traced.Parent
 	return o
 }

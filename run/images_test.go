@@ -87,7 +87,7 @@ func greet(t *testing.T, bench *run.Bench, dir string) (output string, err error
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = bench.Execute(t.Context(), run.Work{Pipeline: p, Inputs: pipeline.Inputs{Dir: dir}, Events: func(e event.Event) {
+	err = bench.Execute(t.Context(), run.Work{Pipeline: p, Inputs: pipeline.Inputs{Dir: dir}, Events: func(e *event.Event) {
 		switch e.Kind {
 		case event.Line:
 			output += e.Text + "\n"

@@ -139,7 +139,7 @@ func (p *Planned) attested(o engine.Options) engine.Options {
 }
 
 // event notes what the statement says of a run.
-func (a *attestation) event(e event.Event) {
+func (a *attestation) event(e *event.Event) {
 	switch e.Kind {
 	case event.RunStarted:
 		a.started = e.Time

@@ -28,7 +28,7 @@ func keepRecord(m Machine, p *Planned, o engine.Options) (_ engine.Options, fini
 		warn(err)
 		return o, func() {}
 	}
-	return telling(o, writer.Event), func() {
+	return telling(o, func(e *event.Event) { writer.Event(*e) }), func() {
 		if err := writer.Close(); err != nil {
 			warn(err)
 		}

@@ -27,7 +27,7 @@ var errOtherCell = errors.New("another cell of the matrix failed, and the pipeli
 type severalRuns struct {
 	machine Machine
 	options engine.Options // that all have in common
-	show    func(event.Event)
+	show    func(*event.Event)
 	all     []*severalRun
 	mu      sync.Mutex // guards the rest, and the display
 	code    int        // exit code of the run that failed first; 0: none
@@ -125,7 +125,7 @@ func (c *severalRuns) run(ctx context.Context, jobs []*Job) (int, error) {
 	order, end := c.connect(ctx, jobs, limit)
 	defer end()
 	c.runAll(ctx, order)
-	c.event(event.Event{Kind: event.MatrixFinished, Time: time.Now(), Text: c.verdict()})
+	c.event(&event.Event{Kind: event.MatrixFinished, Time: time.Now(), Text: c.verdict()})
 	if ctx.Err() != nil && c.code != 0 {
 		c.code = event.CodeInterrupted
 	}
@@ -237,7 +237,7 @@ func (c *severalRuns) fail(r *severalRun, code int, err error) {
 	c.failed = append(c.failed, fmt.Sprintf("%s (%d)", r.Cell, code))
 }
 
-func (c *severalRuns) event(e event.Event) {
+func (c *severalRuns) event(e *event.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.show(e)

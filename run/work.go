@@ -27,7 +27,7 @@ type Work struct {
 	Proxies  []string                                     // NAME=value of the runner's own proxies, which privileged images get, too
 	Own      Folders                                      // of the runner that the work comes from
 	Logins   map[string]pull.Login                        // at registries, by their hosts
-	Events   func(event.Event)                            // listener, called one event at a time; nil: nobody listens
+	Events   func(*event.Event)                           // listener, see engine.Options; nil: nobody listens
 	Serve    func(context.Context, *engine.Serving) error // see engine.Options; may be nil
 	Kill     <-chan struct{}                              // closed: running steps are killed, without the rest of their grace
 	Gone     func()                                       // see sandbox.Options; may be nil

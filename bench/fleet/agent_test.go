@@ -85,13 +85,13 @@ func execute(ctx context.Context, w run.Work) error {
 		}
 		summary.Steps = append(summary.Steps, result)
 	}
-	w.Events(event.Event{Time: time.Now(), Kind: event.RunFinished, Summary: &summary})
+	w.Events(&event.Event{Time: time.Now(), Kind: event.RunFinished, Summary: &summary})
 	return nil
 }
 
-func pass(ctx context.Context, step *pipeline.PlannedStep, tell func(event.Event)) (event.StepResult, error) {
+func pass(ctx context.Context, step *pipeline.PlannedStep, tell func(*event.Event)) (event.StepResult, error) {
 	began := time.Now()
-	tell(event.Event{Time: began, Kind: event.StepStarted, Step: step.Name, Image: step.Image})
+	tell(&event.Event{Time: began, Kind: event.StepStarted, Step: step.Name, Image: step.Image})
 	timer := time.NewTimer(stepTime)
 	defer timer.Stop()
 	select {
@@ -99,8 +99,8 @@ func pass(ctx context.Context, step *pipeline.PlannedStep, tell func(event.Event
 	case <-ctx.Done():
 		return event.StepResult{}, context.Cause(ctx)
 	}
-	tell(event.Event{Time: time.Now(), Kind: event.Line, Step: step.Name, Stream: event.Stdout, Text: "done"})
+	tell(&event.Event{Time: time.Now(), Kind: event.Line, Step: step.Name, Stream: event.Stdout, Text: "done"})
 	result := event.StepResult{Step: step.Name, Image: step.Image, Status: event.Succeeded, Started: began, Duration: event.Millis(stepTime)}
-	tell(event.Event{Time: time.Now(), Kind: event.StepFinished, Step: step.Name, Result: &result})
+	tell(&event.Event{Time: time.Now(), Kind: event.StepFinished, Step: step.Name, Result: &result})
 	return result, nil
 }

@@ -121,7 +121,7 @@ func (v *variant) run(ctx context.Context, file string) (price, error) {
 	}
 	code := -1
 	before, began := cpu(), time.Now()
-	err = v.bench.Execute(ctx, run.Work{Pipeline: p, Inputs: pipeline.Inputs{Dir: "/"}, Events: func(e event.Event) {
+	err = v.bench.Execute(ctx, run.Work{Pipeline: p, Inputs: pipeline.Inputs{Dir: "/"}, Events: func(e *event.Event) {
 		if e.Kind == event.RunFinished {
 			code = e.Summary.ExitCode
 		}

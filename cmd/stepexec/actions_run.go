@@ -58,7 +58,7 @@ func tellGitHub(err error) error {
 		return errors.Join(err, openErr)
 	}
 	for _, failure := range failures(err) {
-		shown.Event(failure)
+		shown.Event(&failure)
 	}
 	return errors.Join(err, shown.End(event.CodeError))
 }

@@ -99,7 +99,7 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 		}
 		seen = append(seen, r.Run)
 		live[r.Run] = isLive(r.Run)
-		if err := collectRecord(ctx, rooted(o.root, collector.Event), collector, r); err != nil {
+		if err := collectRecord(ctx, rooted(o.root, func(e *event.Event) { collector.Event(*e) }), collector, r); err != nil {
 			return nil, fmt.Errorf("run %s: %w", r.Run, err)
 		}
 	}
@@ -110,7 +110,7 @@ func (o *reportOptions) collect(ctx context.Context, runs []string) (*report.Rep
 }
 
 // collectRecord takes a run from its record.
-func collectRecord(ctx context.Context, take func(event.Event), c *report.Collector, r record.Record) error {
+func collectRecord(ctx context.Context, take func(*event.Event), c *report.Collector, r record.Record) error {
 	c.Plan(r.Run, r.Run, r.Name, r.Started, r.Plan())
 	return r.ReadLog(ctx, nil, func(line []byte) error {
 		e, err := record.Decode(line)
@@ -118,7 +118,7 @@ func collectRecord(ctx context.Context, take func(event.Event), c *report.Collec
 			return err
 		}
 		e.Cell = r.Run // lines of a log have no cell, because all are of the same run
-		take(e)
+		take(&e)
 		return nil
 	})
 }

@@ -172,12 +172,12 @@ func (o *runOptions) run(ctx context.Context, stdout io.Writer, args []string) e
 	if err != nil {
 		return errors.Join(err, reports.close(), o.attested.end(event.CodeError))
 	}
-	display := reported{shown, reports, o.attested, o.root}
+	display := &reported{shown, reports, o.attested, o.root}
 	code, err := o.show(ctx, display, args)
 	if err != nil {
 		code = codeOf(ctx)
 		for _, failure := range failures(err) {
-			display.Event(failure)
+			display.Event(&failure)
 		}
 	}
 	if err = errors.Join(err, display.End(code)); err != nil {

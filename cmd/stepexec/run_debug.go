@@ -46,7 +46,7 @@ func (f *debugFlags) keepAll() (bool, error) {
 
 // lend makes the engine open shells on this process's terminal, and returns a function that shows
 // events: they wait while a shell has the terminal.
-func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.Event) {
+func (f *debugFlags) lend(o *engine.Options, show func(*event.Event)) func(*event.Event) {
 	o.OnFailure.Keep = f.keep == "failed"
 	if !f.wantsShell() {
 		return show
@@ -63,7 +63,7 @@ func (f *debugFlags) lend(o *engine.Options, show func(event.Event)) func(event.
 // terminalLease lends the terminal to one shell at a time. Events that arrive meanwhile are held
 // back; when there are too many, their senders wait.
 type terminalLease struct {
-	show func(event.Event)
+	show func(*event.Event)
 	free chan struct{} // holds an element while the terminal is lent
 
 	mu   sync.Mutex
@@ -87,8 +87,8 @@ func (l *terminalLease) borrow(ctx context.Context) (giveBack func(), err error)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for _, e := range l.held {
-			l.show(e)
+		for i := range l.held {
+			l.show(&l.held[i])
 		}
 		l.back.Broadcast()
 		l.held, l.back = nil, nil
@@ -96,14 +96,14 @@ func (l *terminalLease) borrow(ctx context.Context) (giveBack func(), err error)
 	}, nil
 }
 
-func (l *terminalLease) event(e event.Event) {
+func (l *terminalLease) event(e *event.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.back != nil && len(l.held) >= maxHeld {
 		l.back.Wait()
 	}
 	if l.back != nil {
-		l.held = append(l.held, e)
+		l.held = append(l.held, *e)
 		return
 	}
 	l.show(e)

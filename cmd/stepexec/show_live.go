@@ -36,11 +36,11 @@ func newLiveView(file *os.File, terminal console.Console, o live.Options) *liveV
 	return &liveView{view: view, errors: terminalOf(os.Stderr), stopResize: func() { signal.Stop(resized) }}
 }
 
-func (l *liveView) Event(e event.Event) {
+func (l *liveView) Event(e *event.Event) {
 	if l.next != nil {
-		l.next.event(e)
+		l.next.event(*e)
 	}
-	l.view.Event(e)
+	l.view.Event(*e)
 }
 
 // Hide does nothing: events arrive masked.

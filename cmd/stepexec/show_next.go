@@ -106,11 +106,13 @@ func rootFlag(root string) string {
 }
 
 // rooted adds the state root to commands in events.
-func rooted(root string, show func(event.Event)) func(event.Event) {
+func rooted(root string, show func(*event.Event)) func(*event.Event) {
 	flag := rootFlag(root)
-	return func(e event.Event) {
+	return func(e *event.Event) {
 		if e.Kind == event.StepKept {
-			e.Text += flag
+			kept := *e
+			kept.Text += flag
+			e = &kept
 		}
 		show(e)
 	}

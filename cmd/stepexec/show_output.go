@@ -25,8 +25,8 @@ import (
 
 // display shows a run.
 type display interface {
-	// Event shows an event. Calls do not overlap.
-	Event(event.Event)
+	// Event shows an event, which it neither changes nor keeps. Calls do not overlap.
+	Event(*event.Event)
 
 	// Say shows one of stepexec's own messages that is not an event. It may be called at any time.
 	Say(line string)
@@ -167,24 +167,27 @@ func terminalOf(w io.Writer) console.Console {
 // said is a display that writes messages to stderr.
 type said struct{ printer }
 
-func (said) Say(line string)   { sayOnStderr(line) }
-func (said) Hide([]string)     {}
-func (said) Flush()            {}
-func (s said) End(_ int) error { return s.Err() }
+func (s said) Event(e *event.Event) { s.printer.Event(*e) }
+func (said) Say(line string)        { sayOnStderr(line) }
+func (said) Hide([]string)          {}
+func (said) Flush()                 {}
+func (s said) End(_ int) error      { return s.Err() }
 
 // onGitHub is a display in the log of a job.
 type onGitHub struct{ *github.Log }
 
-func (onGitHub) Say(line string) { sayOnStderr(line) }
-func (onGitHub) Flush()          {}
+func (l onGitHub) Event(e *event.Event) { l.Log.Event(*e) }
+func (onGitHub) Say(line string)        { sayOnStderr(line) }
+func (onGitHub) Flush()                 {}
 
 // silent is a display that prints nothing when all goes well, not even warnings.
 type silent struct{ printer }
 
-func (silent) Say(string)        {}
-func (silent) Hide([]string)     {}
-func (silent) Flush()            {}
-func (s silent) End(_ int) error { return s.Err() }
+func (s silent) Event(e *event.Event) { s.printer.Event(*e) }
+func (silent) Say(string)             {}
+func (silent) Hide([]string)          {}
+func (silent) Flush()                 {}
+func (s silent) End(_ int) error      { return s.Err() }
 
 // printer writes events.
 type printer interface {

@@ -36,7 +36,7 @@ func (p *pullView) event(e event.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.view != nil {
-		p.view.Event(e)
+		p.view.Event(&e)
 	}
 }
 

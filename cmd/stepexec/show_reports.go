@@ -48,13 +48,13 @@ type reports struct {
 }
 
 // event passes an event to the reports.
-func (r *reports) event(e event.Event) {
+func (r *reports) event(e *event.Event) {
 	if r.collector == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.collector.Event(e)
+	r.collector.Event(*e)
 }
 
 // tee copies everything written to w to the reports, as a stream of a step. The returned function
@@ -65,7 +65,7 @@ func (r *reports) tee(w io.Writer, step, stream string) (io.Writer, func() error
 	}
 	lines := logs.NewLines(func(lines []logs.Line) {
 		for _, line := range lines {
-			r.event(event.Event{Kind: event.Line, Time: time.Now(), Step: step, Stream: stream, Text: line.Text, Partial: line.Partial})
+			r.event(&event.Event{Kind: event.Line, Time: time.Now(), Step: step, Stream: stream, Text: line.Text, Partial: line.Partial})
 		}
 	})
 	return io.MultiWriter(w, lines), lines.Close
@@ -109,13 +109,13 @@ type reported struct {
 	root     string // state root
 }
 
-func (r reported) Event(e event.Event) {
+func (r *reported) Event(e *event.Event) {
 	r.reports.event(e)
 	r.display.Event(e)
 }
 
 // End writes the reports and then ends the display.
-func (r reported) End(code int) error {
+func (r *reported) End(code int) error {
 	err := r.reports.write(r.root, code, r.Say)
 	if err != nil {
 		code = event.CodeError

@@ -183,7 +183,7 @@ func (o *stepOptions) run(ctx context.Context, stdout, stderr io.Writer, args []
 	code, err := o.execute(ctx, plan, in.Dir, stdout, stderr, reports)
 	if err != nil {
 		code = event.CodeError
-		reports.event(event.Event{Kind: event.Failure, Time: time.Now(), Error: run.Masked(err, in.Secrets).Error()})
+		reports.event(&event.Event{Kind: event.Failure, Time: time.Now(), Error: run.Masked(err, in.Secrets).Error()})
 	}
 	if err := errors.Join(err, reports.write(o.root, code, sayOnStderr)); err != nil {
 		return run.Masked(err, in.Secrets)
@@ -335,13 +335,13 @@ func (o *stepOptions) execute(ctx context.Context, plan *policy.Plan, dir string
 		}
 	}
 	var unwritten error // error about the file for the run's ID
-	say := func(e event.Event) {
+	say := func(e *event.Event) {
 		if e.Kind == event.RunStarted {
 			unwritten = writeIDFile(idFile, e.Run)
 		}
 		reports.event(e)
 		if e.Kind != event.PullFinished || !pulls.shows {
-			event.Visit(stepEvents{pulls.say}, e)
+			event.Visit(stepEvents{pulls.say}, *e)
 		}
 	}
 	stop := engine.Stop{Kill: o.kill, Grace: time.Duration(o.stopTimeout) * time.Second}

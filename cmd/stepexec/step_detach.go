@@ -83,9 +83,9 @@ func detach(ctx context.Context, stdout, stderr io.Writer) error {
 
 // tellStarted passes events on, and prints the run's id when its step starts. After that nobody
 // listens.
-func tellStarted(next func(event.Event)) func(event.Event) {
+func tellStarted(next func(*event.Event)) func(*event.Event) {
 	var run string
-	return func(e event.Event) {
+	return func(e *event.Event) {
 		if e.Kind == event.RunStarted {
 			run = e.Run
 		}

@@ -137,9 +137,9 @@ type server struct {
 }
 
 // event listens to the job's run.
-func (s *server) event(e event.Event) {
-	s.diary.event(e)
-	s.start.event(s.voice, e)
+func (s *server) event(e *event.Event) {
+	s.diary.event(*e)
+	s.start.event(s.voice, *e)
 }
 
 // firstLook is how long a service must have run before the job counts as ready: one that lacks

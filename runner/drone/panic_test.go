@@ -20,7 +20,7 @@ func TestAPanicEndsOneBuildAlone(t *testing.T) {
 	for name, when := range map[string]func(w run.Work) run.Work{
 		"before the run": func(run.Work) run.Work { panic("a bug of stepexec") },
 		"in a report": func(w run.Work) run.Work {
-			w.Events = func(event.Event) { panic("a bug of stepexec") }
+			w.Events = func(*event.Event) { panic("a bug of stepexec") }
 			return w
 		},
 		"in a step": func(w run.Work) run.Work {

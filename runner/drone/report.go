@@ -43,7 +43,7 @@ func newReporter(w *worker, b *runner.Build, s *stage, warnings pipeline.Errors)
 }
 
 // event receives one event at a time.
-func (r *reporter) event(e event.Event) { event.Visit(reporterEvents{r}, e) }
+func (r *reporter) event(e *event.Event) { event.Visit(reporterEvents{r}, *e) }
 
 // reporterEvents is what a reporter does with each kind of event. Steps that the server does
 // not know have no log.

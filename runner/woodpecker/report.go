@@ -47,7 +47,7 @@ func newReporter(o *outbox, s *runner.Stats, say func(string), steps map[string]
 }
 
 // event receives one event at a time.
-func (r *reporter) event(e event.Event) { event.Visit(reporterEvents{r}, e) }
+func (r *reporter) event(e *event.Event) { event.Visit(reporterEvents{r}, *e) }
 
 // reporterEvents is what a reporter does with each kind of event. It reports nothing about
 // steps that the server does not know.
