@@ -94,6 +94,48 @@ func TestMaskKeepsLinesOfADumpUntilTheyEnd(t *testing.T) {
 	}
 }
 
+// Of dumps in two formats at once, and of one that pauses, only what a line has of a secret is found. A step that prints
+// one can have the part on each line masked.
+func TestMaskFindsPartsOfSecretsInDumpsOfTwoFormatsAndWithPauses(t *testing.T) {
+	const secret, first, second = "correct-horse-battery-staple", "correct-horse-ba", "ttery-staple"
+	paused := []string{
+		"00000000: 636f 7272 6563 742d 686f 7273 652d 6261  correct-horse-ba\n",
+		"00000010: 7474 6572 792d 7374 6170 6c65 3b0a       ttery-staple;.\n",
+	}
+	for name, parts := range map[string][]string{
+		"xxd, pausing": paused,
+		"od -tx1 -c": {`0000000  63  6f  72  72  65  63  74  2d  68  6f  72  73  65  2d  62  61
+          c   o   r   r   e   c   t   -   h   o   r   s   e   -   b   a
+0000020  74  74  65  72  79  2d  73  74  61  70  6c  65  3b  0a
+          t   t   e   r   y   -   s   t   a   p   l   e   ;  \n
+0000036
+`},
+		"hexdump -bc": {`0000000 143 157 162 162 145 143 164 055 150 157 162 163 145 055 142 141
+0000000   c   o   r   r   e   c   t   -   h   o   r   s   e   -   b   a
+0000010 164 164 145 162 171 055 163 164 141 160 154 145 073 012        
+0000010   t   t   e   r   y   -   s   t   a   p   l   e   ;  \n        
+000001e
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := strings.Join(parts, "")
+			shown := strings.Split(in, "\n")[0] + "\n"
+			if got := maskPauses(t, logs.NewMask([]string{secret}), parts); !strings.HasPrefix(got, shown) {
+				t.Errorf("the guide says that the first line is shown:\n%s", got)
+			}
+			got := maskPauses(t, logs.NewMask([]string{secret, first, second}), parts)
+			for _, left := range []string{"63", "143", "74", "164", "o", "t"} {
+				if strings.Contains(got, left) {
+					t.Errorf("with its parts masked, %q is left:\n%s", left, got)
+				}
+			}
+		})
+	}
+	if got := logs.NewMask([]string{secret}).String(strings.Join(paused, "")); strings.Contains(got, "6") {
+		t.Errorf("without a pause:\n%s", got)
+	}
+}
+
 // Lines that only begin with digits are not kept from whoever waits for them.
 func TestMaskPassesOnWhatIsNoDump(t *testing.T) {
 	mask := logs.NewMask([]string{"hunter2"})
