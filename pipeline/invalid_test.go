@@ -190,7 +190,7 @@ var invalid = []struct {
 6:11: steps[1].name: the name "a" is already taken by steps[0].name at line 3
 7:5: steps[1].imgae: unknown key (did you mean "image"?)
 8:18: steps[1].depends_on[0]: there is no step "z"`},
-	{"map-as-key", syntax, `4:7: a key must be a string`},
+	{"map-as-key", syntax, `4:7: a key must be a string (put a text that begins with { or [ in quotes)`},
 	{"matrix-axis-name", structure, `1:10: matrix.GO-VERSION: "GO-VERSION" is not valid as the name of an axis (the name of an axis is that of a variable: letters, digits and _)`},
 	{"matrix-axis-unknown", semantics, `3:5: steps[0].image: the matrix has no axis "OG" (did you mean "GO"?)
 5:5: steps[0].when.matrix: the matrix has no axis "GOO" (did you mean "GO"?)`},
@@ -255,8 +255,8 @@ var invalid = []struct {
 	{"network-bridge", structure, `4:14: steps[0].network: must be "host", "none" or "private", not "bridge" (docker's bridge is called private here)`},
 	{"no-steps", structure, `1:1: steps: is required`},
 	{"not-utf8", syntax, `2:12: the file is not UTF-8 text (save it as UTF-8)`},
-	{"not-yaml-one-line", syntax, `1: not valid YAML: did not find expected node content`},
-	{"not-yaml", syntax, `3: not valid YAML: did not find expected ',' or ']' (close the [ with a ], put commas between the items, and put texts with quotes or brackets in quotes)`},
+	{"not-yaml-one-line", syntax, `1:9: not valid YAML: the [ is not closed (close it with ], or put the text in quotes if [ does not begin a list)`},
+	{"not-yaml", syntax, `3:12: not valid YAML: the [ is not closed (close it with ], or put the text in quotes if [ does not begin a list)`},
 	{"null-document", syntax, `1:1: the file is empty (a pipeline needs at least steps)`},
 	{"output-limit-small", semantics, `4:19: steps[0].output_limit: "1k" of output is out of range (the least is 4KiB; without the key the limit is the machine's)`},
 	{"output-limit-word", structure, `4:19: steps[0].output_limit: "much" is not a size (write it like 100MiB, 1g or a number of bytes)`},
@@ -354,7 +354,7 @@ var invalid = []struct {
 	{"steps-empty-map", structure, `1:8: steps: must not be empty (a pipeline needs at least one step)`},
 	{"steps-null", structure, `1:7: steps: must be a list or a map, not null (give it a value or remove the key)`},
 	{"steps-string", structure, `1:8: steps: must be a list or a map, not a string`},
-	{"tab-indent", syntax, `3:1: not valid YAML: found a tab character that violates indentation (YAML indents with spaces, never with tabs)`},
+	{"tab-indent", syntax, `3:1: not valid YAML: a tab indents this line (YAML indents with spaces, never with tabs)`},
 	{"timeout-float", structure, `1:10: timeout: "1.5" is not a duration (write it like 90s, 10m or 1h30m; a bare number is seconds)`},
 	{"timeout-huge", semantics, `1:10: timeout: a duration of 99999999999 is out of range (it must be more than 0 and less than 292 years)`},
 	{"timeout-list", structure, `1:10: timeout: must be a duration, not a list`},
@@ -384,7 +384,7 @@ var invalid = []struct {
 4:45: steps[0].ulimits.cpu: must be a number, soft:hard or a map, not a boolean`},
 	{"ulimit-unknown", structure, `4:15: steps[0].ulimits.nofiles: unknown limit (did you mean "nofile"?)`},
 	{"ulimits-list", structure, `4:14: steps[0].ulimits: must be a map, not a list`},
-	{"undefined-alias", syntax, `4:11: not valid YAML: unknown anchor 'nobody' referenced (put a & anchor of that name before it, or quotes around it)`},
+	{"undefined-alias", syntax, `4:11: not valid YAML: no anchor &nobody stands before the alias *nobody (put &nobody before the value that is meant, or quotes around the text)`},
 	{"unknown-step-key-in-map", structure, `2:36: steps."build and test".enviroment: unknown key (did you mean "environment"?)`},
 	{"unknown-step-key", structure, `4:5: steps[0].comands: unknown key (did you mean "commands"?)`},
 	{"unknown-tag", syntax, `4:11: tag "!vault" is not supported (remove it)`},
@@ -427,13 +427,13 @@ var invalid = []struct {
 	{"workspace-proc", structure, `1:12: workspace: nothing can be mounted at "/sys/../proc": /proc and /sys belong to the kernel`},
 	{"workspace-relative", structure, `1:12: workspace: the path "src" in the container is not absolute (begin it with /)`},
 	{"workspace-root", structure, `1:12: workspace: nothing can be mounted at / of the container (use image: rootfs:DIR to run in a directory)`},
-	{"yaml-dedent", syntax, `3: not valid YAML: did not find expected key (begin the items of one list, and the keys of one map, in the same column)`},
-	{"yaml-list-in-map", syntax, `4: not valid YAML: did not find expected key (begin the items of one list, and the keys of one map, in the same column)`},
+	{"yaml-dedent", syntax, `3:2: not valid YAML: this line begins in column 2, but the lines it could belong to begin in column 1 or 3 (begin the items of one list, and the keys of one map, in the same column)`},
+	{"yaml-list-in-map", syntax, `4:1: not valid YAML: this item of a list stands among the keys of a map (begin the items of one list, and the keys of one map, in the same column)`},
 	{"yaml-open-quote", syntax, `4:11: not valid YAML: the quote " is not closed (close it, or put the whole text in the other kind of quotes)`},
 	{"yaml-open-quote-list", syntax, `6:9: not valid YAML: the quote ' is not closed (close it, or put the whole text in the other kind of quotes)`},
 	{"yaml-open-quote-middle", syntax, `3:12: not valid YAML: the quote ' is not closed (close it, or put the whole text in the other kind of quotes)`},
-	{"yaml-reserved", syntax, `4: not valid YAML: found character that cannot start any token`},
-	{"yaml-two-colons", syntax, `2:4: not valid YAML: mapping values are not allowed in this context (put a text with a colon before a space, or at its end, in quotes; and begin the keys of one map in the same column)`},
+	{"yaml-reserved", syntax, `4:11: not valid YAML: a text without quotes cannot begin with @ in YAML (put the text in quotes: '@abc')`},
+	{"yaml-two-colons", syntax, `2:3: not valid YAML: this line is indented deeper than the key above, which has a value already (begin the keys of one map in the same column, and put a text with a colon in quotes)`},
 }
 
 func TestParseRefusesInvalidFiles(t *testing.T) {

@@ -305,7 +305,11 @@ func (l *loader) mapping(n *node, y *yaml.Node) {
 		key := resolve(y.Content[i])
 		switch first := written[key.Value]; {
 		case key.Kind != yaml.ScalarNode:
-			l.fail(key.Line, key.Column, "a key must be a string", "")
+			hint := ""
+			if key.Style&yaml.FlowStyle != 0 {
+				hint = "put a text that begins with { or [ in quotes"
+			}
+			l.fail(key.Line, key.Column, "a key must be a string", hint)
 		case first != nil:
 			hint := ""
 			if isMerge(key) {

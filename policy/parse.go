@@ -12,6 +12,7 @@ import (
 	"github.com/moby/sys/capability"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/stepexec/stepexec/pipeline/yamlfault"
 	"github.com/stepexec/stepexec/signature"
 )
 
@@ -101,7 +102,11 @@ func (r *reader) document(data []byte) *yaml.Node {
 		if n, _ := fmt.Sscanf(message, "line %d:", &at.Line); n == 1 {
 			_, message, _ = strings.Cut(message, ": ")
 		}
-		r.fail(at, "", "not valid YAML: "+message, "")
+		hint := ""
+		if f := yamlfault.Find(data); f != nil {
+			at.Line, at.Column, message, hint = f.Line, f.Column, f.Message, f.Hint
+		}
+		r.fail(at, "", "not valid YAML: "+message, hint)
 		return nil
 	}
 	return first.Content[0]

@@ -359,7 +359,7 @@ func TestParseSaysWhereAFileIsWrong(t *testing.T) {
 		"host_environment: [A=b]\n":                  "is not the name of a variable",
 		"- a\n":                                      "p.yml:1:1: must be a map of keys and values",
 		"spec: true\n---\nspec: true\n":              "more than one document",
-		"spec: [\n":                                  "p.yml:1: not valid YAML",
+		"spec: [\n":                                  "p.yml:1:7: not valid YAML: the [ is not closed",
 		"a: &a [*a]\n":                               "p.yml:1",
 		"networks: [x]\nspec: maybe\ndevices: [y]\n": "p.yml:3:11",
 		"repositories: {}\n":                         "p.yml:1:15: repositories: must be a list",
@@ -372,7 +372,7 @@ func TestParseSaysWhereAFileIsWrong(t *testing.T) {
 		"repositories: [{repos: ['a/{b'], rules: trusted}]\n":                      `repos: "a/{b" is not a pattern`,
 		"repositories: [{repos: [''], rules: trusted}]\n":                          "is not a pattern",
 		"repositories: [{repos: [a/b], events: [pull-request], rules: trusted}]\n": `events: "pull-request" is not an event of Woodpecker or Drone`,
-		"networks: *none\n":                          "not valid YAML: unknown anchor",
+		"networks: *none\n":                          "p.yml:1:11: not valid YAML: no anchor &none",
 		strings.Repeat("# a long comment\n", 70_000): "more than 1048576 bytes",
 	} {
 		p, err := policy.Parse("p.yml", []byte(text))

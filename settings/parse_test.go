@@ -89,7 +89,7 @@ registries:
 func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 	host := func(setting string) string { return "registries:\n  a.example:\n    " + setting + "\n" }
 	for _, c := range []struct{ name, yaml, want string }{
-		{"not YAML", "registries: [", "s.yml:1:1: not valid YAML: "},
+		{"not YAML", "registries: [", "s.yml:1:13: not valid YAML: the [ is not closed"},
 		{"not YAML, further down", "registries:\n  a.example: {}\n\tb: 1\n", "s.yml:3:1: not valid YAML: "},
 		{"not UTF-8", "registries: \xff", "s.yml:1:1: not valid YAML: "},
 		{"two documents", "registries:\n---\nregistries:\n", "s.yml:2:1: the file has more than one document"},

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stepexec/stepexec/pipeline/yamlfault"
 )
 
 // maxFile bounds the settings file, in bytes.
@@ -69,6 +71,12 @@ func (p *parser) document(data []byte) *yaml.Node {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if n, _ := fmt.Sscanf(text, "line %d:", &start.Line); n == 1 {
 		_, text, _ = strings.Cut(text, ": ")
+	}
+	if f := yamlfault.Find(data); f != nil {
+		start.Line, start.Column, text = f.Line, f.Column, f.Message
+		if f.Hint != "" {
+			text += " (" + f.Hint + ")"
+		}
 	}
 	p.fail(start, "not valid YAML: %s", text)
 	return nil
