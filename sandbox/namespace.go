@@ -64,7 +64,7 @@ func (h *Host) namespaces(step *Step) ([]specs.LinuxNamespace, error) {
 	case NetworkNone:
 		all = append(all, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	case NetworkPrivate:
-		path := "" // a new one, which is connected once the container exists
+		path := "" // a new one: see connect
 		if h.networks.shared != nil {
 			path = h.networks.shared.Namespace()
 		}

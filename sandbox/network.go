@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/stepexec/stepexec/container"
+	"github.com/stepexec/stepexec/crash"
 	"github.com/stepexec/stepexec/rootless"
 	"github.com/stepexec/stepexec/sandbox/network"
 )
@@ -128,11 +130,52 @@ func (h *Host) joinNetwork(ctx context.Context, step *Step) (_ *network.Endpoint
 	return endpoint, func() error { return errors.Join(unpublish(), endpoint.Leave()) }, nil
 }
 
-// plug connects a newly created container.
-func (s *Sandbox) plug() error {
+// connect begins to give the container its place on the run's network, in a namespace of stepexec's
+// own, which the runtime then puts it in. It returns a function that waits until that is done, to be
+// called once the container exists. A container with a user namespace must own its network namespace,
+// so the runtime makes both, and the function connects the container.
+func (s *Sandbox) connect(spec *specs.Spec) (connected func() error, err error) {
 	if s.endpoint == nil {
+		return func() error { return nil }, nil
+	}
+	own := ownNetwork(spec)
+	if own == nil {
+		return s.plug, nil
+	}
+	namespace, err := network.NewNamespace()
+	if err != nil {
+		return nil, err
+	}
+	own.Path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), namespace.Fd())
+	var plugging crash.Group
+	plugging.Go(func() { plugging.Note(s.endpoint.Plug(namespace)) })
+	connected = sync.OnceValue(func() error { return errors.Join(plugging.Wait(), namespace.Close()) })
+	s.release = append(s.release, func() error {
+		_ = connected() // if the container could not be created, nobody has waited
+		return nil
+	})
+	return connected, nil
+}
+
+// ownNetwork returns the new network namespace of a spec, or nil if there is none, or if a user
+// namespace has to own it.
+func ownNetwork(spec *specs.Spec) (own *specs.LinuxNamespace) {
+	if spec.Linux == nil {
 		return nil
 	}
+	for i, n := range spec.Linux.Namespaces {
+		switch {
+		case n.Type == specs.UserNamespace:
+			return nil
+		case n.Type == specs.NetworkNamespace && n.Path == "":
+			own = &spec.Linux.Namespaces[i]
+		}
+	}
+	return own
+}
+
+// plug connects a newly created container in the namespace that the runtime has made for it.
+func (s *Sandbox) plug() error {
 	// The init process is a child that has not been waited for, so its pid cannot have been reused.
 	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.init.Pid))
 	if err != nil {

@@ -102,10 +102,14 @@ func (h *Host) Prepare(ctx context.Context, step *Step) (_ *Sandbox, err error) 
 	if err := h.makeCgroupParent(step.Advanced.CgroupParent); err != nil {
 		return nil, err
 	}
+	connected, err := s.connect(spec)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.create(ctx, dir, spec); err != nil {
 		return nil, err
 	}
-	return s, s.plug()
+	return s, connected()
 }
 
 // mountRoot creates the step's folder, mounts its root file system there, and makes the volumes.

@@ -75,8 +75,8 @@ func (n *Bridged) Join(m Member) (*Endpoint, error) {
 	return e, nil
 }
 
-// Plug connects the network namespace of a container, a file, in which nothing
-// but the loopback is set up.
+// Plug connects the network namespace of a container, a file. Nothing in it is set up yet, except
+// that its loopback may be.
 func (e *Endpoint) Plug(namespace *os.File) error {
 	n := e.network
 	n.mu.Lock()
@@ -156,6 +156,13 @@ func (e *Endpoint) setUp(gateway Addresses) error {
 	}
 	defer handle.Close()
 	if err := setSysctl("net/ipv6/conf/"+containerName+"/accept_ra", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	lo, err := handle.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := handle.LinkSetUp(lo); err != nil {
 		return err
 	}
 	link, err := handle.LinkByName(containerName)

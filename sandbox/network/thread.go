@@ -32,6 +32,19 @@ func OnOwnThread(f func() error) error {
 	return <-done
 }
 
+// NewNamespace makes a network namespace, in which nothing is set up. It ends with the file and the
+// processes in it, however those end.
+func NewNamespace() (namespace *os.File, err error) {
+	err = OnOwnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		namespace, err = os.Open("/proc/thread-self/ns/net")
+		return err
+	})
+	return namespace, err
+}
+
 // inside runs f on a thread in the network namespace of a file. What f opens
 // there, such as a socket, stays in that namespace.
 func inside(namespace *os.File, f func() error) error {
