@@ -1,12 +1,16 @@
 package run
 
 import (
+	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,22 +41,16 @@ func (g gitCheckout) checkout(ctx context.Context) checkout {
 	if c.commit == "" {
 		return c
 	}
-	filters, err := g.ownFilters(ctx)
-	if err != nil {
-		return c
-	}
-	temp, err := os.MkdirTemp(g.tempDir(), "stepexec-index-")
+	temp, err := os.MkdirTemp(g.tempDir(), "stepexec-git-")
 	if err != nil {
 		return c
 	}
 	defer os.RemoveAll(temp)
-	env := append(filters, "GIT_INDEX_FILE="+filepath.Join(temp, "index"))
-	read := g.whole(ctx, env, "read-tree", "HEAD")
-	if err := read.Run(); err != nil {
+	plain, err := g.plain(ctx, c.commit, temp)
+	if err != nil || readCommit(ctx, plain) != nil {
 		return c
 	}
-	status := g.whole(ctx, env, "status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames")
-	if changed, err := printsAnything(status); err == nil {
+	if changed, err := isChanged(ctx, plain); err == nil {
 		c.tree = treeClean
 		if changed {
 			c.tree = treeChanged
@@ -61,7 +59,7 @@ func (g gitCheckout) checkout(ctx context.Context) checkout {
 	return c
 }
 
-// tempDir is a folder for an index that is not in the work tree, where it would count as an added file.
+// tempDir is where a folder is made that is not in the work tree: there it would count as an added file.
 func (g gitCheckout) tempDir() string {
 	dir, err := filepath.EvalSymlinks(os.TempDir())
 	within, rootErr := filepath.EvalSymlinks(g.dir)
@@ -71,46 +69,103 @@ func (g gitCheckout) tempDir() string {
 	return ""
 }
 
-// whole is a command that looks at every file and all of it. The checkout's own index and configuration can say
-// that a file is as it was (assume-unchanged, skip-worktree, times that were put back), or that modes, links or ends
-// of lines do not matter, and an earlier run can have written both.
-func (g gitCheckout) whole(ctx context.Context, env []string, args ...string) *exec.Cmd {
-	var settings []string
-	for _, setting := range []string{"core.fileMode=true", "core.symlinks=true", "core.autocrlf=false", "core.sparseCheckout=false"} {
-		settings = append(settings, "-c", setting)
+// A gitCommand makes a command of git.
+type gitCommand func(ctx context.Context, args ...string) *exec.Cmd
+
+// plain returns commands that look at every file of the work tree and all of it, and start no program
+// that the checkout names. They get a git directory of their own in the folder temp, with the commit
+// and the objects of the checkout and nothing else of it: its index can say that a file is as it was
+// (assume-unchanged, skip-worktree, times that were put back), its configuration and its folder "info"
+// that ends of lines, modes or added files do not matter, and its filters are programs. An earlier run
+// can have written all of them. What the user's own configuration names stays, such as git-lfs.
+func (g gitCheckout) plain(ctx context.Context, commit, temp string) (gitCommand, error) {
+	tree := g.line(ctx, "rev-parse", "--show-toplevel")
+	objects := g.line(ctx, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+	if tree == "" || objects == "" {
+		return nil, errors.New("no work tree, or no objects")
 	}
-	cmd := g.command(ctx, append(settings, args...)...)
-	cmd.Env = append(cmd.Env, env...)
-	return cmd
+	if dir, err := filepath.EvalSymlinks(g.dir); err != nil || !strings.HasPrefix(dir+"/", strings.TrimSuffix(tree, "/")+"/") {
+		return nil, errors.New("the checkout names another work tree (core.worktree)")
+	}
+	others := strconv.Quote(objects) // git takes a path with a colon in quotes
+	if more := os.Getenv("GIT_ALTERNATE_OBJECT_DIRECTORIES"); more != "" {
+		others += ":" + more
+	}
+	config := "[core]\n\trepositoryformatversion = 0\n"
+	if len(commit) == 64 {
+		config = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n"
+	}
+	own := filepath.Join(temp, "objects")
+	err := errors.Join(
+		os.Mkdir(filepath.Join(temp, "refs"), 0o700),
+		os.Mkdir(own, 0o700),
+		os.WriteFile(filepath.Join(temp, "HEAD"), []byte(commit+"\n"), 0o600),
+		os.WriteFile(filepath.Join(temp, "config"), []byte(config), 0o600),
+	)
+	settings := []string{
+		"-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c", "core.autocrlf=false",
+		"-c", "lfs.storage=" + filepath.Join(filepath.Dir(objects), "lfs"), // otherwise git-lfs copies its files to temp
+	}
+	return func(ctx context.Context, args ...string) *exec.Cmd {
+		cmd := g.command(ctx, slices.Concat(settings, args)...)
+		cmd.Env = append(cmd.Env, "GIT_DIR="+temp, "GIT_WORK_TREE="+tree, "GIT_INDEX_FILE="+filepath.Join(temp, "index"),
+			"GIT_OBJECT_DIRECTORY="+own, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+others)
+		return cmd
+	}, err
 }
 
-// ownFilters are variables that turn off the filters which the configuration of the checkout itself
-// names: git would start them to compare files. Those of the machine and the user, such as git-lfs,
-// stay. git-lfs itself starts what the checkout names as its extensions; then there is an error.
-func (g gitCheckout) ownFilters(ctx context.Context) ([]string, error) {
-	out, err := g.git(ctx, "config", "--show-scope", "--name-only", "-z", "--list")
+// readCommit fills the index with the files of the commit. git does not check that folders in a commit
+// are what their hashes say, and read-tree notes the hashes that it was told. So the index is filled
+// file by file, and the hash of all of it is compared.
+func readCommit(ctx context.Context, git gitCommand) error {
+	files, err := git(ctx, "ls-tree", "-r", "-z", "--full-tree", "HEAD").Output()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var env []string
-	fields := strings.Split(out, "\x00")
-	for i := 0; i+1 < len(fields); i += 2 {
-		scope, name := fields[i], fields[i+1]
-		isOwn := scope != "system" && scope != "global"
-		if isOwn && strings.HasPrefix(strings.ToLower(name), "lfs.extension.") { // git-lfs takes any case
-			return nil, fmt.Errorf("the checkout names a program for git-lfs: %s", name)
-		}
-		if !isOwn || !strings.HasPrefix(name, "filter.") {
-			continue
-		}
-		value := ""
-		if strings.HasSuffix(name, ".required") {
-			value = "false"
-		}
-		n := len(env) / 2
-		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", n, name), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", n, value))
+	update := git(ctx, "update-index", "-z", "--index-info")
+	update.Stdin = bytes.NewReader(files)
+	if err := update.Run(); err != nil {
+		return err
 	}
-	return append(env, fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(env)/2)), nil
+	got, gotErr := git(ctx, "write-tree", "--missing-ok").Output()
+	want, wantErr := git(ctx, "rev-parse", "--verify", "HEAD^{tree}").Output()
+	if err := errors.Join(gotErr, wantErr); err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return errors.New("the objects of the commit are false")
+	}
+	return nil
+}
+
+// isChanged reports whether a file of the work tree was changed, removed or added. A file of attributes
+// counts also where git ignores it, if it is for files of the commit: it can hide what they have, such
+// as ends of lines and what ident replaces.
+func isChanged(ctx context.Context, git gitCommand) (bool, error) {
+	changed, err := printsAnything(git(ctx, "status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames"))
+	if changed || err != nil {
+		return changed, err
+	}
+	others, err := git(ctx, "ls-files", "--others", "-z", "--full-name", ":(top,glob)**/.gitattributes").Output()
+	if err != nil || len(others) == 0 {
+		return false, err
+	}
+	ours, err := git(ctx, "ls-files", "-z", "--full-name", ":/").Output()
+	if err != nil {
+		return false, err
+	}
+	folders := map[string]bool{} // that have files of the commit, at any depth
+	for name := range strings.SplitSeq(string(ours), "\x00") {
+		for dir := path.Dir(name); !folders[dir]; dir = path.Dir(dir) {
+			folders[dir] = true
+		}
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(others), "\x00"), "\x00") {
+		if folders[path.Dir(name)] {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // printsAnything runs a command until it prints something, or ends. The error says that it failed
