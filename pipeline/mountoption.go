@@ -49,8 +49,11 @@ func checkOption(mountType, option string) error {
 	if slices.Contains(commonOptions, option) || mountType == "bind" && slices.Contains(bindOptions, option) {
 		return nil
 	}
-	known := slices.Concat(commonOptions, bindOptions)
-	if mountType == "tmpfs" {
+	known := commonOptions
+	switch mountType {
+	case "bind":
+		known = slices.Concat(commonOptions, bindOptions)
+	case "tmpfs":
 		name, text, _ := strings.Cut(option, "=")
 		if form, isKnown := tmpfsOptions()[name]; isKnown {
 			if form.MatchString(text) {

@@ -67,16 +67,17 @@ func secretNode(use *SecretUse) *yaml.Node {
 func mountsNode(all []Mount) *yaml.Node {
 	others := slices.DeleteFunc(slices.Clone(all), func(m Mount) bool { return m.Type == MountCache || m.Type == MountKeyed })
 	return tree.List(others, func(mount *Mount) *yaml.Node {
-		n := newMapping()
+		n, options := newMapping(), mount.Options
 		if mount.Type == "tmpfs" {
 			n.text("type", "tmpfs")
 		} else if mount.Type == MountVolume && mount.Source == "" {
 			n.text("type", MountVolume)
+			options = slices.DeleteFunc(slices.Clone(options), func(option string) bool { return slices.Contains(bindOptions, option) })
 		} else {
 			n.text("source", mount.Source)
 		}
 		n.text("destination", mount.Destination)
-		n.texts("options", mount.Options)
+		n.texts("options", options)
 		n.flag("create", mount.Create)
 		return n.Node
 	})

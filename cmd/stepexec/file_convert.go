@@ -135,17 +135,17 @@ func (o *convertOptions) documents(stdout io.Writer, from *run.Source, chosen []
 
 // text is the file of a pipeline. Its losses are told.
 func (o *convertOptions) text(from *run.Source, w *pipeline.Workflow) (text []byte, err error) {
-	var losses []string
+	var losses, emptied []string
 	if to := export.Format(o.to); to == export.Native {
 		if from.Format != "" {
-			if err := portable.Convert(w); err != nil {
+			if emptied, err = portable.Convert(w); err != nil {
 				return nil, err
 			}
 		}
 		if text, err = pipeline.Write(w.Pipeline); err != nil {
 			return nil, err
 		}
-		losses = lossesOf(w, text)
+		losses = append(emptied, lossesOf(w, text)...)
 	} else if text, losses, err = export.Write(w, export.Format(cmp.Or(from.Format, string(export.Native))), to); err != nil {
 		return nil, err
 	}

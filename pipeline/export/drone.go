@@ -248,6 +248,8 @@ func (e *exporter) droneMounts(s *pipeline.Step) *yaml.Node {
 			name = e.volume(fmt.Sprintf("memory%s-%s", strings.ReplaceAll(m.Destination, "/", "-"), s.Name), "temp", place.Node)
 		case m.Type == pipeline.MountVolume && m.Source != "":
 			name = e.volume(m.Source, "temp", tree.NewMap().Node)
+		case m.Type == pipeline.MountVolume: // the step's own
+			name = e.volume(fmt.Sprintf("own%s-%s", strings.ReplaceAll(m.Destination, "/", "-"), s.Name), "temp", tree.NewMap().Node)
 		case m.Type != pipeline.MountVolume && path.IsAbs(m.Source):
 			name = e.hostVolume(m.Source)
 		default:

@@ -187,7 +187,7 @@ func TestServicesWithConditionsStayServices(t *testing.T) {
 			text := ""
 			if w := read(t, from, data, true)[0]; to == export.Native {
 				if from != export.Native {
-					if err := portable.Convert(&w); err != nil {
+					if _, err := portable.Convert(&w); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -311,7 +311,7 @@ func TestNativeFilesComeBack(t *testing.T) {
 			t.Errorf("%s: %s\n%s", to, diff, there)
 		}
 		back := read(t, to, there, true)
-		if err := portable.Convert(&back[0]); err != nil {
+		if _, err := portable.Convert(&back[0]); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := pipeline.Write(back[0].Pipeline); err != nil {

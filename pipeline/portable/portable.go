@@ -20,9 +20,9 @@ import (
 // Convert replaces ${NAME} in the pipeline of w, which was read without substitution. Values
 // that are the same for every build (w.Fixed) are put in. Where a native file substitutes, other
 // names become ${matrix.NAME} or ${env.NAME}, which a run must be given; steps get the variables
-// of the build that their commands name in the same way. The error is a [pipeline.Errors] of
-// what remains.
-func Convert(w *pipeline.Workflow) error {
+// of the build that their commands name in the same way. Warnings tell of ${NAME} that the server
+// makes empty. The error is a [pipeline.Errors] of what remains.
+func Convert(w *pipeline.Workflow) (warnings []string, err error) {
 	c := &conversion{workflow: w, axes: axes(&w.Matrix)}
 	p := w.Pipeline
 	for i := range p.Environment {
@@ -36,14 +36,15 @@ func Convert(w *pipeline.Workflow) error {
 	}
 	c.others(reflect.ValueOf(p).Elem(), pipeline.Position{Line: 1}, "")
 	if len(c.errs) > 0 {
-		return c.errs
+		return nil, c.errs
 	}
-	return nil
+	return c.warnings, nil
 }
 
 type conversion struct {
 	workflow *pipeline.Workflow
 	axes     map[string]bool
+	warnings []string
 	errs     pipeline.Errors
 }
 
@@ -152,6 +153,7 @@ var facts = map[string]pipeline.RunFact{
 // only used with a default may be missing.
 func (c *conversion) commands(s *pipeline.Step) {
 	for i := range s.Commands {
+		c.own(s, &s.Commands[i])
 		c.quoted(s, &s.Commands[i])
 	}
 	needed, optional := map[string]bool{}, map[string]bool{}

@@ -25,7 +25,7 @@ func converted(t *testing.T, format, text string, given map[string]string) strin
 		return err.Error()
 	}
 	w := &set.Workflows[0]
-	if err := portable.Convert(w); err != nil {
+	if _, err := portable.Convert(w); err != nil {
 		return err.Error()
 	}
 	native, err := pipeline.Write(w.Pipeline)
@@ -48,13 +48,18 @@ func TestVariablesBecomeThoseOfANativeFile(t *testing.T) {
 		"environment of the pipeline": {"drone", "environment: {TAG: \"${DRONE_TAG}\"}\nsteps: [{name: a, image: x, commands: [make]}]", nil, []string{"TAG: ${env.DRONE_TAG}"}},
 		"commands get what they name": {"drone", `steps: [{name: a, image: x, commands: ['test $DRONE_BRANCH = main && deploy ${DRONE_TAG##v} ${DRONE_COMMIT:-}']}]`, nil,
 			[]string{"DRONE_BRANCH: ${env.DRONE_BRANCH}", "DRONE_TAG: ${env.DRONE_TAG}", "DRONE_COMMIT: ${env.DRONE_COMMIT:-}", "deploy ${DRONE_TAG##v} ${DRONE_COMMIT:-}"}},
-		"needed once is needed":          {"drone", `steps: [{name: a, image: x, commands: ['echo ${DRONE_TAG:-none}', 'deploy $DRONE_TAG']}]`, nil, []string{"DRONE_TAG: ${env.DRONE_TAG}\n"}},
-		"a dash without braces is text":  {"drone", `steps: [{name: a, image: x, commands: ['push x:$DRONE_TAG-amd64 y:$DRONE_BRANCH=1']}]`, nil, []string{"DRONE_TAG: ${env.DRONE_TAG}\n", "DRONE_BRANCH: ${env.DRONE_BRANCH}\n"}},
-		"given between single quotes":    {"drone", `steps: [{name: a, image: x, commands: ["echo 'x ${DRONE_REPO_NAME} $${HOME}' \"it's ${DRONE_TAG}\" # don't\nawk '{print $1}'"]}]`, nil, []string{`echo 'x hello ${HOME}' "it's ${DRONE_TAG}" # don't`, "DRONE_TAG: ${env.DRONE_TAG}", "awk '{print $1}'"}},
-		"between single quotes":          {"drone", `steps: [{name: a, image: x, commands: ["curl -d '{\"tag\": \"${DRONE_TAG}\"}'"]}]`, nil, []string{`file.yml:2:9: steps[0].commands: ${DRONE_TAG} is between single quotes, where the shell of a native step leaves it as it is (write double quotes`}},
-		"defaults stay whole":            {"drone", `steps: [{name: a, image: x, settings: {a: "${ADDR:-:8080}", b: "${FLAG:--v}", c: "${TAG:-latest}"}}]`, map[string]string{"TAG": ""}, []string{"a: ${env.ADDR:-:8080}", "b: ${env.FLAG:--v}", "c: latest"}},
-		"facts of the run":               {"drone", `steps: [{name: a, image: x, commands: [echo $DRONE_BUILD_STATUS $DRONE_STEP_NAME]}]`, nil, []string{"DRONE_BUILD_STATUS: {from_run: status}", "DRONE_STEP_NAME: a"}},
-		"own variables stay":             {"drone", `steps: [{name: a, image: x, environment: {DRONE_TAG: own}, commands: [echo $DRONE_TAG]}]`, nil, []string{"DRONE_TAG: own"}},
+		"needed once is needed":         {"drone", `steps: [{name: a, image: x, commands: ['echo ${DRONE_TAG:-none}', 'deploy $DRONE_TAG']}]`, nil, []string{"DRONE_TAG: ${env.DRONE_TAG}\n"}},
+		"a dash without braces is text": {"drone", `steps: [{name: a, image: x, commands: ['push x:$DRONE_TAG-amd64 y:$DRONE_BRANCH=1']}]`, nil, []string{"DRONE_TAG: ${env.DRONE_TAG}\n", "DRONE_BRANCH: ${env.DRONE_BRANCH}\n"}},
+		"given between single quotes":   {"drone", `steps: [{name: a, image: x, commands: ["echo 'x ${DRONE_REPO_NAME} $${HOME}' \"it's ${DRONE_TAG}\" # don't\nawk '{print $1}'"]}]`, nil, []string{`echo 'x hello ${HOME}' "it's ${DRONE_TAG}" # don't`, "DRONE_TAG: ${env.DRONE_TAG}", "awk '{print $1}'"}},
+		"between single quotes":         {"drone", `steps: [{name: a, image: x, commands: ["curl -d '{\"tag\": \"${DRONE_TAG}\"}'"]}]`, nil, []string{`file.yml:2:9: steps[0].commands: ${DRONE_TAG} is between single quotes, where the shell of a native step leaves it as it is (write double quotes`}},
+		"defaults stay whole":           {"drone", `steps: [{name: a, image: x, settings: {a: "${ADDR:-:8080}", b: "${FLAG:--v}", c: "${TAG:-latest}"}}]`, map[string]string{"TAG": ""}, []string{"a: ${env.ADDR:-:8080}", "b: ${env.FLAG:--v}", "c: latest"}},
+		"facts of the run":              {"drone", `steps: [{name: a, image: x, commands: [echo $DRONE_BUILD_STATUS $DRONE_STEP_NAME]}]`, nil, []string{"DRONE_BUILD_STATUS: {from_run: status}", "DRONE_STEP_NAME: a"}},
+		"own variables stay":            {"drone", `steps: [{name: a, image: x, environment: {DRONE_TAG: own}, commands: [echo $DRONE_TAG]}]`, nil, []string{"DRONE_TAG: own"}},
+		"own variables in braces are the server's, which has none": {"drone", `steps: [{name: a, image: x, environment: {X: own, T: {from_secret: t}}, commands: ["a=${X}$X$${X}. '${X}' ${X:-else} ${T}, ${Y}"]}]`, nil, []string{"- a=$X${X}. '' else , ${Y}\n"}},
+		"own variables in braces of the pipeline":                  {"woodpecker", "matrix: {GO: [1]}\nsteps: [{name: a, image: x, environment: {X: own, GO: '${GO}'}, commands: ['b=${X}. ${X#o} ${GO}']}]", nil, []string{"- b=.  ${GO}\n"}},
+		"own variables that are given":                             {"drone", `steps: [{name: a, image: x, environment: {X: own}, commands: ["c=${X}.$X"]}]`, map[string]string{"X": "param"}, []string{"- c=param.$X\n"}},
+		"own variables of the build's names":                       {"drone", `steps: [{name: a, image: x, environment: {DRONE_TAG: own}, commands: ["c=${DRONE_TAG}"]}]`, nil, []string{"steps[0].commands: ${DRONE_TAG} is the build's variable, and the step has another one of that name (write $DRONE_TAG"}},
+		"variables of the build that are passed on":                {"drone", `steps: [{name: a, image: x, environment: {DRONE_TAG: "${DRONE_TAG}"}, commands: ["c=${DRONE_TAG}"]}]`, nil, []string{"c=${DRONE_TAG}\n"}},
 		"fixed values":                   {"drone", `steps: [{name: a, image: "x/${DRONE_REPO_NAME}", settings: {s: "${DRONE_REPO^^}"}}]`, nil, []string{"image: x/hello", "s: OCTOCAT/HELLO"}},
 		"given values":                   {"drone", `steps: [{name: a, image: x, settings: {s: "${DRONE_COMMIT_SHA:0:7}"}}]`, map[string]string{"DRONE_COMMIT_SHA": "0123456789"}, []string{`s: "0123456"`}},
 		"given where no variable can be": {"drone", `steps: [{name: a, image: x, commands: [make], when: {branch: "${B}"}}]`, map[string]string{"B": "main"}, []string{"- main"}},

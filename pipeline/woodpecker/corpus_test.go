@@ -65,7 +65,7 @@ func compare(t *testing.T, golden string, set *pipeline.Set, raw bool) {
 	for _, w := range set.Workflows {
 		fmt.Fprintf(&got, "# %s (%s): depends on %v, runs on %+v, left out %q, labels %v\n", w.Name, w.Cell, w.DependsOn, w.RunOn, w.LeftOut, w.Labels)
 		if raw {
-			if err := portable.Convert(&w); err != nil {
+			if _, err := portable.Convert(&w); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -48,7 +48,7 @@ func TestConvertReadsThePipelineKeyOfOldFiles(t *testing.T) {
 	if err != nil || len(set.Workflows[0].Steps) != 1 {
 		t.Fatal(set, err)
 	}
-	if err := portable.Convert(&set.Workflows[0]); err != nil {
+	if _, err := portable.Convert(&set.Workflows[0]); err != nil {
 		t.Error(err)
 	}
 }
