@@ -1,11 +1,14 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/stepexec/stepexec/sandbox"
@@ -100,16 +103,37 @@ func exposedPorts(exposed map[string]struct{}) []uint16 {
 	return ports
 }
 
-// namedPorts are the ports that a step's command line names, and a variable such as PORT or
-// PGPORT. Those like DB_PORT are of somebody else.
+// namedPorts are the ports that a step's command line and its variables name.
 func (r *run) namedPorts(n *node) []uint16 {
-	texts := slices.Concat(n.step.Entrypoint, n.step.Args, []string{string(n.step.Script)})
-	for _, entry := range n.step.Env {
-		if name, value, _ := strings.Cut(entry, "="); strings.HasSuffix(name, "PORT") && !strings.Contains(name, "_") {
-			texts = append(texts, value)
+	return r.portsIn(n, slices.Concat(n.step.Entrypoint, n.step.Args, []string{string(n.step.Script)}, ownPorts(n.step.Env)))
+}
+
+// ownPortVariable matches the names of variables that a program takes for the port to listen on, such
+// as PORT, PGPORT, HTTP_PORT and KC_HTTP_PORT. Those like DB_PORT are of somebody else.
+var ownPortVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([^_]*|(.*_)?(HTTPS?|TCP|LISTEN|BIND)_|(SERVER|APP|WEB|GRPC|NODE)_)PORT$`)
+})
+
+// ownPorts are the values of such variables. One that stands beside a host, as HTTP_PORT beside
+// HTTP_HOST, is of that host, unless the host is a word for all addresses to listen on.
+func ownPorts(environment []string) []string {
+	values := map[string]string{}
+	for _, entry := range environment {
+		name, value, _ := strings.Cut(entry, "=")
+		values[name] = value
+	}
+	var ports []string
+	for name, value := range values {
+		if !ownPortVariable().MatchString(name) {
+			continue
+		}
+		prefix := strings.TrimSuffix(name, "PORT")
+		at := cmp.Or(values[prefix+"HOST"], values[prefix+"ADDR"], values[prefix+"ADDRESS"], "0.0.0.0")
+		if address, err := netip.ParseAddr(at); err == nil && address.IsUnspecified() {
+			ports = append(ports, value)
 		}
 	}
-	return r.portsIn(n, texts)
+	return ports
 }
 
 // portsIn are the numbers in texts that can be ports of the step. A command line that speaks

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -348,10 +349,15 @@ func (c *check) keep() {
 }
 
 func (c *check) namespaces() {
-	for _, path := range c.step.Advanced.Namespaces {
-		if !c.rules.namespaces {
-			c.deny("namespaces", path, "it belongs to other processes", "namespaces")
+	if c.rules.namespaces {
+		return
+	}
+	for _, kind := range slices.Sorted(maps.Keys(c.step.Advanced.Namespaces)) {
+		path := c.step.Advanced.Namespaces[kind]
+		if strings.HasPrefix(path, "/proc/self/ns/") { // this process is on the host
+			path = "host"
 		}
+		c.deny("namespaces", kind+": "+path, "it belongs to other processes", "namespaces")
 	}
 }
 

@@ -72,8 +72,8 @@ func asks(file string) map[string]ask {
 		"a file of the host for the id": {class: pipeline.HostPath, native: "", flags: []string{"--cidfile", file + ".id"}, noOptions: true, want: "cidfile: " + file + ".id is not allowed"},
 		"ids of other users":            {class: pipeline.Privilege, native: "uidmap: 0:0:9\n  gidmap: 0:0:9", flags: []string{"--uidmap", "0:0:9", "--gidmap", "0:0:9"}, want: "uidmap: 0:0:9 is not allowed"},
 		"a patch":                       {class: pipeline.Privilege, native: "spec_patch: {hostname: x}", want: "spec_patch: a patch of the OCI spec is not allowed"},
-		"a namespace of others":         {class: pipeline.Joins, native: "namespaces: {pid: /proc/1/ns/pid}", flags: []string{"--with-ns", "pid:/proc/1/ns/pid"}, want: "namespaces: /proc/1/ns/pid is not allowed"},
-		"the host's processes":          {class: pipeline.Joins, native: "namespaces: {pid: host}", flags: []string{"--with-ns", "pid:host"}, want: "namespaces: /proc/self/ns/pid is not allowed"},
+		"a namespace of others":         {class: pipeline.Joins, native: "namespaces: {pid: /proc/1/ns/pid}", flags: []string{"--with-ns", "pid:/proc/1/ns/pid"}, want: "namespaces: pid: /proc/1/ns/pid is not allowed"},
+		"the host's processes":          {class: pipeline.Joins, native: "namespaces: {pid: host}", flags: []string{"--with-ns", "pid:host"}, want: "namespaces: pid: host is not allowed"},
 	}
 }
 
