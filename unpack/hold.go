@@ -102,11 +102,14 @@ func isAt(f *os.File, path string) (bool, error) {
 }
 
 // Close releases everything that the Store handed out. Call it when none of it is mounted any more;
-// the Store cannot be used afterwards.
+// the Store cannot be used afterwards. It waits for writes to the disk that have begun.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var failed []error
+	if s.disk != nil {
+		failed = append(failed, s.disk.close())
+	}
 	for _, f := range s.held {
 		failed = append(failed, f.Close())
 	}

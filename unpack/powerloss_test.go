@@ -71,7 +71,7 @@ func TestPowerLossOnARealDisk(t *testing.T) {
 	for _, format := range []unpack.Format{unpack.FormatDirectories, unpack.FormatErofs} {
 		t.Run(string(format), func(t *testing.T) {
 			layers := []unpack.Layer{
-				layerOf(t, file("large", content(8<<20)), file("small", "x")), layerOf(t, file("other", content(1<<20)), link("l", "large")),
+				layerOf(t, file("large", content(20<<20)), file("small", "x")), layerOf(t, file("other", content(1<<20)), link("l", "large")),
 			}
 			d := newDisk(t)
 			s := reopen(t, d.mountpoint+"/store")

@@ -29,6 +29,7 @@ type Store struct {
 	bootID string
 	mu     sync.Mutex
 	held   map[string]*os.File // see hold.go
+	disk   *disk               // nil for a Store that is only read
 
 	mountable func() error // whether layers that are images can be used here
 }
@@ -62,6 +63,11 @@ func OpenStore(root string) (*Store, error) {
 	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open layer store %s: remove unfinished work: %w", s.root, err)
 	}
+	dir, err := os.Open(s.root)
+	if err != nil {
+		return nil, fmt.Errorf("open layer store: %w", err)
+	}
+	s.disk = &disk{dir: dir}
 	return s, nil
 }
 

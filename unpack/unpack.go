@@ -138,7 +138,8 @@ func (s *Store) unpackLayer(ctx context.Context, l Layer, report func(Progress))
 			report(p)
 			return s.fill(ctx, l, tmp, func(bytes int64) {
 				read = bytes
-				if bytes-p.Bytes >= progressStep {
+				if more := bytes - p.Bytes; more >= progressStep {
+					s.disk.add(more)
 					p.Bytes = bytes
 					report(p)
 				}
