@@ -49,10 +49,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	s := runner.NewStats("workflow", o.MaxWorkflows, silence)
-	client, err := newClient(&o, id, s)
-	if err != nil {
-		return err
-	}
+	client := newClient(&o, id, s)
 	defer client.conn.Close()
 	a := &agent{o: &o, client: client, stats: s}
 	if o.State != "" {
@@ -97,7 +94,7 @@ func (a *agent) run(life *runner.Life) error {
 
 // register makes the agent known to the server.
 func (a *agent) register(ctx context.Context) error {
-	version, err := call(ctx, a.client, prompt, a.client.calls.Version, &wire.Empty{})
+	version, err := call(ctx, a.client, prompt, wire.Version, &wire.Empty{})
 	if err != nil {
 		return fmt.Errorf("work for %s: %w", a.o.Server, err)
 	}
@@ -105,7 +102,7 @@ func (a *agent) register(ctx context.Context) error {
 		a.o.Say(fmt.Sprintf("warning: server %s speaks version %d of the protocol, and this agent was written for %d",
 			version.GetServerVersion(), version.GetGrpcVersion(), protocol))
 	}
-	answer, err := call(ctx, a.client, prompt, a.client.calls.RegisterAgent, &wire.RegisterAgentRequest{Info: &wire.AgentInfo{
+	answer, err := call(ctx, a.client, prompt, wire.RegisterAgent, &wire.RegisterAgentRequest{Info: &wire.AgentInfo{
 		Platform: a.o.Platform, Capacity: int32(a.o.MaxWorkflows), Backend: backend, Version: a.o.Version, CustomLabels: a.o.Labels,
 	}})
 	if err != nil {
@@ -166,7 +163,7 @@ func (a *agent) unregister() error {
 	}
 	ctx, cancel := context.WithTimeout(a.life.Calls, runner.GoodbyeTime)
 	defer cancel()
-	if _, err := call(ctx, a.client, prompt, a.client.calls.UnregisterAgent, &wire.Empty{}); err != nil {
+	if _, err := call(ctx, a.client, prompt, wire.UnregisterAgent, &wire.Empty{}); err != nil {
 		return fmt.Errorf("unregister at %s: %w", a.o.Server, err)
 	}
 	return nil
@@ -178,7 +175,7 @@ func (a *agent) sayAlive(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		number, _ := a.membership()
-		_, err := call(ctx, a.client, prompt, a.client.calls.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
+		_, err := call(ctx, a.client, prompt, wire.ReportHealth, &wire.ReportHealthRequest{Status: "I am alive!"})
 		if err != nil && ctx.Err() == nil && a.rejoin(ctx, number, err) {
 			continue
 		}
@@ -199,7 +196,7 @@ func (a *agent) poll(ctx context.Context) {
 	defer func() { a.release("", entry, true) }()
 	for ctx.Err() == nil {
 		number, member := a.membership()
-		answer, err := call(member, a.client, waits, a.client.calls.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
+		answer, err := call(member, a.client, waits, wire.Next, &wire.NextRequest{Filter: &wire.Filter{Labels: a.o.labels()}})
 		switch {
 		case ctx.Err() != nil:
 			return

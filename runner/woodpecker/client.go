@@ -6,31 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
+	"net/http"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/stepexec/stepexec/runner"
+	"github.com/stepexec/stepexec/runner/woodpecker/unary"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
 const (
-	callTime   = 30 * time.Second       // default of Options.AnswerTime
-	longCall   = 10                     // longest wait for an answer, in times of Options.AnswerTime
-	firstPause = 100 * time.Millisecond // before gRPC connects again
-	longPause  = 10 * time.Second       // longest pause before a call is made again
+	callTime  = 30 * time.Second // default of Options.AnswerTime
+	longCall  = 10               // longest wait for an answer, in times of Options.AnswerTime
+	longPause = 10 * time.Second // longest pause before a call is made again
 	// DefaultOutage is the default of Options.Outage.
 	DefaultOutage = time.Hour
 	recently      = 30 * time.Second       // age of an answer of the server that shows that it works
@@ -44,66 +38,47 @@ var (
 	errGaveUp = errors.New("gave up on the server")
 	// errForgotten says that the server does not know the agent any more.
 	errForgotten = errors.New("the agent was deleted on the server")
-	// errGoAway ends a call that waits, when the server closes the connection in an orderly way:
-	// the server waits for the calls that it still answers.
-	errGoAway = errors.New("the server is going away")
 )
 
 // client makes the calls of the protocol. It makes a call again until the server answers.
 type client struct {
 	o     *Options
-	conn  *grpc.ClientConn
-	calls wire.WoodpeckerClient
+	conn  *unary.Conn
 	token *token
 	stats *runner.Stats
 	lost  atomic.Bool // the server is away, and the operator knows
 	known atomic.Bool // the server has answered a call, so a refusal at its door may pass
 }
 
-func newClient(o *Options, agentID int64, s *runner.Stats) (*client, error) {
-	transport := insecure.NewCredentials()
-	if o.TLS != nil {
-		transport = credentials.NewTLS(o.TLS)
+func newClient(o *Options, agentID int64, s *runner.Stats) *client {
+	options := unary.Options{
+		Authority: o.Server, TLS: o.TLS, Limit: maxMessage, PingAfter: o.KeepaliveTime, PingPatience: o.KeepaliveTimeout,
+		Dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, "tcp", o.Server) },
 	}
-	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(transport),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longPause},
-			MinConnectTimeout: longPause,
-		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithUserAgent("stepexec"),
+	if path, ok := strings.CutPrefix(o.Server, "unix://"); ok {
+		options.Authority = "localhost:80" // as in its certificate
+		options.Dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, "unix", path) }
 	}
-	if o.KeepaliveTime > 0 {
-		options = append(options, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: o.KeepaliveTime, Timeout: o.KeepaliveTimeout}))
-	}
-	if !isSocket(o.Server) {
-		options = append(options, grpc.WithContextDialer(dial))
-	}
-	conn, err := grpc.NewClient(o.Server, options...)
-	if err != nil {
-		return nil, fmt.Errorf("server %s: %w", o.Server, err)
-	}
-	c := &client{o: o, conn: conn, calls: wire.NewWoodpeckerClient(conn), stats: s}
-	c.token = &token{auth: wire.NewWoodpeckerAuthClient(conn), secret: o.Secret, agentID: agentID}
-	return c, nil
+	conn := unary.New(options)
+	return &client{o: o, conn: conn, stats: s, token: &token{conn: conn, secret: o.Secret, agentID: agentID}}
 }
-
-func isSocket(server string) bool { return len(server) > 7 && server[:7] == "unix://" }
 
 // dial makes connections that die when the server does not acknowledge data for a minute
 // (TCP_USER_TIMEOUT, tcp(7)). The agent sends a sign of life every ten seconds, so it notices
-// a server that vanished silently. gRPC's own keepalive would not do: servers refuse it more
+// a server that vanished silently. Pings of HTTP/2 would not do: servers refuse them more
 // often than every five minutes.
-func dial(ctx context.Context, address string) (net.Conn, error) {
-	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Control: func(network, _ string, raw syscall.RawConn) error {
+		if network == "unix" {
+			return nil
+		}
 		var err error
 		controlErr := raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadTime.Milliseconds()))
 		})
 		return errors.Join(controlErr, err)
 	}}
-	return dialer.DialContext(ctx, "tcp", address)
+	return dialer.DialContext(ctx, network, address)
 }
 
 // manner says how long a call is made again.
@@ -120,7 +95,7 @@ var (
 )
 
 // call makes a call until the server answers or refuses it, ctx ends, or the agent gives up.
-func call[Request, Answer any](ctx context.Context, c *client, how manner, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
+func call[Request, Answer any](ctx context.Context, c *client, how manner, method wire.Method[Request, Answer], request *Request) (*Answer, error) {
 	var failing time.Time // time of the first failure: a call that waits may have had no answer for hours before
 	pauses, limit := runner.Backoff{Longest: longPause}, cmp.Or(c.o.AnswerTime, callTime)
 	longest := longCall * limit
@@ -134,7 +109,7 @@ func call[Request, Answer any](ctx context.Context, c *client, how manner, metho
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if errors.Is(err, errGoAway) || errors.Is(err, errJoining) {
+		if errors.Is(err, unary.ErrGoAway) || errors.Is(err, errJoining) {
 			if !runner.Pause(ctx, pauses.Next()) {
 				return nil, context.Cause(ctx)
 			}
@@ -175,12 +150,8 @@ func call[Request, Answer any](ctx context.Context, c *client, how manner, metho
 }
 
 // attempt makes a call once. One that does not wait for something has the limit for its answer.
-func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, limit time.Duration, method func(context.Context, *Request, ...grpc.CallOption) (*Answer, error), request *Request) (*Answer, error) {
-	if waits {
-		var release func()
-		ctx, release = c.whileConnected(ctx)
-		defer release()
-	} else {
+func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, limit time.Duration, method wire.Method[Request, Answer], request *Request) (*Answer, error) {
+	if !waits {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
@@ -190,38 +161,12 @@ func attempt[Request, Answer any](ctx context.Context, c *client, waits bool, li
 		if err != nil {
 			return nil, err
 		}
-		answer, err := method(metadata.AppendToOutgoingContext(ctx, "token", value, "hostname", c.o.Hostname), request)
-		if errors.Is(context.Cause(ctx), errGoAway) && err != nil {
-			return nil, errGoAway
-		}
+		metadata := http.Header{"Token": {value}, "Hostname": {c.o.Hostname}}
+		answer, err := method.Call(ctx, c.conn, waits, metadata, request)
 		if status.Code(err) != codes.Unauthenticated || again || isHTTP(err) {
 			return answer, err
 		}
 		c.token.drop(value) // the server has restarted with another key
-	}
-}
-
-// whileConnected returns a context that ends with errGoAway when the connection is given up.
-// Until then a server that ends in an orderly way would wait for the call. The caller calls
-// release.
-func (c *client) whileConnected(ctx context.Context) (connected context.Context, release func()) {
-	connected, cancel := context.WithCancelCause(ctx)
-	var watcher sync.WaitGroup
-	watcher.Go(func() {
-		for ready := false; ; {
-			state := c.conn.GetState()
-			if ready = ready || state == connectivity.Ready; ready && state != connectivity.Ready {
-				cancel(errGoAway)
-				return
-			}
-			if !c.conn.WaitForStateChange(connected, state) {
-				return
-			}
-		}
-	})
-	return connected, func() {
-		cancel(nil)
-		watcher.Wait()
 	}
 }
 

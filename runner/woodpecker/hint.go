@@ -13,8 +13,8 @@ func hint(text string, tls bool) string {
 		return " (is this the HTTP port? WOODPECKER_SERVER must be the server's gRPC port, 9000 unless it is set otherwise)"
 	case tls && strings.Contains(text, "first record does not look like a TLS handshake"):
 		return " (the server speaks no TLS at this port: set WOODPECKER_GRPC_SECURE=false)"
-	case !tls && strings.Contains(text, "error reading server preface"):
-		return " (does the server want TLS? set WOODPECKER_GRPC_SECURE=true)"
+	case !tls && strings.Contains(text, "has not answered by HTTP/2"):
+		return " (is this the HTTP port? WOODPECKER_SERVER must be the server's gRPC port; if it is, does the server want TLS? set WOODPECKER_GRPC_SECURE=true)"
 	case strings.Contains(text, "certificate signed by unknown authority"):
 		return " (let SSL_CERT_FILE name the certificate of the authority)"
 	}

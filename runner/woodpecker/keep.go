@@ -169,7 +169,7 @@ func (a *agent) deliverOne(ctx context.Context, k *kept, entry *journal.Entry) {
 	defer a.running.End(k.ID)
 	if !k.Begun {
 		state := &wire.WorkflowState{Started: k.Started}
-		if _, err := call(ctx, a.client, prompt, a.client.calls.Init, &wire.InitRequest{Id: k.ID, State: state}); err != nil {
+		if _, err := call(ctx, a.client, prompt, wire.Init, &wire.InitRequest{Id: k.ID, State: state}); err != nil {
 			told = !undelivered(ctx, err)
 			return
 		}

@@ -234,12 +234,12 @@ func (o *outbox) sendLines(ctx context.Context, lines []*wire.LogEntry) {
 }
 
 func (o *outbox) log(ctx context.Context, how manner, lines []*wire.LogEntry) error {
-	_, err := call(ctx, o.agent.client, how, o.agent.client.calls.Log, &wire.LogRequest{LogEntries: lines})
+	_, err := call(ctx, o.agent.client, how, wire.Log, &wire.LogRequest{LogEntries: lines})
 	return err
 }
 
 func (o *outbox) sendStep(ctx context.Context, step *wire.StepState) {
-	_, err := call(ctx, o.agent.client, prompt, o.agent.client.calls.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
+	_, err := call(ctx, o.agent.client, prompt, wire.Update, &wire.UpdateRequest{Id: o.workflow, State: step})
 	if err != nil && undelivered(ctx, err) {
 		o.stuck = true
 		return

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/stepexec/stepexec/runner/woodpecker/unary"
 	"github.com/stepexec/stepexec/runner/woodpecker/wire"
 )
 
@@ -22,7 +23,7 @@ const tokenTime = 30 * time.Minute
 
 // token is what the server wants with every call. It is got when it is needed.
 type token struct {
-	auth   wire.WoodpeckerAuthClient
+	conn   *unary.Conn
 	secret string
 
 	mu      sync.Mutex
@@ -50,13 +51,13 @@ func (t *token) get(ctx context.Context) (string, error) {
 	if t.value != "" && time.Since(t.got) < tokenTime {
 		return t.value, nil
 	}
-	answer, err := t.auth.Auth(ctx, &wire.AuthRequest{AgentToken: t.secret, AgentId: t.agentID})
+	answer, err := wire.Auth.Call(ctx, t.conn, false, nil, &wire.AuthRequest{AgentToken: t.secret, AgentId: t.agentID})
 	if err != nil && t.agentID != newAgent && isForgotten(err) {
 		if t.valid { // the agent has registered under the number, and has to do so again
 			return "", fmt.Errorf("%w: %w", errForgotten, err)
 		}
 		t.agentID = newAgent // somebody has deleted the agent from the server's list
-		answer, err = t.auth.Auth(ctx, &wire.AuthRequest{AgentToken: t.secret, AgentId: newAgent})
+		answer, err = wire.Auth.Call(ctx, t.conn, false, nil, &wire.AuthRequest{AgentToken: t.secret, AgentId: newAgent})
 	}
 	switch {
 	case err == nil:

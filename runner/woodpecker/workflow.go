@@ -34,7 +34,7 @@ func (a *agent) runWorkflow(w *wire.Workflow, entry *journal.Entry) {
 	entry.Sync()
 	told := false
 	defer func() { a.release(id, entry, told) }()
-	if _, err := call(a.life.Calls, a.client, prompt, a.client.calls.Init, &wire.InitRequest{Id: id, State: state}); err != nil {
+	if _, err := call(a.life.Calls, a.client, prompt, wire.Init, &wire.InitRequest{Id: id, State: state}); err != nil {
 		a.o.Say(fmt.Sprintf("warning: workflow %s does not run: the server rejected its start: %v", id, err))
 		a.stats.BuildEnded("refused")
 		told = !undelivered(a.life.Calls, err)
@@ -87,7 +87,7 @@ func ended(state *wire.WorkflowState, failed bool) string {
 // finish reports the end of a workflow. A server rejects the end of one that it has cancelled
 // itself. told is false when the server may still get to know it.
 func (a *agent) finish(ctx context.Context, id string, state *wire.WorkflowState) (told bool) {
-	_, err := call(ctx, a.client, prompt, a.client.calls.Done, &wire.DoneRequest{Id: id, State: state})
+	_, err := call(ctx, a.client, prompt, wire.Done, &wire.DoneRequest{Id: id, State: state})
 	if err != nil && undelivered(ctx, err) {
 		return false
 	}
@@ -101,7 +101,7 @@ func (a *agent) finish(ctx context.Context, id string, state *wire.WorkflowState
 // workflow: the work goes on.
 func (a *agent) watch(ctx context.Context, b *runner.Build, id string) {
 	for ctx.Err() == nil {
-		answer, err := call(ctx, a.client, waits, a.client.calls.Wait, &wire.WaitRequest{Id: id})
+		answer, err := call(ctx, a.client, waits, wire.Wait, &wire.WaitRequest{Id: id})
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -117,7 +117,7 @@ func (a *agent) watch(ctx context.Context, b *runner.Build, id string) {
 // whose lease has run out to another agent.
 func (a *agent) extend(ctx context.Context, id string) {
 	for runner.Pause(ctx, extendPeriod) {
-		_, _ = call(ctx, a.client, prompt, a.client.calls.Extend, &wire.ExtendRequest{Id: id}) // the next renewal may succeed
+		_, _ = call(ctx, a.client, prompt, wire.Extend, &wire.ExtendRequest{Id: id}) // the next renewal may succeed
 	}
 }
 

@@ -26,9 +26,6 @@ const Secret = "agents-and-server-share-this"
 
 // Server is a server with its queue of workflows.
 type Server struct {
-	wire.UnimplementedWoodpeckerServer
-	wire.UnimplementedWoodpeckerAuthServer
-
 	tb      testing.TB
 	tls     *tls.Config
 	address string
@@ -112,8 +109,9 @@ func (s *Server) listen(address string) {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls)))
 	}
 	server := grpc.NewServer(options...)
-	wire.RegisterWoodpeckerServer(server, s)
-	wire.RegisterWoodpeckerAuthServer(server, s)
+	for _, service := range services() {
+		server.RegisterService(service, s)
+	}
 	s.mu.Lock()
 	s.address, s.grpc = listener.Addr().String(), server
 	s.mu.Unlock()
