@@ -41,7 +41,7 @@ func appendText(to []byte, field, text string) []byte {
 		return to
 	}
 	to = append(append(to, field...), '"')
-	if isPlain(text) {
+	if isPlain(text) && !strings.Contains(text, "##[") {
 		to = append(to, text...)
 	} else {
 		to = appendEscaped(to, text)
@@ -76,10 +76,14 @@ func appendEscaped(to []byte, text string) []byte {
 	const named, names = "\b\f\n\r\t", `bfnrt`
 	for i := 0; i < len(text); {
 		if c := text[i]; c >= ' ' && c <= '~' {
-			if c == '"' || c == '\\' {
-				to = append(to, '\\')
+			switch {
+			case beginsCommand(text, i):
+				to = append(to, `\u0023`...)
+			case c == '"', c == '\\':
+				to = append(to, '\\', c)
+			default:
+				to = append(to, c)
 			}
-			to = append(to, c)
 			i++
 			continue
 		}

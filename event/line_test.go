@@ -23,6 +23,9 @@ func checkSafe(t *testing.T, text []byte, e event.Event) {
 			t.Fatalf("%q has %q in it", text, r)
 		}
 	}
+	if bytes.Contains(text, []byte("##[")) {
+		t.Fatalf("%q has what a runner of GitHub Actions obeys", text)
+	}
 	usual, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +42,7 @@ func checkSafe(t *testing.T, text []byte, e event.Event) {
 // FuzzLineEncoder compares with Encoder, and that with encoding/json.
 func FuzzLineEncoder(f *testing.F) {
 	f.Add("build", "a <b> & \"c\" \\ \x00\x1b\x7f\b\f\n\r\t\u2028\u2029\u202e\u009b \xff ä \ufffd", "", true)
+	f.Add("##[group]", "a ##[error]b ####[ #[", "##[ä", false)
 	f.Add("a\nb", "plain", "GO=1.26", false)
 	f.Fuzz(func(t *testing.T, step, text, cell string, partial bool) {
 		e := event.Event{Time: time.Date(2026, 11, 28, 3, 0, 0, 5000, time.UTC), Kind: event.Line, Cell: cell, Step: step, Stream: event.Stderr, Text: text, Partial: partial}

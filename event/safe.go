@@ -9,9 +9,9 @@ import (
 	"github.com/stepexec/stepexec/logs"
 )
 
-// Encoder writes JSON that can be looked at with cat: it escapes every character that a terminal obeys or
-// that makes the text around it read like another one. The values are the same as without; a program
-// that prints them must make them safe itself.
+// Encoder writes JSON that can be looked at with cat: it escapes every character that a terminal or a
+// runner of GitHub Actions obeys, or that makes the text around it read like another one. The values are the same
+// as without; a program that prints them must make them safe itself.
 type Encoder struct {
 	Indent string
 
@@ -41,7 +41,11 @@ type safe []byte
 func (s *safe) Write(text []byte) (int, error) {
 	for i := 0; i < len(text); {
 		if c := text[i]; c < 0x7f {
-			*s = append(*s, c)
+			if beginsCommand(text, i) {
+				*s = append(*s, `\u0023`...)
+			} else {
+				*s = append(*s, c)
+			}
 			i++
 			continue
 		}
@@ -54,6 +58,12 @@ func (s *safe) Write(text []byte) (int, error) {
 		i += size
 	}
 	return len(text), nil
+}
+
+// beginsCommand reports whether a # is the second one of ##[, which a runner of GitHub Actions obeys wherever in a
+// line it stands.
+func beginsCommand[text string | []byte](t text, i int) bool {
+	return t[i] == '#' && i > 0 && t[i-1] == '#' && i+1 < len(t) && t[i+1] == '['
 }
 
 // isUnsafe reports whether a character of a JSON string is escaped: control characters of ASCII and C1

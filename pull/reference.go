@@ -103,10 +103,19 @@ func ParseReference(s string) (Reference, error) {
 		}
 	}
 	ref, err := parse(s)
+	if err != nil && isPath(s) {
+		err = fmt.Errorf("it looks like a path (write oci:%[1]s for an OCI image layout, docker-archive:%[1]s for what docker save wrote, rootfs:%[1]s for a root file system)", withoutPassword(s))
+	}
 	if err != nil {
 		return Reference{}, fmt.Errorf("bad image reference %q: %w", withoutPassword(s), err)
 	}
 	return ref, nil
+}
+
+// isPath reports whether what should be a reference begins like a path. No reference does.
+func isPath(s string) bool {
+	return (strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../") || strings.HasPrefix(s, "~/") || s == "." || s == "..") &&
+		!strings.ContainsFunc(s, isControl)
 }
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containerd/go-runc"
 	"github.com/docker/go-units"
@@ -37,7 +38,7 @@ func (s *Sandbox) create(ctx context.Context, bundle string, spec *specs.Spec) e
 		return errors.Join(err, removed)
 	}
 	if err != nil {
-		return s.createError(commandOf(spec.Process).Args[0], err)
+		return s.createError(ctx, commandOf(spec.Process).Args[0], err)
 	}
 	if err := s.forgetEnvironment(spec); err != nil {
 		return fmt.Errorf("remove the environment from the runtime's state: %w", err)
@@ -124,7 +125,10 @@ func (s *Sandbox) createWithStreams(ctx context.Context, bundle, pidFile string,
 	return errors.Join(err, socket.Close())
 }
 
-func (s *Sandbox) createError(command string, err error) error {
+func (s *Sandbox) createError(ctx context.Context, command string, err error) error {
+	if message, readErr := lastError(s.log); message == "" && readErr == nil && ctx.Err() == nil {
+		return fmt.Errorf("create container: %w (%s)", err, judgeRuntime(ctx, s.runtime.Command))
+	}
 	failure := runtimeError("create container", s.log, err)
 	if tooLittleMemory(failure.Error()) && s.step.Limits.Memory > 0 {
 		return &LimitError{"memory", fmt.Errorf("%s is less than %s needs to start the container here", units.BytesSize(float64(s.step.Limits.Memory)), filepath.Base(s.runtime.Command))}
@@ -137,6 +141,9 @@ func (s *Sandbox) createError(command string, err error) error {
 	}
 	if name, why := sysctlFailure(failure.Error(), s.step.Advanced.Sysctls); name != "" {
 		return fmt.Errorf("sysctls: %s: %s", name, why)
+	}
+	if strings.Contains(failure.Error(), "no cgroup mount found") {
+		return fmt.Errorf("%w (mount them, as in: mount -t cgroup2 none /sys/fs/cgroup; stepexec doctor says what else is missing)", failure)
 	}
 	return failure
 }
