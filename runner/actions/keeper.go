@@ -171,14 +171,14 @@ func (s *server) checkAlive(ctx context.Context, serving *engine.Serving) error 
 func (s *server) serve(ctx context.Context, serving *engine.Serving) error {
 	s.setServing(serving) // before the hook hears of it
 	var beside crash.Group
+	if s.job.response.Context.Container != nil {
+		beside.Go(func() { _ = serving.ServeExecs(ctx, jobName) }) // without it scripts run too, only more slowly
+	}
 	err := s.checkAlive(ctx, serving)
 	if err == nil {
 		err = s.respond(serving)
 	}
 	if err == nil {
-		if s.job.response.Context.Container != nil { // after the answer, which it would delay
-			beside.Go(func() { _ = serving.ServeExecs(ctx, jobName) }) // without it scripts run too, only more slowly
-		}
 		select {
 		case <-s.ending.Done():
 		case <-ctx.Done():
