@@ -153,7 +153,7 @@ func TestFindings(t *testing.T) {
 		{name: "state root that is not there yet", check: "state root", change: []func(*doctor.Machine){func(m *doctor.Machine) { m.Root += "/a/b" }}, state: doctor.OK, detail: "/a/b on "},
 		{name: "state root in memory", check: "state root", change: []func(*doctor.Machine){func(m *doctor.Machine) { m.Root = "/dev/shm/a" }}, state: doctor.Warn, detail: "is on tmpfs"},
 		{name: "state root on a read-only file system", check: "state root", change: []func(*doctor.Machine){func(m *doctor.Machine) { m.Root = "/proc/sys/a" }}, state: doctor.Fail},
-		{name: "dead run", check: "leftovers", change: []func(*doctor.Machine){func(m *doctor.Machine) { _ = os.MkdirAll(m.Root+"/runs/dead", 0o700) }}, state: doctor.Warn, detail: "1 runs that died"},
+		{name: "dead run", check: "leftovers", change: []func(*doctor.Machine){func(m *doctor.Machine) { _ = os.MkdirAll(m.Root+"/runs/dead", 0o700) }}, state: doctor.Warn, detail: "by runs that died: 1"},
 		{name: "overlay on overlay's upper", check: "overlay", change: []func(*doctor.Machine){func(m *doctor.Machine) { m.Root = "/proc" }}, state: doctor.Warn},
 	}
 	for _, test := range tests {

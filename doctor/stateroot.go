@@ -133,7 +133,7 @@ func (m *Machine) leftovers(context.Context) Result {
 		}
 	}
 	if dead > 0 {
-		return warn(fmt.Sprintf("%d runs that died have left something below %s", dead, runs), "the next stepexec run clears them away")
+		return warn(fmt.Sprintf("left below %s by runs that died: %d", runs, dead), "stepexec gc clears it away, as the next run does")
 	}
 	return ok(fmt.Sprintf("none; %d runs are alive", len(entries)))
 }
