@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -132,14 +133,16 @@ func (h *Host) joinNetwork(ctx context.Context, step *Step) (_ *network.Endpoint
 
 // connect begins to give the container its place on the run's network, in a namespace of stepexec's
 // own, which the runtime then puts it in. It returns a function that waits until that is done, to be
-// called once the container exists. A container with a user namespace must own its network namespace,
-// so the runtime makes both, and the function connects the container.
+// called once the container exists. Otherwise the function connects the container: one with a user
+// namespace, which must own its network namespace, so that the runtime makes both; and one that has
+// settings of its own for its network, which the runtime makes before there is a link that takes them
+// over.
 func (s *Sandbox) connect(spec *specs.Spec) (connected func() error, err error) {
 	if s.endpoint == nil {
 		return func() error { return nil }, nil
 	}
 	own := ownNetwork(spec)
-	if own == nil {
+	if own == nil || hasLinkSettings(spec) {
 		return s.plug, nil
 	}
 	namespace, err := network.NewNamespace()
@@ -172,6 +175,17 @@ func ownNetwork(spec *specs.Spec) (own *specs.LinuxNamespace) {
 		}
 	}
 	return own
+}
+
+// hasLinkSettings reports whether a spec has settings of its network beside those of every container.
+func hasLinkSettings(spec *specs.Spec) bool {
+	ofAll := network.ContainerSysctls(0)
+	for name := range spec.Linux.Sysctl {
+		if _, isOfAll := ofAll[name]; !isOfAll && strings.HasPrefix(strings.ReplaceAll(name, "/", "."), "net.") {
+			return true
+		}
+	}
+	return false
 }
 
 // plug connects a newly created container in the namespace that the runtime has made for it.

@@ -338,6 +338,22 @@ func TestPublishedPortIsFreeAgainAfterItsStep(t *testing.T) {
 	must(t, listener.Close())
 }
 
+func TestLinkOfAStepTakesOverTheSettingsOfItsStep(t *testing.T) {
+	host := openNetworkHost(t)
+	const script = "cd /proc/sys/net/ipv4/conf; cat default/arp_notify eth0/arp_notify"
+	asked := privateStep(t, script)
+	asked.Advanced.Sysctls = map[string]string{"net.ipv4.conf.default.arp_notify": "1"}
+	patched := privateStep(t, script)
+	patched.Advanced.SpecPatch = []byte(`{"linux":{"sysctl":{"net/ipv4/conf/default/arp_notify":"1"}}}`)
+	for name, step := range map[string]*sandbox.Step{"sysctls": asked, "patch": patched} {
+		for range 3 { // the link and the settings must not race
+			if stdout, stderr, _ := output(t, host, step); stdout != "1\n1\n" {
+				t.Fatalf("%s: got %q %q", name, stdout, stderr)
+			}
+		}
+	}
+}
+
 func TestNetworkNoneHasLoopbackAlone(t *testing.T) {
 	step := script(t, "nc -l -p 7 -e echo answer & "+fmt.Sprintf(ask, "localhost", 7)+"ls /sys/class/net; cat /etc/resolv.conf; hostname")
 	step.Network, step.ID = sandbox.NetworkNone, "build"
