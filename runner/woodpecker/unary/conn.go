@@ -1,6 +1,6 @@
 // Package unary makes gRPC calls with one request and one answer, over the HTTP/2 of net/http
 // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). With google.golang.org/grpc each
-// start of the program, whatever its command, took a third more CPU.
+// start of the program, whatever its command, took a sixth more CPU.
 package unary
 
 import (
