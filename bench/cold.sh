@@ -6,8 +6,10 @@
 # fresh directories; nothing is removed before the end, for on ext4 making files
 # after removing others is ten times slower. And a pipeline of three steps with an
 # image each, none of which is there: how long until the first step prints, and until
-# the end. Needs root, docker-registry, Go, python3 and about 50 GB of disk; starts and
-# stops all daemons itself.
+# the end. CONTAINERD2=DIR adds containerd 2.x from DIR, a full path, which the script
+# does not build (go install github.com/containerd/containerd/v2/cmd/{containerd,ctr}@latest).
+# Needs root, docker-registry, Go, python3 and about 50 GB of disk; starts and stops
+# all daemons itself.
 # usage: bench/cold.sh [ROUNDS [PART...]]    parts: images pipeline
 set -eu
 cd "$(dirname "$0")/.."
@@ -71,11 +73,12 @@ n=$(date +%s%N)
 note "$1"
 stop "$dir/$1.pid"
 case $1 in
-containerd)
-	printf 'version = 2\nroot = "%s/cd-%s"\nstate = "%s/cd-state-%s"\n[grpc]\naddress = "%s/cd.sock"\n' "$dir" $n "$dir" $n "$dir" >"$dir/cd.toml"
-	setsid containerd -c "$dir/cd.toml" >"$dir/cd.log" 2>&1 </dev/null &
-	echo $! >"$dir/containerd.pid"
-	until_ok ctr -a "$dir/cd.sock" version ;;
+containerd | containerd2)
+	if [ $1 = containerd2 ]; then PATH=$CONTAINERD2:$PATH; fi
+	printf 'version = 2\nroot = "%s-%s"\nstate = "%s-state-%s"\n[grpc]\naddress = "%s.sock"\n' "$dir/$1" $n "$dir/$1" $n "$dir/$1" >"$dir/$1.toml"
+	setsid containerd -c "$dir/$1.toml" >"$dir/$1.log" 2>&1 </dev/null &
+	echo $! >"$dir/$1.pid"
+	until_ok ctr -a "$dir/$1.sock" version ;;
 dockerd)
 	setsid dockerd --iptables=false --bridge=none --data-root "$dir/docker-$n" --exec-root "$dir/docker-run-$n" -p "$dir/docker-$n.id" \
 		-H "unix://$dir/docker.sock" >"$dir/docker.log" 2>&1 </dev/null &
@@ -106,7 +109,8 @@ lines() { # lines IMAGE DECOMPRESSOR...: the commands to compare
 	line() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-sync}"; }
 	line stepexec "exec $dir/stepexec pull --root $dir/root-\$(date +%s%N) $ref"
 	line "stepexec, erofs" "exec $dir/stepexec pull --layer-format erofs --root $dir/root-\$(date +%s%N) $ref"
-	if have containerd && have ctr; then line ctr "exec ctr -a $dir/cd.sock image pull --plain-http $ref" "$dir/daemon.sh containerd"; fi
+	if have containerd && have ctr; then line ctr "exec ctr -a $dir/containerd.sock image pull --plain-http $ref" "$dir/daemon.sh containerd"; fi
+	if [ -n "${CONTAINERD2-}" ]; then line "ctr, containerd 2" "exec $CONTAINERD2/ctr -a $dir/containerd2.sock image pull --plain-http $ref" "$dir/daemon.sh containerd2"; fi
 	# docker 20.10 has no zstd layers
 	if have dockerd && have docker && docker_takes "$image"; then
 		line docker "exec docker -H unix://$dir/docker.sock pull -q $ref" "$dir/daemon.sh dockerd"
@@ -124,7 +128,7 @@ lines() { # lines IMAGE DECOMPRESSOR...: the commands to compare
 docker_takes() { [ "${1#*-}" = gzip ] || dpkg --compare-versions "$(dockerd --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')" ge 23; }
 
 uname -sr; nproc; "$dir/stepexec" version
-for peer in ctr dockerd podman skopeo umoci gzip igzip zstd; do if have $peer; then $peer --version 2>&1 | head -n 1; fi; done
+for peer in ctr "${CONTAINERD2:+$CONTAINERD2/ctr}" dockerd podman skopeo umoci gzip igzip zstd; do if have $peer; then $peer --version 2>&1 | head -n 1; fi; done
 for image in medium many; do
 	want images || continue
 	for compression in gzip zstd; do
@@ -173,7 +177,7 @@ steps() { # steps IMAGE...: the commands to compare
 		echo "  - {name: s$n, image: \"$ref\", commands: [\"echo line of step $n\"]}"
 		all="$all && docker -H unix://$dir/docker.sock run --rm --network host $ref echo line of step $n"
 		pulls="$pulls docker -H unix://$dir/docker.sock pull -q $ref &"
-		ctr="$ctr && ctr -a $dir/cd.sock image pull --plain-http $ref >/dev/null && ctr -a $dir/cd.sock run --rm --net-host --seccomp $ref s$n echo line of step $n"
+		ctr="$ctr && ctr -a $dir/containerd.sock image pull --plain-http $ref >/dev/null && ctr -a $dir/containerd.sock run --rm --net-host --seccomp $ref s$n echo line of step $n"
 		podman="$podman && podman --root $dir/podman-\$n --runroot $dir/p\$n --runtime runc run --rm --tls-verify=false --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network host $ref echo line of step $n"
 	done >"$dir/steps"
 	{ echo steps: && cat "$dir/steps"; } >"$dir/pipeline.yml"
@@ -195,6 +199,6 @@ if want pipeline; then
 		steps $order | python3 "$dir/pipeline.py" "$rounds"
 	done
 fi
-for daemon in containerd dockerd; do
+for daemon in containerd containerd2 dockerd; do
 	if [ -e "$dir/$daemon.peak" ]; then echo "$daemon: peak $(($(sort -n "$dir/$daemon.peak" | tail -n 1) / 1024)) MiB"; fi
 done
