@@ -15,7 +15,7 @@ finish() {
 trap finish EXIT
 registry=127.0.0.1:$((20000 + $$ % 10000))
 go build -o "$dir/interleave" ./bench/interleave
-CGO_ENABLED=0 go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
+bench/install.sh "$dir/stepexec"
 go run ./fixtures/cmd/fixtures busybox "$dir/busybox"
 printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "%s"}\n' \
 	"$dir" "$registry" >"$dir/registry.yml"

@@ -37,7 +37,7 @@ want() { case $parts in *" $1 "*) ;; *) return 1 ;; esac; }
 go build -o "$dir/interleave" ./bench/interleave
 go build -o "$dir/images" ./bench/images
 go build -o "$dir/fixtures" ./fixtures/cmd/fixtures
-CGO_ENABLED=0 go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
+bench/install.sh "$dir/stepexec"
 printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "%s"}\n' \
 	"$dir" "$registry" >"$dir/registry.yml"
 docker-registry serve "$dir/registry.yml" >"$dir/registry.log" 2>&1 &

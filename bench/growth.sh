@@ -16,7 +16,7 @@ finish() {
 	rm -rf "$dir"
 }
 trap finish EXIT
-CGO_ENABLED=0 go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
+bench/install.sh "$dir/stepexec"
 go run ./fixtures/cmd/fixtures busybox "$dir/busybox"
 mkdir "$dir/ws"
 

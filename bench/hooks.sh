@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 rounds=${1:-30}
 [ $# -eq 0 ] || shift
 if [ $# -eq 0 ]; then
-	CGO_ENABLED=0 go build -trimpath -o bin/stepexec ./cmd/stepexec
+	bench/install.sh bin/stepexec
 	set -- "$PWD/bin/stepexec"
 fi
 for network in host private; do

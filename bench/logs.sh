@@ -11,7 +11,7 @@ mib=${2:-1024}
 dir=/tmp/stepexec-logs.$$
 mkdir "$dir"
 go build -o "$dir/interleave" ./bench/interleave
-go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
+bench/install.sh "$dir/stepexec"
 pids=
 finish() {
 	for pid in $pids; do kill "$pid" 2>/dev/null && wait "$pid" || true; done

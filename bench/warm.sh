@@ -22,7 +22,7 @@ finish() {
 trap finish EXIT
 go build -o "$dir/interleave" ./bench/interleave
 go build -o "$dir/images" ./bench/images
-CGO_ENABLED=0 go build -trimpath -o "$dir/stepexec" ./cmd/stepexec
+bench/install.sh "$dir/stepexec"
 have() { command -v "$1" >/dev/null; }
 until_ok() { for _ in $(seq 100); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; "$@"; }
 want() { case $parts in *" $1 "*) ;; *) return 1 ;; esac; }
