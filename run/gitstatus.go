@@ -104,7 +104,7 @@ func (g gitCheckout) plain(ctx context.Context, commit, temp string) (gitCommand
 	)
 	settings := []string{
 		"-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c", "core.autocrlf=false",
-		"-c", "lfs.storage=" + filepath.Join(filepath.Dir(objects), "lfs"), // otherwise git-lfs copies its files to temp
+		"-c", "lfs.storage=" + filepath.Join(temp, "lfs"), // git-lfs copies files there: what the checkout has there may be links
 	}
 	return func(ctx context.Context, args ...string) *exec.Cmd {
 		cmd := g.command(ctx, slices.Concat(settings, args)...)
