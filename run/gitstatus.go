@@ -138,15 +138,16 @@ func readCommit(ctx context.Context, git gitCommand) error {
 	return nil
 }
 
-// isChanged reports whether a file of the work tree was changed, removed or added. A file of attributes
-// counts also where git ignores it, if it is for files of the commit: it can hide what they have, such
-// as ends of lines and what ident replaces.
+// isChanged reports whether a file of the work tree was changed, removed or added. Two kinds of file
+// count also where git ignores them, if they are in a folder of the commit: attributes can hide what its
+// files have, such as ends of lines and what ident replaces, and a .gitignore that ignores itself can
+// hide files that were added to it.
 func isChanged(ctx context.Context, git gitCommand) (bool, error) {
 	changed, err := printsAnything(git(ctx, "status", "--porcelain", "-z", "--untracked-files=normal", "--ignore-submodules=dirty", "--no-renames"))
 	if changed || err != nil {
 		return changed, err
 	}
-	others, err := git(ctx, "ls-files", "--others", "-z", "--full-name", ":(top,glob)**/.gitattributes").Output()
+	others, err := git(ctx, "ls-files", "--others", "-z", "--full-name", ":(top,glob)**/.gitattributes", ":(top,glob)**/.gitignore").Output()
 	if err != nil || len(others) == 0 {
 		return false, err
 	}
