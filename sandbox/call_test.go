@@ -91,3 +91,38 @@ func TestRuntimeThatHangsDoesNotHoldUpAnInterruptedRun(t *testing.T) {
 		}
 	}
 }
+
+// TestInitProcessThatHangsDoesNotHoldUpAnInterruptedRun has an init process that was stopped before it
+// could execute the command of its step.
+func TestInitProcessThatHangsDoesNotHoldUpAnInterruptedRun(t *testing.T) {
+	real, err := exec.LookPath(testRuntime())
+	must(t, err)
+	runtime := filepath.Join(t.TempDir(), "runtime")
+	write(t, runtime, fmt.Sprintf(`#!/bin/sh
+%s "$@" || exit
+while [ $# -gt 0 ]; do
+	[ "$1" != --pid-file ] || kill -STOP $(cat "$2")
+	shift
+done
+`, real))
+	must(t, os.Chmod(runtime, 0o755))
+	host, err := sandbox.Open(t.Context(), sandbox.Options{Root: t.TempDir(), Runtime: runtime, Stopping: sandbox.Stopping{Grace: time.Millisecond}})
+	must(t, err)
+	step := script(t, "echo never")
+	step.Stdout, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	must(t, err)
+	defer step.Stdout.Close()
+	step.Stderr = step.Stdout
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	s, err := host.Prepare(ctx, step)
+	must(t, err)
+	interrupted := errors.New("interrupted")
+	interrupt(interrupted)
+	if err := s.Start(ctx); !errors.Is(err, interrupted) || !strings.Contains(err.Error(), "the runtime was still at work") {
+		t.Errorf("error %v", err)
+	}
+	must(t, errors.Join(s.Remove(), host.Close()))
+	if left := groupsOf(t, host.ID()); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

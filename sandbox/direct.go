@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -71,7 +70,14 @@ func (s *Sandbox) startDirectly(ctx context.Context) error {
 		return &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	defer unix.Close(fifo)
-	held := s.init.WithHandle(func(pidfd uintptr) { err = awaitExec(ctx, fifo, int(pidfd)) })
+	over, end, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer over.Close()
+	defer end.Close()
+	defer context.AfterFunc(ctx, func() { _ = end.Close() })()
+	held := s.init.WithHandle(func(pidfd uintptr) { err = awaitExec(ctx, fifo, int(pidfd), int(over.Fd())) })
 	if err = errors.Join(held, err); err != nil {
 		return err
 	}
@@ -79,19 +85,21 @@ func (s *Sandbox) startDirectly(ctx context.Context) error {
 }
 
 // awaitExec waits for a byte from the FIFO and then for its end, which comes when the command is
-// executed: the descriptor closes on exec. A reader sees no end before there was a writer.
-func awaitExec(ctx context.Context, fifo, pidfd int) error {
+// executed: the descriptor closes on exec. A reader sees no end before there was a writer. The pipe
+// over ends with ctx, which poll(2) knows nothing of.
+func awaitExec(ctx context.Context, fifo, pidfd, over int) error {
 	began := false
 	for {
-		polled := []unix.PollFd{{Fd: int32(fifo), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
-		n, err := unix.Poll(polled, millisecondsLeft(ctx))
+		polled := []unix.PollFd{{Fd: int32(fifo), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}, {Fd: int32(over)}}
+		_, err := unix.Poll(polled, -1)
+		isOver := polled[0].Revents == 0 && polled[1].Revents == 0
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return fmt.Errorf("wait for the container's init process: %w", err)
-		case n == 0:
-			return fmt.Errorf("wait for the container's init process: %w", context.DeadlineExceeded)
+		case isOver:
+			return fmt.Errorf("wait for the container's init process: %w", context.Cause(ctx))
 		case polled[0].Revents&unix.POLLIN != 0:
 			n, err := unix.Read(fifo, make([]byte, 8))
 			if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
@@ -104,15 +112,6 @@ func awaitExec(ctx context.Context, fifo, pidfd int) error {
 			return errors.New("the container's init process has ended before it was started")
 		}
 	}
-}
-
-// millisecondsLeft returns how long poll(2) may wait: until the deadline of ctx, or -1 without one.
-func millisecondsLeft(ctx context.Context) int {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return -1
-	}
-	return max(0, int(time.Until(deadline).Milliseconds()))
 }
 
 // deleteDirectly removes the cgroups and the state of a container whose processes are dead, and
