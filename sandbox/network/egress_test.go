@@ -323,16 +323,8 @@ func TestTrafficAmongContainersAndToTheHostIsAuditedByItself(t *testing.T) {
 		}
 	}
 	must(t, in(step.namespace, func() error {
-		conn, err := net.Dial("udp", net.JoinHostPort(service.V4.String(), "7"))
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
 		for range 2 {
-			if _, err := conn.Write([]byte("hello")); err != nil {
-				return err
-			}
-			if _, err := conn.Read(make([]byte, 10)); err != nil {
+			if err := ask(netip.AddrPortFrom(service.V4, 7)); err != nil {
 				return err
 			}
 		}
@@ -377,15 +369,7 @@ func TestConnectionsOfAnEndedContainerAreForgotten(t *testing.T) {
 		must(t, e.Plug(step.namespace))
 		must(t, in(step.namespace, func() error {
 			for _, address := range []netip.Addr{service.V4, service.V6} {
-				conn, err := net.Dial("udp", netip.AddrPortFrom(address, 7).String())
-				if err != nil {
-					return err
-				}
-				defer conn.Close()
-				if _, err := conn.Write(make([]byte, 100)); err != nil {
-					return err
-				}
-				if _, err := conn.Read(make([]byte, 10)); err != nil {
+				if err := ask(netip.AddrPortFrom(address, 7)); err != nil {
 					return err
 				}
 			}
@@ -399,10 +383,32 @@ func TestConnectionsOfAnEndedContainerAreForgotten(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
+		must(t, step.namespace.Close())
 		must(t, e.Leave())
 	}
 	must(t, packets.Close())
 	<-done
+}
+
+// ask sends a UDP packet until there is an answer: the network may lose some.
+func ask(address netip.AddrPort) error {
+	conn, err := net.Dial("udp", address.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for range 60 {
+		if _, err := conn.Write(make([]byte, 100)); err != nil {
+			return err
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			return err
+		}
+		if _, err := conn.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+	return fmt.Errorf("waited a minute for an answer by UDP from %v", address)
 }
 
 // echo answers UDP packets in a namespace until it is closed.
