@@ -60,7 +60,7 @@ func newClient(o *Options, agentID int64, s *runner.Stats) *client {
 		options.Dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, "unix", path) }
 	}
 	conn := unary.New(options)
-	return &client{o: o, conn: conn, stats: s, token: &token{conn: conn, secret: o.Secret, agentID: agentID}}
+	return &client{o: o, conn: conn, stats: s, token: &token{conn: conn, secret: o.Secret, limit: longCall * cmp.Or(o.AnswerTime, callTime), agentID: agentID}}
 }
 
 // dial makes connections that die when the server does not acknowledge data for a minute

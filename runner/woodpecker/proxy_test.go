@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/stepexec/stepexec/runner"
 	"github.com/stepexec/stepexec/runner/woodpecker"
 	"github.com/stepexec/stepexec/runner/woodpecker/servertest"
@@ -274,6 +276,19 @@ func TestServerThatIsAlwaysSlow(t *testing.T) {
 				t.Errorf("%v, %v, %v, %d lines", w.Step("a").End, w.Step("b").End, w.Done, len(w.Step("a").Lines))
 			}
 		})
+	}
+}
+
+// All calls wait for the token. A poll that renews it must not wait for the answer for ever.
+func TestRenewedTokenThatTheServerNeverAnswersWith(t *testing.T) {
+	b := newBench(t)
+	b.start(func(o *woodpecker.Options) { o.MaxWorkflows, o.AnswerTime = 2, 100*time.Millisecond })
+	b.until("a poll", func() bool { return b.server.Calls("Next") > 0 })
+	b.server.Slow("Auth", time.Hour, 1)
+	b.server.Refuse("Next", codes.Unauthenticated, 1)
+	w := b.server.Ended(b.server.Push(workflow(serial(step("a", "echo a", "sleep 0.5", "exit 3"))...), 0, nil))
+	if w.Step("a").End.GetExitCode() != 3 {
+		t.Errorf("%v, %v", w.Step("a").End, w.Done)
 	}
 }
 

@@ -25,6 +25,7 @@ const tokenTime = 30 * time.Minute
 type token struct {
 	conn   *unary.Conn
 	secret string
+	limit  time.Duration // for an answer; the context of a call that waits has none
 
 	mu      sync.Mutex
 	agentID int64
@@ -51,6 +52,8 @@ func (t *token) get(ctx context.Context) (string, error) {
 	if t.value != "" && time.Since(t.got) < tokenTime {
 		return t.value, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.limit) // all other calls wait for the token, too
+	defer cancel()
 	answer, err := wire.Auth.Call(ctx, t.conn, false, nil, &wire.AuthRequest{AgentToken: t.secret, AgentId: t.agentID})
 	if err != nil && t.agentID != newAgent && isForgotten(err) {
 		if t.valid { // the agent has registered under the number, and has to do so again
