@@ -64,9 +64,10 @@ func New(o Options) *Conn {
 		protocols.SetUnencryptedHTTP2(true)
 	}
 	c.transport = &http.Transport{
-		Protocols: protocols, TLSClientConfig: o.TLS, DisableCompression: true,
-		HTTP2:       &http.HTTP2Config{SendPingTimeout: o.PingAfter, PingTimeout: o.PingPatience},
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return o.Dial(ctx) },
+		Protocols: protocols, DisableCompression: true,
+		TLSClientConfig: o.TLS.Clone(), // the transport changes it
+		HTTP2:           &http.HTTP2Config{SendPingTimeout: o.PingAfter, PingTimeout: o.PingPatience},
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return o.Dial(ctx) },
 	}
 	return c
 }
