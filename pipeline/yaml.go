@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stepexec/stepexec/pipeline/yamlfault"
 )
 
 const (
@@ -144,8 +146,8 @@ func (l *loader) document(data []byte) *yaml.Node {
 }
 
 func (l *loader) syntax(err error, data []byte) {
-	e := syntaxError(err.Error(), data)
-	l.fail(e.Line, e.Column, e.Message, e.Hint)
+	f := yamlfault.Explain(data, err)
+	l.fail(f.Line, f.Column, "not valid YAML: "+f.Message, f.Hint)
 }
 
 // convert turns a YAML node into ours. After an error it goes on with null in

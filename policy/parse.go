@@ -97,16 +97,8 @@ func (r *reader) document(data []byte) *yaml.Node {
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		message := strings.TrimPrefix(err.Error(), "yaml: ")
-		at := &yaml.Node{Line: 1}
-		if n, _ := fmt.Sscanf(message, "line %d:", &at.Line); n == 1 {
-			_, message, _ = strings.Cut(message, ": ")
-		}
-		hint := ""
-		if f := yamlfault.Find(data); f != nil {
-			at.Line, at.Column, message, hint = f.Line, f.Column, f.Message, f.Hint
-		}
-		r.fail(at, "", "not valid YAML: "+message, hint)
+		f := yamlfault.Explain(data, err)
+		r.fail(&yaml.Node{Line: f.Line, Column: f.Column}, "", "not valid YAML: "+f.Message, f.Hint)
 		return nil
 	}
 	return first.Content[0]

@@ -44,13 +44,9 @@ func keepsKnownState(ctx context.Context, root, dir, runtime string) bool {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, runtime, "--version").Output()
-	if err != nil {
+	if now.Version, err = runtimeVersion(ctx, runtime); err != nil {
 		return false
 	}
-	now.Version, _, _ = strings.Cut(string(out), "\n")
 	now.remember(file, dir)
 	return isKnownVersion(now.Version)
 }
@@ -58,15 +54,21 @@ func keepsKnownState(ctx context.Context, root, dir, runtime string) bool {
 // judgeRuntime says what a runtime may lack that failed without an error in its log, as programs do that are too old
 // to know its options, or are no OCI runtimes.
 func judgeRuntime(ctx context.Context, runtime string) string {
-	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
-	defer cancel()
 	const needed = "stepexec needs runc 1.1 or newer, or another runtime with the same command line: install one, or name it with --runtime"
-	out, err := exec.CommandContext(ctx, runtime, "--version").Output()
+	version, err := runtimeVersion(ctx, runtime)
 	if err != nil {
 		return fmt.Sprintf("%s --version fails as well; %s", runtime, needed)
 	}
-	version, _, _ := strings.Cut(string(out), "\n")
 	return fmt.Sprintf("%s calls itself %.60q; %s", runtime, version, needed)
+}
+
+// runtimeVersion returns the first line of what a runtime prints about its version.
+func runtimeVersion(ctx context.Context, runtime string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, runtime, "--version").Output()
+	version, _, _ := strings.Cut(string(out), "\n")
+	return version, err
 }
 
 // isKnownVersion accepts runc 1.x. Release candidates of 1.0.0 were in use for years.

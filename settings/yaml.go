@@ -67,18 +67,11 @@ func (p *parser) document(data []byte) *yaml.Node {
 			return first.Content[0]
 		}
 	}
-	// The library has the line in its text only.
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if n, _ := fmt.Sscanf(text, "line %d:", &start.Line); n == 1 {
-		_, text, _ = strings.Cut(text, ": ")
+	f := yamlfault.Explain(data, err)
+	if f.Hint != "" {
+		f.Message += " (" + f.Hint + ")"
 	}
-	if f := yamlfault.Find(data); f != nil {
-		start.Line, start.Column, text = f.Line, f.Column, f.Message
-		if f.Hint != "" {
-			text += " (" + f.Hint + ")"
-		}
-	}
-	p.fail(start, "not valid YAML: %s", text)
+	p.fail(&yaml.Node{Line: f.Line, Column: f.Column}, "not valid YAML: %s", f.Message)
 	return nil
 }
 

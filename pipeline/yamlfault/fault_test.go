@@ -159,6 +159,28 @@ func TestNoFaultIsFoundInYAML(t *testing.T) {
 }
 
 // FuzzFind: no text makes Find panic or run away, and a fault lies in the text.
+// TestWhatFindDoesNotKnowHasTheWordsOfTheLibrary, and the line that the library means: it counts some
+// from 0, and some lie behind the end.
+func TestWhatFindDoesNotKnowHasTheWordsOfTheLibrary(t *testing.T) {
+	const unknown = "? a\n: b\n  c\n"
+	if f := yamlfault.Find([]byte(unknown)); f != nil {
+		t.Fatalf("found %+v", f)
+	}
+	for _, test := range []struct {
+		refusal string
+		want    yamlfault.Fault
+	}{
+		{"yaml: line 2: mapping values are not allowed in this context", yamlfault.Fault{Line: 2, Column: 1, Message: "mapping values are not allowed in this context"}},
+		{"yaml: line 2: did not find expected key", yamlfault.Fault{Line: 3, Column: 3, Message: "did not find expected key"}},
+		{"yaml: line 9: found unknown escape character", yamlfault.Fault{Line: 3, Column: 3, Message: "found unknown escape character"}},
+		{"yaml: invalid leading UTF-8 octet", yamlfault.Fault{Line: 1, Column: 1, Message: "invalid leading UTF-8 octet"}},
+	} {
+		if got := yamlfault.Explain([]byte(unknown), errors.New(test.refusal)); *got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.refusal, *got, test.want)
+		}
+	}
+}
+
 func FuzzFind(f *testing.F) {
 	for _, test := range faults {
 		f.Add([]byte(test.text))

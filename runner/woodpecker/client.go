@@ -29,7 +29,7 @@ const (
 	DefaultOutage = time.Hour
 	recently      = 30 * time.Second       // age of an answer of the server that shows that it works
 	maxMessage    = 64 << 20               // of a workflow; gRPC's own limit of 4 MiB is less than the server's
-	hastyAnswer   = 100 * time.Millisecond // to a call that waits; it is none of a server that has waited
+	hastyAnswer   = 100 * time.Millisecond // a call that waits and fails sooner was not cut off for its length
 	deadTime      = time.Minute            // without an acknowledgement of what was sent, after which a connection is dead
 )
 
@@ -42,12 +42,13 @@ var (
 
 // client makes the calls of the protocol. It makes a call again until the server answers.
 type client struct {
-	o     *Options
-	conn  *unary.Conn
-	token *token
-	stats *runner.Stats
-	lost  atomic.Bool // the server is away, and the operator knows
-	known atomic.Bool // the server has answered a call, so a refusal at its door may pass
+	o       *Options
+	conn    *unary.Conn
+	token   *token
+	stats   *runner.Stats
+	answers time.Duration // time for an answer, at first
+	lost    atomic.Bool   // the server is away, and the operator knows
+	known   atomic.Bool   // the server has answered a call, so a refusal at its door may pass
 }
 
 func newClient(o *Options, agentID int64, s *runner.Stats) *client {
@@ -59,8 +60,9 @@ func newClient(o *Options, agentID int64, s *runner.Stats) *client {
 		options.Authority = "localhost:80" // as in its certificate
 		options.Dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, "unix", path) }
 	}
-	conn := unary.New(options)
-	return &client{o: o, conn: conn, stats: s, token: &token{conn: conn, secret: o.Secret, limit: longCall * cmp.Or(o.AnswerTime, callTime), agentID: agentID}}
+	c := &client{o: o, conn: unary.New(options), stats: s, answers: cmp.Or(o.AnswerTime, callTime)}
+	c.token = &token{conn: c.conn, secret: o.Secret, limit: longCall * c.answers, agentID: agentID}
+	return c
 }
 
 // dial makes connections that die when the server does not acknowledge data for a minute
@@ -97,8 +99,7 @@ var (
 // call makes a call until the server answers or refuses it, ctx ends, or the agent gives up.
 func call[Request, Answer any](ctx context.Context, c *client, how manner, method wire.Method[Request, Answer], request *Request) (*Answer, error) {
 	var failing time.Time // time of the first failure: a call that waits may have had no answer for hours before
-	pauses, limit := runner.Backoff{Longest: longPause}, cmp.Or(c.o.AnswerTime, callTime)
-	longest := longCall * limit
+	pauses, limit := runner.Backoff{Longest: longPause}, c.answers
 	for {
 		began := time.Now()
 		answer, err := attempt(ctx, c, how.waits, limit, method, request)
@@ -128,7 +129,7 @@ func call[Request, Answer any](ctx context.Context, c *client, how manner, metho
 			failing = time.Now()
 		}
 		if status.Code(err) == codes.DeadlineExceeded {
-			limit = min(2*limit, longest) // it may be a server that is slow, and never faster than that
+			limit = min(2*limit, longCall*c.answers) // it may be a server that is slow, and never faster than that
 		}
 		switch {
 		case how.minor && (isTooLarge(err) || time.Since(failing) >= how.patience && c.stats.AnsweredSince(time.Now().Add(-recently))):

@@ -95,11 +95,7 @@ func sharedSettings() error {
 		return err
 	}
 	defer handle.Close()
-	lo, err := handle.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	failed := []error{handle.LinkSetUp(lo)}
+	failed := []error{setLoopbackUp(handle)}
 	for name, value := range ContainerSysctls(maxGroup) {
 		failed = append(failed, setSysctl(strings.ReplaceAll(name, ".", "/"), value))
 	}

@@ -158,11 +158,7 @@ func (e *Endpoint) setUp(gateway Addresses) error {
 	if err := setSysctl("net/ipv6/conf/"+containerName+"/accept_ra", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	lo, err := handle.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	if err := handle.LinkSetUp(lo); err != nil {
+	if err := setLoopbackUp(handle); err != nil {
 		return err
 	}
 	link, err := handle.LinkByName(containerName)

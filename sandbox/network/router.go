@@ -114,16 +114,21 @@ func (r *router) addBridge() error {
 		return fmt.Errorf("make the run's bridge: %w", err)
 	}
 	r.bridge = bridge.Index
-	lo, err := r.link.LinkByName("lo")
-	if err != nil {
-		return err
-	}
 	return errors.Join(
 		bridgeSettings(),
 		r.addAddresses(bridge, r.subnet.at(placeRouter), subnetBits, 64),
 		r.link.LinkSetUp(bridge),
-		r.link.LinkSetUp(lo),
+		setLoopbackUp(r.link),
 	)
+}
+
+// setLoopbackUp sets up the loopback of a handle's namespace.
+func setLoopbackUp(handle *netlink.Handle) error {
+	lo, err := handle.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find the loopback: %w", err)
+	}
+	return handle.LinkSetUp(lo)
 }
 
 // bridgeSettings have the router answer at once for the host's address, which
